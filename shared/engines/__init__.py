@@ -1,0 +1,80 @@
+"""The little that differs per framework. One adapter a file; nothing is imported until an engine is opened.
+
+A recipe never sees this interface, only `engine.handle`, the `device` its build() receives. A state is
+`{"model": {name: array}, "optimizer": {name: array}}`, arrays of the framework, names free of the group prefix.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from shared.contracts import Choice
+
+State = Mapping[str, Mapping[str, Any]]
+
+
+class Engine(Protocol):
+    name: Literal["torch", "mlx"]
+    device: str
+    """as in Job.device"""
+    handle: Any
+    """what a recipe's build() receives as `device`"""
+    choices: list[Choice]
+    """what was chosen automatically since the engine was opened, in order"""
+
+    def seed(self, seed: int) -> None:
+        """Seeds the framework's generators."""
+
+    def from_host(self, tokens: np.ndarray) -> Any:
+        """uint16 [..., T] -> integer array of the same shape on the device; the copy may still be under way."""
+
+    def to_host(self, array: Any) -> np.ndarray:
+        """A float32 or integer copy in host memory; waits for the device."""
+
+    def scalar(self, value: Any) -> float:
+        """Waits until `value` is computed and reads it."""
+
+    def synchronize(self) -> None:
+        """Waits for all work of the device."""
+
+    def snapshot(self, state: State) -> State:
+        """A copy in host memory that later steps do not change."""
+
+    def save(self, path: Path, arrays: Mapping[str, Any]) -> None:
+        """Writes a safetensors file."""
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Reads a safetensors file into host memory. ValueError when it is corrupt."""
+
+    def rng_state(self) -> dict[str, Any]:
+        """State of the framework's generators, as arrays that `save` accepts."""
+
+    def set_rng_state(self, state: Mapping[str, Any]) -> None: ...
+
+    def is_out_of_memory(self, error: BaseException) -> bool: ...
+
+    def peak_memory_mb(self) -> float:
+        """Most memory held since `reset_peak_memory`: the device's, or the process's on a CPU. MiB."""
+
+    def reset_peak_memory(self) -> None: ...
+
+    def matmul_flops(self) -> float:
+        """FLOP/s of a large matrix product in the compute dtype, measured now in under a second."""
+
+    def token_nats(self, logits: Any, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """logits [B, T, V] (array of the framework or numpy), targets [B, T] ->
+        cross-entropy in nats and log-sum-exp, float32 [B, T] each, computed in float32."""
+
+    def project(self, logits: Any, directions: np.ndarray) -> np.ndarray:
+        """logits [B, T, V] @ directions [V, K] -> float32 [B, T, K]."""
+
+
+def open_engine(name: str, device: str, *, dtype: str = "auto", compile: str = "auto") -> Engine:
+    """Imports the framework and opens the device. ValueError says what is missing and what to install."""
+    if name not in ("torch", "mlx"):
+        raise ValueError(f"unknown engine '{name}': choose torch or mlx")
+    module = import_module(f"shared.engines.{name}_engine")
+    return module.open_device(device, dtype=dtype, compile=compile)

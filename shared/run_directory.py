@@ -1,0 +1,137 @@
+"""A run directory is the interface: every file of it is named here, and whoever writes one says so.
+
+    job.json         console or worker   what to run (Job)
+    recipe.py        console or worker   the recipe's source
+    metrics.jsonl    recipe process      one StepRecord a line
+    output.log       recipe process      whatever the recipe printed; never parsed
+    checkpoint/      recipe process      services/trainer/checkpoints.py
+    clock.json       trainer supervisor  training seconds spent at each checkpoint
+    training.json    trainer supervisor  TrainingRecord
+    evaluation.json  evaluator           EvaluationRecord
+    result.json      experiment          RunResult
+    .lock            whoever works on it an OS lock, free again when that process dies
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from shared.contracts import Contract, EvaluationRecord, Job, RunResult, StepRecord, TrainingRecord
+from shared.files import sha256_file, write_atomic
+
+Record = TypeVar("Record", bound=Contract)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    path: Path
+
+    @property
+    def job_file(self) -> Path:
+        return self.path / "job.json"
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.path / "recipe.py"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def output_file(self) -> Path:
+        return self.path / "output.log"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.path / "checkpoint"
+
+    @property
+    def clock_file(self) -> Path:
+        return self.path / "clock.json"
+
+    @property
+    def training_file(self) -> Path:
+        return self.path / "training.json"
+
+    @property
+    def evaluation_file(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def result_file(self) -> Path:
+        return self.path / "result.json"
+
+    def create(self, job: Job, recipe_source: bytes) -> None:
+        """Lays the directory out; job.json comes last, so a directory without one holds nothing."""
+        self.path.mkdir(parents=True, exist_ok=False)
+        write_atomic(self.recipe_file, recipe_source)
+        write_record(self.job_file, job)
+
+    def job(self) -> Job:
+        return read_record(self.job_file, Job)
+
+    def verified_recipe(self) -> Path:
+        """The recipe's path. ValueError when it is not the file the job names."""
+        job = self.job()
+        if not self.recipe_file.is_file() or sha256_file(self.recipe_file) != job.recipe_sha:
+            raise ValueError(f"{self.recipe_file} is not the recipe of this job (sha256 {job.recipe_sha[:12]} expected)")
+        return self.recipe_file
+
+    def training(self) -> TrainingRecord | None:
+        return read_record(self.training_file, TrainingRecord) if self.training_file.exists() else None
+
+    def evaluation(self) -> EvaluationRecord | None:
+        return read_record(self.evaluation_file, EvaluationRecord) if self.evaluation_file.exists() else None
+
+    def result(self) -> RunResult | None:
+        return read_record(self.result_file, RunResult) if self.result_file.exists() else None
+
+    def steps(self) -> Iterator[StepRecord]:
+        """The telemetry so far; a last line cut by a kill is left out."""
+        if not self.metrics_file.exists():
+            return
+        with open(self.metrics_file, encoding="utf-8") as lines:
+            for line in lines:
+                if line.endswith("\n"):
+                    yield StepRecord.model_validate_json(line)
+
+    def lock(self) -> FileLock:
+        """Held by whoever works on the run; the OS frees it when that process dies."""
+        return FileLock(self.path / ".lock", timeout=0)
+
+    def in_use(self) -> bool:
+        try:
+            with self.lock():
+                return False
+        except Timeout:
+            return True
+
+
+def write_record(path: Path, record: Contract) -> None:
+    write_atomic(path, record.model_dump_json(indent=2) + "\n")
+
+
+def read_record(path: Path, model: type[Record]) -> Record:
+    """ValueError names the file and the first thing wrong with it."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{path} is not a valid {model.__name__}: {where or 'content'}: {first['msg']}") from None
+
+
+def read_json(path: Path) -> dict:
+    """ValueError names the file when it is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None

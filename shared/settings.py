@@ -1,0 +1,35 @@
+"""Environment variables, all of them, prefix ARE_. Nothing else in the tree reads os.environ for configuration."""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="ARE_", use_attribute_docstrings=True)
+
+    home: Path = Path.home() / ".cache" / "autoresearch-everywhere"
+    """ARE_HOME: corpora, datasets, compile caches, device locks, platform defaults"""
+    runs: Path = CHECKOUT / "runs"
+    """ARE_RUNS: one directory per experiment"""
+    tracking_uri: str = ""
+    """ARE_TRACKING_URI: MLflow server; empty keeps a sqlite store in ARE_RUNS"""
+    startup_timeout_s: float = Field(default=900.0, gt=0)
+    """ARE_STARTUP_TIMEOUT_S: longest time from process start to a compiled, warmed-up recipe"""
+    finish_timeout_s: float = Field(default=120.0, gt=0)
+    """ARE_FINISH_TIMEOUT_S: longest time for the final checkpoint"""
+    eval_timeout_s: float = Field(default=3600.0, gt=0)
+    """ARE_EVAL_TIMEOUT_S: longest evaluation"""
+
+    @property
+    def mlflow_uri(self) -> str:
+        return self.tracking_uri or f"sqlite:///{self.runs / 'mlflow.db'}"
+
+
+@cache
+def settings() -> Settings:
+    return Settings()
