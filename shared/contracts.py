@@ -279,9 +279,9 @@ class RunResult(Contract):
     total_seconds: float = 0.0
     peak_vram_mb: float | None = None
     mfu_percent: float | None = None
-    total_tokens_M: float = 0.0  # noqa: N815 - upstream's spelling
+    total_tokens_M: float = 0.0
     num_steps: int = 0
-    num_params_M: float | None = None  # noqa: N815 - upstream's spelling
+    num_params_M: float | None = None
     depth: int
     tok_per_sec: float | None = None
     rung: Rung | None = None

@@ -1,15 +1,15 @@
 """A run directory is the interface: every file of it is named here, and whoever writes one says so.
 
-    job.json         console or worker   what to run (Job)
-    recipe.py        console or worker   the recipe's source
-    metrics.jsonl    recipe process      one StepRecord a line
-    output.log       recipe process      whatever the recipe printed; never parsed
-    checkpoint/      recipe process      services/trainer/checkpoints.py
-    clock.json       trainer supervisor  training seconds spent at each checkpoint
-    training.json    trainer supervisor  TrainingRecord
-    evaluation.json  evaluator           EvaluationRecord
-    result.json      experiment          RunResult
-    .lock            whoever works on it an OS lock, free again when that process dies
+job.json         console or worker   what to run (Job)
+recipe.py        console or worker   the recipe's source
+metrics.jsonl    recipe process      one StepRecord a line
+output.log       recipe process      whatever the recipe printed; never parsed
+checkpoint/      recipe process      services/trainer/checkpoints.py
+clock.json       trainer supervisor  training seconds spent at each checkpoint
+training.json    trainer supervisor  TrainingRecord
+evaluation.json  evaluator           EvaluationRecord
+result.json      experiment          RunResult
+.lock            whoever works on it an OS lock, free again when that process dies
 """
 
 import json
@@ -80,7 +80,7 @@ class RunDirectory:
         """The recipe's path. ValueError when it is not the file the job names."""
         job = self.job()
         if not self.recipe_file.is_file() or sha256_file(self.recipe_file) != job.recipe_sha:
-            raise ValueError(f"{self.recipe_file} is not the recipe of this job (sha256 {job.recipe_sha[:12]} expected)")
+            raise ValueError(f"{self.recipe_file} is not the recipe this job names ({job.recipe_sha[:12]})")
         return self.recipe_file
 
     def training(self) -> TrainingRecord | None:
