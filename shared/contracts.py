@@ -118,6 +118,14 @@ class PrepareJob(Contract):
     """tokenizing processes; 0 takes every core"""
 
 
+class PackJob(Contract):
+    """Work for services.prepare: rows of one length of a dataset that is there."""
+
+    dataset: DatasetRef
+    seq_len: int = Field(gt=1)
+    split: Literal["train", "validation"] = "train"
+
+
 class CheckpointPolicy(Contract):
     mode: Literal["sync", "async"] = "sync"
     """async copies the state inside the loop and writes it from a thread"""
