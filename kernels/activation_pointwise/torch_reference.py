@@ -1,0 +1,8 @@
+"""Squared ReLU (Primer, arXiv 2109.08668)."""
+
+import torch
+
+
+def relu_squared(x: torch.Tensor) -> torch.Tensor:
+    """max(x, 0)^2"""
+    return x.relu().square()

@@ -1,0 +1,93 @@
+"""Picks the attention backend of a device: the first of its architecture's order that passes the probe.
+
+An import proves nothing (FlashAttention 3 "loads" on sm_120 and dies at its first launch), so every candidate runs
+forward and backward with the real heads, head dimension, precision and windows, and is compared with a reference
+in float32. docs/attention.md.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+
+import torch
+
+from kernels.attention import torch_reference
+
+Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
+"""attention(q_BTHD, k_BTGD, v_BTGD, window) -> y_BTHD; causal, query i sees keys i - window .. i"""
+
+Loader = Callable[[torch.device], Attention]
+
+ORDER = {
+    "sm_80": ("flash2", "flex", "sdpa"),
+    "sm_89": ("flash2", "flex", "sdpa"),
+    "sm_90": ("flash4", "flex", "sdpa"),
+    "sm_100": ("flash4", "flex", "sdpa"),
+    "sm_120": ("flash4", "flex", "sdpa"),
+    "sm_121": ("flash4", "flex", "sdpa"),
+}
+"""By architecture; what is not listed (cpu, mps, older GPUs) uses sdpa. flash4 has no backward on sm_80 and sm_89."""
+
+
+def choose_attention(
+    device,
+    head_dim: int,
+    heads: int,
+    kv_heads: int,
+    windows: Sequence[int],
+    loaders: Mapping[str, Loader] | None = None,
+) -> Attention:
+    """The attention to use on `device` (a TorchDevice), for these windows; noted there with why others fell out.
+
+    `loaders` replaces the backends to try, in order (tests). RuntimeError when none passes.
+    """
+    if loaders is None:
+        names = ORDER.get(device.arch, ("sdpa",))
+        loaders = {name: import_module(f"kernels.attention.{name}").load for name in names}
+    rejected = []
+    for name, load in loaders.items():
+        try:
+            attention = load(device.torch)
+            probe(attention, device, head_dim, heads, kv_heads, windows)
+        except Exception as error:  # whatever a backend raises disqualifies it; the reason is kept
+            rejected.append(f"{name}: {_first_line(error)}")
+            continue
+        first = f"first of {', '.join(loaders)} for {device.arch}" if not rejected else "; ".join(rejected)
+        device.note("attention_backend", name, f"probe passed; {first}")
+        return attention
+    raise RuntimeError(f"no attention backend works on {device.arch}: {'; '.join(rejected)}")
+
+
+def probe(attention: Attention, device, head_dim: int, heads: int, kv_heads: int, windows: Sequence[int]) -> None:
+    """Runs each window forward and backward. RuntimeError unless output and gradients are as close to float32 as
+    twice what the plain formula loses in the device's precision, plus one rounding of the largest value."""
+    T = max(windows) + 64  # longer than every window, so that a dropped window shows
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((1, T, heads, head_dim), (1, T, kv_heads, head_dim), (1, T, kv_heads, head_dim), (1, T, heads, head_dim))
+    inputs = [torch.randn(shape, generator=generator).to(device.torch, device.dtype) for shape in shapes]
+    for window in sorted(set(windows)):
+        truth = _forward_backward(torch_reference.attention, [x.float() for x in inputs], window)
+        plain = _forward_backward(torch_reference.attention, inputs, window)
+        found = _forward_backward(attention, inputs, window)
+        for what, y_true, y_plain, y in zip(("output", "dq", "dk", "dv"), truth, plain, found, strict=True):
+            _compare(f"{what} at window {window}", y_true, y_plain, y)
+
+
+def _forward_backward(attention: Attention, inputs: list[torch.Tensor], window: int) -> list[torch.Tensor]:
+    q, k, v = (x.detach().clone().requires_grad_() for x in inputs[:3])
+    y = attention(q, k, v, window)
+    return [y.detach(), *torch.autograd.grad(y, (q, k, v), inputs[3])]
+
+
+def _compare(what: str, truth: torch.Tensor, plain: torch.Tensor, found: torch.Tensor) -> None:
+    if found.shape != truth.shape:
+        raise RuntimeError(f"{what} has shape {tuple(found.shape)}, expected {tuple(truth.shape)}")
+    rounding = max(torch.finfo(found.dtype).eps, 1e-5) * truth.abs().max().item()
+    allowed = 2 * (plain - truth).abs().max().item() + rounding
+    error = (found - truth).abs().max().item()
+    if not error <= allowed:  # a NaN fails too
+        raise RuntimeError(f"{what} is off by {error:.2e}, allowed {allowed:.2e}")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__

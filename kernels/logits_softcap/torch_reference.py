@@ -1,0 +1,8 @@
+"""Soft limit on logits (Gemma 2, arXiv 2408.00118)."""
+
+import torch
+
+
+def logits_softcap(z: torch.Tensor, cap: float) -> torch.Tensor:
+    """cap * tanh(z / cap), in float32."""
+    return cap * torch.tanh(z.float() / cap)

@@ -1,0 +1,335 @@
+"""The recipe: model, optimizer, schedules. The one file an agent edits. PyTorch; gpt_mlx.py is its twin.
+
+    build(shape, vocab_size, seed, device) -> Recipe with step, logits, state, load    (docs/recipe.md)
+
+The mathematics is karpathy/autoresearch's GPT with Muon and AdamW. A recipe never reads the clock, files or the
+validation data: `progress` in [0, 1] is the spent share of the budget.
+
+Letters of tensor names: B batch, T tokens, C d_model, H query heads, G key/value heads, D head dimension,
+K half of D, V vocabulary, N matrices of one shape.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kernels.activation_pointwise.torch_reference import relu_squared
+from kernels.attention.choose import choose_attention
+from kernels.cross_entropy_full.torch_chunked import cross_entropy_full
+from kernels.logits_softcap.torch_reference import logits_softcap
+from kernels.muon_symmetric_matmul.torch_reference import polar_express
+from kernels.residual_blend.torch_reference import residual_blend
+from kernels.rmsnorm.torch_reference import rmsnorm
+from kernels.rotary_embedding.torch_reference import rotary_embedding, rotary_tables
+from kernels.value_embed_gate.torch_reference import value_embed_gate
+from shared.contracts import Shape
+
+# Learning rates; Adam's are for d_model 768 and scale with (d_model / 768)^-0.5
+EMBEDDING_LR = 0.6  # token and value embeddings
+UNEMBEDDING_LR = 0.004  # output head
+MATRIX_LR = 0.04  # Muon
+SCALAR_LR = 0.5  # per-layer scalars: x0 at this rate, residual at a hundredth
+
+# Optimizers
+ADAM_BETAS = (0.8, 0.95)
+X0_BETAS = (0.96, 0.95)  # AdamW's betas for the x0 scalars
+ADAM_EPS = 1e-10
+WEIGHT_DECAY = 0.2  # Muon's, cautious, falls linearly to 0
+MUON_BETA2 = 0.95  # of NorMuon's variance
+MUON_STEPS = 5  # of Polar Express
+MUON_MOMENTUM = (0.85, 0.95, 300)  # from, to, over so many steps
+
+# Schedule, in shares of the budget
+WARMUP = 0.0
+WARMDOWN = 0.5
+FINAL_LR_FRAC = 0.0
+
+# Model
+MLP_RATIO = 4
+QUERIES_PER_KV = 1  # query heads that share one key/value head
+GATE_CHANNELS = 32  # first channels of x that drive the value-embedding gates
+SOFTCAP = 15.0
+ROTARY_BASE = 10000.0
+ROTARY_LENGTH = 2048  # evaluation's row length; training rows may be longer
+X0_INIT = 0.1
+
+
+class Linear(nn.Module):
+    """Weights stay float32 for the optimizer; the product runs in x's dtype."""
+
+    def __init__(self, fan_in: int, fan_out: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(fan_out, fan_in))
+
+    def forward(self, x):
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class Attention(nn.Module):
+    def __init__(self, shape: Shape, window: int, has_value_embed: bool):
+        super().__init__()
+        C, H = shape.d_model, shape.heads
+        self.head_dim, self.window = C // H, window
+        G = H // QUERIES_PER_KV
+        self.q = Linear(C, H * self.head_dim)
+        self.k = Linear(C, G * self.head_dim)
+        self.v = Linear(C, G * self.head_dim)
+        self.out = Linear(C, C)
+        self.gate = Linear(min(GATE_CHANNELS, C), G) if has_value_embed else None
+
+    def forward(self, x_BTC, ve_BTGD, rotary, attend):
+        B, T, _ = x_BTC.shape
+        q_BTHD, k_BTGD, v_BTGD = (w(x_BTC).view(B, T, -1, self.head_dim) for w in (self.q, self.k, self.v))
+        if self.gate is not None:
+            gate_BTG = self.gate(x_BTC[..., : self.gate.weight.shape[1]])
+            v_BTGD = value_embed_gate(v_BTGD, ve_BTGD.view(v_BTGD.shape), gate_BTG)
+        q_BTHD, k_BTGD = (rmsnorm(rotary_embedding(x, *rotary)) for x in (q_BTHD, k_BTGD))
+        y_BTHD = attend(q_BTHD, k_BTGD, v_BTGD, self.window)
+        return self.out(y_BTHD.reshape(B, T, -1))
+
+
+class MLP(nn.Module):
+    def __init__(self, C: int):
+        super().__init__()
+        self.up = Linear(C, MLP_RATIO * C)
+        self.down = Linear(MLP_RATIO * C, C)
+
+    def forward(self, x_BTC):
+        return self.down(relu_squared(self.up(x_BTC)))
+
+
+class Block(nn.Module):
+    def __init__(self, shape: Shape, window: int, has_value_embed: bool):
+        super().__init__()
+        self.attention = Attention(shape, window, has_value_embed)
+        self.mlp = MLP(shape.d_model)
+
+    def forward(self, x_BTC, ve_BTGD, rotary, attend):
+        x_BTC = x_BTC + self.attention(rmsnorm(x_BTC), ve_BTGD, rotary, attend)
+        return x_BTC + self.mlp(rmsnorm(x_BTC))
+
+
+class GPT(nn.Module):
+    def __init__(self, shape: Shape, vocab_size: int, dtype: torch.dtype, attend=None):
+        super().__init__()
+        C, head_dim = shape.d_model, shape.d_model // shape.heads
+        self.attend = attend
+        self.windows = window_sizes(shape)
+        with_value_embed = [has_value_embed(layer, shape.depth) for layer in range(shape.depth)]
+        self.embed = nn.Embedding(vocab_size, C, dtype=dtype)
+        self.value_embeds = nn.ModuleDict(
+            {
+                str(layer): nn.Embedding(vocab_size, C // QUERIES_PER_KV, dtype=dtype)
+                for layer in range(shape.depth)
+                if with_value_embed[layer]
+            }
+        )
+        self.blocks = nn.ModuleList(map(Block, [shape] * shape.depth, self.windows, with_value_embed))
+        self.resid_lambdas = nn.Parameter(torch.empty(shape.depth))
+        self.x0_lambdas = nn.Parameter(torch.empty(shape.depth))
+        self.head = Linear(C, vocab_size)
+        length = max(ROTARY_LENGTH, shape.seq_len)
+        cos_TK, sin_TK = rotary_tables(length, head_dim, ROTARY_BASE, dtype, self.head.weight.device)
+        self.register_buffer("cos_TK", cos_TK, persistent=False)
+        self.register_buffer("sin_TK", sin_TK, persistent=False)
+
+    def hidden(self, tokens_BT):
+        T = tokens_BT.shape[1]
+        rotary = self.cos_TK[:T], self.sin_TK[:T]
+        x_BTC = x0_BTC = rmsnorm(self.embed(tokens_BT))
+        for layer, block in enumerate(self.blocks):
+            x_BTC = residual_blend(x_BTC, x0_BTC, self.resid_lambdas[layer], self.x0_lambdas[layer])
+            embed = self.value_embeds[str(layer)] if str(layer) in self.value_embeds else None
+            x_BTC = block(x_BTC, embed(tokens_BT) if embed else None, rotary, self.attend)
+        return rmsnorm(x_BTC)
+
+    def loss(self, rows):
+        x_BTC = self.hidden(rows[:, :-1])
+        return cross_entropy_full(x_BTC.flatten(0, 1), self.head.weight, rows[:, 1:].flatten(), SOFTCAP)
+
+    def logits(self, tokens_BT):
+        return logits_softcap(self.head(self.hidden(tokens_BT)), SOFTCAP)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int):
+        """Draws on the CPU, so that a seed gives the same weights on every device."""
+        generator = torch.Generator().manual_seed(seed)
+        bound = 3**0.5 * self.resid_lambdas.new_tensor(self.head.weight.shape[1]).rsqrt().item()
+        for name, p in self.named_parameters():
+            values = torch.zeros(p.shape)
+            if name == "embed.weight":
+                values.normal_(0.0, 1.0, generator=generator)
+            elif name == "head.weight":
+                values.normal_(0.0, 0.001, generator=generator)
+            elif name == "resid_lambdas":
+                values.fill_(1.0)
+            elif name == "x0_lambdas":
+                values.fill_(X0_INIT)
+            elif not name.endswith(("out.weight", "down.weight", "gate.weight")):  # those start at 0
+                values.uniform_(-bound, bound, generator=generator)
+            p.copy_(values)
+
+
+def has_value_embed(layer: int, depth: int) -> bool:
+    """Every other layer, the last one always."""
+    return layer % 2 == (depth - 1) % 2
+
+
+def window_sizes(shape: Shape) -> list[int]:
+    """Tokens each layer looks back: L = seq_len, S = half; the last layer is L whatever the pattern says."""
+    look_back = {"L": shape.seq_len, "S": shape.seq_len // 2}
+    pattern = shape.window_pattern
+    return [look_back[pattern[layer % len(pattern)]] for layer in range(shape.depth - 1)] + [look_back["L"]]
+
+
+def adamw(model: GPT) -> torch.optim.AdamW:
+    """AdamW for everything that is not a matrix inside a block."""
+    scale = (model.head.weight.shape[1] / 768) ** -0.5
+    groups = [
+        {"params": [model.head.weight], "lr": UNEMBEDDING_LR * scale},
+        {"params": [model.embed.weight], "lr": EMBEDDING_LR * scale},
+        {"params": [table.weight for table in model.value_embeds.values()], "lr": EMBEDDING_LR * scale},
+        {"params": [model.resid_lambdas], "lr": SCALAR_LR * 0.01},
+        {"params": [model.x0_lambdas], "lr": SCALAR_LR, "betas": X0_BETAS},
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=ADAM_EPS, weight_decay=0.0, fused=True)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+        for p in group["params"]:  # made here, not at the first step, so that state() is complete from the start
+            step = torch.zeros((), device=p.device)
+            optimizer.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+    return optimizer
+
+
+class Muon:
+    """Momentum, orthogonalized (Polar Express), variance-reduced (NorMuon, arXiv 2510.05491), cautious weight decay.
+
+    Matrices of one shape are stacked and updated together.
+    """
+
+    def __init__(self, matrices: list[nn.Parameter], device):
+        self.groups = {}
+        for shape in sorted({p.shape for p in matrices}):
+            params = [p for p in matrices if p.shape == shape]
+            momentum_NRC = torch.zeros(len(params), *shape, device=device.torch)
+            variance = momentum_NRC.mean(-1 if shape[0] >= shape[1] else -2, keepdim=True)
+            self.groups[f"{shape[0]}x{shape[1]}"] = (params, momentum_NRC, variance)
+        # 0-d tensors: a Python number that changes every step would recompile the update
+        self.momentum, self.lr, self.decay = (torch.zeros(()) for _ in range(3))
+        self.dtype = device.dtype
+        self.update = device.compile(muon_update, dynamic=False)
+
+    @torch.no_grad()
+    def step(self, momentum: float, lr: float, decay: float):
+        self.momentum.fill_(momentum)
+        self.decay.fill_(decay)
+        for params, momentum_NRC, variance in self.groups.values():
+            rows, columns = params[0].shape
+            self.lr.fill_(lr * max(1.0, rows / columns) ** 0.5)
+            p_NRC, g_NRC = torch.stack(params), torch.stack([p.grad for p in params])
+            self.update(p_NRC, g_NRC, momentum_NRC, variance, self.momentum, self.lr, self.decay, self.dtype)
+            torch._foreach_copy_(params, list(p_NRC.unbind()))
+
+
+def muon_update(p_NRC, g_NRC, momentum_NRC, variance, momentum, lr, decay, dtype):
+    momentum_NRC.lerp_(g_NRC, 1 - momentum)
+    g_NRC = g_NRC.lerp(momentum_NRC, momentum)  # Nesterov
+    g_NRC = polar_express(g_NRC.to(dtype), MUON_STEPS).float()
+    # Rows (columns of wide matrices) are divided by their running RMS; then the norm from before is restored.
+    reduced = -1 if variance.shape[-1] == 1 else -2
+    mean_square = g_NRC.square().mean(reduced, keepdim=True)
+    variance.lerp_(mean_square, 1 - MUON_BETA2)
+    scale = variance.clamp_min(1e-10).rsqrt()
+    norm = mean_square.sum((-2, -1), keepdim=True).sqrt()
+    scaled_norm = (mean_square * scale.square()).sum((-2, -1), keepdim=True).sqrt()
+    # both norms lack the same factor sqrt(size of the reduced dimension)
+    g_NRC = g_NRC * (scale * (norm / scaled_norm.clamp_min(1e-10)))
+    agree = (g_NRC * p_NRC) >= 0  # cautious: decay only where the update shrinks the weight too
+    p_NRC.sub_(lr * g_NRC + lr * decay * p_NRC * agree)
+
+
+def lr_multiplier(progress: float) -> float:
+    if progress < WARMUP:
+        return progress / WARMUP
+    if progress < 1 - WARMDOWN:
+        return 1.0
+    left = (1 - progress) / WARMDOWN
+    return left + (1 - left) * FINAL_LR_FRAC
+
+
+def muon_momentum(step: int) -> float:
+    start, end, over = MUON_MOMENTUM
+    return start + (end - start) * min(step / over, 1)
+
+
+class Recipe:
+    def __init__(self, shape: Shape, model: GPT, device):
+        self.shape, self.model = shape, model
+        self.adamw = adamw(model)
+        self.muon = Muon(list(model.blocks.parameters()), device)
+        self.steps = 0
+        self.multiplier = lr_multiplier(0.0)
+        self._loss = device.compile(model.loss, dynamic=False)
+        self._logits = device.compile(model.logits, dynamic=False)
+
+    def step(self, rows, progress: float):
+        """One optimizer step on rows [rows_per_step, T + 1]; the mean loss, still on the device."""
+        passes = rows.split(self.shape.device_batch_size)
+        total = torch.zeros((), device=rows.device)
+        for rows_of_pass in passes:
+            loss = self._loss(rows_of_pass) / len(passes)
+            loss.backward()
+            total += loss.detach()
+        self._update(progress)
+        return total
+
+    def _update(self, progress: float):
+        self.multiplier = lr_multiplier(progress)
+        for group in self.adamw.param_groups:
+            group["lr"] = group["initial_lr"] * self.multiplier
+        self.adamw.step()
+        self.muon.step(muon_momentum(self.steps), MATRIX_LR * self.multiplier, WEIGHT_DECAY * (1 - progress))
+        self.model.zero_grad(set_to_none=True)
+        self.steps += 1
+
+    @torch.no_grad()
+    def logits(self, tokens_BT):
+        """Float32 [B, T, V] after the softcap, for any T up to ROTARY_LENGTH."""
+        return self._logits(tokens_BT)
+
+    def state(self):
+        optimizer = {"steps": torch.tensor(self.steps)}
+        for name, p in self.model.named_parameters():
+            optimizer |= {f"{name}.{key}": value for key, value in self.adamw.state.get(p, {}).items()}
+        for shape, (_, momentum_NRC, variance) in self.muon.groups.items():
+            optimizer |= {f"muon.{shape}.momentum": momentum_NRC, f"muon.{shape}.variance": variance}
+        return {"model": self.model.state_dict(), "optimizer": optimizer}
+
+    @torch.no_grad()
+    def load(self, state):
+        """In place. A state without "optimizer" is enough to compute logits."""
+        own = self.state()
+        for group, arrays in state.items():
+            if arrays.keys() != own[group].keys():
+                raise ValueError(f"{group} state does not fit: {sorted(arrays.keys() ^ own[group].keys())}")
+            for name, array in arrays.items():
+                own[group][name].copy_(array)
+        self.steps = int(own["optimizer"]["steps"])
+
+    def telemetry(self):
+        return {"lr_multiplier": self.multiplier, "muon_momentum": muon_momentum(self.steps)}
+
+    def flops_per_token(self):
+        """Forward and backward: 6 per weight in a product, 12 per channel and visible key in attention."""
+        products = sum(p.numel() for p in [*self.model.blocks.parameters(), self.model.head.weight])
+        return 6 * products + sum(12 * self.shape.d_model * window for window in self.model.windows)
+
+
+def build(shape: Shape, vocab_size: int, seed: int, device) -> Recipe:
+    windows = sorted(set(window_sizes(shape)))
+    head_dim = shape.d_model // shape.heads
+    attend = choose_attention(device, head_dim, shape.heads, shape.heads // QUERIES_PER_KV, windows)
+    with device.torch:
+        model = GPT(shape, vocab_size, device.dtype, attend)
+    model.init_weights(seed)
+    return Recipe(shape, model, device)

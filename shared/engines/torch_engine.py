@@ -1,0 +1,295 @@
+"""PyTorch on one device: `cuda:N`, `cpu` or `mps`. Implements shared.engines.Engine.
+
+Precision and compilation are chosen here, once, with a reason that lands in `choices`. A recipe sees only
+`TorchDevice`.
+"""
+
+import os
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from shared.contracts import Choice
+from shared.engines import State
+
+MIB = 2**20
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+OOM_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "cannot allocate memory")
+
+
+@dataclass(frozen=True)
+class TorchDevice:
+    """What a recipe's build() receives as `device`."""
+
+    torch: torch.device
+    dtype: torch.dtype
+    """compute precision: bfloat16 or float32"""
+    arch: str
+    """"sm_90", "cpu" or "mps": what kernels are chosen by"""
+    compiles: bool
+    choices: list[Choice] = field(repr=False, compare=False)
+
+    def compile(self, fn: Callable, **options: Any) -> Callable:
+        """torch.compile(fn), or `fn` itself where compilation is off."""
+        return torch.compile(fn, **options) if self.compiles else fn
+
+    def note(self, what: str, chosen: str, reason: str) -> None:
+        """Records something chosen automatically. Repeating a note adds nothing."""
+        choice = Choice(what=what, chosen=chosen, reason=reason)
+        if choice not in self.choices:
+            self.choices.append(choice)
+
+
+class TorchEngine:
+    name = "torch"
+
+    def __init__(self, device: str, handle: TorchDevice):
+        self.device = device
+        self.handle = handle
+        self.choices = handle.choices
+        self._kind = handle.torch.type
+        self._peak_bytes = 0
+
+    def seed(self, seed: int) -> None:
+        torch.manual_seed(seed)
+
+    def from_host(self, tokens: np.ndarray) -> torch.Tensor:
+        """Two bytes a token cross the bus; the device widens them to int64."""
+        if self._kind != "cuda":
+            return torch.from_numpy(tokens.astype(np.int64)).to(self.handle.torch)
+        # The caching host allocator keeps the pinned block until the copy has run.
+        staging = torch.empty(tokens.shape, dtype=torch.uint16, pin_memory=True)
+        staging.numpy()[...] = tokens
+        return staging.to(self.handle.torch, non_blocking=True).to(torch.int64)
+
+    def to_host(self, array: torch.Tensor) -> np.ndarray:
+        array = array.detach()
+        return (array.float() if array.is_floating_point() else array).to("cpu", copy=True).numpy()
+
+    def scalar(self, value: torch.Tensor | float) -> float:
+        return float(value)
+
+    def synchronize(self) -> None:
+        if self._kind == "cuda":
+            torch.cuda.synchronize(self.handle.torch)
+        elif self._kind == "mps":
+            torch.mps.synchronize()
+
+    def snapshot(self, state: State) -> State:
+        return {
+            group: {name: array.detach().to("cpu", copy=True) for name, array in arrays.items()}
+            for group, arrays in state.items()
+        }
+
+    def save(self, path: Path, arrays: Mapping[str, torch.Tensor]) -> None:
+        """Durable when it returns; not atomic, the caller renames what it writes into."""
+        save_file({name: array.detach().contiguous() for name, array in arrays.items()}, path)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+    def load(self, path: Path) -> dict[str, torch.Tensor]:
+        try:
+            return load_file(path, device="cpu")
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+
+    def rng_state(self) -> dict[str, torch.Tensor]:
+        state = {"cpu": torch.get_rng_state()}
+        if self._kind == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.handle.torch)
+        elif self._kind == "mps":
+            state["mps"] = torch.mps.get_rng_state()
+        return state
+
+    def set_rng_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """A state saved on another kind of device restores only what both have."""
+        torch.set_rng_state(state["cpu"])
+        if self._kind == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.handle.torch)
+        elif self._kind == "mps" and "mps" in state:
+            torch.mps.set_rng_state(state["mps"])
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return True
+        return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in OOM_PHRASES)
+
+    def peak_memory_mb(self) -> float:
+        if self._kind == "cuda":
+            return torch.cuda.max_memory_allocated(self.handle.torch) / MIB
+        if self._kind == "mps":
+            # Metal keeps no peak: the largest value seen at a call stands for it.
+            self._peak_bytes = max(self._peak_bytes, torch.mps.driver_allocated_memory())
+            return self._peak_bytes / MIB
+        return _peak_rss_bytes() / MIB
+
+    def reset_peak_memory(self) -> None:
+        self._peak_bytes = 0
+        if self._kind == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.handle.torch)
+        elif self._kind == "cpu":
+            _reset_peak_rss()
+
+    def matmul_flops(self) -> float:
+        """Best of the products that fit in 0.3 s, after one that warms up."""
+        n = {"cuda": 8192, "mps": 4096, "cpu": 1024}[self._kind]
+        a = torch.ones(n, n, device=self.handle.torch, dtype=self.handle.dtype)
+        best_s, end = float("inf"), time.perf_counter() + 0.3
+        for _ in range(1000):
+            start = time.perf_counter()
+            torch.mm(a, a)
+            self.synchronize()
+            best_s = min(best_s, time.perf_counter() - start)
+            if time.perf_counter() > end:
+                break
+        return 2 * n**3 / best_s
+
+    @torch.no_grad()
+    def token_nats(self, logits: torch.Tensor | np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        targets_N = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.int64)).reshape(-1).to(self.handle.torch)
+        nats_N, lse_N = torch.empty(2, targets_N.numel(), device=self.handle.torch)
+        for part, logits_CV in self._float_chunks(logits):
+            lse_N[part] = logits_CV.logsumexp(-1)
+            nats_N[part] = lse_N[part] - logits_CV.gather(-1, targets_N[part, None]).squeeze(-1)
+        return nats_N.reshape(targets.shape).cpu().numpy(), lse_N.reshape(targets.shape).cpu().numpy()
+
+    @torch.no_grad()
+    def project(self, logits: torch.Tensor | np.ndarray, directions: np.ndarray) -> np.ndarray:
+        directions_VK = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32)).to(self.handle.torch)
+        chunks = [logits_CV @ directions_VK for _, logits_CV in self._float_chunks(logits)]
+        return torch.cat(chunks).reshape(*logits.shape[:-1], directions.shape[-1]).cpu().numpy()
+
+    def _float_chunks(self, logits: torch.Tensor | np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The logits as [C, V] float32 pieces on the device, small enough to stay in cache on a CPU."""
+        if isinstance(logits, np.ndarray):
+            logits = torch.from_numpy(logits)
+        logits_NV = logits.detach().reshape(-1, logits.shape[-1])
+        rows = max(1, (2**20 if self._kind == "cpu" else 2**26) // logits_NV.shape[1])
+        for start in range(0, len(logits_NV), rows):
+            part = slice(start, start + rows)
+            yield part, logits_NV[part].to(self.handle.torch, torch.float32)
+
+
+def open_device(device: str, *, dtype: str = "auto", compile: str = "auto") -> TorchEngine:
+    """Opens the device. ValueError says what is missing and what to do."""
+    place = torch.device(device)
+    arch = _check_device(place)
+    choices: list[Choice] = []
+    precision, reason = _choose_dtype(place, dtype)
+    choices.append(Choice(what="dtype", chosen=str(precision).removeprefix("torch."), reason=reason))
+    compiles, reason = _choose_compile(place, compile)
+    choices.append(Choice(what="compile", chosen="on" if compiles else "off", reason=reason))
+    return TorchEngine(device, TorchDevice(place, precision, arch, compiles, choices))
+
+
+def _check_device(place: torch.device) -> str:
+    """The architecture's name, once the device has computed something."""
+    if place.type == "cpu":
+        return "cpu"
+    if place.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise ValueError("device mps: this PyTorch sees no Metal GPU; it needs macOS on Apple Silicon, or use cpu")
+        return "mps"
+    if place.type != "cuda":
+        raise ValueError(f"device {place}: the torch engine runs on cuda:N, cpu or mps")
+    return _check_cuda(place)
+
+
+def _check_cuda(place: torch.device) -> str:
+    if not torch.cuda.is_available():
+        build = f"torch {torch.__version__}"
+        built_without = torch.version.cuda is None
+        why = "is built without CUDA: install the CUDA wheel" if built_without else "finds no driver or GPU"
+        raise ValueError(f"device {place}: {build} {why}; check nvidia-smi, or use cpu")
+    if (place.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {place}: only {torch.cuda.device_count()} CUDA device(s) are visible")
+    torch.cuda.set_device(place)
+    major, minor = torch.cuda.get_device_capability(place)
+    arch = f"sm_{major}{minor}"
+    try:
+        torch.ones(1, device=place).add_(1).item()
+    except RuntimeError as error:
+        built_for = ", ".join(torch.cuda.get_arch_list())
+        raise ValueError(f"device {place} ({arch}) cannot run this PyTorch (built for {built_for}): {error}") from None
+    return arch
+
+
+def _choose_dtype(place: torch.device, wish: str) -> tuple[torch.dtype, str]:
+    if wish in DTYPES:
+        return DTYPES[wish], "asked for"
+    if wish != "auto":
+        raise ValueError(f"dtype '{wish}': choose auto, bf16 or fp32")
+    native, why = {"cuda": _cuda_bf16, "mps": _mps_bf16, "cpu": _cpu_bf16}[place.type](place)
+    return (torch.bfloat16 if native else torch.float32), why
+
+
+def _cuda_bf16(place: torch.device) -> tuple[bool, str]:
+    major, minor = torch.cuda.get_device_capability(place)
+    return (major >= 8), f"sm_{major}{minor} {'has' if major >= 8 else 'lacks'} bf16 tensor cores"
+
+
+def _mps_bf16(place: torch.device) -> tuple[bool, str]:
+    try:
+        ones = torch.ones(8, 8, device=place, dtype=torch.bfloat16)
+        return float((ones @ ones)[0, 0]) == 8.0, "a bf16 product ran on Metal"
+    except (RuntimeError, TypeError) as error:
+        return False, f"bf16 does not run on this Metal: {error}"
+
+
+def _cpu_bf16(place: torch.device) -> tuple[bool, str]:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        if getattr(torch.cpu, name, lambda: False)():
+            return True, f"the CPU multiplies bf16 natively ({name.removeprefix('_is_').removesuffix('_supported')})"
+    return False, "the CPU has no native bf16 products"
+
+
+def _choose_compile(place: torch.device, wish: str) -> tuple[bool, str]:
+    if wish not in ("auto", "on", "off"):
+        raise ValueError(f"compile '{wish}': choose auto, on or off")
+    if wish == "off":
+        return False, "asked for"
+    if wish == "auto" and place.type != "cuda":
+        return False, f"eager by default on {place.type}"
+    missing = _missing_for_compile(place)
+    if missing and wish == "on":
+        raise ValueError(f"compile on: {missing}")
+    return not missing, missing or ("asked for" if wish == "on" else "fuses the elementwise work between products")
+
+
+def _missing_for_compile(place: torch.device) -> str:
+    """Why torch.compile cannot work here; empty when it can."""
+    compilers = ("g++", "clang++") if place.type == "cpu" else ("gcc", "cc", "clang")
+    variable = "CXX" if place.type == "cpu" else "CC"
+    if place.type == "cuda" and find_spec("triton") is None:
+        return "torch.compile needs triton: pip install triton"
+    if variable not in os.environ and not any(shutil.which(name) for name in compilers):
+        return f"torch.compile needs a compiler ({' or '.join(compilers)}) on the PATH"
+    return ""
+
+
+def _peak_rss_bytes() -> int:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def _reset_peak_rss() -> None:
+    """Linux restarts a process's high-water mark on a 5 written here; elsewhere the peak is of its whole life."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
