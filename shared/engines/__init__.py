@@ -18,6 +18,8 @@ State = Mapping[str, Mapping[str, Any]]
 
 class Engine(Protocol):
     name: Literal["torch", "mlx"]
+    version: str
+    """of the framework"""
     device: str
     """as in Job.device"""
     handle: Any
@@ -33,6 +35,9 @@ class Engine(Protocol):
 
     def to_host(self, array: Any) -> np.ndarray:
         """A float32 or integer copy in host memory; waits for the device."""
+
+    def copy_into(self, buffer: Any, array: Any) -> None:
+        """Copies `array` as float32 into numpy memory or a shared device buffer of its shape; done when it returns."""
 
     def scalar(self, value: Any) -> float:
         """Waits until `value` is computed and reads it."""
@@ -67,9 +72,6 @@ class Engine(Protocol):
     def token_nats(self, logits: Any, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """logits [B, T, V] (array of the framework or numpy), targets [B, T] ->
         cross-entropy in nats and log-sum-exp, float32 [B, T] each, computed in float32."""
-
-    def project(self, logits: Any, directions: np.ndarray) -> np.ndarray:
-        """logits [B, T, V] @ directions [V, K] -> float32 [B, T, K]."""
 
 
 def open_engine(name: str, device: str, *, dtype: str = "auto", compile: str = "auto") -> Engine:

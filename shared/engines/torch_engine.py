@@ -53,6 +53,7 @@ class TorchDevice:
 
 class TorchEngine:
     name = "torch"
+    version = torch.__version__
 
     def __init__(self, device: str, handle: TorchDevice):
         self.device = device
@@ -76,6 +77,11 @@ class TorchEngine:
     def to_host(self, array: torch.Tensor) -> np.ndarray:
         array = array.detach()
         return (array.float() if array.is_floating_point() else array).to("cpu", copy=True).numpy()
+
+    def copy_into(self, buffer: np.ndarray | torch.Tensor, array: torch.Tensor) -> None:
+        target = torch.from_numpy(buffer) if isinstance(buffer, np.ndarray) else buffer
+        target.copy_(array.detach())
+        self.synchronize()
 
     def scalar(self, value: torch.Tensor | float) -> float:
         return float(value)
@@ -163,12 +169,6 @@ class TorchEngine:
             lse_N[part] = logits_CV.logsumexp(-1)
             nats_N[part] = lse_N[part] - logits_CV.gather(-1, targets_N[part, None]).squeeze(-1)
         return nats_N.reshape(targets.shape).cpu().numpy(), lse_N.reshape(targets.shape).cpu().numpy()
-
-    @torch.no_grad()
-    def project(self, logits: torch.Tensor | np.ndarray, directions: np.ndarray) -> np.ndarray:
-        directions_VK = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32)).to(self.handle.torch)
-        chunks = [logits_CV @ directions_VK for _, logits_CV in self._float_chunks(logits)]
-        return torch.cat(chunks).reshape(*logits.shape[:-1], directions.shape[-1]).cpu().numpy()
 
     def _float_chunks(self, logits: torch.Tensor | np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
         """The logits as [C, V] float32 pieces on the device, small enough to stay in cache on a CPU."""
