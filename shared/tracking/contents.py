@@ -1,0 +1,222 @@
+"""What a run becomes in MLflow: names, parameters, tags and metric points. Pure, knows nothing of MLflow's client.
+
+People compare runs in MLflow's table, so the names are those of the summary (`val_bpb`, `peak_vram_mb`, ...); series
+are grouped by prefix: train/, time/, recipe/ (what the recipe says of itself), curve/.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from shared.contracts import RunResult, Status, StepRecord
+from shared.tracking.evidence import Evidence
+
+MAX_POINTS = 1000
+"""per series: MLflow draws 320 points, and a point costs 0.1-0.3 ms to send"""
+MAX_RECIPE_SERIES = 16
+MAX_VALUE_CHARS = 5000
+
+RUN_ID_TAG = "are.run_id"
+COMPLETE_TAG = "are.recorded_result"
+"""sha of the result.json that was recorded to its end; set last"""
+
+STEP_SERIES = {
+    "train/loss": "loss",
+    "train/loss_ema": "loss_ema",
+    "train/tok_per_sec": "tok_per_sec",
+    "train/mfu_percent": "mfu_percent",
+    "train/peak_vram_mb": "peak_vram_mb",
+    "train/seconds": "train_seconds",
+    "train/tokens": "tokens",
+    "time/step_ms": "step_ms",
+    "time/input_ms": "input_ms",
+    "time/dispatch_ms": "dispatch_ms",
+    "time/wait_ms": "wait_ms",
+    "time/record_ms": "record_ms",
+}
+SUMMARY = (
+    "val_bpb",
+    "val_bpb_upstream",
+    "training_seconds",
+    "total_seconds",
+    "peak_vram_mb",
+    "mfu_percent",
+    "total_tokens_M",
+    "num_steps",
+    "num_params_M",
+    "tok_per_sec",
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    name: str
+    step: int
+    value: float
+    timestamp_ms: int
+
+
+def experiment_name(target: str) -> str:
+    return f"autoresearch {target}"
+
+
+def experiment_note(target: str) -> str:
+    return (
+        f"Experiments on target **{target}**, one run each: one recipe, one shape, one seed, one budget. `val_bpb` is "
+        "validation bits per byte, lower is better, measured by the evaluator and not by the recipe. Compare runs "
+        "that share tags `hardware_key`, `dataset`, `rung` and `eval_signature` and parameter `budget`, and have "
+        "`ranked` = true."
+    )
+
+
+def run_name(evidence: Evidence) -> str:
+    job = evidence.job
+    return f"{job.preset or 'custom shape'}, recipe {job.recipe_sha[:7]}, seed {job.seed}"
+
+
+def run_note(evidence: Evidence) -> str:
+    """The description on a run's page: the outcome in a sentence, then what to look at."""
+    result = evidence.result
+    outcome = f"**{result.status}**" + (f": {result.reason}" if result.reason else "")
+    if result.val_bpb is not None:
+        outcome = f"**val_bpb {result.val_bpb:.6f}** on the {result.rung} rung"
+    ranked = "" if result.ranked else " Not ranked against other runs."
+    return (
+        f"{outcome}, trained for {result.training_seconds:.0f} s of {result.budget} on `{result.hardware_key}`.{ranked}"
+        f"\n\nRun directory `{result.run_id}`; training curve and all evidence under Artifacts."
+    )
+
+
+def params(evidence: Evidence) -> dict[str, str]:
+    """The job, flattened. Read from job.json alone, since MLflow refuses to change a parameter."""
+    job = evidence.job.model_dump(mode="json", exclude={"shape", "budget", "dataset", "choices", "run_id"})
+    flat = {f"checkpoints.{name}": value for name, value in job.pop("checkpoints").items()}
+    named = {
+        **job,
+        **flat,
+        **evidence.job.shape.model_dump(),
+        "rung_requested": job["rung"],
+        "budget": str(evidence.job.budget),
+        "dataset": evidence.job.dataset.name,
+    }
+    del named["rung"]
+    return {name: _short(value) for name, value in named.items() if value is not None}
+
+
+def tags(evidence: Evidence) -> dict[str, str]:
+    result, evaluation = evidence.result, evidence.evaluation
+    choice = evaluation.rung if evaluation else None
+    named = {
+        RUN_ID_TAG: result.run_id,
+        "status": result.status,
+        "reason": result.reason,
+        "ranked": str(result.ranked).lower(),
+        "metric.source": "trusted" if result.val_bpb is not None else "none",
+        "target": result.target,
+        "hardware_key": result.hardware_key,
+        "engine": result.engine,
+        "attention_backend": result.attention_backend,
+        "dataset": result.dataset,
+        "rung": result.rung,
+        "rung.why": f"{choice.status}, confidence {choice.confidence}, {choice.freshness}: {choice.reason}"
+        if choice
+        else None,
+        "eval_signature": result.eval_signature,
+        "choices": "; ".join(f"{made.what} = {made.chosen} ({made.reason})" for made in result.choices),
+        "record.notes": "; ".join(notes(evidence)),
+        "mlflow.note.content": run_note(evidence),
+        "mlflow.source.name": "recipe.py",
+        "mlflow.source.type": "LOCAL",
+    }
+    return {name: _short(value) for name, value in named.items() if value not in (None, "")}
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS] + " ..."
+
+
+def mlflow_status(result: RunResult) -> str:
+    return {Status.OK: "FINISHED", Status.CANCELLED: "KILLED"}.get(result.status, "FAILED")
+
+
+def started_at_ms(evidence: Evidence) -> int:
+    return ended_at_ms(evidence) - round(1000 * evidence.result.total_seconds)
+
+
+def ended_at_ms(evidence: Evidence) -> int:
+    return round(1000 * evidence.ended_at)
+
+
+def notes(evidence: Evidence) -> tuple[str, ...]:
+    """What MLflow does not get to see of this run, in words."""
+    said = list(evidence.notes)
+    if len(evidence.steps) > MAX_POINTS:
+        said.append(f"series show {MAX_POINTS:,} of {len(evidence.steps):,} steps (metrics.jsonl has all)")
+    dropped = sum(not math.isfinite(point.value) for point in _all_points(evidence))
+    if dropped:
+        said.append(f"{dropped} value(s) were not finite")
+    num_series = len(_recipe_series(evidence.steps))
+    if num_series > MAX_RECIPE_SERIES:
+        said.append(f"{MAX_RECIPE_SERIES} of the recipe's {num_series} own series shown")
+    return tuple(said)
+
+
+def points(evidence: Evidence) -> Iterator[Point]:
+    """Every metric point, finite ones only. The same run gives the same points, so sending them twice adds none."""
+    return (point for point in _all_points(evidence) if math.isfinite(point.value))
+
+
+def _all_points(evidence: Evidence) -> Iterator[Point]:
+    yield from _summary_points(evidence)
+    yield from _curve_points(evidence)
+    recipe_series = _recipe_series(evidence.steps)[:MAX_RECIPE_SERIES]
+    for step in thin(evidence.steps, MAX_POINTS):
+        yield from _step_points(step, _clock_start_ms(evidence), recipe_series)
+
+
+def _clock_start_ms(evidence: Evidence) -> int:
+    startup_s = evidence.training.startup_seconds if evidence.training else 0.0
+    return started_at_ms(evidence) + round(1000 * startup_s)
+
+
+def _summary_points(evidence: Evidence) -> Iterator[Point]:
+    for name in SUMMARY:
+        value = getattr(evidence.result, name)
+        if value is not None:
+            yield Point(name, evidence.result.num_steps, float(value), ended_at_ms(evidence))
+
+
+def _curve_points(evidence: Evidence) -> Iterator[Point]:
+    for point in evidence.evaluation.curve if evidence.evaluation else ():
+        timestamp_ms = _clock_start_ms(evidence) + round(1000 * point.train_seconds)
+        yield Point("curve/val_bpb", point.step, point.val_bpb, timestamp_ms)
+
+
+def _step_points(record: StepRecord, clock_start_ms: int, recipe_series: Sequence[str]) -> Iterator[Point]:
+    timestamp_ms = clock_start_ms + round(1000 * record.train_seconds)
+    for name, field in STEP_SERIES.items():
+        value = getattr(record, field)
+        if value is not None:
+            yield Point(name, record.step, float(value), timestamp_ms)
+    for name in recipe_series:
+        if name in record.recipe:
+            yield Point(f"recipe/{_safe_name(name)}", record.step, record.recipe[name], timestamp_ms)
+
+
+def _recipe_series(steps: Iterable[StepRecord]) -> list[str]:
+    """Names the recipe reports, in the order they first appear."""
+    return list(dict.fromkeys(name for step in steps for name in step.recipe))
+
+
+def _safe_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:100].strip(".") or "unnamed"
+
+
+def thin(steps: Sequence[StepRecord], limit: int) -> Sequence[StepRecord]:
+    """At most `limit` evenly spaced steps, the first and the last among them."""
+    if len(steps) <= limit:
+        return steps
+    last = len(steps) - 1
+    return [steps[index * last // (limit - 1)] for index in range(limit)]

@@ -1,0 +1,145 @@
+"""Writes one run into MLflow: found by its tag, created once, completed when an earlier attempt was cut short.
+
+Works with the local sqlite store and with any server. mlflow is imported when it is first needed (3 s), with its
+telemetry off and with timeouts, since its own defaults wait minutes for a server that is down.
+"""
+
+import logging
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from shared.settings import settings
+from shared.tracking import contents
+from shared.tracking.evidence import Evidence
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+Item = TypeVar("Item")
+
+PROBE_TIMEOUT_S = 3.0
+BATCH = 1000
+"""MLflow's limit of metric points in one request"""
+
+CLIENT_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Unreachable(Exception):
+    """The tracking server does not answer; the message says which and why."""
+
+
+def store_run(evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> str | None:
+    """Records the run completely; its page's address, None for a local store. Raises whatever MLflow raises."""
+    uri = settings().mlflow_uri
+    probe(uri)
+    client = _client(uri)
+    experiment_id = _experiment(client, evidence.job.target, uri)
+    run = _find_or_create(client, experiment_id, evidence)
+    if run.data.tags.get(contents.COMPLETE_TAG) != evidence.result_sha:
+        _fill(client, run.info.run_id, evidence, picture)
+    is_server = uri.startswith("http")
+    return f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run.info.run_id}" if is_server else None
+
+
+def probe(uri: str) -> None:
+    """Unreachable when a server does not answer within 3 s; any answer will do, also a refusal."""
+    if not uri.startswith("http"):
+        return
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return
+    except (OSError, ValueError) as error:
+        raise Unreachable(f"no answer from {_without_password(uri)}: {error}") from None
+
+
+def _without_password(uri: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _client(uri: str) -> "MlflowClient":
+    for name, value in CLIENT_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri)
+
+
+def _experiment(client: "MlflowClient", target: str, uri: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    name = contents.experiment_name(target)
+    found = client.get_experiment_by_name(name)
+    if found:
+        return found.experiment_id
+    # a server knows where its artifacts go; without one they would land in the current directory
+    location = None if uri.startswith("http") else (settings().runs / "mlflow-artifacts" / target).as_uri()
+    try:
+        note = {"mlflow.note.content": contents.experiment_note(target)}
+        return client.create_experiment(name, artifact_location=location, tags=note)
+    except MlflowException:
+        created_by_another_host = client.get_experiment_by_name(name)
+        if created_by_another_host is None:
+            raise
+        return created_by_another_host.experiment_id
+
+
+def _find_or_create(client: "MlflowClient", experiment_id: str, evidence: Evidence) -> "Run":
+    wanted = f"tags.`{contents.RUN_ID_TAG}` = '{evidence.result.run_id}'"
+    found = client.search_runs([experiment_id], wanted, max_results=1, order_by=["attributes.start_time ASC"])
+    if found:
+        return found[0]
+    return client.create_run(
+        experiment_id,
+        start_time=contents.started_at_ms(evidence),
+        tags={contents.RUN_ID_TAG: evidence.result.run_id},
+        run_name=contents.run_name(evidence),
+    )
+
+
+def _fill(client: "MlflowClient", run_id: str, evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> None:
+    """Every part may be sent again without harm; the tag that says it is complete comes last."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    client.log_batch(
+        run_id,
+        params=[Param(name, value) for name, value in contents.params(evidence).items()],
+        tags=[RunTag(name, value) for name, value in contents.tags(evidence).items()],
+        synchronous=True,
+    )
+    metrics = (Metric(point.name, point.value, point.timestamp_ms, point.step) for point in contents.points(evidence))
+    for batch in _batches(metrics, BATCH):
+        client.log_batch(run_id, metrics=batch, synchronous=True)
+    _upload(client, run_id, evidence, picture)
+    client.set_terminated(run_id, contents.mlflow_status(evidence.result), contents.ended_at_ms(evidence))
+    client.set_tag(run_id, contents.COMPLETE_TAG, evidence.result_sha)
+
+
+def _upload(client: "MlflowClient", run_id: str, evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> None:
+    with tempfile.TemporaryDirectory(prefix="are-record-") as folder:
+        for name, content in evidence.files.items():
+            (Path(folder) / name).write_bytes(content)
+        picture(evidence, Path(folder) / "training.png")
+        client.log_artifacts(run_id, folder)
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch

@@ -1,0 +1,112 @@
+"""Records runs, and keeps what could not be recorded: a note per run in ARE_RUNS/outbox until MLflow has it all.
+
+The note is durable before the first attempt, so a crash or an outage costs nothing but time. Nothing here raises into
+an experiment, which is finished and on disk by now; what went wrong is one line in `Recorded.pending_reason`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from shared.files import write_atomic
+from shared.plots import plot_training
+from shared.run_directory import RunDirectory, read_json
+from shared.settings import settings
+from shared.tracking.evidence import Evidence, read_evidence
+from shared.tracking.mlflow_store import Unreachable, store_run
+
+LOCK_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    run_id: str
+    url: str | None = None
+    """the run's page; None when it waits, or when the store is a local file"""
+    pending_reason: str = ""
+    """why it waits in the outbox; empty when it is recorded"""
+
+
+def record(run_directory: Path) -> Recorded:
+    """Records a finished run, now or when the outbox is flushed. ValueError when the run is not finished."""
+    result = RunDirectory(run_directory).result()
+    if result is None:
+        raise ValueError(f"{run_directory} has no result.json: the run is not finished, so there is nothing to record")
+    try:
+        note = _write_note(result.run_id, run_directory)
+        with _lock():
+            return _attempt(note)
+    except Unreachable as error:
+        return Recorded(result.run_id, pending_reason=str(error))
+    except Timeout:
+        return Recorded(result.run_id, pending_reason="another process is recording: the next flush takes it")
+    except OSError as error:
+        return Recorded(result.run_id, pending_reason=f"the outbox cannot be written: {error}")
+
+
+def flush_outbox() -> list[Recorded]:
+    """Tries everything that waits, oldest first; after one unanswered request the rest waits for the next flush."""
+    done: list[Recorded] = []
+    try:
+        with _lock():
+            for note in pending_notes():
+                done.append(_attempt(note))
+    except Unreachable as error:
+        done += _still_waiting(str(error), done)
+    except Timeout:
+        done += _still_waiting("another process is recording", done)
+    return done
+
+
+def _still_waiting(reason: str, tried: list[Recorded]) -> list[Recorded]:
+    names = {recorded.run_id for recorded in tried}
+    return [Recorded(note.stem, pending_reason=reason) for note in pending_notes() if note.stem not in names]
+
+
+def pending_notes() -> list[Path]:
+    """The notes of the runs that wait, oldest first."""
+    return sorted(_outbox().glob("*.json"), key=lambda note: (note.stat().st_mtime_ns, note.name))
+
+
+def _attempt(note: Path) -> Recorded:
+    """Unreachable when there is no point in trying others; anything else that goes wrong becomes a line."""
+    try:
+        evidence = read_evidence(Path(read_json(note)["run_directory"]))
+        url = store_run(evidence, _draw)
+    except Unreachable:
+        raise
+    except Exception as error:  # the edge of MLflow: whatever it raises, the note stays
+        return Recorded(note.stem, pending_reason=_one_line(error))
+    note.unlink(missing_ok=True)
+    return Recorded(note.stem, url)
+
+
+def _draw(evidence: Evidence, path: Path) -> None:
+    curve = evidence.evaluation.curve if evidence.evaluation else ()
+    plot_training(evidence.steps, curve, evidence.result, path)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+def _outbox() -> Path:
+    return settings().runs / "outbox"
+
+
+def _lock() -> FileLock:
+    _outbox().mkdir(parents=True, exist_ok=True)
+    return FileLock(_outbox() / ".lock", timeout=LOCK_TIMEOUT_S)
+
+
+def _write_note(run_id: str, run_directory: Path) -> Path:
+    """A run that waits already keeps its place in the order."""
+    note = _outbox() / f"{run_id}.json"
+    content = json.dumps({"run_directory": str(run_directory.resolve())}) + "\n"
+    if not note.exists() or note.read_text() != content:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(note, content)
+    return note
