@@ -1,0 +1,116 @@
+"""The fence around untrusted code in native mode: which files a recipe's process may touch, and that it has no network.
+
+    policy = recipe_policy(CHECKOUT, writable=[scratch, checkpoint_dir], protected=[datasets, runs])
+    choice = apply(policy)                       # in the child, before anything untrusted is imported
+    verify(policy, must_fail=[validation_rows])  # the fence is tried, not assumed
+
+Linux fences the running process (landlock.py, seccomp.py, namespaces.py), macOS the command line (seatbelt.py, by
+`wrap`). What each denies and what not: docs/security.md.
+"""
+
+import os
+import platform
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from shared.contracts import Choice
+from shared.sandbox import landlock, namespaces, seatbelt, seccomp
+from shared.sandbox.policy import Policy, recipe_policy
+
+__all__ = ["Policy", "apply", "describe", "recipe_policy", "verify", "wrap"]
+
+
+def describe() -> Choice:
+    """What fences a recipe on this machine and why; `none` is said as loudly."""
+    if sys.platform == "darwin":
+        if Path(seatbelt.PROGRAM).exists():
+            return Choice(what="sandbox", chosen="seatbelt", reason="macOS: weaker than Linux, see docs/security.md")
+        return Choice(what="sandbox", chosen="none", reason=f"{seatbelt.PROGRAM} is not here")
+    if sys.platform != "linux":
+        return Choice(what="sandbox", chosen="none", reason=f"there is no sandbox for {platform.system()}")
+    if not seccomp.is_supported():
+        return Choice(what="sandbox", chosen="none", reason=f"no system call table for {platform.machine()}")
+    if (abi := landlock.abi()) < 1:
+        return Choice(what="sandbox", chosen="none", reason="this kernel has no Landlock (Linux 5.13 and lsm=landlock)")
+    gap = "" if abi >= 6 else "; signals to other processes are not fenced before ABI 6 (Linux 6.12)"
+    return Choice(what="sandbox", chosen="landlock+seccomp", reason=f"Landlock ABI {abi}{gap}")
+
+
+def apply(policy: Policy) -> Choice:
+    """Fences this process and all it starts, for good. Says what was done, as `describe` does.
+
+    On Linux it must run while the process has one thread: Landlock does not reach threads that are already there.
+    On macOS the process is already fenced by `wrap`. Where there is no sandbox nothing happens and `none` is returned.
+    """
+    choice = describe()
+    if choice.chosen != "landlock+seccomp":
+        return choice
+    if len(os.listdir("/proc/self/task")) != 1:
+        raise RuntimeError("the sandbox must be applied before any thread is started")
+    shared_memory = namespaces.private_shared_memory()
+    writable = (*policy.writable, namespaces.SHARED_MEMORY) if shared_memory == "private" else policy.writable
+    namespaces.drop_privileges()
+    landlock.restrict(policy.readable, writable, policy.devices)
+    seccomp.restrict()
+    return choice.model_copy(update={"reason": f"{choice.reason}; shared memory: {shared_memory}"})
+
+
+def wrap(argv: Sequence[str], policy: Policy) -> list[str]:
+    """The command that runs `argv` fenced: through sandbox-exec on macOS, unchanged where `apply` does it."""
+    return seatbelt.wrap(argv, policy) if describe().chosen == "seatbelt" else list(argv)
+
+
+def verify(policy: Policy, must_fail: Iterable[Path]) -> None:
+    """Tries what the fence must stop. RuntimeError names the first thing that worked, or could not be tried."""
+    for path in must_fail:
+        _expect_denied(f"reading {path}", lambda path=path: _read(path))
+    outside = Path("/tmp")
+    if not any(outside.resolve().is_relative_to(allowed) for allowed in policy.writable):
+        _expect_denied("writing to /tmp", lambda: _write(outside / f".are-fence-{os.getpid()}"))
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        _expect_denied("the network", lambda kind=kind: _connect(kind))
+    _expect_no_open_file(must_fail)
+
+
+def _expect_denied(what: str, attempt) -> None:
+    try:
+        attempt()
+    except PermissionError:
+        return
+    except OSError as error:
+        raise RuntimeError(f"the sandbox could not be proved: {what} failed with {error}, not with a refusal") from None
+    raise RuntimeError(f"the sandbox does not hold: {what} worked")
+
+
+def _read(path: Path) -> None:
+    if path.is_dir():
+        os.listdir(path)
+    else:
+        os.close(os.open(path, os.O_RDONLY))
+
+
+def _write(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    path.unlink()
+
+
+def _connect(kind: int) -> None:
+    with socket.socket(socket.AF_INET, kind) as connection:
+        connection.settimeout(1)
+        connection.connect(("127.0.0.1", 9))
+
+
+def _expect_no_open_file(paths: Iterable[Path]) -> None:
+    """A file opened before the fence stays readable, so none of `paths` may be open."""
+    if not Path("/proc/self/fd").is_dir():
+        return
+    forbidden = {str(path.resolve()) for path in paths}
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{descriptor}")
+        except FileNotFoundError:
+            continue
+        if target in forbidden:
+            raise RuntimeError(f"the sandbox does not hold: {target} is open as descriptor {descriptor}")

@@ -1,0 +1,195 @@
+"""A seccomp filter for what Landlock cannot deny: every socket but a stream socketpair, looking into other
+processes, namespaces and mounts, io_uring (which makes sockets without system calls), kernel interfaces.
+
+The program is a straight list of comparisons, no library: struct seccomp_data in linux/seccomp.h, numbers from
+asm/unistd_64.h and asm-generic/unistd.h.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import socket
+import struct
+import sys
+
+# name: (x86_64, aarch64); None where the architecture has no such call
+_REFUSED = {
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "kcmp": (312, 272),
+    "pidfd_getfd": (438, 438),
+    "perf_event_open": (298, 241),
+    "bpf": (321, 280),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "open_by_handle_at": (304, 265),
+    "fanotify_init": (300, 262),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "acct": (163, 89),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "reboot": (169, 142),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "syslog": (103, 116),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "clock_adjtime": (305, 266),
+    "adjtimex": (159, 171),
+    "truncate": (76, 45),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
+}
+# Landlock does not fence them, so a recipe could lock others out of files of the same user. Compilers and linkers
+# call them on their own output and stop when refused, so they report success and do nothing.
+_IGNORED = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+}
+_SOCKET, _SOCKETPAIR, _CLONE, _CLONE3 = (41, 198), (53, 199), (56, 220), (435, 435)
+_PRLIMIT = (302, 261)
+
+_AUDIT_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_SECCOMP_SYSCALL = {"x86_64": 317, "aarch64": 277}
+_COLUMN = {"x86_64": 0, "aarch64": 1}
+_X32_BIT = 0x40000000
+_SET_MODE_FILTER, _FLAG_TSYNC = 1, 1
+
+_LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
+_EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16
+# new mount, cgroup, uts, ipc, user, pid and net namespaces
+_CLONE_NEW = 0x00020000 | 0x7E000000
+_SOCK_TYPE_MASK = 0xF
+
+
+def is_supported() -> bool:
+    return sys.platform == "linux" and platform.machine() in _COLUMN and sys.maxsize > 2**32
+
+
+def restrict() -> None:
+    """Irrevocable, all threads, inherited. Needs PR_SET_NO_NEW_PRIVS."""
+    machine = platform.machine()
+    code = b"".join(program(machine))
+    buffer = ctypes.create_string_buffer(code, len(code))
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+    argument = Program(len(code) // 8, ctypes.addressof(buffer))
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = ctypes.c_long(_SECCOMP_SYSCALL[machine])
+    if libc.syscall(number, ctypes.c_long(_SET_MODE_FILTER), ctypes.c_long(_FLAG_TSYNC), ctypes.byref(argument)):
+        raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
+
+
+def program(machine: str) -> list[bytes]:
+    """The filter as BPF instructions of 8 bytes."""
+    column = _COLUMN[machine]
+    code = [_load(_ARCHITECTURE_OFFSET), *_return_unless_equal(_AUDIT_ARCHITECTURES[machine], errno.EPERM)]
+    code += [_load(_NUMBER_OFFSET)]
+    if machine == "x86_64":
+        code += [_jump(_AT_LEAST, _X32_BIT, 0, 1), _refuse(errno.EPERM)]
+    for numbers in _REFUSED.values():
+        code += _return_if_equal(numbers[column], errno.EPERM)
+    for numbers in _IGNORED.values():
+        code += _return_if_equal(numbers[column], 0)
+    code += _return_if_equal(_SOCKET[column], errno.EACCES)
+    # glibc falls back to clone, whose flags are not behind a pointer
+    code += _return_if_equal(_CLONE3[column], errno.ENOSYS)
+    code += _for_call(_CLONE[column], [_argument(0), _jump(_ANY_BIT, _CLONE_NEW, 0, 1), _refuse(errno.EPERM)])
+    # limits of other processes of the same user, the supervisor's for one
+    code += _for_call(_PRLIMIT[column], [_argument(0), *_return_unless_equal(0, errno.EPERM)])
+    code += _for_call(_SOCKETPAIR[column], _only_unix_streams())
+    return [*code, _instruction(_RETURN, _ALLOW)]
+
+
+def _only_unix_streams() -> list[bytes]:
+    """A datagram socket could still address any Unix socket on the machine with sendmsg."""
+    return [
+        _argument(0),
+        *_return_unless_equal(socket.AF_UNIX, errno.EACCES),
+        _argument(1),
+        _instruction(_AND, _SOCK_TYPE_MASK),
+        *_return_unless_equal(socket.SOCK_STREAM, errno.EACCES),
+    ]
+
+
+def _for_call(number: int, body: list[bytes]) -> list[bytes]:
+    """`body`, which may load arguments, and then allowed."""
+    return [_jump(_EQUAL, number, 0, len(body) + 1), *body, _instruction(_RETURN, _ALLOW)]
+
+
+def _return_if_equal(value: int | None, error: int) -> list[bytes]:
+    return [] if value is None else [_jump(_EQUAL, value, 0, 1), _refuse(error)]
+
+
+def _return_unless_equal(value: int, error: int) -> list[bytes]:
+    return [_jump(_EQUAL, value, 1, 0), _refuse(error)]
+
+
+def _load(offset: int) -> bytes:
+    return _instruction(_LOAD, offset)
+
+
+def _argument(index: int) -> bytes:
+    """Low half of a system call's argument (both architectures are little-endian)."""
+    return _load(_ARGUMENTS_OFFSET + 8 * index)
+
+
+def _refuse(error: int) -> bytes:
+    return _instruction(_RETURN, _ERRNO | error)
+
+
+def _jump(test: int, value: int, if_true: int, if_false: int) -> bytes:
+    return struct.pack("=HBBI", test, if_true, if_false, value)
+
+
+def _instruction(code: int, value: int) -> bytes:
+    return struct.pack("=HBBI", code, 0, 0, value)
