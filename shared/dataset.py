@@ -8,6 +8,7 @@
 """
 
 import json
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,7 +128,7 @@ class Dataset:
 
 
 def prepare_command(job: PrepareJob | PackJob) -> str:
-    return f"python -m services.prepare '{job.model_dump_json(exclude_defaults=True)}'"
+    return f"python -m services.prepare {shlex.quote(job.model_dump_json(exclude_defaults=True))}"
 
 
 def datasets_directory() -> Path:

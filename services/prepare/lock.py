@@ -1,4 +1,4 @@
-"""One writer per dataset, and no leftovers of a writer that was killed."""
+"""One writer per directory, and no leftovers of a writer that was killed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from services.prepare.report import Report
 
 
 @contextmanager
-def dataset_lock(path: Path, report: Report) -> Iterator[None]:
-    """Held by the one process that writes the dataset; the OS frees it when that process dies."""
+def writer_lock(path: Path, report: Report) -> Iterator[None]:
+    """Held by the one process that writes under `path`; the OS frees it when that process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.parent / f".{path.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        report.say(f"waiting: another process prepares {path.name}")
+        report.say(f"waiting: another process writes {path}")
         lock.acquire()
     try:
         for leftover in (*path.glob(".*.tmp"), *path.glob("*/.*.tmp")):

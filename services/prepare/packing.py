@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from services.prepare.lock import dataset_lock
+from services.prepare.lock import writer_lock
 from services.prepare.report import Report
 from services.prepare.token_cache import CachedShard, Document, cached_shards, refill_batches
 from shared.contracts import PackJob
@@ -115,7 +115,7 @@ def pack_dataset(job: PackJob, report: Report) -> Dataset:
     dataset = open_reference(job.dataset)
     directory = dataset.split_path(job.split)
     num_shards = sum(shard.split == job.split for shard in dataset.manifest.shards)
-    with dataset_lock(dataset.path, report):
+    with writer_lock(dataset.path, report):
         try:
             shards = cached_shards(directory, num_shards)
         except ValueError as error:

@@ -31,7 +31,7 @@ def parquet_corpus(directory: str, column: str, report: Report) -> Corpus:
     paths = sorted(path for path in root.rglob("*.parquet") if not _hidden(path.relative_to(root)))
     if not paths:
         raise ValueError(f"no *.parquet file in {root} or below it: put files with a text column there")
-    num_rows = [_num_rows(path, column) for path in paths]
+    num_rows = [num_text_rows(path, column) for path in paths]
     if len(paths) == 1:
         return Corpus(f"parquet:{column}", _held_out(paths[0], root, num_rows[0], column))
     shards = []
@@ -85,7 +85,8 @@ def _open(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BUFFER_BYTES)
 
 
-def _num_rows(path: Path, column: str) -> int:
+def num_text_rows(path: Path, column: str) -> int:
+    """Rows of a file whose `column` holds text. ValueError names the columns there are."""
     with blaming(path), _open(path) as file:
         schema, num_rows = file.schema_arrow, file.metadata.num_rows
     if column not in schema.names:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from services.prepare.corpora import Corpus, open_corpus
-from services.prepare.lock import dataset_lock
+from services.prepare.lock import writer_lock
 from services.prepare.packing import pack_split
 from services.prepare.report import Report
 from services.prepare.token_cache import CachedShard
@@ -46,7 +46,7 @@ def prepare(job: PrepareJob, report: Report) -> Dataset:
     given = load_tokenizer(Path(job.tokenizer).expanduser()) if job.tokenizer else None
     corpus = open_corpus(job, report)
     path = datasets_directory() / (job.name or default_name(job))
-    with dataset_lock(path, report):
+    with writer_lock(path, report):
         _claim(path, Plan(corpus=corpus.identity, shards=corpus.records, tokenizer=_fingerprint(given)), report)
         tokenizer = _tokenizer(path, corpus, given, report)
         fingerprint = dataset_fingerprint(corpus.identity, corpus.records, tokenizer.fingerprint, PACKING_VERSION)
