@@ -14,6 +14,7 @@ result.json      experiment          RunResult
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 
 from shared.contracts import Contract, EvaluationRecord, Job, RunResult, StepRecord, TrainingRecord
 from shared.files import sha256_file, write_atomic
+from shared.settings import settings
 
 Record = TypeVar("Record", bound=Contract)
 
@@ -30,6 +32,10 @@ Record = TypeVar("Record", bound=Contract)
 @dataclass(frozen=True)
 class RunDirectory:
     path: Path
+
+    @classmethod
+    def of(cls, run_id: str) -> "RunDirectory":
+        return cls(settings().runs / run_id)
 
     @property
     def job_file(self) -> Path:
@@ -101,15 +107,20 @@ class RunDirectory:
                 if line.endswith("\n"):
                     yield StepRecord.model_validate_json(line)
 
-    def lock(self) -> FileLock:
-        """Held by whoever works on the run; the OS frees it when that process dies."""
-        return FileLock(self.path / ".lock", timeout=0)
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Held by whoever works on the run; the OS frees it when that process dies. ValueError when it is held."""
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise ValueError(f"{self.path} is in use by another process") from None
 
     def in_use(self) -> bool:
         try:
-            with self.lock():
+            with self.locked():
                 return False
-        except Timeout:
+        except ValueError:
             return True
 
 

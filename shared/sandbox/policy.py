@@ -7,8 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from shared.contracts import Contract
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/proc", "/nix/store", "/opt/cuda", "/opt/nvidia")
 # not /sys/kernel or /sys/firmware: their root-only files stay closed to a recipe that runs as root
@@ -21,8 +22,7 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "nvidia*", "dri", "kfd"
 _OURS = ("services", "kernels", "shared")
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(Contract):
     readable: tuple[Path, ...]
     """files and whole folders, executable too"""
     writable: tuple[Path, ...]
@@ -57,7 +57,7 @@ def recipe_policy(
             if secret.is_relative_to(path) or (path.is_relative_to(secret) and path not in named):
                 raise ValueError(f"{secret} must stay out of a recipe's reach but {path} is readable: move one of them")
     readable = tuple(dict.fromkeys(path for path in (*found, *named) if path not in writable))
-    return Policy(readable, tuple(writable), tuple(_devices()), protected)
+    return Policy(readable=readable, writable=tuple(writable), devices=tuple(_devices()), protected=protected)
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:

@@ -1,0 +1,22 @@
+"""`autoresearch evaluate`: scores a trained run again, on any rung."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.console import progress, summary
+from shared.executors import NativeExecutor
+from shared.experiment import evaluate as evaluate_run
+from shared.run_directory import RunDirectory
+
+
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(help="Directory of a trained run, e.g. runs/<run id>.")],
+    rung: Annotated[str, typer.Option(help="auto, smoke, cheap, reference or full.")] = "auto",
+) -> None:
+    """Score the final checkpoint of a run again and replace its result."""
+    directory = RunDirectory(run_dir.resolve())
+    with progress.shown(directory) as watch:
+        result = evaluate_run(directory, rung, NativeExecutor(), watch)
+    raise typer.Exit(summary.conclude(result))

@@ -1,0 +1,26 @@
+"""`autoresearch runs`: what ran on this disk and how it ended."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def runs(
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+) -> None:
+    """List runs, newest first, with val_bpb or the reason why there is none."""
+    from shared.run_listing import list_runs
+
+    listed = list_runs(limit)
+    if json:
+        for entry in listed:
+            print(entry.to_json())
+        return
+    table = Table("run", "outcome", "recipe", "dataset", box=None, pad_edge=False)
+    for entry in listed:
+        recipe, dataset = (entry.job.recipe_sha[:8], entry.job.dataset.name) if entry.job else ("", "")
+        table.add_row(entry.run_id, entry.summary, recipe, dataset)
+    Console(soft_wrap=True).print(table if listed else "no runs yet: autoresearch train --smoke")

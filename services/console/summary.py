@@ -1,0 +1,78 @@
+"""What is printed before and after an experiment, and the exit code its status means."""
+
+from rich.console import Console
+from rich.table import Table
+
+from shared.contracts import Job, RunResult, Status
+from shared.run_directory import RunDirectory
+
+EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
+NUMBERS = {
+    "val_bpb": "{:.6f}", "val_bpb_upstream": "{:.6f}", "training_seconds": "{:.1f}", "total_seconds": "{:.1f}",
+    "peak_vram_mb": "{:.1f}", "mfu_percent": "{:.2f}", "total_tokens_M": "{:.1f}", "num_steps": "{}",
+    "num_params_M": "{:.1f}", "depth": "{}", "tok_per_sec": "{:.0f}", "rung": "{}", "engine": "{}",
+    "attention_backend": "{}", "hardware_key": "{}", "dataset": "{:.12}", "recipe_sha": "{:.12}", "seed": "{}",
+    "status": "{}",
+}  # fmt: skip
+
+
+def announce(job: Job, directory: RunDirectory) -> None:
+    """Everything that was chosen for the user, before the run."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"run      {directory.path}")
+    console.print(f"shape    {job.preset or 'custom'}: {describe(job)}")
+    console.print(f"budget   {job.budget}, seed {job.seed}, {job.hardware_key}")
+    for choice in job.choices:
+        console.print(f"{choice.what:<8} {choice.chosen}: {choice.reason}")
+
+
+def describe(job: Job) -> str:
+    shape = job.shape
+    return (
+        f"depth {shape.depth}, d_model {shape.d_model}, heads {shape.heads}, seq {shape.seq_len}, "
+        f"windows {shape.window_pattern}, "
+        f"batch {shape.device_batch_size} x {shape.accumulation_steps} = {shape.total_batch_size:,} tokens a step"
+    )
+
+
+def conclude(result: RunResult) -> int:
+    """Prints the summary, records the run, says what the number means. Returns the exit code."""
+    print_summary(result)
+    if result.status is Status.OK:
+        print_meaning(result)
+    else:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"{result.status}: {result.reason}")
+    record_run(result)
+    return EXIT_CODES.get(result.status, 1)
+
+
+def print_summary(result: RunResult) -> None:
+    print("---")
+    for name, form in NUMBERS.items():
+        value = getattr(result, name)
+        print(f"{name + ':':<18}{'-' if value is None else form.format(value)}")
+
+
+def print_meaning(result: RunResult) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for choice in result.choices:
+        table.add_row(f"[dim]{choice.what}", f"[dim]{choice.chosen}", f"[dim]{choice.reason}")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        f"\n[bold]val_bpb {result.val_bpb:.4f}[/bold]: the model needs that many bits for each byte of text it has not "
+        "seen. Lower is better; 8 is no model at all."
+    )
+    if not result.ranked:
+        console.print("This was a smoke run: it shows that everything works, its number is not comparable.")
+
+
+def record_run(result: RunResult) -> None:
+    from shared.tracking import record
+
+    recorded = record(RunDirectory.of(result.run_id))
+    console = Console(highlight=False, soft_wrap=True)
+    if recorded.pending_reason:
+        console.print(f"not recorded in MLflow yet, kept in the outbox: {recorded.pending_reason}")
+    else:
+        console.print("recorded in MLflow: `make ui` shows it next to your other runs")

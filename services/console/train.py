@@ -1,0 +1,81 @@
+"""`autoresearch train`: one experiment on this machine, from recipe to number."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.console import progress, summary
+from shared.contracts import RunResult
+from shared.executors import NativeExecutor
+from shared.experiment import resume as resume_run
+from shared.experiment import run
+from shared.request import TrainRequest, build_job, validated
+from shared.run_directory import RunDirectory
+
+
+def train(
+    recipe: Annotated[
+        Path | None, typer.Option(help="The recipe to train. Default: services/trainer/recipes/gpt_<engine>.py.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Model and batch shape: m5-tiny, m5-small, ... upstream.")] = None,
+    time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Train on this many tokens instead of a time.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of initialization and of anything random.")] = 42,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One value of the shape, or dtype, compile, eval_batch_size."),
+    ] = None,
+    rung: Annotated[str, typer.Option(help="Evaluation fidelity: auto, cheap, reference, full.")] = "auto",
+    smoke: Annotated[bool, typer.Option("--smoke", help="Everything once in under a minute; never ranked.")] = False,
+    dataset: Annotated[str | None, typer.Option(help="Prepared dataset. Default: the latest prepared.")] = None,
+    engine: Annotated[str | None, typer.Option(help="torch or mlx. Default: what fits the machine.")] = None,
+    device: Annotated[str | None, typer.Option(help="cuda:N, mps, metal or cpu. Default: the best there is.")] = None,
+    target: Annotated[str | None, typer.Option(help="Fail unless this machine is that target.")] = None,
+    checkpoint_every: Annotated[
+        float | None, typer.Option(help="Training seconds between checkpoints. Default: 300 for longer budgets.")
+    ] = None,
+    checkpoint_mode: Annotated[str, typer.Option(help="sync or async.")] = "sync",
+    curve_points: Annotated[int, typer.Option(help="Score the weights at this many points on the way, too.")] = 0,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN_DIR", help="Go on with an interrupted run instead; other options stay out."),
+    ] = None,
+) -> None:
+    """Train a recipe for its budget, score it, record it, print val_bpb (bits per byte, lower is better)."""
+    if resume is not None:
+        directory = RunDirectory(resume.resolve())
+        with progress.shown(directory) as watch:
+            result = resume_run(directory, NativeExecutor(), watch)
+    else:
+        request = dict(
+            preset=preset, time_budget=time_budget, tokens=tokens, seed=seed, set=pairs(set_ or []), rung=rung,
+            smoke=smoke, dataset=dataset, engine=engine, device=device, target=target,
+            checkpoint_every=checkpoint_every, checkpoint_mode=checkpoint_mode, curve_points=curve_points,
+        )  # fmt: skip
+        result = _train(validated(TrainRequest, request), recipe)
+    raise typer.Exit(summary.conclude(result))
+
+
+def _train(request: TrainRequest, recipe: Path | None) -> RunResult:
+    job, source = build_job(request, read_recipe(recipe) if recipe else None)
+    directory = RunDirectory.of(job.run_id)
+    summary.announce(job, directory)
+    with progress.shown(directory) as watch:
+        return run(job, source, NativeExecutor(), watch)
+
+
+def read_recipe(path: Path) -> bytes:
+    if not path.is_file():
+        raise ValueError(f"recipe {path} does not exist")
+    return path.read_bytes()
+
+
+def pairs(items: list[str]) -> dict[str, str]:
+    parsed = {}
+    for item in items:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise ValueError(f"--set takes KEY=VALUE, got '{item}'")
+        parsed[key.strip()] = value.strip()
+    return parsed

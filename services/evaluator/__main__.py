@@ -1,0 +1,38 @@
+"""Scores the final checkpoint of one run directory: `python -m services.evaluator RUN_DIR [RUNG]`.
+
+Exit code 0 with a number, 1 without one (evaluation.json says why), 2 when the directory cannot be used.
+"""
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from services.evaluator.evaluate import evaluate
+from services.evaluator.forward_process import Refused
+from shared.contracts import Rung, Status
+from shared.processes import adopt_orphans
+from shared.run_directory import RunDirectory
+
+
+def main() -> int:
+    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], *([rung] for rung in (*Rung, "auto"))):
+        print(f"usage: python -m services.evaluator RUN_DIR [auto|{'|'.join(Rung)}]", file=sys.stderr)
+        return 2
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, _cancel)
+    signal.signal(signal.SIGINT, _cancel)
+    try:
+        record = evaluate(RunDirectory(Path(sys.argv[1]).resolve()), *sys.argv[2:])
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0 if record.status is Status.OK else 1
+
+
+def _cancel(number: int, frame: FrameType | None) -> None:
+    raise Refused(Status.CANCELLED, f"cancelled by {signal.Signals(number).name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""One evaluation: choose the rung, score the final checkpoint in one process, audit it with another, write the record.
+
+The validation rows and the targets stay in this process, which imports nothing of the recipe.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from services.evaluator.audit import agrees, audit, draw_probes, verdict
+from services.evaluator.forward_process import ForwardProcess, Refused
+from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
+from shared import checkpoint
+from shared.contracts import Check, Choice, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status
+from shared.dataset import Dataset, open_reference
+from shared.engines import Engine, open_engine
+from shared.eval_costs import CostKey, EvalCost, append_cost, read_costs, runtime_signature, shape_signature
+from shared.rows import Rows
+from shared.run_directory import RunDirectory, write_record
+from shared.rungs import EVAL_SEQ_LEN, choose_rung, eval_signature, evaluation_batch, rows_for, shortfall
+from shared.settings import settings
+
+LARGEST_LOGITS_BYTES = 2**30
+
+
+@dataclass
+class Evaluation:
+    """What is known so far; becomes the EvaluationRecord however it ends."""
+
+    run: RunDirectory
+    job: Job
+    started: float = field(default_factory=monotonic)
+    values: dict[str, Any] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    choices: list[Choice] = field(default_factory=list)
+
+    def note(self, what: str, chosen: str, reason: str) -> None:
+        self.choices.append(Choice(what=what, chosen=chosen, reason=reason))
+
+    def record(self, status: Status, reason: str = "") -> EvaluationRecord:
+        return EvaluationRecord(
+            status=status,
+            reason=reason,
+            checks=self.checks,
+            choices=tuple(self.choices),
+            total_seconds=monotonic() - self.started,
+            eval_signature=eval_signature(),
+            **self.values,
+        )
+
+
+def evaluate(run: RunDirectory, requested_rung: str | None = None) -> EvaluationRecord:
+    """Scores the run and writes evaluation.json. ValueError when run, checkpoint or rows cannot be used."""
+    job = run.job()
+    run.verified_recipe()
+    final = final_checkpoint(run)
+    dataset = open_reference(job.dataset)
+    evaluation = Evaluation(run, job)
+    try:
+        _evaluate(evaluation, dataset, final, requested_rung or job.rung)
+        record = evaluation.record(Status.OK)
+    except Refused as refusal:
+        withheld = ("val_bpb", "val_bpb_upstream")
+        evaluation.values = {key: value for key, value in evaluation.values.items() if key not in withheld}
+        record = evaluation.record(refusal.status, refusal.reason)
+    write_record(run.evaluation_file, record)
+    return record
+
+
+def final_checkpoint(run: RunDirectory) -> Path:
+    record = checkpoint.latest(run.checkpoint_dir)
+    if record is None or not record.final:
+        raise ValueError(f"{run.path} has no final checkpoint to evaluate: resume its training first")
+    return run.checkpoint_dir / record.folder / "model.safetensors"
+
+
+def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested: str) -> None:
+    job, rows = evaluation.job, dataset.validation_rows()
+    engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
+    batch_size = _batch_size(evaluation, dataset.vocab_size)
+    fresh = _process_starter(evaluation, weights, dataset, batch_size)
+    with fresh("scorer") as scorer, fresh("auditor") as auditor:
+        rung = _choose_rung(evaluation, scorer, rows, batch_size, requested)
+        scores = score_rows(scorer, engine, rows, rows_for(rung.rung, rows.num_rows), batch_size)
+        _keep_scores(evaluation, scores, rows, dataset)
+        evaluation.values["peak_vram_mb"] = scorer.peak_vram_mb
+        _check(evaluation, engine, rows, scores, scorer, auditor, fresh)
+        evaluation.values["curve"] = _score_curve(evaluation, scorer, engine, rows, dataset, batch_size)
+    _remember_cost(evaluation, scorer, rung, scores, batch_size)
+
+
+Starter = Callable[[str], AbstractContextManager[ForwardProcess]]
+
+
+def _process_starter(evaluation: Evaluation, weights: Path, dataset: Dataset, batch_size: int) -> Starter:
+    deadline = evaluation.started + settings().eval_timeout_s
+    secret = (dataset.rows_file("validation", EVAL_SEQ_LEN), dataset.split_path("validation"))
+
+    def fresh(name: str) -> ForwardProcess:
+        return ForwardProcess(
+            evaluation.run,
+            evaluation.job,
+            name=name,
+            weights=weights,
+            vocab_size=dataset.vocab_size,
+            shape_BT=(batch_size, EVAL_SEQ_LEN),
+            deadline=deadline,
+            secret=secret,
+        )
+
+    return fresh
+
+
+def _batch_size(evaluation: Evaluation, vocab_size: int) -> int:
+    job = evaluation.job
+    wish = job.eval_batch_size or evaluation_batch(job.shape.total_batch_size)
+    fits = max(1, LARGEST_LOGITS_BYTES // (4 * EVAL_SEQ_LEN * vocab_size))
+    if wish > fits:
+        evaluation.note("eval_batch_size", str(fits), f"{wish} rows of logits are more than 1 GiB")
+    evaluation.values["eval_batch_size"] = min(wish, fits)
+    return min(wish, fits)
+
+
+def _choose_rung(
+    evaluation: Evaluation, scorer: ForwardProcess, rows: Rows, batch_size: int, requested: str
+) -> RungChoice:
+    history = read_costs(evaluation.job.hardware_key)
+    if history.note:
+        evaluation.note("eval_costs", "partly read", history.note)
+    training = evaluation.run.training()
+    choice = choose_rung(
+        requested,
+        budget_s=evaluation.job.budget.seconds or (training.training_seconds if training else None),
+        costs=history.costs,
+        key=_cost_key(evaluation.job, scorer, batch_size),
+        num_validation_rows=rows.num_rows,
+        now=datetime.now(UTC),
+    )
+    evaluation.values["rung"] = choice
+    evaluation.choices += scorer.serving.choices
+    if missing := shortfall(choice.rung, rows.num_rows):
+        evaluation.note("validation rows", str(rows.num_rows), missing)
+    if not scorer.serving.on_device:
+        evaluation.note("logits hand-over", "host memory", scorer.why_host)
+    return choice
+
+
+def _cost_key(job: Job, scorer: ForwardProcess, batch_size: int) -> CostKey:
+    serving = scorer.serving
+    return CostKey(
+        hardware_key=job.hardware_key,
+        shape_signature=shape_signature(job.shape, batch_size),
+        runtime_signature=runtime_signature(
+            engine=job.engine,
+            framework_version=serving.framework_version,
+            dtype=serving.dtype,
+            attention=serving.attention_backend or "unknown",
+        ),
+        eval_signature=eval_signature(),
+    )
+
+
+def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset) -> None:
+    targets_NT = take(rows, scores.indices)[:, 1:]
+    result = bits_per_byte(scores.nats_NT, targets_NT, dataset.tokenizer.token_bytes())
+    upstream = bits_per_byte(scores.nats_NT, targets_NT, dataset.tokenizer.token_bytes_upstream())
+    evaluation.values |= {
+        "val_bpb": result.value,
+        "val_bpb_upstream": upstream.value,
+        "num_tokens": targets_NT.size,
+        "total_nats": result.total_nats,
+        "total_bytes": result.total_bytes,
+        "eval_seconds": scores.seconds,
+    }
+
+
+def _check(
+    evaluation: Evaluation,
+    engine: Engine,
+    rows: Rows,
+    scores: Scores,
+    scorer: ForwardProcess,
+    auditor: ForwardProcess,
+    fresh: Starter,
+) -> None:
+    """The four integrity checks; Refused at the first that fails. `finite` was checked on every logit while scoring."""
+    evaluation.checks = (Check(name="finite", passed=True, detail=f"{scores.nats_NT.size} tokens"),)
+    unchanged = scorer.weights_digest() == scorer.serving.weights_digest
+    _add(evaluation, Check(name="weights_unchanged", passed=unchanged, detail="state() after scoring against before"))
+    probes = draw_probes(scores)
+    spliced = audit(auditor, engine, rows, scores, probes)
+    plain = None
+    if not agrees(*spliced):
+        with fresh("second-auditor") as second:
+            plain = audit(second, engine, rows, scores, probes, splice=False)
+    _add(evaluation, *verdict(len(probes), spliced, plain))
+
+
+def _add(evaluation: Evaluation, *checks: Check) -> None:
+    evaluation.checks += checks
+    for check in checks:
+        if not check.passed:
+            raise Refused(Status.REJECTED, f"{check.name}: {check.detail}")
+
+
+def _score_curve(
+    evaluation: Evaluation, scorer: ForwardProcess, engine: Engine, rows: Rows, dataset: Dataset, batch_size: int
+) -> tuple[CurvePoint, ...]:
+    """The weights kept during training, on the cheap rung; not audited, and never ranked."""
+    indices = rows_for(Rung.SMOKE if evaluation.job.rung == "smoke" else Rung.CHEAP, rows.num_rows)
+    points = []
+    for folder in checkpoint.curve_folders(evaluation.run.checkpoint_dir):
+        record = checkpoint.read_curve_record(folder)
+        scorer.load(folder / "model.safetensors")
+        scores = score_rows(scorer, engine, rows, indices, batch_size)
+        points.append(record.scored(_value(scores, rows, dataset.tokenizer.token_bytes()).value))
+    return tuple(points)
+
+
+def _value(scores: Scores, rows: Rows, token_bytes_V: np.ndarray) -> BitsPerByte:
+    return bits_per_byte(scores.nats_NT, take(rows, scores.indices)[:, 1:], token_bytes_V)
+
+
+def _remember_cost(
+    evaluation: Evaluation, scorer: ForwardProcess, rung: RungChoice, scores: Scores, batch_size: int
+) -> None:
+    key = _cost_key(evaluation.job, scorer, batch_size)
+    cost = EvalCost(
+        **key.model_dump(),
+        rung=rung.rung,
+        num_tokens=scores.nats_NT.size,
+        seconds=scores.seconds,
+        run_id=evaluation.job.run_id,
+        measured_at=datetime.now(UTC),
+    )
+    try:
+        append_cost(cost)
+    except OSError as error:
+        evaluation.note("eval_costs", "not stored", str(error))

@@ -1,0 +1,98 @@
+"""What the recipe's process does for the evaluator: tokens in, logits out, nothing else. See recipe_process.py."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from services.evaluator.messages import Digested, Failed, Forwarded, Loaded, Serve, Serving
+from shared.contracts import Choice, Status
+from shared.engines import open_engine
+from shared.engines.handover import HostBuffer
+from shared.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
+
+
+class Server:
+    def __init__(self, request: dict, sandboxed: Choice, tokens_fd: int, logits_fd: int):
+        self.request, self.sandboxed = Serve.model_validate(request), sandboxed
+        self.job = self.request.job
+        self.shape_BT = (self.request.batch_size, self.request.seq_len)
+        self.tokens_BT = HostBuffer.open(tokens_fd, self.shape_BT, np.uint16).array
+        self.logits_fd = logits_fd
+        self.engine: Any = None
+        self.recipe: Any = None
+        self.buffer: Any = None
+
+    def open(self) -> Serving:
+        request, job = self.request, self.job
+        self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
+        self.engine.seed(job.seed)
+        module = load_recipe(Path(request.recipe))
+        with blaming("build() failed", unless=self.engine.is_out_of_memory):
+            self.recipe = module.build(job.shape, request.vocab_size, job.seed, self.engine.handle)
+        check_protocol(self.recipe)
+        self._load(request.weights)
+        on_device = self._open_buffer()
+        attention = [choice.chosen for choice in self.engine.choices if choice.what == "attention_backend"]
+        return Serving(
+            on_device=on_device,
+            framework_version=self.engine.version,
+            dtype=next(choice.chosen for choice in self.engine.choices if choice.what == "dtype"),
+            attention_backend=attention[-1] if attention else None,
+            weights_digest=self._digest(),
+            choices=(self.sandboxed, *self.engine.choices),
+        )
+
+    def answer(self, request: dict) -> Any:
+        if request["kind"] == "forward":
+            self._forward()
+            return Forwarded(peak_vram_mb=self.engine.peak_memory_mb())
+        if request["kind"] == "load":
+            self._load(request["weights"])
+            return Loaded()
+        return Digested(weights_digest=self._digest())
+
+    def failure(self, error: Exception) -> Failed:
+        if isinstance(error, InvalidRecipe):
+            return Failed(status=Status.REJECTED, reason=str(error))
+        if self.engine is not None and self.engine.is_out_of_memory(error):
+            return Failed(status=Status.OUT_OF_MEMORY, reason=f"{self.job.device} is full evaluating {self.shape_BT}")
+        return Failed(status=Status.CRASHED, reason=describe_error(error))
+
+    def _open_buffer(self) -> bool:
+        """Device memory when the evaluator offers it and it can be mapped, else the host's."""
+        if self.request.ticket is not None:
+            from shared.engines import cuda_ipc
+
+            try:
+                self.buffer = cuda_ipc.open_shared(self.request.ticket)
+                return True
+            except RuntimeError as error:
+                self.engine.handle.note("logits hand-over", "host memory", str(error))
+        shape_BTV = (*self.shape_BT, self.request.vocab_size)
+        self.buffer = HostBuffer.open(self.logits_fd, shape_BTV, np.float32).array
+        return False
+
+    def _load(self, weights: str) -> None:
+        arrays = self.engine.load(Path(weights))
+        with blaming("load() failed", unless=self.engine.is_out_of_memory):
+            self.recipe.load({"model": arrays})
+
+    def _forward(self) -> None:
+        tokens = self.engine.from_host(np.array(self.tokens_BT))
+        with blaming("logits() failed", unless=self.engine.is_out_of_memory):
+            logits = self.recipe.logits(tokens)
+        shape = tuple(getattr(logits, "shape", ()))
+        if shape != tuple(self.buffer.shape):
+            raise InvalidRecipe(f"logits() returned shape {shape}, expected {tuple(self.buffer.shape)}")
+        self.engine.copy_into(self.buffer, logits)
+
+    def _digest(self) -> str:
+        with blaming("state() failed", unless=self.engine.is_out_of_memory):
+            arrays = self.recipe.state()["model"]
+        digest = hashlib.sha256()
+        for name in sorted(arrays):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(self.engine.to_host(arrays[name])).tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,28 @@
+"""Trains what one run directory asks for: `python -m services.trainer RUN_DIR`.
+
+Exit code 0 when training ended well, 1 when it did not (training.json says how), 2 when the directory cannot
+be used.
+"""
+
+import sys
+from pathlib import Path
+
+from services.trainer.supervisor import supervise
+from shared.contracts import Status
+from shared.run_directory import RunDirectory
+
+
+def main() -> int:
+    if len(sys.argv) != 2:
+        print("usage: python -m services.trainer RUN_DIR", file=sys.stderr)
+        return 2
+    try:
+        record = supervise(RunDirectory(Path(sys.argv[1]).resolve()))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0 if record.status is Status.OK else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""The trusted parent of a training run: owns the clock and the kill, imports no framework.
+
+The recipe gets the training rows in the moment the clock starts, as an open descriptor, and cannot open them
+itself. So nothing can be learned from the data before the budget runs, and a patched clock in the recipe's
+process shows as a difference between the two clocks.
+"""
+
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from pydantic import Field
+
+from services.trainer.messages import Checkpointed, Failed, Finished, Ready, Rows, Start, Trained
+from shared import checkpoint
+from shared.contracts import Contract, Job, Status, TrainingRecord
+from shared.dataset import Dataset, open_reference
+from shared.fenced import start_fenced
+from shared.hardware import detect
+from shared.processes import Channel, ChannelClosed, Child, adopt_orphans
+from shared.run_directory import RunDirectory, read_record, write_record
+from shared.settings import settings
+from shared.targets import peak_flops
+
+CLOCK_SLACK_S = 1.0
+CLOCK_SLACK_SHARE = 0.01
+LARGEST_STEP_SHARE = 0.05
+KILL_AFTER_S = 4.0
+SMOKE_GRACE_S = 120.0  # a smoke run is never ranked, and must pass on a machine that is busy with something else
+LONGEST_TOKEN_BUDGET_S = 24 * 3600.0
+
+
+class ClockRecord(Contract):
+    """clock.json: training seconds by the supervisor's clock when each checkpoint was announced."""
+
+    spent_seconds: dict[str, float] = Field(default_factory=dict)
+
+
+class Ended(Exception):
+    """The run is over before its time."""
+
+    def __init__(self, status: Status, reason: str):
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+@dataclass
+class Measured:
+    """What is known of the run so far; becomes the TrainingRecord however it ends."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def record(self, status: Status, reason: str) -> TrainingRecord:
+        return TrainingRecord(status=status, reason=reason, **self.values)
+
+
+def supervise(run: RunDirectory) -> TrainingRecord:
+    """Trains the run and writes training.json. ValueError when the directory or the dataset is not usable."""
+    job = run.job()
+    run.verified_recipe()
+    dataset = open_reference(job.dataset)
+    rows = dataset.rows("train", job.shape.seq_len)
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, _cancel)
+    signal.signal(signal.SIGINT, _cancel)
+    measured = Measured()
+    try:
+        with Supervision(run, job, dataset, measured) as supervision:
+            supervision.train(rows)
+        record = measured.record(Status.OK, "")
+    except Ended as end:
+        record = measured.record(end.status, end.reason)
+    write_record(run.training_file, record)
+    return record
+
+
+def _cancel(number: int, frame: FrameType | None) -> None:
+    raise Ended(Status.CANCELLED, f"cancelled by {signal.Signals(number).name}")
+
+
+class Supervision:
+    """One recipe process from its start to its end. Leaving the context kills whatever is left of it."""
+
+    def __init__(self, run: RunDirectory, job: Job, dataset: Dataset, measured: Measured):
+        self.run, self.job, self.dataset, self.measured = run, job, dataset, measured
+        self.started = monotonic()
+        self.restored = checkpoint.latest(run.checkpoint_dir)
+        self.clock = read_record(run.clock_file, ClockRecord) if run.clock_file.exists() else ClockRecord()
+        self.spent = self.clock.spent_seconds.get(self.restored.folder, 0.0) if self.restored else 0.0
+        self.channel: Channel
+        self.child: Child
+
+    def __enter__(self) -> "Supervision":
+        self.run.checkpoint_dir.mkdir(exist_ok=True)
+        self.child, self.channel = start_fenced(
+            "services.trainer.recipe_process",
+            self.run,
+            scratch=self.run.path / "scratch",
+            writable=(self.run.checkpoint_dir, compile_cache()),
+            secret=(self.dataset.rows_file("train", self.job.shape.seq_len), self.dataset.split_path("validation")),
+            environment=cache_environment(),
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.kill()
+        self.channel.close()
+
+    def train(self, rows: Any) -> None:
+        ready = self._prepare()
+        self._run_clock(rows)
+        self._finish(ready)
+
+    def _prepare(self) -> Ready:
+        """Start to Ready: imports, build, compilation and warm-up."""
+        truncate_metrics(self.run, self.restored.step if self.restored else 0)
+        request = Start(
+            job=self.job,
+            recipe=str(self.run.recipe_file),
+            checkpoint_dir=str(self.run.checkpoint_dir),
+            vocab_size=self.dataset.vocab_size,
+            resume=self.restored is not None,
+            peak_flops=peak_flops(detect(self.job.device))[0],
+        )
+        with open(self.run.metrics_file, "ab") as metrics:
+            self.channel.send(request, fds=(metrics.fileno(),))
+        ready = self._expect(Ready, settings().startup_timeout_s, "was not ready")
+        self.measured.values |= {
+            "startup_seconds": monotonic() - self.started,
+            "num_params": ready.num_params,
+            "attention_backend": ready.attention_backend,
+            "resumed_from_step": ready.resumed_from_step,
+            "choices": ready.choices,
+        }
+        return ready
+
+    def _run_clock(self, rows: Any) -> None:
+        """From handing the rows over to Trained, by this process's clock."""
+        handed = Rows(num_rows=rows.num_rows, seq_len=rows.seq_len, spent_seconds=self.spent)
+        with open(self.dataset.rows_file("train", rows.seq_len), "rb") as file:
+            origin = monotonic() - self.spent
+            self.channel.send(handed, fds=(file.fileno(),))
+        while True:
+            message = self._receive(self._time_left(origin), "was still training")
+            seconds = monotonic() - origin
+            if isinstance(message, Checkpointed):
+                self._note_checkpoint(message, seconds)
+            elif isinstance(message, Trained):
+                break
+            else:
+                raise Ended(Status.REJECTED, f"the recipe's process said {message.kind} out of turn")
+        self.measured.values |= {
+            "training_seconds": seconds,
+            "num_steps": message.num_steps,
+            "total_tokens": message.total_tokens,
+            "tok_per_sec": message.total_tokens / seconds,
+            "epochs": message.num_steps * self.job.shape.rows_per_step / rows.num_rows,
+        }
+        check_clocks(self.job, message, seconds)
+
+    def _time_left(self, origin: float) -> float:
+        """Until the run is stopped by force. A token budget ends by itself, or after a day."""
+        if self.job.budget.seconds is None:
+            return LONGEST_TOKEN_BUDGET_S
+        grace = SMOKE_GRACE_S if self.job.rung == "smoke" else KILL_AFTER_S
+        allowed = self.job.budget.seconds * (1 + LARGEST_STEP_SHARE) + grace
+        return max(0.0, origin + allowed - monotonic())
+
+    def _note_checkpoint(self, message: Checkpointed, seconds: float) -> None:
+        self.clock = ClockRecord(spent_seconds={message.folder: seconds})
+        write_record(self.run.clock_file, self.clock)
+
+    def _finish(self, ready: Ready) -> None:
+        since = monotonic()
+        finished = self._expect(Finished, settings().finish_timeout_s, "was still writing its last checkpoint")
+        record = checkpoint.latest(self.run.checkpoint_dir)
+        if record is None or not record.final or record.recipe_sha != self.job.recipe_sha:
+            raise Ended(Status.REJECTED, "the recipe's process left no final checkpoint")
+        values = self.measured.values
+        values |= {
+            "finish_seconds": monotonic() - since,
+            "last_loss": finished.last_loss,
+            "input_percent": finished.input_percent,
+            "peak_vram_mb": finished.peak_vram_mb,
+        }
+        if ready.flops_per_token:
+            values["mfu_percent"] = 100 * ready.flops_per_token * values["tok_per_sec"] / ready.peak_flops
+
+    def _expect(self, model: type[Contract], timeout_s: float, late: str) -> Any:
+        message = self._receive(timeout_s, late)
+        if not isinstance(message, model):
+            raise Ended(Status.REJECTED, f"the recipe's process said {message.kind} out of turn")
+        return message
+
+    def _receive(self, timeout_s: float, late: str) -> Any:
+        """The next message. Ended when it is a failure, not a message, too late, or the process is gone."""
+        try:
+            content, fds = self.channel.receive(timeout_s)
+            for descriptor in fds:
+                os.close(descriptor)
+            message = parse(content)
+        except TimeoutError:
+            raise Ended(Status.TIMED_OUT, f"the recipe's process {late} after {timeout_s:.0f} s") from None
+        except ChannelClosed:
+            raise self._death() from None
+        except ValueError as error:
+            raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {error}") from None
+        if isinstance(message, Failed):
+            raise Ended(message.status, message.reason)
+        return message
+
+    def _death(self) -> Ended:
+        try:
+            self.child.wait(5.0)
+        except TimeoutError:
+            return Ended(Status.CRASHED, "the recipe's process closed its channel and went on")
+        status = Status.OUT_OF_MEMORY if self.child.was_oom_killed() else Status.CRASHED
+        return Ended(status, f"the recipe's process died: {self.child.exit_reason()}")
+
+
+def parse(content: dict) -> Any:
+    """ValueError (pydantic's) when it is none of the messages a recipe's process may send."""
+    kinds = {"ready": Ready, "checkpointed": Checkpointed, "trained": Trained, "finished": Finished, "failed": Failed}
+    kind = content.get("kind")
+    if kind not in kinds:
+        raise ValueError(f"unknown message {kind!r}")
+    return kinds[kind].model_validate(content)
+
+
+def check_clocks(job: Job, trained: Trained, seconds: float) -> None:
+    """The two clocks must agree, and a time budget may be overrun by at most one step.
+
+    A loop that stops at the nearest step overruns by half a step; a machine whose steps are longer than
+    LARGEST_STEP_SHARE of the budget cannot be told from one that overruns, so it is told to take smaller steps.
+    """
+    slack = CLOCK_SLACK_S + CLOCK_SLACK_SHARE * seconds
+    if abs(trained.train_seconds - seconds) > slack:
+        reason = f"the recipe's clock says {trained.train_seconds:.1f} s, the supervisor's {seconds:.1f} s"
+        raise Ended(Status.REJECTED, reason)
+    budget = job.budget.seconds
+    if budget is None or job.rung == "smoke" or seconds <= budget + slack:
+        return
+    step = min(seconds / max(1, trained.num_steps), LARGEST_STEP_SHARE * budget)
+    if seconds > budget + slack + step:
+        reason = f"trained {seconds:.1f} s on a budget of {budget:g} s in {trained.num_steps} steps: take smaller steps"
+        raise Ended(Status.TIMED_OUT, reason)
+
+
+def truncate_metrics(run: RunDirectory, num_steps: int) -> None:
+    """Drops telemetry after the checkpoint that training goes on from."""
+    kept = [step.model_dump_json() + "\n" for step in run.steps() if step.step < num_steps]
+    run.metrics_file.write_text("".join(kept), encoding="utf-8")
+
+
+def compile_cache() -> Path:
+    """Shared by all training runs of this machine, so that a second one starts warm."""
+    directory = settings().home / "cache"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def cache_environment() -> dict[str, str]:
+    cache = compile_cache()
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+        "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR": str(cache / "flash-attention"),
+        "FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED": "1",
+    }

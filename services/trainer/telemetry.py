@@ -1,0 +1,71 @@
+"""One StepRecord a step into metrics.jsonl: some ten microseconds, no network, no second process."""
+
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from shared.contracts import StepRecord
+
+EMA_DECAY = 0.9
+MEMORY_EVERY = 20  # asking a device for its peak memory costs more than a line of telemetry
+
+
+@dataclass(slots=True)
+class StepTimes:
+    """Seconds of one step, in the order they pass; their sum is the step."""
+
+    input: float = 0.0
+    dispatch: float = 0.0
+    wait: float = 0.0
+    record: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.input + self.dispatch + self.wait + self.record
+
+
+@dataclass(slots=True)
+class Telemetry:
+    file: TextIO
+    tokens_per_step: int
+    flops_per_token: float | None
+    peak_flops: float
+    loss_ema: float = 0.0
+    """not debiased: what a checkpoint carries over"""
+    input_seconds: float = 0.0
+    step_seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    last_loss: float = field(default=float("nan"))
+
+    def record(self, step: int, loss: float, progress: float, train_seconds: float, times: StepTimes, recipe: dict):
+        """step counts from 0; recipe: what the recipe says of itself."""
+        self.last_loss = loss
+        self.loss_ema = EMA_DECAY * self.loss_ema + (1 - EMA_DECAY) * loss
+        self.input_seconds += times.input
+        self.step_seconds += times.total
+        tok_per_sec = self.tokens_per_step / times.total
+        line = StepRecord.model_construct(
+            step=step,
+            progress=progress,
+            train_seconds=train_seconds,
+            tokens=(step + 1) * self.tokens_per_step,
+            loss=loss,
+            loss_ema=self.loss_ema / (1 - EMA_DECAY ** (step + 1)),
+            tok_per_sec=tok_per_sec,
+            mfu_percent=self._mfu_percent(tok_per_sec),
+            step_ms=1e3 * times.total,
+            input_ms=1e3 * times.input,
+            dispatch_ms=1e3 * times.dispatch,
+            wait_ms=1e3 * times.wait,
+            record_ms=1e3 * times.record,
+            peak_vram_mb=self.peak_memory_mb,
+            recipe=recipe,
+        )
+        self.file.write(line.model_dump_json() + "\n")
+        self.file.flush()
+
+    def _mfu_percent(self, tok_per_sec: float) -> float | None:
+        return 100 * self.flops_per_token * tok_per_sec / self.peak_flops if self.flops_per_token else None
+
+    @property
+    def input_percent(self) -> float:
+        return 100 * self.input_seconds / self.step_seconds if self.step_seconds else 0.0

@@ -1,0 +1,64 @@
+"""Starting a recipe's process inside the sandbox, and entering the sandbox in it: the same for trainer and evaluator.
+
+parent:  child, channel = start_fenced("services.trainer.recipe_process", run, scratch=..., ...)
+child:   channel, choice = enter(int(sys.argv[1]))     before anything untrusted is imported
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shared import sandbox
+from shared.contracts import Choice, Contract
+from shared.processes import Channel, Child, exit_with_parent, start
+from shared.run_directory import RunDirectory
+from shared.settings import CHECKOUT, settings
+
+ENTER_TIMEOUT_S = 60.0
+
+
+class Fence(Contract):
+    """The first message to a recipe's process."""
+
+    policy: sandbox.Policy
+    must_fail: tuple[Path, ...]
+    """what the process tries to read once it is fenced, and may not"""
+
+
+def start_fenced(
+    module: str,
+    run: RunDirectory,
+    *,
+    scratch: Path,
+    writable: Sequence[Path] = (),
+    readable: Sequence[Path] = (),
+    secret: Sequence[Path] = (),
+    environment: Mapping[str, str] | None = None,
+) -> tuple[Child, Channel]:
+    """`python -m module DESCRIPTOR`, its output in the run's log. The child tries the `secret` paths in vain."""
+    scratch.mkdir(exist_ok=True)
+    policy = sandbox.recipe_policy(
+        CHECKOUT,
+        writable=(scratch, *writable),
+        extra_readable=(run.recipe_file, *readable),
+        protected=(settings().home / "datasets", settings().home / "corpora", settings().runs),
+    )
+    channel, theirs = Channel.pair()
+    argv = sandbox.wrap([sys.executable, "-m", module, str(theirs.fileno())], policy)
+    extra = {"PYTHONPATH": str(CHECKOUT), **(environment or {})}
+    child = start(argv, output=run.output_file, env_extra=extra, pass_fds=(theirs.fileno(),), scratch=scratch)
+    theirs.close()
+    channel.send(Fence(policy=policy, must_fail=tuple(secret)))
+    return child, channel
+
+
+def enter(descriptor: int) -> tuple[Channel, Choice]:
+    """Fences this process for good and proves it. RuntimeError when the fence does not hold."""
+    exit_with_parent()
+    channel = Channel.from_fd(descriptor)
+    message, _ = channel.receive(ENTER_TIMEOUT_S)
+    fence = Fence.model_validate(message)
+    choice = sandbox.apply(fence.policy)
+    if choice.chosen != "none":
+        sandbox.verify(fence.policy, fence.must_fail)
+    return channel, choice
