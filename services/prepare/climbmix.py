@@ -30,6 +30,11 @@ ATTEMPTS = 5
 PATHS_PER_REQUEST = 500
 
 
+ADVICE = (
+    "check the network (HF_ENDPOINT may name a mirror) and run it again, or use `--corpus stdlib`, which needs none"
+)
+
+
 class HubFile(Contract):
     sha256: Sha256
     num_bytes: int
@@ -40,7 +45,7 @@ class Index(Contract):
 
     revision: str
     """commit of the repository"""
-    files: dict[str, HubFile] = {}
+    files: dict[str, HubFile]
 
 
 class Hub(Protocol):
@@ -97,10 +102,10 @@ def _index(directory: Path, names: list[str], hub: Hub | None) -> Index:
         revision = index.revision if index else hub.revision()
         found = hub.describe(revision, unknown)
     except ConnectionError as error:
-        raise ValueError(f"the hub cannot be asked about {REPOSITORY} ({error}): {_advice()}") from None
+        raise ValueError(f"the hub cannot be asked about {REPOSITORY} ({error}): {ADVICE}") from None
     absent = [name for name in unknown if name not in found]
     if absent:
-        raise ValueError(f"{REPOSITORY} at {revision[:12]} has no {absent[0]} ({len(absent)} missing): {_advice()}")
+        raise ValueError(f"{REPOSITORY} at {revision[:12]} has no {absent[0]} ({len(absent)} missing): {ADVICE}")
     index = Index(revision=revision, files={**(index.files if index else {}), **found})
     write_record(path, index)
     return index
@@ -132,7 +137,7 @@ def _download(
             for num_bytes in pool.map(fetch, names):
                 advance(num_bytes // 10**6)
     except Unavailable as error:
-        raise ValueError(f"climbmix: {error}: {_advice()}") from None
+        raise ValueError(f"climbmix: {error}: {ADVICE}") from None
     finally:
         pool.shutdown(cancel_futures=True)
         shutil.rmtree(incoming, ignore_errors=True)
@@ -160,12 +165,6 @@ def _difference(path: Path, stamp: Path, expected: HubFile) -> str:
     if path.stat().st_size != expected.num_bytes:
         return f"{path.stat().st_size} bytes came instead of {expected.num_bytes}"
     return "" if remembered_sha256(path, stamp) == expected.sha256 else "its sha256 is not the hub's"
-
-
-def _advice() -> str:
-    endpoint = os.environ.get("HF_ENDPOINT", "")
-    mirror = f"HF_ENDPOINT is {endpoint}" if endpoint else "HF_ENDPOINT may name a mirror"
-    return f"check the network ({mirror}) and run it again, or use `--corpus stdlib`, which needs none"
 
 
 def _hugging_face() -> Hub:
