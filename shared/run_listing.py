@@ -3,6 +3,7 @@
 Read from the run directories, which are the record; MLflow is only a view of them.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,13 @@ class ListedRun:
     """seconds since the epoch"""
     job: Job | None = None
     result: RunResult | None = None
+
+    def to_json(self) -> str:
+        """One line; job and result in full."""
+        fields = {"run_id": self.run_id, "path": str(self.path), "state": self.state, "summary": self.summary}
+        records = {"job": self.job, "result": self.result}
+        dumped = {name: record and record.model_dump(mode="json") for name, record in records.items()}
+        return json.dumps({**fields, "created_at": self.created_at, **dumped})
 
 
 def list_runs(limit: int | None = None, root: Path | None = None) -> list[ListedRun]:
@@ -55,14 +63,14 @@ def _outcome(result: RunResult) -> str:
 def _whereabouts(directory: RunDirectory) -> str:
     if directory.training_file.exists():
         return "after training, before it had a result"
-    last = _last_step(directory.metrics_file)
+    last = last_step(directory.metrics_file)
     if last is None:
         return "before the first step"
     return f"while training at step {last.step} ({last.progress:.0%})"
 
 
-def _last_step(metrics_file: Path) -> StepRecord | None:
-    """From the end of the file, so that a long run is as quick to list as a short one."""
+def last_step(metrics_file: Path) -> StepRecord | None:
+    """The newest readable step, from the end of the file: a long run is as quick to look at as a short one."""
     if not metrics_file.is_file():
         return None
     with open(metrics_file, "rb") as file:

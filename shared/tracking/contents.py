@@ -62,29 +62,34 @@ def experiment_name(target: str) -> str:
 
 
 def experiment_note(target: str) -> str:
+    """The description on the experiment's page, of which MLflow shows a line and a half."""
     return (
-        f"Experiments on target **{target}**, one run each: one recipe, one shape, one seed, one budget. `val_bpb` is "
-        "validation bits per byte, lower is better, measured by the evaluator and not by the recipe. Compare runs "
-        "that share tags `hardware_key`, `dataset`, `rung` and `eval_signature` and parameter `budget`, and have "
-        "`ranked` = true."
+        f"Target **{target}**; run names start with their `val_bpb` (validation bits per byte, lower is better), which "
+        "the evaluator measures, not the recipe. One run is one recipe, shape, seed and budget; Columns > Metrics adds "
+        "numbers to the table.\n\nCompare runs with `ranked` = true and the same `hardware_key`, `dataset`, `budget`, "
+        "`rung` and `eval_signature`; other differences say nothing about the recipe."
     )
 
 
 def run_name(evidence: Evidence) -> str:
-    job = evidence.job
-    return f"{job.preset or 'custom shape'}, recipe {job.recipe_sha[:7]}, seed {job.seed}"
+    """Outcome first: MLflow shows some 24 characters of it, and no metric at all until a column is added."""
+    job, result = evidence.job, evidence.result
+    outcome = str(result.status) if result.val_bpb is None else f"{result.val_bpb:.4f}"
+    return f"{outcome} {job.preset or 'custom'} s{job.seed} {job.recipe_sha[:7]}"
 
 
 def run_note(evidence: Evidence) -> str:
-    """The description on a run's page: the outcome in a sentence, then what to look at."""
+    """The description on a run's page: the outcome, how it was trained, where the evidence lies."""
     result = evidence.result
-    outcome = f"**{result.status}**" + (f": {result.reason}" if result.reason else "")
-    if result.val_bpb is not None:
+    if result.val_bpb is None:
+        outcome = f"**{result.status}**" + (f": {result.reason}" if result.reason else "")
+    else:
         outcome = f"**val_bpb {result.val_bpb:.6f}** on the {result.rung} rung"
-    ranked = "" if result.ranked else " Not ranked against other runs."
+    ranked = "" if result.ranked else "\n\nNot ranked against other runs."
     return (
-        f"{outcome}, trained for {result.training_seconds:.0f} s of {result.budget} on `{result.hardware_key}`.{ranked}"
-        f"\n\nRun directory `{result.run_id}`; training curve and all evidence under Artifacts."
+        f"{outcome}\n\nTrained for {result.training_seconds:.1f} s (budget {result.budget}) on "
+        f"`{result.hardware_key}`, engine {result.engine}.{ranked}\n\n"
+        f"Run directory `{result.run_id}`; Artifacts hold its recipe, records, log and the picture training.png."
     )
 
 
@@ -125,6 +130,7 @@ def tags(evidence: Evidence) -> dict[str, str]:
         "eval_signature": result.eval_signature,
         "choices": "; ".join(f"{made.what} = {made.chosen} ({made.reason})" for made in result.choices),
         "record.notes": "; ".join(notes(evidence)),
+        "mlflow.runName": run_name(evidence),
         "mlflow.note.content": run_note(evidence),
         "mlflow.source.name": "recipe.py",
         "mlflow.source.type": "LOCAL",
@@ -142,11 +148,11 @@ def mlflow_status(result: RunResult) -> str:
 
 
 def started_at_ms(evidence: Evidence) -> int:
-    return ended_at_ms(evidence) - round(1000 * evidence.result.total_seconds)
+    return round(1000 * evidence.started_at)
 
 
 def ended_at_ms(evidence: Evidence) -> int:
-    return round(1000 * evidence.ended_at)
+    return started_at_ms(evidence) + round(1000 * evidence.result.total_seconds)
 
 
 def notes(evidence: Evidence) -> tuple[str, ...]:
@@ -164,7 +170,11 @@ def notes(evidence: Evidence) -> tuple[str, ...]:
 
 
 def points(evidence: Evidence) -> Iterator[Point]:
-    """Every metric point, finite ones only. The same run gives the same points, so sending them twice adds none."""
+    """Every metric point, finite ones only.
+
+    MLflow keeps equal points once, so a step's timestamp depends on nothing that a later attempt, a resumed training
+    or another scoring changes: the job's time plus training seconds.
+    """
     return (point for point in _all_points(evidence) if math.isfinite(point.value))
 
 
@@ -173,29 +183,24 @@ def _all_points(evidence: Evidence) -> Iterator[Point]:
     yield from _curve_points(evidence)
     recipe_series = _recipe_series(evidence.steps)[:MAX_RECIPE_SERIES]
     for step in thin(evidence.steps, MAX_POINTS):
-        yield from _step_points(step, _clock_start_ms(evidence), recipe_series)
-
-
-def _clock_start_ms(evidence: Evidence) -> int:
-    startup_s = evidence.training.startup_seconds if evidence.training else 0.0
-    return started_at_ms(evidence) + round(1000 * startup_s)
+        yield from _step_points(step, started_at_ms(evidence), recipe_series)
 
 
 def _summary_points(evidence: Evidence) -> Iterator[Point]:
     for name in SUMMARY:
         value = getattr(evidence.result, name)
         if value is not None:
-            yield Point(name, evidence.result.num_steps, float(value), ended_at_ms(evidence))
+            yield Point(name, evidence.result.num_steps, float(value), round(1000 * evidence.recorded_at))
 
 
 def _curve_points(evidence: Evidence) -> Iterator[Point]:
     for point in evidence.evaluation.curve if evidence.evaluation else ():
-        timestamp_ms = _clock_start_ms(evidence) + round(1000 * point.train_seconds)
+        timestamp_ms = started_at_ms(evidence) + round(1000 * point.train_seconds)
         yield Point("curve/val_bpb", point.step, point.val_bpb, timestamp_ms)
 
 
-def _step_points(record: StepRecord, clock_start_ms: int, recipe_series: Sequence[str]) -> Iterator[Point]:
-    timestamp_ms = clock_start_ms + round(1000 * record.train_seconds)
+def _step_points(record: StepRecord, started_ms: int, recipe_series: Sequence[str]) -> Iterator[Point]:
+    timestamp_ms = started_ms + round(1000 * record.train_seconds)
     for name, field in STEP_SERIES.items():
         value = getattr(record, field)
         if value is not None:

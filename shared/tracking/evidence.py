@@ -31,7 +31,9 @@ class Evidence:
     job: Job
     result: RunResult
     result_sha: str
-    ended_at: float
+    started_at: float
+    """seconds since the epoch, when job.json was written: it never is again, unlike the other records"""
+    recorded_at: float
     """seconds since the epoch, when result.json was written"""
     training: TrainingRecord | None
     evaluation: EvaluationRecord | None
@@ -56,7 +58,8 @@ def read_evidence(path: Path) -> Evidence:
         job=job,
         result=result,
         result_sha=sha256_bytes(directory.result_file.read_bytes()),
-        ended_at=directory.result_file.stat().st_mtime,
+        started_at=directory.job_file.stat().st_mtime,
+        recorded_at=directory.result_file.stat().st_mtime,
         training=directory.training(),
         evaluation=directory.evaluation(),
         steps=steps,

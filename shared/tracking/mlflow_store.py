@@ -42,16 +42,32 @@ class Unreachable(Exception):
 
 
 def store_run(evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> str | None:
-    """Records the run completely; its page's address, None for a local store. Raises whatever MLflow raises."""
+    """Records the run completely; its page's address, None for a local store.
+
+    Unreachable when the server does not answer, else whatever MLflow raises.
+    """
     uri = settings().mlflow_uri
     probe(uri)
-    client = _client(uri)
+    try:
+        experiment_id, run_id = _store(_client(uri), uri, evidence, picture)
+    except Exception as error:
+        if isinstance(error.__context__, OSError):  # MLflow's own exception hides the connection's
+            raise Unreachable(f"no answer from {_without_password(uri)}: {error.__context__}") from None
+        raise
+    if not uri.startswith("http"):
+        return None
+    page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+    return f"{_without_password(uri).rstrip('/')}/{page}"
+
+
+def _store(
+    client: "MlflowClient", uri: str, evidence: Evidence, picture: Callable[[Evidence, Path], None]
+) -> tuple[str, str]:
     experiment_id = _experiment(client, evidence.job.target, uri)
     run = _find_or_create(client, experiment_id, evidence)
     if run.data.tags.get(contents.COMPLETE_TAG) != evidence.result_sha:
         _fill(client, run.info.run_id, evidence, picture)
-    is_server = uri.startswith("http")
-    return f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run.info.run_id}" if is_server else None
+    return experiment_id, run.info.run_id
 
 
 def probe(uri: str) -> None:
@@ -76,8 +92,8 @@ def _client(uri: str) -> "MlflowClient":
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri)
 
 
@@ -90,9 +106,9 @@ def _experiment(client: "MlflowClient", target: str, uri: str) -> str:
         return found.experiment_id
     # a server knows where its artifacts go; without one they would land in the current directory
     location = None if uri.startswith("http") else (settings().runs / "mlflow-artifacts" / target).as_uri()
+    note = contents.experiment_note(target)
     try:
-        note = {"mlflow.note.content": contents.experiment_note(target)}
-        return client.create_experiment(name, artifact_location=location, tags=note)
+        return client.create_experiment(name, artifact_location=location, tags={"mlflow.note.content": note})
     except MlflowException:
         created_by_another_host = client.get_experiment_by_name(name)
         if created_by_another_host is None:
@@ -115,7 +131,7 @@ def _find_or_create(client: "MlflowClient", experiment_id: str, evidence: Eviden
 
 def _fill(client: "MlflowClient", run_id: str, evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> None:
     """Every part may be sent again without harm; the tag that says it is complete comes last."""
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 
     client.log_batch(
         run_id,
@@ -123,6 +139,8 @@ def _fill(client: "MlflowClient", run_id: str, evidence: Evidence, picture: Call
         tags=[RunTag(name, value) for name, value in contents.tags(evidence).items()],
         synchronous=True,
     )
+    dataset = evidence.job.dataset
+    client.log_inputs(run_id, [DatasetInput(Dataset(dataset.name, dataset.fingerprint[:12], "prepared", "{}"))])
     metrics = (Metric(point.name, point.value, point.timestamp_ms, point.step) for point in contents.points(evidence))
     for batch in _batches(metrics, BATCH):
         client.log_batch(run_id, metrics=batch, synchronous=True)

@@ -35,9 +35,10 @@ def record(run_directory: Path) -> Recorded:
     if result is None:
         raise ValueError(f"{run_directory} has no result.json: the run is not finished, so there is nothing to record")
     try:
-        note = _write_note(result.run_id, run_directory)
+        _write_note(result.run_id, run_directory)
         with _lock():
-            return _attempt(note)
+            # again, since whoever held the lock may have recorded this run and removed the note
+            return _attempt(_write_note(result.run_id, run_directory))
     except Unreachable as error:
         return Recorded(result.run_id, pending_reason=str(error))
     except Timeout:
