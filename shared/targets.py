@@ -112,9 +112,9 @@ TARGETS: tuple[Target, ...] = (
         ("metal",),
         ("sdpa",),
         (
-            Product("apple-m5-*gb-10gpu", 16.2, 153.6),
-            Product("apple-m4-*gb-10gpu", 4.0, 120),
-            Product("apple-m4-max-*gb-40gpu", 16.2, 546),
+            Product("apple-m5-[0-9]*gb-10gpu", 16.2, 153.6),
+            Product("apple-m4-[0-9]*gb-10gpu", 4.0, 120),
+            Product("apple-m4-max-[0-9]*gb-40gpu", 16.2, 546),
         ),
     ),
     Target("cpu", ("cpu",), ("sdpa",), image="trainer-cpu"),
@@ -135,7 +135,7 @@ def target_for(architecture: str, hardware_key: str) -> Target:
             if runnable in target.architectures and fnmatchcase(hardware_key, target.only):
                 return target
     raise ValueError(
-        f"no target for {hardware_key} ({architecture}): add a row to shared/targets.py, or run on --target cpu"
+        f"no target for {hardware_key} ({architecture}): add a row to shared/targets.py, or take --device cpu"
     )
 
 
