@@ -36,7 +36,7 @@ class RowsRecord(Contract):
         return 2 * self.num_rows * (self.seq_len + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """Rows of one split at one length; `tokens` is read-only uint16 [num_rows, seq_len + 1]."""
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from services.prepare.report import Report
 from shared.contracts import PackJob, PrepareJob
 from shared.dataset import Dataset
+from shared.settings import settings
 
 
 def parse(argument: str) -> PrepareJob | PackJob:
@@ -51,7 +52,8 @@ def main() -> int:
         return 2
     except OSError as error:
         # Full disk, no permission: what was half written is gone, what was finished stays for the next run.
-        print(f"prepare: {error.filename or 'a file'} cannot be written or read: {error.strerror}", file=sys.stderr)
+        where = error.filename or settings().home
+        print(f"prepare: {error.strerror or error}: {where}; make room or access, then run it again", file=sys.stderr)
         return 2
     report.say(f"dataset: {dataset.manifest.name} {dataset.manifest.fingerprint[:12]} in {dataset.path}")
     return 0

@@ -9,9 +9,10 @@ from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import disable_progress_bars
 
-from services.prepare.climbmix import PATHS_PER_REQUEST, HubFile
+from services.prepare.climbmix import HubFile
 
 REQUEST_TIMEOUT_S = 30.0
+PATHS_PER_REQUEST = 500
 
 
 class HuggingFaceHub:

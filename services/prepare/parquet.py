@@ -25,7 +25,7 @@ HELD_OUT_FRACTION = 0.05
 
 def parquet_corpus(directory: str, column: str, report: Report) -> Corpus:
     """Files under `directory` in the order of their names. ValueError says what to put or repair there."""
-    root = Path(directory).expanduser()
+    root = Path(directory)
     if not root.is_dir():
         raise ValueError(f"{root} is not a directory: `--corpus parquet:<dir>` takes the directory of the files")
     paths = sorted(path for path in root.rglob("*.parquet") if not _hidden(path.relative_to(root)))

@@ -43,7 +43,8 @@ class Plan(Contract):
 
 def prepare(job: PrepareJob, report: Report) -> Dataset:
     """The dataset, made or completed. ValueError says what is wrong with the job or the corpus."""
-    given = load_tokenizer(Path(job.tokenizer).expanduser()) if job.tokenizer else None
+    job = _with_absolute_paths(job)
+    given = load_tokenizer(Path(job.tokenizer)) if job.tokenizer else None
     corpus = open_corpus(job, report)
     path = datasets_directory() / (job.name or default_name(job))
     with writer_lock(path, report):
@@ -73,12 +74,24 @@ def prepare(job: PrepareJob, report: Report) -> Dataset:
     return Dataset(path, manifest)
 
 
+def _with_absolute_paths(job: PrepareJob) -> PrepareJob:
+    """The manifest keeps the job for repairs, which may be run from anywhere."""
+    changes = {"tokenizer": _absolute(job.tokenizer)} if job.tokenizer else {}
+    if job.corpus.startswith("parquet:"):
+        changes["corpus"] = f"parquet:{_absolute(job.corpus.removeprefix('parquet:'))}"
+    return job.model_copy(update=changes)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
 def default_name(job: PrepareJob) -> str:
     if job.corpus == "climbmix":
         return f"climbmix-{job.shards}"
     if job.corpus == "stdlib":
         return "stdlib"
-    directory = Path(job.corpus.removeprefix("parquet:")).expanduser().resolve()
+    directory = Path(job.corpus.removeprefix("parquet:"))
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", directory.name).lstrip("_.-")[:80]
     if not name:
         raise ValueError(f"the directory {directory} gives no dataset name: name it with --name")

@@ -193,7 +193,7 @@ def test_a_full_disk_at_any_write_is_one_line_and_a_rerun_completes(
         leftovers = [path for path in home.rglob("*") if path.name.endswith(".tmp")]
         assert leftovers == []
     assert outcomes[-1] == (0, "")
-    assert (2, "prepare: a file cannot be written or read: No space left on device\n") in outcomes
+    assert (2, f"prepare: No space left on device: {home}; make room or access, then run it again\n") in outcomes
     assert files_of(open_dataset(prepared.manifest.name).path) == files_of(prepared.path)
 
 
@@ -212,11 +212,11 @@ def test_a_preparation_killed_at_any_moment_is_completed_by_a_rerun(home, corpus
 
 
 def test_leftovers_of_a_killed_writer_go(home, report, corpus_directory):
-    path = home / "datasets" / "words" / "train"
-    path.mkdir(parents=True)
-    (path / ".rows-16.u16.123.tmp").write_bytes(b"half")
-    (path.parent / ".tokenizer.json.123.tmp").write_bytes(b"half")
-    files_of(prepare(words_job(corpus_directory), report).path)
+    path = prepare(words_job(corpus_directory), report).path
+    (path / "train" / ".rows-16.u16.123.tmp").write_bytes(b"half")
+    (path / ".tokenizer.json.123.tmp").write_bytes(b"half")
+    prepare(words_job(corpus_directory), report)
+    assert not list(path.rglob("*.tmp"))
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peak memory is read from /proc")
@@ -233,8 +233,8 @@ def test_peak_memory_does_not_grow_with_the_corpus_even_in_one_row_group(tmp_pat
         arguments = [sys.executable, "-c", code, job.model_dump_json()]
         return int(subprocess.check_output(arguments, env=environment, text=True).split()[-1])
 
-    small, large = peak_kb(5), peak_kb(20)
-    assert large <= 1.2 * small
+    small, large = peak_kb(5), peak_kb(40)
+    assert large <= 1.1 * small  # measured 1.04; 1.17 with pyarrow's own read-ahead of a row group
 
 
 def test_names_come_from_the_corpus():
