@@ -8,6 +8,7 @@ Linux fences the running process (landlock.py, seccomp.py, namespaces.py), macOS
 `wrap`). What each denies and what not: docs/security.md.
 """
 
+import importlib
 import os
 import platform
 import socket
@@ -51,10 +52,18 @@ def apply(policy: Policy) -> Choice:
         raise RuntimeError("the sandbox must be applied before any thread is started")
     shared_memory = namespaces.private_shared_memory()
     writable = (*policy.writable, namespaces.SHARED_MEMORY) if shared_memory == "private" else policy.writable
+    _import_packages(policy)
     namespaces.drop_privileges()
     landlock.restrict(policy.readable, writable, policy.devices)
     seccomp.restrict()
     return choice.model_copy(update={"reason": f"{choice.reason}; shared memory: {shared_memory}"})
+
+
+def _import_packages(policy: Policy) -> None:
+    """Packages that are readable in a folder that is not: Python finds a package by listing the folder around it."""
+    for path in policy.readable:
+        if (path / "__init__.py").is_file() and str(path.parent) in sys.path and path.parent not in policy.readable:
+            importlib.import_module(path.name)
 
 
 def wrap(argv: Sequence[str], policy: Policy) -> list[str]:

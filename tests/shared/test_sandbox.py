@@ -131,6 +131,14 @@ def run_fenced(code: str, scratch: Path, prepare: str = "") -> subprocess.Comple
 
 
 @needs_fence
+def test_our_packages_are_found_from_a_checkout_that_cannot_be_listed(tmp_path):
+    code = "import importlib\nimportlib.invalidate_caches()\nimport kernels.rmsnorm\nprint(kernels.rmsnorm)"
+    not_installed = "sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in finder.__module__]"
+    done = run_fenced(code, tmp_path, not_installed)
+    assert "kernels" in done.stdout, done.stderr
+
+
+@needs_fence
 def test_torch_trains_inside_the_fence(tmp_path):
     pytest.importorskip("torch")
     code = (
