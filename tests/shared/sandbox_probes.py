@@ -17,7 +17,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from shared.processes import Channel
+from shared.channel import Channel
 from shared.sandbox import apply, recipe_policy, verify
 from shared.settings import CHECKOUT
 

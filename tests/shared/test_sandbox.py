@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from shared import sandbox
-from shared.processes import Channel, start
+from shared.channel import Channel
+from shared.processes import start
 from shared.sandbox import landlock, seatbelt, seccomp
 from shared.sandbox.policy import Policy, recipe_policy
 from shared.settings import CHECKOUT
