@@ -6,10 +6,12 @@ telemetry off and with timeouts, since its own defaults wait minutes for a serve
 
 import logging
 import os
+import re
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -51,13 +53,13 @@ def store_run(evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> 
     try:
         experiment_id, run_id = _store(_client(uri), uri, evidence, picture)
     except Exception as error:
-        if isinstance(error.__context__, OSError):  # MLflow's own exception hides the connection's
-            raise Unreachable(f"no answer from {_without_password(uri)}: {error.__context__}") from None
+        if uri.startswith("http") and isinstance(error.__context__, OSError):  # MLflow's own hides the connection's
+            raise Unreachable(without_passwords(f"no answer from {uri}: {error.__context__}")) from None
         raise
     if not uri.startswith("http"):
         return None
     page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
-    return f"{_without_password(uri).rstrip('/')}/{page}"
+    return f"{without_passwords(uri).rstrip('/')}/{page}"
 
 
 def _store(
@@ -74,17 +76,18 @@ def probe(uri: str) -> None:
     """Unreachable when a server does not answer within 3 s; any answer will do, also a refusal."""
     if not uri.startswith("http"):
         return
+    address = without_passwords(uri).rstrip("/")
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_TIMEOUT_S).close()
+        urllib.request.urlopen(f"{address}/health", timeout=PROBE_TIMEOUT_S).close()
     except urllib.error.HTTPError:
         return
-    except (OSError, ValueError) as error:
-        raise Unreachable(f"no answer from {_without_password(uri)}: {error}") from None
+    except (OSError, ValueError, HTTPException) as error:
+        raise Unreachable(f"no answer from {address}: {error}") from None
 
 
-def _without_password(uri: str) -> str:
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def without_passwords(text: str) -> str:
+    """The text with every `name:password@` taken out of its addresses."""
+    return re.sub(r"://[^/@\s]*@", "://", text)
 
 
 def _client(uri: str) -> "MlflowClient":
@@ -105,7 +108,7 @@ def _experiment(client: "MlflowClient", target: str, uri: str) -> str:
     if found:
         return found.experiment_id
     # a server knows where its artifacts go; without one they would land in the current directory
-    location = None if uri.startswith("http") else (settings().runs / "mlflow-artifacts" / target).as_uri()
+    location = None if uri.startswith("http") else (settings().runs.absolute() / "mlflow-artifacts" / target).as_uri()
     note = contents.experiment_note(target)
     try:
         return client.create_experiment(name, artifact_location=location, tags={"mlflow.note.content": note})

@@ -15,7 +15,7 @@ from shared.plots import plot_training
 from shared.run_directory import RunDirectory, read_json
 from shared.settings import settings
 from shared.tracking.evidence import Evidence, read_evidence
-from shared.tracking.mlflow_store import Unreachable, store_run
+from shared.tracking.mlflow_store import Unreachable, store_run, without_passwords
 
 LOCK_TIMEOUT_S = 5.0
 
@@ -90,7 +90,7 @@ def _draw(evidence: Evidence, path: Path) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = without_passwords(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:300]}"
 
 

@@ -380,6 +380,21 @@ def test_a_hung_server_costs_seconds_and_the_run_waits(runs, use_server):
     assert [note.stem for note in pending_notes()] == ["run-1"]
 
 
-def test_a_password_in_the_address_is_not_repeated_in_a_reason(runs, use_server):
+def test_a_password_in_the_address_is_not_repeated_in_a_reason(runs, use_server, monkeypatch):
     use_server(f"http://agent:hunter2@127.0.0.1:{free_port()}")
-    assert "hunter2" not in record(make_run(runs).path).pending_reason
+    directory = make_run(runs)
+    assert "no answer from http://127.0.0.1" in record(directory.path).pending_reason
+
+    def refused(*_):
+        raise RuntimeError(f"request to {settings().mlflow_uri} refused")
+
+    monkeypatch.setattr(mlflow_store, "probe", refused)
+    assert record(directory.path).pending_reason.startswith("RuntimeError: request to http://127.0.0.1")
+
+
+def test_a_relative_runs_directory_is_fine(runs, monkeypatch):
+    monkeypatch.chdir(runs.parent)
+    monkeypatch.setenv("ARE_RUNS", runs.name)
+    settings.cache_clear()
+    assert record(make_run(runs).path).pending_reason == ""
+    assert (runs / "mlflow-artifacts" / "mac").is_dir()
