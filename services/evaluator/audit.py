@@ -4,8 +4,8 @@ A fresh process that has seen nothing gets rows whose tokens after a secret cut 
 tell an audited row from a scored one. Before the cut it must repeat what the scoring process said. A forward that
 used later tokens, earlier rows or its own history cannot: it was never shown them.
 
-One row tests its cut for a look-ahead of one token, so half of the cuts are drawn among the tokens that were predicted
-best, where a look-ahead that cheats on few tokens must be (docs/evaluation.md has the odds).
+One row tests only its cut for a look-ahead of one token, so most cuts are drawn among the tokens that were predicted
+best, where a look-ahead that cheats on few tokens shows (docs/evaluation.md has the odds).
 """
 
 import secrets
@@ -20,7 +20,7 @@ from shared.engines import Engine
 from shared.rows import Rows
 
 FEWEST_ROWS, MOST_ROWS, SHARE_OF_ROWS = 16, 512, 4
-BEST_PREDICTED_SHARE = 0.1
+STRATA = (0.01, 0.1, 1.0)  # cuts come in equal parts from the best-predicted 1 %, 10 % and all of the tokens
 LARGEST_DIFFERENCE = 0.05  # nats, of one token; float noise between two equal processes is far below
 LARGEST_MEAN_DIFFERENCE = 1e-3  # nats; as val_bpb some 0.0004, under any seed noise
 
@@ -40,18 +40,18 @@ def draw_probes(scores: Scores) -> list[Probe]:
     random = np.random.default_rng(secrets.randbits(128))
     num_rows, seq_len = scores.nats_NT.shape
     count = min(MOST_ROWS, max(FEWEST_ROWS, num_rows // SHARE_OF_ROWS))
-    uniform = random.integers(0, num_rows * (seq_len - 1), count // 2)
-    suspicious = _best_predicted(scores, random, count - count // 2)
-    flat = random.permutation(np.concatenate([uniform, suspicious]))
+    places = [_draw(scores, share, random, count // len(STRATA) + 1) for share in STRATA]
+    flat = random.permutation(np.concatenate(places))[:count]
     return [_probe(scores, int(place) // (seq_len - 1), int(place) % (seq_len - 1), random) for place in flat]
 
 
-def _best_predicted(scores: Scores, random: np.random.Generator, count: int) -> np.ndarray:
-    """Places drawn among the lowest cross-entropies; the last token of a row has nothing after it to look at."""
+def _draw(scores: Scores, share: float, random: np.random.Generator, count: int) -> np.ndarray:
+    """Places among the `share` with the lowest cross-entropy. The last token of a row has nothing after it."""
     nats = scores.nats_NT[:, :-1].ravel()
-    num_best = max(count, int(BEST_PREDICTED_SHARE * nats.size))
-    best = np.argpartition(nats, min(num_best, nats.size - 1))[:num_best]
-    return random.choice(best, count)
+    num_best = max(1, int(share * nats.size))
+    if num_best == nats.size:
+        return random.integers(0, nats.size, count)
+    return random.choice(np.argpartition(nats, num_best)[:num_best], count)
 
 
 def _probe(scores: Scores, position: int, cut: int, random: np.random.Generator) -> Probe:

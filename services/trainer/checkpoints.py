@@ -54,7 +54,6 @@ class Saver:
 
     def save_final(self, step: int) -> None:
         """The checkpoint that is evaluated; on disk when this returns."""
-        self._wait()
         self._write_now(self.recipe.state(), self._record(step, final=True), self.engine.rng_state())
 
     def save_curve_point(self, step: int, progress: float) -> None:
@@ -84,7 +83,7 @@ class Saver:
         if self.job.checkpoints.mode == "sync":
             self._write_now(state, record, generators)
             return
-        self._wait()
+        self.wait()
         copy = self.engine.snapshot(state)
         self._under_way = self._writer.submit(self._write_now, copy, record, generators)
 
@@ -95,7 +94,7 @@ class Saver:
         commit(self.directory, checkpoint)
         self.announce(checkpoint)
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
         """Until the write under way is done; its error is raised here."""
         if self._under_way is not None:
             self._under_way.result()

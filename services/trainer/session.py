@@ -94,6 +94,7 @@ class Session:
             )
             loop = Loop(self.recipe, self.engine, rows, self.job.shape, clock, telemetry, saver)
             num_steps = loop.run()
+            saver.wait()
             self.channel.send(Trained(num_steps=num_steps, total_tokens=clock.tokens, train_seconds=clock.seconds))
             saver.save_final(num_steps)
         self.channel.send(

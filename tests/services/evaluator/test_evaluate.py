@@ -1,0 +1,131 @@
+"""The evaluator with real processes: an honest recipe gets a number, a cheating one a reason."""
+
+import math
+
+import numpy as np
+import pytest
+
+from services.evaluator.evaluate import evaluate
+from shared.contracts import Status
+from shared.dataset import open_dataset
+from shared.eval_costs import read_costs
+from tests.recipes import CHEATS, HONEST, variant
+from tests.run_making import make_run, make_trained_run, weights_file
+
+
+def test_an_honest_recipe_gets_the_bits_per_byte_of_its_logits(workplace):
+    run = make_trained_run()
+    record = evaluate(run)
+    assert record.status is Status.OK, record.reason
+    assert record.val_bpb == pytest.approx(expected_bits_per_byte(run), rel=1e-5)
+    assert {check.name for check in record.checks} == {"finite", "weights_unchanged", "causal", "stateless"}
+    assert run.evaluation() == record
+
+
+def expected_bits_per_byte(run) -> float:
+    """Straight from the definition, in numpy float64, over every validation row of the small corpus."""
+    from safetensors.numpy import load_file
+
+    weights, dataset = load_file(weights_file(run)), open_dataset("words")
+    token_bytes = dataset.tokenizer.token_bytes()
+    nats, num_bytes = 0.0, 0
+    for row in dataset.validation_rows().tokens:
+        inputs, targets = row[:-1].astype(int), row[1:].astype(int)
+        logits = weights["embed"][inputs].astype(np.float64) @ weights["head"].T.astype(np.float64)
+        losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(targets)), targets]
+        nats += losses[token_bytes[targets] > 0].sum()
+        num_bytes += token_bytes[targets].sum()
+    return nats / (math.log(2) * num_bytes)
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_cheating_forward_is_rejected(workplace, name):
+    record = evaluate(make_trained_run(variant(CHEATS[name])))
+    assert record.status is Status.REJECTED
+    assert record.val_bpb is None
+    assert record.reason
+
+
+def test_the_reason_tells_look_ahead_from_memory(workplace):
+    look_ahead = evaluate(make_trained_run(variant(CHEATS["look-ahead"]), run_id="a"))
+    memory = evaluate(make_trained_run(variant(CHEATS["learning from the rows it is scored on"]), run_id="b"))
+    assert look_ahead.reason.startswith("causal")
+    assert memory.reason.startswith("stateless")
+
+
+SNOOP = """
+def logits(self, tokens_BT):
+    import glob
+    found = glob.glob({path!r})
+    open(found[0] if found else {path!r}, "rb").read()
+    return super().logits(tokens_BT)
+"""
+
+
+def test_the_forward_process_cannot_open_the_validation_rows(workplace):
+    path = str(open_dataset("words").rows_file("validation", 2048))
+    record = evaluate(make_trained_run(variant(SNOOP.format(path=path))))
+    assert record.status is Status.REJECTED
+    assert "PermissionError" in record.reason
+
+
+def test_patching_the_evaluators_modules_in_the_recipe_changes_nothing(workplace):
+    patch = b"""
+import services.evaluator.scoring, shared.engines.torch_engine
+services.evaluator.scoring.bits_per_byte = lambda *a: 0
+shared.engines.torch_engine.TorchEngine.token_nats = lambda *a: 0
+"""
+    honest = evaluate(make_trained_run(run_id="honest"))
+    patched = evaluate(make_trained_run(HONEST.encode() + patch, run_id="patched"))
+    assert patched.val_bpb == honest.val_bpb
+
+
+def test_a_forward_that_hangs_ends_with_the_time_out(workplace, monkeypatch):
+    from shared.settings import settings
+
+    monkeypatch.setenv("ARE_EVAL_TIMEOUT_S", "8")
+    settings.cache_clear()
+    record = evaluate(make_trained_run(variant("def logits(self, tokens):\n    time.sleep(1000)")))
+    assert record.status is Status.TIMED_OUT
+
+
+def test_a_forward_that_dies_is_a_crash_with_the_signal_in_words(workplace):
+    record = evaluate(make_trained_run(variant("def logits(self, tokens):\n    __import__('os').abort()")))
+    assert record.status is Status.CRASHED
+    assert "SIGABRT" in record.reason
+
+
+def test_wrong_logits_are_rejected_with_their_shape(workplace):
+    record = evaluate(
+        make_trained_run(variant("def logits(self, tokens):\n    return super().logits(tokens)[..., 1:]"))
+    )
+    assert record.status is Status.REJECTED
+    assert "expected" in record.reason
+
+
+def test_a_run_without_final_checkpoint_cannot_be_evaluated(workplace):
+    with pytest.raises(ValueError, match="no final checkpoint"):
+        evaluate(make_run())
+
+
+def test_a_corrupt_checkpoint_is_named(workplace):
+    run = make_trained_run()
+    weights = weights_file(run)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"model\.safetensors is missing or corrupt"):
+        evaluate(run)
+
+
+def test_a_recipe_changed_after_training_is_refused(workplace):
+    run = make_trained_run()
+    run.recipe_file.write_bytes(HONEST.encode() + b"\n")
+    with pytest.raises(ValueError, match="not the recipe"):
+        evaluate(run)
+
+
+def test_what_the_evaluation_cost_is_remembered_for_the_next_choice_of_a_rung(workplace):
+    evaluate(make_trained_run(hardware_key="cpu-remembered"))
+    (cost,) = read_costs("cpu-remembered").costs
+    assert cost.seconds > 0
+    record = evaluate(make_trained_run(run_id="run-2", hardware_key="cpu-remembered", rung="auto"))
+    assert record.rung.confidence == "single"

@@ -1,0 +1,54 @@
+import pytest
+
+from services.trainer.clock import BudgetClock
+from shared.contracts import Budget
+
+
+class FakeTime:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_progress_is_the_spent_share_of_the_seconds():
+    time = FakeTime()
+    clock = BudgetClock(Budget(seconds=10), spent_seconds=0, tokens=0, now=time)
+    time.now += 2.5
+    assert clock.progress == pytest.approx(0.25)
+    time.now += 100
+    assert clock.progress == 1.0
+
+
+def test_a_resumed_clock_goes_on_from_what_was_spent():
+    clock = BudgetClock(Budget(seconds=10), spent_seconds=4, tokens=0, now=FakeTime())
+    assert clock.progress == pytest.approx(0.4)
+
+
+def test_it_is_over_at_the_step_boundary_nearest_to_the_budget():
+    time = FakeTime()
+    clock = BudgetClock(Budget(seconds=10), spent_seconds=0, tokens=0, now=time)
+    time.now += 8.4
+    assert not clock.is_over(step_seconds=3.0, in_flight_seconds=0.0)  # 11.4 is nearer to 10 than 8.4
+    time.now += 0.2
+    assert clock.is_over(step_seconds=3.0, in_flight_seconds=0.0)
+
+
+def test_work_the_device_has_not_finished_counts_as_spent():
+    time = FakeTime()
+    clock = BudgetClock(Budget(seconds=10), spent_seconds=0, tokens=0, now=time)
+    time.now += 8.0
+    assert not clock.is_over(step_seconds=1.0, in_flight_seconds=0.0)
+    assert clock.is_over(step_seconds=1.0, in_flight_seconds=1.6)
+
+
+def test_a_token_budget_does_not_look_at_the_time():
+    time = FakeTime()
+    clock = BudgetClock(Budget(tokens=1000), spent_seconds=0, tokens=0, now=time)
+    time.now += 1e6
+    assert clock.progress == 0.0
+    clock.tokens = 999
+    assert not clock.is_over(1.0, 0.0)
+    clock.tokens = 1000
+    assert clock.is_over(1.0, 0.0)

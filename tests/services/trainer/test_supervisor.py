@@ -1,0 +1,252 @@
+"""The trainer with real processes: how a run ends, whatever the recipe does."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from shared.checkpoint import latest
+from shared.contracts import Budget, CheckpointPolicy, Status
+from shared.dataset import open_dataset
+from shared.settings import CHECKOUT
+from tests.recipes import BROKEN, HONEST, variant
+from tests.run_making import SHAPE, make_run
+
+
+def start_trainer(run) -> subprocess.Popen:
+    command = [sys.executable, "-m", "services.trainer", str(run.path)]
+    return subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+
+
+def train(run, timeout_s: float = 120.0):
+    """The record of a training run, and its exit code."""
+    process = start_trainer(run)
+    process.communicate(timeout=timeout_s)
+    return run.training(), process.returncode
+
+
+def wait_for(condition, timeout_s: float = 60.0):
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+def children_of(process) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def num_steps(run) -> int:
+    return len(run.metrics_file.read_bytes().splitlines()) if run.metrics_file.exists() else 0
+
+
+def weights(run) -> dict[str, bytes]:
+    record = latest(run.checkpoint_dir)
+    return record.files
+
+
+def test_a_token_budget_is_trained_to_its_last_token_and_leaves_complete_evidence(workplace):
+    run = make_run()
+    record, code = train(run)
+    assert (record.status, code) == (Status.OK, 0), record.reason
+    assert record.num_steps == 20
+    assert record.total_tokens == 20 * SHAPE.total_batch_size
+    steps = list(run.steps())
+    assert [step.step for step in steps] == list(range(20))
+    assert steps[-1].loss < steps[0].loss
+    for step in steps:
+        assert step.step_ms == pytest.approx(step.input_ms + step.dispatch_ms + step.wait_ms + step.record_ms)
+    assert latest(run.checkpoint_dir).final
+
+
+def test_a_time_budget_ends_at_the_step_nearest_to_it(workplace):
+    run = make_run(budget=Budget(seconds=2))
+    record, _ = train(run)
+    assert record.status is Status.OK, record.reason
+    assert abs(record.training_seconds - 2) < 0.5
+
+
+def test_two_runs_of_one_seed_end_with_the_same_bits(workplace):
+    first, second = make_run(run_id="a"), make_run(run_id="b")
+    train(first), train(second)
+    assert weights(first) == weights(second)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_recipe_that_breaks_the_protocol_is_invalid_with_one_line(workplace, name):
+    source, reason = BROKEN[name]
+    run = make_run(source)
+    record, code = train(run)
+    assert record.status is Status.INVALID
+    assert code == 1
+    assert reason in record.reason
+    assert "\n" not in record.reason
+    assert latest(run.checkpoint_dir) is None
+
+
+def test_a_loss_that_becomes_nan_ends_the_run_at_once_as_diverged(workplace):
+    body = """
+def step(self, rows, progress):
+    return super().step(rows, progress) * (float("nan") if progress == 0.5 and self.noise > 0 else 1)
+"""
+    record, _ = train(make_run(variant(body.replace("progress == 0.5 and self.noise > 0", "0.4 < progress < 0.49"))))
+    assert record.status is Status.DIVERGED
+
+
+def test_running_out_of_memory_says_which_shape_did_it(workplace):
+    body = """
+def step(self, rows, progress):
+    if 0.4 < progress < 0.49:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return super().step(rows, progress)
+"""
+    record, _ = train(make_run(variant(body)))
+    assert record.status is Status.OUT_OF_MEMORY
+    assert "device_batch_size=4" in record.reason
+
+
+def test_a_process_that_dies_is_a_crash_with_its_signal(workplace):
+    body = "def step(self, rows, progress):\n    __import__('os').abort()"
+    record, _ = train(make_run(variant(body)))
+    assert record.status is Status.CRASHED
+    assert "SIGABRT" in record.reason
+
+
+def test_a_step_that_never_returns_is_killed_and_nothing_is_left(workplace):
+    body = """
+def step(self, rows, progress):
+    if progress > 0.5 and rows.shape[0] and self.noise > 0:
+        import subprocess
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        time.sleep(1000)
+    return super().step(rows, progress)
+"""
+    body = body.replace("progress > 0.5 and", "0.5 < progress < 1 and")
+    run = make_run(variant(body), budget=Budget(seconds=1))
+    process = start_trainer(run)
+    process.wait(timeout=120)
+    assert run.training().status is Status.TIMED_OUT
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "1000"]]
+
+
+def test_a_patched_clock_does_not_buy_training_time(workplace):
+    patch = b"""
+import services.trainer.clock
+services.trainer.clock.BudgetClock.seconds = property(lambda self: (self._now() - self._origin) / 10)
+"""
+    run = make_run(HONEST.encode() + patch, budget=Budget(seconds=2))
+    record, _ = train(run)
+    assert record.status in (Status.TIMED_OUT, Status.REJECTED)
+
+
+def test_a_clock_that_lies_at_the_end_is_rejected(workplace):
+    patch = b"""
+import services.trainer.loop
+run = services.trainer.loop.Loop.run
+def slow(self):
+    steps = run(self)
+    time.sleep(3)
+    self.clock._origin += 3
+    return steps
+services.trainer.loop.Loop.run = slow
+"""
+    record, _ = train(make_run(HONEST.encode() + patch, budget=Budget(seconds=1)))
+    assert record.status is Status.REJECTED
+    assert "clock" in record.reason
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_the_recipe_cannot_open_the_dataset(workplace, split):
+    path = str(open_dataset("words").rows_file(split, 64 if split == "train" else 2048))
+    record, _ = train(make_run(f"open({path!r}, 'rb').read()\n".encode() + HONEST.encode()))
+    assert record.status is Status.INVALID
+    assert "PermissionError" in record.reason
+
+
+def test_the_recipe_cannot_write_its_own_result(workplace):
+    run = make_run()
+    path = str(run.result_file)
+    run = make_run(f"open({path!r}, 'w').write('{{}}')\n".encode() + HONEST.encode(), run_id="run-2")
+    record, _ = train(run)
+    assert record.status is Status.INVALID
+
+
+def test_sigterm_cancels_and_takes_the_children_along(workplace):
+    run = make_run(budget=Budget(seconds=1000))
+    process = start_trainer(run)
+    wait_for(lambda: num_steps(run))
+    children = children_of(process)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=10)
+    assert run.training().status is Status.CANCELLED
+    assert not psutil.wait_procs(children, timeout=5)[1]
+
+
+def test_a_killed_supervisor_takes_the_recipe_along(workplace):
+    run = make_run(budget=Budget(seconds=1000))
+    process = start_trainer(run)
+    wait_for(lambda: num_steps(run))
+    children = children_of(process)
+    assert children
+    process.kill()
+    assert not psutil.wait_procs(children, timeout=5)[1]
+    assert run.training() is None
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_run_killed_at_any_step_resumes_to_the_same_bits(workplace, mode):
+    """Weights, momentum, generators and position: a token budget makes the whole run a function of the seed."""
+    policy = CheckpointPolicy(mode=mode, every_s=0.05)
+    slow = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
+    budget = Budget(tokens=60 * SHAPE.total_batch_size)
+    whole = make_run(slow, run_id="whole", budget=budget, checkpoints=policy)
+    train(whole)
+    broken = make_run(slow, run_id="broken", budget=budget, checkpoints=policy)
+    process = start_trainer(broken)
+    wait_for(lambda: num_steps(broken) >= 20)
+    process.kill()
+    process.wait()
+    record, _ = train(broken)
+    assert record.status is Status.OK
+    assert record.resumed_from_step > 0
+    assert weights(broken) == weights(whole)
+    assert [step.step for step in broken.steps()] == list(range(60))
+    assert [step.loss_ema for step in broken.steps()] == [step.loss_ema for step in whole.steps()]
+
+
+def test_a_directory_that_is_no_run_is_one_line_and_exit_code_2(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-m", "services.trainer", str(tmp_path)], cwd=CHECKOUT, capture_output=True, text=True
+    )
+    assert process.returncode == 2
+    assert process.stderr.strip().count("\n") == 0
+    assert "job.json" in process.stderr
+
+
+def test_credentials_in_the_environment_do_not_reach_the_recipe(workplace, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    probe = b"import os\nassert not [k for k in os.environ if 'MLFLOW' in k], 'leaked'\n"
+    record, _ = train(make_run(probe + HONEST.encode()))
+    assert record.status is Status.OK, record.reason
+
+
+def test_what_the_recipe_prints_is_kept_apart_from_the_records(workplace):
+    run = make_run(b'print(\'{"status": "ok", "val_bpb": 0.1}\')\n' + HONEST.encode())
+    train(run)
+    assert "val_bpb" in run.output_file.read_text()
+    assert "val_bpb" not in run.training_file.read_text()
+
+
+def test_curve_points_keep_weights_along_the_way(workplace):
+    run = make_run(curve_points=3)
+    train(run)
+    records = [json.loads(path.read_text()) for path in sorted(run.checkpoint_dir.glob("curve-*/record.json"))]
+    assert [round(record["progress"], 2) for record in records] == [0.25, 0.5, 0.75]
