@@ -102,10 +102,10 @@ def _reusable(path: Path, num_rows: int, dataset: str, report: Report) -> bool:
     if not record_path.exists():
         return False
     try:
-        rows = open_rows(path, repair="packing again", every_byte=path.parent.name == "validation")
+        rows = open_rows(path, repair="", every_byte=path.parent.name == "validation")
         record = RowsRecord.model_validate_json(record_path.read_bytes())
     except ValueError as error:
-        report.say(f"rows: {error}")
+        report.say(f"rows: {str(error).removesuffix('; run: ')}: packing again")
         return False
     return (rows.num_rows, record.dataset, record.packing_version) == (num_rows, dataset, PACKING_VERSION)
 

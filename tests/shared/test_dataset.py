@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from shared.contracts import DatasetRef, PrepareJob
+from shared.contracts import DatasetRef, PrepareJob, Rung
 from shared.dataset import (
+    MAX_VALIDATION_ROWS,
+    VALIDATION_SEQ_LEN,
     Manifest,
     Shard,
     SplitCounts,
@@ -17,6 +19,7 @@ from shared.dataset import (
 )
 from shared.files import sha256_bytes, write_atomic
 from shared.rows import RowsRecord, rows_file
+from shared.rungs import EVAL_SEQ_LEN, RUNG_TOKENS
 from shared.settings import settings
 from shared.tokenizer import Tokenizer
 
@@ -166,6 +169,10 @@ def test_validation_rows_are_hashed_at_every_opening(home, monkeypatch):
     for opening in (dataset.validation_rows, lambda: dataset.rows("validation", 2048)):
         with pytest.raises(ValueError, match=r"damaged.*\"split\":\"validation\""):
             opening()
+
+
+def test_validation_rows_are_those_the_full_rung_scores():
+    assert (EVAL_SEQ_LEN, RUNG_TOKENS[Rung.FULL] // EVAL_SEQ_LEN) == (VALIDATION_SEQ_LEN, MAX_VALIDATION_ROWS)
 
 
 def test_the_fingerprint_depends_on_corpus_shards_tokenizer_and_packing():

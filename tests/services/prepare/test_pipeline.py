@@ -135,6 +135,13 @@ def test_damaged_rows_are_packed_again_by_the_command_the_error_names(home, repo
     assert files_of(dataset.path) == before
 
 
+def test_a_second_preparation_says_which_rows_it_packs_again(home, report, corpus_directory):
+    dataset = prepare(words_job(corpus_directory), report)
+    os.truncate(dataset.rows_file("train", 16), 100)
+    prepare(words_job(corpus_directory), report)
+    assert re.search(r"rows-16\.u16 is truncated or damaged \(.*\): packing again", report.text)
+
+
 def test_rows_of_a_new_length_need_only_the_token_cache(home, report, tmp_path, monkeypatch, capsys):
     directory = write_corpus(tmp_path / "words")
     dataset = prepare(words_job(directory), report)
