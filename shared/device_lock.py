@@ -95,13 +95,14 @@ def _command(pid: int) -> str:
 def foreign_processes(device: str) -> list[ForeignProcess]:
     """Processes that compute on an NVIDIA device and are not of this process's tree; empty where nobody can tell.
 
-    In a container NVML may show process ids of the host, which then count as foreign only when they are not ours:
-    call it where the whole tree of the experiment is visible.
+    NVML counts in the host's process ids. Inside a container those name nothing, so strangers are seen only by
+    whoever shares the host's process namespace.
     """
     if not device.startswith("cuda:") or (uuid := _uuid(device)) is None:
         return []
     ours = _own_tree()
-    return [ForeignProcess(pid, _command(pid)) for pid in _computing_on(uuid) if pid not in ours]
+    strangers = [pid for pid in _computing_on(uuid) if pid not in ours and psutil.pid_exists(pid)]
+    return [ForeignProcess(pid, _command(pid)) for pid in strangers]
 
 
 def check_idle(device: str) -> None:

@@ -9,6 +9,7 @@ from shared.device_lock import DeviceBusy, ForeignProcess, check_idle, foreign_p
 from shared.hardware import NvidiaProbe
 from shared.settings import CHECKOUT, Settings
 
+NO_PROCESS = 2**22 + 1
 HOLD = (
     "import sys\nfrom shared.device_lock import device_lock\n"
     "with device_lock('cpu'):\n    print('held', flush=True)\n    sys.stdin.read()\n"
@@ -74,7 +75,7 @@ def test_a_gpu_keeps_its_lock_under_another_number(monkeypatch):
 
 def test_a_stranger_on_the_gpu_is_named_and_our_own_tree_is_not(monkeypatch):
     monkeypatch.setattr(device_lock, "visible_gpus", two_gpus)
-    monkeypatch.setattr(device_lock, "_computing_on", lambda uuid: [os.getpid(), 1])
+    monkeypatch.setattr(device_lock, "_computing_on", lambda uuid: [os.getpid(), 1, NO_PROCESS])
     assert [process.pid for process in foreign_processes("cuda:0")] == [1]
     with pytest.raises(DeviceBusy, match="shared with process 1"):
         check_idle("cuda:0")
