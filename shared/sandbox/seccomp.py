@@ -1,5 +1,5 @@
-"""A seccomp filter for what Landlock cannot deny: every socket but a stream socketpair, looking into other
-processes, namespaces and mounts, io_uring (which makes sockets without system calls), kernel interfaces.
+"""A seccomp filter for what Landlock cannot deny: sockets that reach anything, looking into other processes,
+namespaces and mounts, io_uring (which makes sockets without system calls), kernel interfaces.
 
 The program is a straight list of comparisons, no library: struct seccomp_data in linux/seccomp.h, numbers from
 asm/unistd_64.h and asm-generic/unistd.h.
@@ -91,8 +91,8 @@ _IGNORED = {
     "futimesat": (261, None),
     "utimensat": (280, 88),
 }
-_SOCKET, _SOCKETPAIR, _CLONE, _CLONE3 = (41, 198), (53, 199), (56, 220), (435, 435)
-_PRLIMIT = (302, 261)
+_SOCKET, _SOCKETPAIR, _CONNECT = (41, 198), (53, 199), (42, 203)
+_CLONE, _CLONE3, _PRLIMIT = (56, 220), (435, 435), (302, 261)
 
 _AUDIT_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _SECCOMP_SYSCALL = {"x86_64": 317, "aarch64": 277}
@@ -140,23 +140,28 @@ def program(machine: str) -> list[bytes]:
         code += _return_if_equal(numbers[column], errno.EPERM)
     for numbers in _IGNORED.values():
         code += _return_if_equal(numbers[column], 0)
-    code += _return_if_equal(_SOCKET[column], errno.EACCES)
+    code += _return_if_equal(_CONNECT[column], errno.EACCES)
     # glibc falls back to clone, whose flags are not behind a pointer
     code += _return_if_equal(_CLONE3[column], errno.ENOSYS)
     code += _for_call(_CLONE[column], [_argument(0), _jump(_ANY_BIT, _CLONE_NEW, 0, 1), _refuse(errno.EPERM)])
     # limits of other processes of the same user, the supervisor's for one
     code += _for_call(_PRLIMIT[column], [_argument(0), *_return_unless_equal(0, errno.EPERM)])
-    code += _for_call(_SOCKETPAIR[column], _only_unix_streams())
+    for call in (_SOCKET, _SOCKETPAIR):
+        code += _for_call(call[column], _only_unix_connections())
     return [*code, _instruction(_RETURN, _ALLOW)]
 
 
-def _only_unix_streams() -> list[bytes]:
-    """A datagram socket could still address any Unix socket on the machine with sendmsg."""
+def _only_unix_connections() -> list[bytes]:
+    """Sockets that reach nothing without connect: pipes between own processes, and what CUDA's driver listens on.
+
+    A datagram socket could address any Unix socket on the machine with sendmsg.
+    """
     return [
         _argument(0),
         *_return_unless_equal(socket.AF_UNIX, errno.EACCES),
         _argument(1),
         _instruction(_AND, _SOCK_TYPE_MASK),
+        _jump(_EQUAL, socket.SOCK_SEQPACKET, 2, 0),
         *_return_unless_equal(socket.SOCK_STREAM, errno.EACCES),
     ]
 

@@ -220,6 +220,12 @@ class Probes:
         ours.send({}, fds=[self.rows_fd])
         assert len(theirs.receive(1)[1]) == 1
 
+    def need_listening_like_cuda(self):
+        """The driver makes such a socket when it starts."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+            listening.bind(f"\0are-uvmfd-{os.getpid()}")
+            listening.listen()
+
     def need_private_temporary_files(self):
         with tempfile.TemporaryFile() as file:
             file.write(b"x")

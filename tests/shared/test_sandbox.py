@@ -1,6 +1,7 @@
 """The fence is tried with real processes: sandbox_probes.py attacks from inside, these tests judge."""
 
 import errno
+import itertools
 import os
 import socket
 import struct
@@ -262,6 +263,8 @@ def verdict(machine: str, number: int, *arguments: int, architecture: int | None
             position += if_true if tests[operation] else if_false
 
 
+OTHER_FAMILIES = {"inet": 2, "inet6": 10, "netlink": 16, "packet": 17, "alg": 38, "vsock": 40}.values()
+CLOSE_ON_EXEC = 0o2000000
 CLONE_THREAD_FLAGS, CLONE_NEWUSER = 0x3D0F00, 0x10000000
 
 
@@ -273,15 +276,16 @@ class TestFilter:
             numbers, errno.EPERM
         )
 
-    def test_no_family_gets_a_socket(self, machine, column):
-        for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, 16, 17, 38, 40):
-            assert verdict(machine, seccomp._SOCKET[column], family, socket.SOCK_STREAM) == errno.EACCES
+    def test_no_other_family_gets_a_socket(self, machine, column):
+        for call, family in itertools.product((seccomp._SOCKET, seccomp._SOCKETPAIR), OTHER_FAMILIES):
+            assert verdict(machine, call[column], family, socket.SOCK_STREAM) == errno.EACCES
 
-    def test_only_unix_stream_pairs_are_made(self, machine, column):
-        pair = seccomp._SOCKETPAIR[column]
-        assert verdict(machine, pair, socket.AF_UNIX, socket.SOCK_STREAM | 0o2000000) is None
-        assert verdict(machine, pair, socket.AF_UNIX, socket.SOCK_DGRAM) == errno.EACCES
-        assert verdict(machine, pair, socket.AF_INET, socket.SOCK_STREAM) == errno.EACCES
+    def test_unix_sockets_need_a_connection_and_get_none(self, machine, column):
+        for call in (seccomp._SOCKET, seccomp._SOCKETPAIR):
+            assert verdict(machine, call[column], socket.AF_UNIX, socket.SOCK_STREAM | CLOSE_ON_EXEC) is None
+            assert verdict(machine, call[column], socket.AF_UNIX, socket.SOCK_SEQPACKET) is None
+            assert verdict(machine, call[column], socket.AF_UNIX, socket.SOCK_DGRAM) == errno.EACCES
+        assert verdict(machine, seccomp._CONNECT[column]) == errno.EACCES
 
     def test_threads_start_and_namespaces_do_not(self, machine, column):
         assert verdict(machine, seccomp._CLONE3[column]) == errno.ENOSYS
