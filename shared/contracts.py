@@ -172,6 +172,8 @@ class Choice(Contract):
 class StepRecord(Contract):
     """One line of metrics.jsonl. step_ms = input_ms + dispatch_ms + wait_ms + record_ms."""
 
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
     step: int
     progress: float
     train_seconds: float

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
+from shared.processes import dies_with_parent
 from shared.settings import CHECKOUT
 
 Stage = Literal["prepare", "trainer", "evaluator"]
@@ -27,14 +28,14 @@ class Executor(Protocol):
 
 
 class NativeExecutor:
-    """A subprocess in a process group of its own, so that Ctrl-C reaches the stage once, from here."""
+    """A subprocess in a session of its own, so that Ctrl-C reaches the stage once, from here; it dies with us."""
 
     def __init__(self, poll_s: float = 0.2, term_timeout_s: float = 10.0):
         self.poll_s, self.term_timeout_s = poll_s, term_timeout_s
 
     def execute(self, stage: Stage, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"services.{stage}", *arguments],
+            dies_with_parent([sys.executable, "-m", f"services.{stage}", *arguments]),
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if stage != "prepare" else None,

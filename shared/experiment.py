@@ -15,9 +15,12 @@ from shared.contracts import (
     TrainingRecord,
 )  # fmt: skip
 from shared.dataset import open_reference
-from shared.device_lock import device_lock
+from shared.device_lock import check_idle, device_lock, foreign_processes
 from shared.executors import BAD_INPUT, Executor, Watch
 from shared.run_directory import RunDirectory, write_record
+
+FINAL = frozenset({Status.OK, Status.DIVERGED, Status.REJECTED, Status.INVALID})
+"""what running the same job again would not change"""
 
 
 def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
@@ -43,7 +46,7 @@ def resume(directory: RunDirectory, executor: Executor, watch: Watch = lambda st
     """
     job = directory.job()
     result = directory.result()
-    if result is not None and result.status not in (Status.CANCELLED, Status.TIMED_OUT):
+    if result is not None and result.status in FINAL:
         return result
     with device_lock(job.device):
         return _work(directory, executor, watch)
@@ -60,6 +63,7 @@ def evaluate(directory: RunDirectory, rung: str, executor: Executor, watch: Watc
 def _work(directory: RunDirectory, executor: Executor, watch: Watch) -> RunResult:
     started = monotonic()
     with directory.locked():
+        directory.result_file.unlink(missing_ok=True)
         training = directory.training()
         if training is None or training.status is not Status.OK:
             training = _train(directory, executor, watch)
@@ -69,11 +73,17 @@ def _work(directory: RunDirectory, executor: Executor, watch: Watch) -> RunResul
 
 
 def _train(directory: RunDirectory, executor: Executor, watch: Watch) -> TrainingRecord:
-    _ensure_rows(directory.job(), executor, watch)
+    """An attempt that somebody else's process disturbed is void: cancelled, to be run again."""
+    job = directory.job()
+    _ensure_rows(job, executor, watch)
     directory.training_file.unlink(missing_ok=True)
+    check_idle(job.device)
     code, line = executor.execute("trainer", [str(directory.path)], watch)
     if code == BAD_INPUT:
         raise ValueError(line)
+    if others := foreign_processes(job.device):
+        void = TrainingRecord(status=Status.CANCELLED, reason=f"void: {others[0]} used {job.device} during training")
+        write_record(directory.training_file, void)
     return directory.training() or TrainingRecord(status=Status.CRASHED, reason=line or "the trainer left no record")
 
 
@@ -139,5 +149,5 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         seed=job.seed,
         budget=job.budget,
         eval_signature=evaluation.eval_signature if evaluation else "",
-        choices=(*job.choices, *training.choices, *(evaluation.choices if evaluation else ())),
+        choices=tuple(dict.fromkeys((*job.choices, *training.choices, *(evaluation.choices if evaluation else ())))),
     )

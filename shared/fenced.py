@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared import sandbox
+from shared.channel import Channel
 from shared.contracts import Choice, Contract
-from shared.processes import Channel, Child, exit_with_parent, start
+from shared.processes import Child, exit_with_parent, start
 from shared.run_directory import RunDirectory
 from shared.settings import CHECKOUT, settings
 

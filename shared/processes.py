@@ -25,13 +25,9 @@ from pathlib import Path
 
 import psutil
 
-from shared.channel import Channel, ChannelClosed
 from shared.settings import CHECKOUT, settings
 
 LOG_HEAD_BYTES = LOG_TAIL_BYTES = 1 << 20
-
-__all__ = ["CappedLog", "Channel", "ChannelClosed", "Child", "adopt_orphans", "child_environment", "exit_reason"]
-__all__ += ["exit_with_parent", "kill_tree", "start"]
 
 _PASSED_NAMES = {"PATH", "LANG", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD"}
 _PASSED_NAMES |= {"CC", "CXX", "CPATH", "LIBRARY_PATH", "SDKROOT", "DEVELOPER_DIR"}
@@ -124,7 +120,7 @@ def start(
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(
-            [*_launcher(), *argv],
+            dies_with_parent(argv),
             stdin=subprocess.DEVNULL,
             stdout=write_end,
             stderr=write_end,
@@ -143,10 +139,11 @@ def start(
     return child
 
 
-def _launcher() -> list[str]:
+def dies_with_parent(argv: Sequence[str]) -> list[str]:
+    """The command that runs `argv` and is killed with this process. On macOS see `exit_with_parent`."""
     if sys.platform != "linux":
-        return []
-    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
+        return list(argv)
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *argv]
 
 
 def child_environment(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]:

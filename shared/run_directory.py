@@ -28,6 +28,8 @@ from shared.settings import settings
 
 Record = TypeVar("Record", bound=Contract)
 
+LOCK_TIMEOUT_S = 1.0  # whoever only asks whether a run is in use holds its lock for a moment
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -111,7 +113,7 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Held by whoever works on the run; the OS frees it when that process dies. ValueError when it is held."""
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with FileLock(self.path / ".lock", timeout=LOCK_TIMEOUT_S):
                 yield
         except Timeout:
             raise ValueError(f"{self.path} is in use by another process") from None

@@ -19,4 +19,4 @@ def evaluate(
     directory = RunDirectory(run_dir.resolve())
     with progress.shown(directory) as watch:
         result = evaluate_run(directory, rung, NativeExecutor(), watch)
-    raise typer.Exit(summary.conclude(result))
+    raise typer.Exit(summary.conclude(result, directory))

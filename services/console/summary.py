@@ -35,14 +35,14 @@ def describe(job: Job) -> str:
     )
 
 
-def conclude(result: RunResult) -> int:
+def conclude(result: RunResult, directory: RunDirectory) -> int:
     """Prints the summary, records the run, says what the number means. Returns the exit code."""
     print_summary(result)
     if result.status is Status.OK:
         print_meaning(result)
     else:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"{result.status}: {result.reason}")
-    record_run(result)
+    record_run(directory)
     return EXIT_CODES.get(result.status, 1)
 
 
@@ -50,7 +50,7 @@ def print_summary(result: RunResult) -> None:
     print("---")
     for name, form in NUMBERS.items():
         value = getattr(result, name)
-        print(f"{name + ':':<18}{'-' if value is None else form.format(value)}")
+        print(f"{name + ':':<20}{'-' if value is None else form.format(value)}")
 
 
 def print_meaning(result: RunResult) -> None:
@@ -67,11 +67,15 @@ def print_meaning(result: RunResult) -> None:
         console.print("This was a smoke run: it shows that everything works, its number is not comparable.")
 
 
-def record_run(result: RunResult) -> None:
-    from shared.tracking import record
+def record_run(directory: RunDirectory) -> None:
+    """Into MLflow, with whatever waits in the outbox from before."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("recording in MLflow ... (the first time takes some seconds)", style="dim")
+    from shared.tracking import flush_outbox, record
 
-    recorded = record(RunDirectory.of(result.run_id))
-    console = Console(highlight=False, soft_wrap=True)
+    recorded = record(directory.path)
+    if not recorded.pending_reason:
+        flush_outbox()
     if recorded.pending_reason:
         console.print(f"not recorded in MLflow yet, kept in the outbox: {recorded.pending_reason}")
     else:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from services.console import progress, summary
-from shared.contracts import RunResult
 from shared.executors import NativeExecutor
 from shared.experiment import resume as resume_run
 from shared.experiment import run
@@ -44,25 +43,28 @@ def train(
 ) -> None:
     """Train a recipe for its budget, score it, record it, print val_bpb (bits per byte, lower is better)."""
     if resume is not None:
-        directory = RunDirectory(resume.resolve())
-        with progress.shown(directory) as watch:
-            result = resume_run(directory, NativeExecutor(), watch)
-    else:
-        request = dict(
-            preset=preset, time_budget=time_budget, tokens=tokens, seed=seed, set=pairs(set_ or []), rung=rung,
-            smoke=smoke, dataset=dataset, engine=engine, device=device, target=target,
-            checkpoint_every=checkpoint_every, checkpoint_mode=checkpoint_mode, curve_points=curve_points,
-        )  # fmt: skip
-        result = _train(validated(TrainRequest, request), recipe)
-    raise typer.Exit(summary.conclude(result))
+        raise typer.Exit(_resume(RunDirectory(resume.resolve())))
+    request = dict(
+        preset=preset, time_budget=time_budget, tokens=tokens, seed=seed, set=pairs(set_ or []), rung=rung,
+        smoke=smoke, dataset=dataset, engine=engine, device=device, target=target,
+        checkpoint_every=checkpoint_every, checkpoint_mode=checkpoint_mode, curve_points=curve_points,
+    )  # fmt: skip
+    raise typer.Exit(_train(validated(TrainRequest, request), recipe))
 
 
-def _train(request: TrainRequest, recipe: Path | None) -> RunResult:
+def _train(request: TrainRequest, recipe: Path | None) -> int:
     job, source = build_job(request, read_recipe(recipe) if recipe else None)
     directory = RunDirectory.of(job.run_id)
     summary.announce(job, directory)
     with progress.shown(directory) as watch:
-        return run(job, source, NativeExecutor(), watch)
+        result = run(job, source, NativeExecutor(), watch)
+    return summary.conclude(result, directory)
+
+
+def _resume(directory: RunDirectory) -> int:
+    with progress.shown(directory) as watch:
+        result = resume_run(directory, NativeExecutor(), watch)
+    return summary.conclude(result, directory)
 
 
 def read_recipe(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from types import FrameType
 from services.evaluator.evaluate import evaluate
 from services.evaluator.forward_process import Refused
 from shared.contracts import Rung, Status
-from shared.processes import adopt_orphans
+from shared.processes import adopt_orphans, exit_with_parent
 from shared.run_directory import RunDirectory
 
 
@@ -19,6 +19,7 @@ def main() -> int:
     if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], *([rung] for rung in (*Rung, "auto"))):
         print(f"usage: python -m services.evaluator RUN_DIR [auto|{'|'.join(Rung)}]", file=sys.stderr)
         return 2
+    exit_with_parent()
     adopt_orphans()
     signal.signal(signal.SIGTERM, _cancel)
     signal.signal(signal.SIGINT, _cancel)

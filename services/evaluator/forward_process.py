@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from services.evaluator.messages import Digest, Digested, Failed, Forward, Forwarded, Load, Loaded, Serve, Serving
+from shared.channel import ChannelClosed
 from shared.contracts import Contract, Job, Status
 from shared.engines.handover import HostBuffer, share_on_device
 from shared.fenced import start_fenced
-from shared.processes import ChannelClosed
 from shared.run_directory import RunDirectory
 
 ANSWERS = {"serving": Serving, "forwarded": Forwarded, "loaded": Loaded, "digested": Digested, "failed": Failed}

@@ -41,7 +41,7 @@ class Server:
             dtype=next(choice.chosen for choice in self.engine.choices if choice.what == "dtype"),
             attention_backend=attention[-1] if attention else None,
             weights_digest=self._digest(),
-            choices=(self.sandboxed, *self.engine.choices),
+            choices=(self.sandboxed, *(choice for choice in self.engine.choices if choice.what != "compile")),
         )
 
     def answer(self, request: dict) -> Any:

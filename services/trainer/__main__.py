@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.trainer.supervisor import supervise
 from shared.contracts import Status
+from shared.processes import exit_with_parent
 from shared.run_directory import RunDirectory
 
 
@@ -16,6 +17,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m services.trainer RUN_DIR", file=sys.stderr)
         return 2
+    exit_with_parent()
     try:
         record = supervise(RunDirectory(Path(sys.argv[1]).resolve()))
     except ValueError as error:

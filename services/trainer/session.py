@@ -12,9 +12,9 @@ from services.trainer.messages import Checkpointed, Failed, Finished, Ready, Row
 from services.trainer.telemetry import Telemetry
 from services.trainer.warmup import warm_up
 from shared import checkpoint
+from shared.channel import Channel
 from shared.contracts import Choice, Status
 from shared.engines import open_engine
-from shared.processes import Channel
 from shared.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
 from shared.rows import Rows as PackedRows
 

@@ -17,11 +17,12 @@ from pydantic import Field
 
 from services.trainer.messages import Checkpointed, Failed, Finished, Ready, Rows, Start, Trained
 from shared import checkpoint
+from shared.channel import Channel, ChannelClosed
 from shared.contracts import Contract, Job, Status, TrainingRecord
 from shared.dataset import Dataset, open_reference
 from shared.fenced import start_fenced
 from shared.hardware import detect
-from shared.processes import Channel, ChannelClosed, Child, adopt_orphans
+from shared.processes import Child, adopt_orphans
 from shared.run_directory import RunDirectory, read_record, write_record
 from shared.settings import settings
 from shared.targets import peak_flops

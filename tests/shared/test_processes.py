@@ -243,7 +243,7 @@ def test_a_second_start_appends(tmp_path):
 def test_a_child_talks_and_its_end_closes_the_channel(tmp_path):
     ours, theirs = Channel.pair()
     code = (
-        "import sys\nfrom shared.processes import Channel\n"
+        "import sys\nfrom shared.channel import Channel\n"
         "channel = Channel.from_fd(int(sys.argv[1]))\n"
         "message, _ = channel.receive(10)\n"
         "channel.send({'echo': message['word']})\n"
