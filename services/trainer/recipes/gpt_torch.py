@@ -65,6 +65,15 @@ class Linear(nn.Module):
         return F.linear(x, self.weight.to(x.dtype))
 
 
+class Embedding(nn.Module):
+    def __init__(self, rows: int, width: int, dtype: torch.dtype):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, width, dtype=dtype))
+
+    def forward(self, tokens):
+        return F.embedding(tokens, self.weight)
+
+
 class Attention(nn.Module):
     def __init__(self, shape: Shape, window: int, has_value_embed: bool):
         super().__init__()
@@ -116,10 +125,10 @@ class GPT(nn.Module):
         self.attend = attend
         self.windows = window_sizes(shape)
         with_value_embed = [has_value_embed(layer, shape.depth) for layer in range(shape.depth)]
-        self.embed = nn.Embedding(vocab_size, C, dtype=dtype)
+        self.embed = Embedding(vocab_size, C, dtype)
         self.value_embeds = nn.ModuleDict(
             {
-                str(layer): nn.Embedding(vocab_size, C // QUERIES_PER_KV, dtype=dtype)
+                str(layer): Embedding(vocab_size, C // QUERIES_PER_KV, dtype)
                 for layer in range(shape.depth)
                 if with_value_embed[layer]
             }
@@ -137,10 +146,10 @@ class GPT(nn.Module):
         T = tokens_BT.shape[1]
         rotary = self.cos_TK[:T], self.sin_TK[:T]
         x_BTC = x0_BTC = rmsnorm(self.embed(tokens_BT))
+        value_embeds = {layer: table(tokens_BT) for layer, table in self.value_embeds.items()}
         for layer, block in enumerate(self.blocks):
             x_BTC = residual_blend(x_BTC, x0_BTC, self.resid_lambdas[layer], self.x0_lambdas[layer])
-            embed = self.value_embeds[str(layer)] if str(layer) in self.value_embeds else None
-            x_BTC = block(x_BTC, embed(tokens_BT) if embed else None, rotary, self.attend)
+            x_BTC = block(x_BTC, value_embeds.get(str(layer)), rotary, self.attend)
         return rmsnorm(x_BTC)
 
     def loss(self, rows):
@@ -154,7 +163,7 @@ class GPT(nn.Module):
     def init_weights(self, seed: int):
         """Draws on the CPU, so that a seed gives the same weights on every device."""
         generator = torch.Generator().manual_seed(seed)
-        bound = 3**0.5 * self.resid_lambdas.new_tensor(self.head.weight.shape[1]).rsqrt().item()
+        bound = (3 / self.head.weight.shape[1]) ** 0.5
         for name, p in self.named_parameters():
             values = torch.zeros(p.shape)
             if name == "embed.weight":
