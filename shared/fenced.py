@@ -1,6 +1,6 @@
 """Starting a recipe's process inside the sandbox, and entering the sandbox in it: the same for trainer and evaluator.
 
-parent:  child, channel = start_fenced("services.trainer.recipe_process", run, scratch=..., ...)
+parent:  child, channel = start_fenced("services.trainer.recipe_process", run, scratch=..., output=...)
 child:   channel, choice = enter(int(sys.argv[1]))     before anything untrusted is imported
 """
 
@@ -31,12 +31,13 @@ def start_fenced(
     run: RunDirectory,
     *,
     scratch: Path,
+    output: Path,
     writable: Sequence[Path] = (),
     readable: Sequence[Path] = (),
     secret: Sequence[Path] = (),
     environment: Mapping[str, str] | None = None,
 ) -> tuple[Child, Channel]:
-    """`python -m module DESCRIPTOR`, its output in the run's log. The child tries the `secret` paths in vain."""
+    """`python -m module DESCRIPTOR`. The child tries the `secret` paths in vain; the caller removes `scratch`."""
     scratch.mkdir(exist_ok=True)
     policy = sandbox.recipe_policy(
         CHECKOUT,
@@ -47,7 +48,7 @@ def start_fenced(
     channel, theirs = Channel.pair()
     argv = sandbox.wrap([sys.executable, "-m", module, str(theirs.fileno())], policy)
     extra = {"PYTHONPATH": str(CHECKOUT), **(environment or {})}
-    child = start(argv, output=run.output_file, env_extra=extra, pass_fds=(theirs.fileno(),), scratch=scratch)
+    child = start(argv, output=output, env_extra=extra, pass_fds=(theirs.fileno(),), scratch=scratch)
     theirs.close()
     channel.send(Fence(policy=policy, must_fail=tuple(secret)))
     return child, channel

@@ -1,5 +1,6 @@
 """The evaluator's handle on a recipe process: give it tokens, get logits, know when it dies or stalls."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
@@ -26,7 +27,8 @@ class Refused(Exception):
 
 
 class ForwardProcess:
-    """One sandboxed process with the recipe and its weights. As a context manager it leaves nothing behind.
+    """One sandboxed process with the recipe and its weights. As a context manager it leaves nothing behind: what it
+    prints goes with its scratch folder, since it could print the validation rows.
 
     Start-up runs in the background until `serving` is first asked for. deadline: of the whole evaluation, in
     seconds of the monotonic clock.
@@ -49,6 +51,7 @@ class ForwardProcess:
             seq_len=shape_BT[1],
             ticket=self.device_logits.ticket if self.device_logits else None,
         )
+        self.scratch = run.path / f"scratch-{name}"
         self._serving: Serving | None = None
         self.peak_vram_mb = 0.0
 
@@ -56,7 +59,8 @@ class ForwardProcess:
         self.child, self.channel = start_fenced(
             "services.evaluator.recipe_process",
             self.run,
-            scratch=self.run.path / f"scratch-{self.name}",
+            scratch=self.scratch,
+            output=self.scratch / "output.log",
             readable=(self.run.checkpoint_dir,),
             secret=self.secret,
         )
@@ -66,6 +70,7 @@ class ForwardProcess:
     def __exit__(self, *_: object) -> None:
         self.child.kill()
         self.channel.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
         self.tokens.close()
         self.host_logits.close()
 

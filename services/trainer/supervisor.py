@@ -6,6 +6,7 @@ process shows as a difference between the two clocks.
 """
 
 import os
+import shutil
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,7 @@ class Supervision:
     def __init__(self, run: RunDirectory, job: Job, dataset: Dataset, measured: Measured):
         self.run, self.job, self.dataset, self.measured = run, job, dataset, measured
         self.started = monotonic()
+        self.scratch = run.path / "scratch"
         self.restored = checkpoint.latest(run.checkpoint_dir)
         self.clock = read_record(run.clock_file, ClockRecord) if run.clock_file.exists() else ClockRecord()
         self.spent = self.clock.spent_seconds.get(self.restored.folder, 0.0) if self.restored else 0.0
@@ -100,7 +102,8 @@ class Supervision:
         self.child, self.channel = start_fenced(
             "services.trainer.recipe_process",
             self.run,
-            scratch=self.run.path / "scratch",
+            scratch=self.scratch,
+            output=self.run.output_file,
             writable=(self.run.checkpoint_dir, compile_cache()),
             secret=(self.dataset.rows_file("train", self.job.shape.seq_len), self.dataset.split_path("validation")),
             environment=cache_environment(),
@@ -110,6 +113,7 @@ class Supervision:
     def __exit__(self, *_: object) -> None:
         self.child.kill()
         self.channel.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def train(self, rows: Any) -> None:
         ready = self._prepare()

@@ -1,0 +1,51 @@
+# People and CI call the same targets. `make` alone prints what there is.
+.DEFAULT_GOAL := help
+.PHONY: help setup run ui test test-slow test-gpu bench lint format clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+BUDGET ?= 60
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.ready ## the environment in .venv, from pinned versions
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11: make setup PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing: apt install python3-venv"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,torch,tracking,dev]'
+	@touch $@
+
+run: setup ## the first experiment: prepare text, train BUDGET=60 seconds, score, record
+	$(BIN)/autoresearch prepare --corpus stdlib
+	$(BIN)/autoresearch train --preset m5-tiny --dataset stdlib --time-budget $(BUDGET)
+
+ui: setup ## the MLflow pages of your runs
+	$(BIN)/autoresearch ui
+
+test: setup ## everything that runs in minutes on any machine
+	$(BIN)/python -m pytest -m 'not slow and not gpu and not metal'
+
+test-slow: setup ## what takes longer
+	$(BIN)/python -m pytest -m 'slow and not gpu and not metal'
+
+test-gpu: setup ## everything that needs CUDA, and the table for docs/validation
+	$(BIN)/python benchmarks/gpu_validation.py
+
+bench: setup ## ratios, measured side by side: packing, reading rows, overhead of an experiment
+	$(BIN)/python benchmarks/packing.py
+	$(BIN)/python benchmarks/experiment_overhead.py
+
+lint: setup ## style, without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## style, applied
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and the runs of this checkout
+	rm -rf .venv runs
