@@ -5,8 +5,6 @@ Precision and compilation are chosen here, once, with a reason that lands in `ch
 """
 
 import os
-import platform
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from shared.contracts import Choice
 from shared.engines import State
+from shared.engines.host_memory import peak_rss_bytes, reset_peak_rss
 
 MIB = 2**20
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -138,14 +137,14 @@ class TorchEngine:
             # Metal keeps no peak: the largest value seen at a call stands for it.
             self._peak_bytes = max(self._peak_bytes, torch.mps.driver_allocated_memory())
             return self._peak_bytes / MIB
-        return _peak_rss_bytes() / MIB
+        return peak_rss_bytes() / MIB
 
     def reset_peak_memory(self) -> None:
         self._peak_bytes = 0
         if self._kind == "cuda":
             torch.cuda.reset_peak_memory_stats(self.handle.torch)
         elif self._kind == "cpu":
-            _reset_peak_rss()
+            reset_peak_rss()
 
     def matmul_flops(self) -> float:
         """Best of the products that fit in 0.3 s, after one that warms up."""
@@ -276,20 +275,3 @@ def _missing_for_compile(place: torch.device) -> str:
     if variable not in os.environ and not any(shutil.which(name) for name in compilers):
         return f"torch.compile needs a compiler ({' or '.join(compilers)}) on the PATH"
     return ""
-
-
-def _peak_rss_bytes() -> int:
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    except (OSError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if platform.system() == "Darwin" else peak * 1024
-
-
-def _reset_peak_rss() -> None:
-    """Linux restarts a process's high-water mark on a 5 written here; elsewhere the peak is of its whole life."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
