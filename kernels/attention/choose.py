@@ -6,26 +6,18 @@ in float32. docs/attention.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 
 import torch
 
 from kernels.attention import torch_reference
+from shared.targets import target_for
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
 """attention(q_BTHD, k_BTGD, v_BTGD, window) -> y_BTHD; causal, query i sees keys i - window .. i"""
 
 Loader = Callable[[torch.device], Attention]
-
-ORDER = {
-    "sm_80": ("flash2", "flex", "sdpa"),
-    "sm_89": ("flash2", "flex", "sdpa"),
-    "sm_90": ("flash4", "flex", "sdpa"),
-    "sm_100": ("flash4", "flex", "sdpa"),
-    "sm_120": ("flash4", "flex", "sdpa"),
-    "sm_121": ("flash4", "flex", "sdpa"),
-}
-"""By architecture; what is not listed (cpu, mps, older GPUs) uses sdpa. flash4 has no backward on sm_80 and sm_89."""
 
 
 def choose_attention(
@@ -41,8 +33,7 @@ def choose_attention(
     `loaders` replaces the backends to try, in order (tests). RuntimeError when none passes.
     """
     if loaders is None:
-        names = ORDER.get(device.arch, ("sdpa",))
-        loaders = {name: import_module(f"kernels.attention.{name}").load for name in names}
+        loaders = {name: partial(_load, name) for name in attention_order(device.arch)}
     rejected = []
     for name, load in loaders.items():
         try:
@@ -55,6 +46,18 @@ def choose_attention(
         device.note("attention_backend", name, f"probe passed; {first}")
         return attention
     raise RuntimeError(f"no attention backend works on {device.arch}: {'; '.join(rejected)}")
+
+
+def attention_order(arch: str) -> tuple[str, ...]:
+    """Backends to try, by the targets table; an architecture no target names has sdpa."""
+    try:
+        return target_for(arch, hardware_key="").attention
+    except ValueError:
+        return ("sdpa",)
+
+
+def _load(name: str, device: torch.device) -> Attention:
+    return import_module(f"kernels.attention.{name}").load(device)
 
 
 def probe(attention: Attention, device, head_dim: int, heads: int, kv_heads: int, windows: Sequence[int]) -> None:
@@ -75,12 +78,12 @@ def probe(attention: Attention, device, head_dim: int, heads: int, kv_heads: int
 def _forward_backward(attention: Attention, inputs: list[torch.Tensor], window: int) -> list[torch.Tensor]:
     q, k, v = (x.detach().clone().requires_grad_() for x in inputs[:3])
     y = attention(q, k, v, window)
+    if y.shape != q.shape:
+        raise RuntimeError(f"output has shape {tuple(y.shape)}, expected {tuple(q.shape)}")
     return [y.detach(), *torch.autograd.grad(y, (q, k, v), inputs[3])]
 
 
 def _compare(what: str, truth: torch.Tensor, plain: torch.Tensor, found: torch.Tensor) -> None:
-    if found.shape != truth.shape:
-        raise RuntimeError(f"{what} has shape {tuple(found.shape)}, expected {tuple(truth.shape)}")
     rounding = max(torch.finfo(found.dtype).eps, 1e-5) * truth.abs().max().item()
     allowed = 2 * (plain - truth).abs().max().item() + rounding
     error = (found - truth).abs().max().item()
