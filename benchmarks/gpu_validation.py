@@ -91,7 +91,7 @@ def machine(device: str) -> None:
         ("CUDA of torch", torch.version.cuda),
         ("Python", platform.python_version()),
         ("peak bf16", peak_flops(hardware)[1]),
-        ("measured matmul", f"{open_engine('torch', device).matmul_flops() / 1e12:.0f} TFLOP/s"),
+        ("measured matmul", f"{open_engine('torch', device).matmul_flops() / 1e12:.3g} TFLOP/s"),
     ]
     table(("what", "value"), [*facts, *versions])
 
@@ -109,7 +109,7 @@ def tests() -> None:
 
 
 def attention(device: str) -> None:
-    """Forward and backward of every backend, T 2048, full and half windows; error of the worst of output, dq, dk, dv."""
+    """Forward and backward of every backend, T 2048, two windows; the error is the worst of output, dq, dk, dv."""
     handle = open_engine("torch", device).handle
     names = dict.fromkeys(name for target in TARGETS for name in target.attention)
     rows = []
