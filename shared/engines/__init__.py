@@ -78,5 +78,10 @@ def open_engine(name: str, device: str, *, dtype: str = "auto", compile: str = "
     """Imports the framework and opens the device. ValueError says what is missing and what to install."""
     if name not in ("torch", "mlx"):
         raise ValueError(f"unknown engine '{name}': choose torch or mlx")
-    module = import_module(f"shared.engines.{name}_engine")
+    try:
+        module = import_module(f"shared.engines.{name}_engine")
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != name:
+            raise
+        raise ValueError(f"engine {name} is not installed here: pip install -e '.[{name}]'") from None
     return module.open_device(device, dtype=dtype, compile=compile)

@@ -1,0 +1,8 @@
+"""Squared ReLU (Primer, arXiv 2109.08668)."""
+
+import mlx.core as mx
+
+
+def relu_squared(x: mx.array) -> mx.array:
+    """max(x, 0)^2"""
+    return mx.square(mx.maximum(x, 0))

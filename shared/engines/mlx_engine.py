@@ -1,0 +1,202 @@
+"""MLX on one device: `metal` on Apple silicon, `cpu` anywhere. Implements shared.engines.Engine.
+
+Precision, compilation and memory limits are chosen here, once, with reasons that land in `choices`. A recipe sees
+only `MlxDevice`. What only a Mac can show: docs/validation/mac.md.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from shared.contracts import Choice
+from shared.engines import State, mlx_metal
+from shared.engines.host_memory import peak_rss_bytes, reset_peak_rss
+
+MIB = 2**20
+DTYPES = {"bf16": mx.bfloat16, "fp32": mx.float32}
+OOM_PHRASES = ("unable to allocate", "maximum allowed buffer size", "insufficient memory", "outofmemory")
+
+
+@dataclass(frozen=True)
+class MlxDevice:
+    """What a recipe's build() receives as `device`."""
+
+    mlx: mx.Device
+    dtype: mx.Dtype
+    """compute precision: bfloat16 or float32"""
+    arch: str
+    """"metal" or "cpu": what kernels are chosen by"""
+    compiles: bool
+    choices: list[Choice] = field(repr=False, compare=False)
+
+    def compile(self, fn: Callable, **options: Any) -> Callable:
+        """mx.compile(fn), or `fn` itself where compilation is off. Name arrays that change in inputs and outputs."""
+        return mx.compile(fn, **options) if self.compiles else fn
+
+    def note(self, what: str, chosen: str, reason: str) -> None:
+        """Records something chosen automatically. Repeating a note adds nothing."""
+        choice = Choice(what=what, chosen=chosen, reason=reason)
+        if choice not in self.choices:
+            self.choices.append(choice)
+
+
+class MlxEngine:
+    name = "mlx"
+    version = mx.__version__
+
+    def __init__(self, device: str, handle: MlxDevice):
+        self.device = device
+        self.handle = handle
+        self.choices = handle.choices
+
+    def seed(self, seed: int) -> None:
+        mx.random.seed(seed)
+
+    def from_host(self, tokens: np.ndarray) -> mx.array:
+        """Two bytes a token are copied; the device widens them."""
+        return mx.array(tokens).astype(mx.int32)
+
+    def to_host(self, array: mx.array) -> np.ndarray:
+        if mx.issubdtype(array.dtype, mx.floating):
+            array = array.astype(mx.float32)
+        return np.array(array)
+
+    def copy_into(self, buffer: np.ndarray, array: mx.array) -> None:
+        buffer[...] = np.asarray(array.astype(mx.float32))
+
+    def scalar(self, value: mx.array | float) -> float:
+        return float(value)
+
+    def synchronize(self) -> None:
+        mx.synchronize()
+
+    def snapshot(self, state: State) -> State:
+        """Nothing is copied: MLX never writes into the memory of an array somebody holds."""
+        held = {
+            group: {name: mx.contiguous(array) for name, array in arrays.items()} for group, arrays in state.items()
+        }
+        mx.eval(held)
+        return held
+
+    def save(self, path: Path, arrays: Mapping[str, mx.array]) -> None:
+        """Durable when it returns; not atomic, the caller renames what it writes into."""
+        mx.save_safetensors(str(path), dict(arrays))
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+    def load(self, path: Path) -> dict[str, mx.array]:
+        try:
+            arrays = mx.load(str(path), format="safetensors")
+            mx.eval(arrays)  # reading is lazy
+        except RuntimeError as error:
+            raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+        return arrays
+
+    def rng_state(self) -> dict[str, mx.array]:
+        return {"mlx": mx.array(mx.random.state[0])}
+
+    def set_rng_state(self, state: Mapping[str, mx.array]) -> None:
+        """MLX's generator is its key, two words; seed() of both together sets it."""
+        if "mlx" not in state:
+            raise ValueError(f"random state of another engine: {', '.join(state)}")
+        high, low = state["mlx"].tolist()
+        mx.random.seed(high << 32 | low)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        if isinstance(error, MemoryError):
+            return True
+        return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in OOM_PHRASES)
+
+    def peak_memory_mb(self) -> float:
+        return (mx.get_peak_memory() if self.device == "metal" else peak_rss_bytes()) / MIB
+
+    def reset_peak_memory(self) -> None:
+        mx.reset_peak_memory()
+        if self.device == "cpu":
+            reset_peak_rss()
+
+    def matmul_flops(self) -> float:
+        """Best of the products that fit in 0.3 s, after one that warms up."""
+        n = {"metal": 4096, "cpu": 512}[self.device]
+        a = mx.ones((n, n), dtype=self.handle.dtype)
+        mx.eval(a @ a)
+        best_s, end = float("inf"), time.perf_counter() + 0.3
+        for _ in range(1000):
+            start = time.perf_counter()
+            mx.eval(a @ a)
+            best_s = min(best_s, time.perf_counter() - start)
+            if time.perf_counter() > end:
+                break
+        return 2 * n**3 / best_s
+
+    def token_nats(self, logits: mx.array | np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        targets_N = mx.array(np.ascontiguousarray(targets, dtype=np.int32).reshape(-1))
+        nats_N, lse_N = np.empty((2, targets_N.size), dtype=np.float32)
+        for part, logits_CV in self._float_chunks(logits):
+            lse_C = mx.logsumexp(logits_CV, axis=-1)
+            target_C = mx.take_along_axis(logits_CV, targets_N[part, None], axis=-1)[:, 0]
+            lse_N[part], nats_N[part] = np.asarray(lse_C), np.asarray(lse_C - target_C)
+        return nats_N.reshape(targets.shape), lse_N.reshape(targets.shape)
+
+    def _float_chunks(self, logits: mx.array | np.ndarray) -> Iterator[tuple[slice, mx.array]]:
+        """The logits as [C, V] float32 pieces, small enough to stay in cache on a CPU."""
+        logits_NV = logits.reshape(-1, logits.shape[-1])
+        rows = max(1, (2**20 if self.device == "cpu" else 2**26) // logits_NV.shape[1])
+        for start in range(0, len(logits_NV), rows):
+            part = slice(start, start + rows)
+            yield part, mx.array(logits_NV[part]).astype(mx.float32)
+
+
+def open_device(device: str, *, dtype: str = "auto", compile: str = "auto") -> MlxEngine:
+    """Opens the device. ValueError says what is missing and what to do."""
+    place = _check_device(device)
+    mx.set_default_device(place)
+    choices: list[Choice] = []
+    precision, reason = _choose_dtype(device, dtype)
+    choices.append(Choice(what="dtype", chosen=str(precision).removeprefix("mlx.core."), reason=reason))
+    compiles, reason = _choose_compile(device, compile)
+    choices.append(Choice(what="compile", chosen="on" if compiles else "off", reason=reason))
+    if device == "metal":
+        choices += mlx_metal.prepare(precision)
+    return MlxEngine(device, MlxDevice(place, precision, device, compiles, choices))
+
+
+def _check_device(device: str) -> mx.Device:
+    if device not in ("metal", "cpu"):
+        raise ValueError(f"device {device}: the mlx engine runs on metal or cpu")
+    if device == "cpu":
+        return mx.Device(mx.cpu)
+    if not mx.metal.is_available():
+        raise ValueError("device metal: this MLX sees no Metal GPU; it needs macOS on Apple silicon, or use cpu")
+    return mx.Device(mx.gpu)
+
+
+def _choose_dtype(device: str, wish: str) -> tuple[mx.Dtype, str]:
+    if wish in DTYPES:
+        return DTYPES[wish], "asked for"
+    if wish != "auto":
+        raise ValueError(f"dtype '{wish}': choose auto, bf16 or fp32")
+    if device == "metal":
+        return mx.bfloat16, "Metal computes bf16"
+    return mx.float32, "MLX's CPU back end has no fast bf16 products"
+
+
+def _choose_compile(device: str, wish: str) -> tuple[bool, str]:
+    if wish not in ("auto", "on", "off"):
+        raise ValueError(f"compile '{wish}': choose auto, on or off")
+    if wish == "off":
+        return False, "asked for"
+    if device == "metal":
+        return True, "asked for" if wish == "on" else "fuses the elementwise work between products"
+    if wish == "auto":
+        return False, "eager by default on cpu"
+    if shutil.which("g++") is None:
+        raise ValueError("compile on: MLX's CPU back end compiles with g++, which is not on the PATH")
+    return True, "asked for"
