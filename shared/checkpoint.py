@@ -8,8 +8,11 @@ A kill between two writes leaves the previous checkpoint in force.
 """
 
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from pydantic import Field
 
 from shared.contracts import Contract, CurvePoint, Sha256, Shape
 from shared.engines import Engine, State
@@ -18,7 +21,7 @@ from shared.run_directory import read_record, write_record
 
 
 class CheckpointRecord(Contract):
-    folder: str
+    folder: str = Field(pattern=r"^step-\d{8}(-\d+)?$")
     step: int
     """optimizer steps done"""
     tokens: int
@@ -43,6 +46,12 @@ class CurveRecord(Contract):
         return CurvePoint(**self.model_dump(exclude={"sha256"}), val_bpb=val_bpb)
 
 
+def free_folder(directory: Path, step: int) -> str:
+    """A name for the checkpoint after `step` steps that is not taken: the one in force may be of the same step."""
+    names = (f"step-{step:08d}-{attempt}" if attempt else f"step-{step:08d}" for attempt in count())
+    return next(name for name in names if not (directory / name).exists())
+
+
 def write_arrays(engine: Engine, directory: Path, groups: State) -> dict[str, str]:
     """One safetensors file a group, in a folder that appears whole. Returns sha256 by file name."""
     partial = directory.with_name(f".{directory.name}.partial")
@@ -62,9 +71,9 @@ def write_arrays(engine: Engine, directory: Path, groups: State) -> dict[str, st
 
 
 def commit(directory: Path, record: CheckpointRecord) -> None:
-    """Makes `record` the checkpoint in force and removes older ones."""
+    """Makes `record` the checkpoint in force and removes older and unfinished ones."""
     write_record(directory / "latest.json", record)
-    for old in directory.glob("step-*"):
+    for old in (*directory.glob("step-*"), *directory.glob(".step-*.partial")):
         if old.name != record.folder:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -81,7 +90,9 @@ def latest(directory: Path) -> CheckpointRecord | None:
 
 def verify_file(path: Path, expected_sha: str) -> None:
     if not path.is_file() or sha256_file(path) != expected_sha:
-        raise ValueError(f"checkpoint file {path} is missing or corrupt: train the run again")
+        raise ValueError(
+            f"{path} is missing or corrupt: delete {path.parent.parent} and resume the run"
+        )
 
 
 def read_arrays(engine: Engine, directory: Path, groups: tuple[str, ...]) -> dict[str, dict[str, Any]]:

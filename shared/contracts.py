@@ -5,10 +5,11 @@ here imports a framework, Redis or MLflow. Which file of a run directory holds w
 shared/run_directory.py.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
@@ -80,7 +81,7 @@ class Shape(Contract):
 class Budget(Contract):
     """How long training runs: seconds of training wall-clock, or tokens. Exactly one is set."""
 
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     tokens: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
@@ -103,7 +104,8 @@ class DatasetRef(Contract):
 class PrepareJob(Contract):
     """Work for services.prepare: make a dataset, or add rows of other lengths to one that is there."""
 
-    corpus: str = Field(pattern=r"^(climbmix|stdlib|parquet:.+)$")
+    corpus: str
+    """climbmix, stdlib or parquet:DIR"""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")
     """what the dataset is called afterwards; None derives it from the corpus"""
     shards: int = Field(default=10, ge=1, le=6542)
@@ -117,6 +119,13 @@ class PrepareJob(Contract):
     workers: int = Field(default=0, ge=0)
     """tokenizing processes; 0 takes every core"""
 
+    @field_validator("corpus")
+    @classmethod
+    def _known(cls, corpus: str) -> str:
+        if not re.fullmatch(r"climbmix|stdlib|parquet:.+", corpus):
+            raise ValueError("choose climbmix, stdlib or parquet:DIR")
+        return corpus
+
 
 class PackJob(Contract):
     """Work for services.prepare: rows of one length of a dataset that is there."""
@@ -129,7 +138,7 @@ class PackJob(Contract):
 class CheckpointPolicy(Contract):
     mode: Literal["sync", "async"] = "sync"
     """async copies the state inside the loop and writes it from a thread"""
-    every_s: float | None = Field(default=None, gt=0)
+    every_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """training seconds between periodic checkpoints; None writes only the final one"""
 
 

@@ -38,8 +38,8 @@ class NativeExecutor:
             dies_with_parent([sys.executable, "-m", f"services.{stage}", *arguments]),
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if stage != "prepare" else None,
-            stderr=subprocess.PIPE if stage != "prepare" else None,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
@@ -48,12 +48,12 @@ class NativeExecutor:
         except BaseException:
             self._end(process)
             raise
-        return process.returncode, _last_line(stderr)
+        return process.returncode, last_line(stderr)
 
     def _wait(self, process: subprocess.Popen, stage: Stage, watch: Watch) -> str:
         while True:
             try:
-                return process.communicate(timeout=self.poll_s)[1] or ""
+                return process.communicate(timeout=self.poll_s)[1]
             except subprocess.TimeoutExpired:
                 watch(stage)
 
@@ -68,6 +68,6 @@ class NativeExecutor:
             process.communicate()
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""

@@ -3,17 +3,11 @@
 job -> run directory -> trainer -> evaluator -> result.json
 """
 
+import shutil
+from pathlib import Path
 from time import monotonic
 
-from shared.contracts import (
-    EvaluationRecord,
-    Job,
-    PackJob,
-    Rung,
-    RunResult,
-    Status,
-    TrainingRecord,
-)  # fmt: skip
+from shared.contracts import EvaluationRecord, Job, PackJob, Rung, RunResult, Status, TrainingRecord
 from shared.dataset import open_reference
 from shared.device_lock import check_idle, device_lock, foreign_processes
 from shared.executors import BAD_INPUT, Executor, Watch
@@ -26,8 +20,8 @@ FINAL = frozenset({Status.OK, Status.DIVERGED, Status.REJECTED, Status.INVALID})
 def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
     """Lays the run directory out and works on it to the end.
 
-    Every end of an experiment is a result. ValueError only for what stands outside it: a dataset or device that
-    cannot be used, a run id that is taken.
+    Every end of an experiment is a result. ValueError only for what stands outside it: a dataset, device or disk that
+    cannot be used, a run id that is taken. What was trained until then stays, to be resumed; if nothing was, nothing.
     """
     open_reference(job.dataset)
     directory = RunDirectory.of(job.run_id)
@@ -36,7 +30,12 @@ def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambd
             directory.create(job, recipe_source)
         except FileExistsError:
             raise ValueError(f"{directory.path} exists: resume it, or choose another run id") from None
-        return _work(directory, executor, watch)
+        try:
+            return _work(directory, executor, watch)
+        except ValueError:
+            if not directory.checkpoint_dir.exists():
+                shutil.rmtree(directory.path)
+            raise
 
 
 def resume(directory: RunDirectory, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
@@ -52,12 +51,20 @@ def resume(directory: RunDirectory, executor: Executor, watch: Watch = lambda st
         return _work(directory, executor, watch)
 
 
-def evaluate(directory: RunDirectory, rung: str, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
-    """Scores a trained run again, on any rung."""
+def evaluate(
+    directory: RunDirectory, rung: str | None, executor: Executor, watch: Watch = lambda stage: None
+) -> RunResult:
+    """Scores a trained run again, on any rung; None takes the one its job asked for.
+
+    ValueError when the run was not trained to its end or cannot be scored; its result stays as it was.
+    """
+    if rung not in (None, "auto", *Rung):
+        raise ValueError(f"unknown rung '{rung}': choose one of auto, {', '.join(Rung)}")
     with device_lock(directory.job().device), directory.locked():
-        started = monotonic()
-        directory.evaluation_file.unlink(missing_ok=True)
-        return _evaluate(directory, executor, watch, started, rung)
+        training = directory.training()
+        if training is None or training.status is not Status.OK:
+            raise ValueError(f"{directory.path} was not trained to its end: autoresearch train --resume it first")
+        return _evaluate(directory, executor, watch, monotonic(), training, rung)
 
 
 def _work(directory: RunDirectory, executor: Executor, watch: Watch) -> RunResult:
@@ -65,11 +72,11 @@ def _work(directory: RunDirectory, executor: Executor, watch: Watch) -> RunResul
     with directory.locked():
         directory.result_file.unlink(missing_ok=True)
         training = directory.training()
-        if training is None or training.status is not Status.OK:
+        if training is None or training.status is not Status.OK or not directory.has_checkpoint():
             training = _train(directory, executor, watch)
         if training.status is not Status.OK:
             return _conclude(directory, started, training, None)
-        return _evaluate(directory, executor, watch, started, "auto")
+        return _evaluate(directory, executor, watch, started, training, None)
 
 
 def _train(directory: RunDirectory, executor: Executor, watch: Watch) -> TrainingRecord:
@@ -84,6 +91,8 @@ def _train(directory: RunDirectory, executor: Executor, watch: Watch) -> Trainin
     if others := foreign_processes(job.device):
         void = TrainingRecord(status=Status.CANCELLED, reason=f"void: {others[0]} used {job.device} during training")
         write_record(directory.training_file, void)
+        shutil.rmtree(directory.checkpoint_dir, ignore_errors=True)  # its steps were too few: nothing to go on from
+        directory.clock_file.unlink(missing_ok=True)
     return directory.training() or TrainingRecord(status=Status.CRASHED, reason=line or "the trainer left no record")
 
 
@@ -98,29 +107,42 @@ def _ensure_rows(job: Job, executor: Executor, watch: Watch) -> None:
         raise ValueError(line or f"rows of {job.shape.seq_len} tokens could not be packed")
 
 
-def _evaluate(directory: RunDirectory, executor: Executor, watch: Watch, started: float, rung: str) -> RunResult:
-    training = directory.training()
-    assert training is not None
-    rung = directory.job().rung if rung == "auto" else rung
-    code, line = executor.execute("evaluator", [str(directory.path), rung], watch)
+def _evaluate(
+    directory: RunDirectory,
+    executor: Executor,
+    watch: Watch,
+    started: float,
+    training: TrainingRecord,
+    rung: str | None,
+) -> RunResult:
+    """The record of an earlier evaluation stays until there is a new one, and is not taken for it."""
+    earlier = _version(directory.evaluation_file)
+    code, line = executor.execute("evaluator", [str(directory.path), *([rung] if rung else [])], watch)
     if code == BAD_INPUT:
         raise ValueError(line)
-    evaluation = directory.evaluation() or EvaluationRecord(
-        status=Status.CRASHED, reason=line or "the evaluator left no record"
-    )
-    return _conclude(directory, started, training, evaluation)
+    if _version(directory.evaluation_file) == earlier:
+        crash = EvaluationRecord(status=Status.CRASHED, reason=line or "the evaluator left no record")
+        write_record(directory.evaluation_file, crash)
+    return _conclude(directory, started, training, directory.evaluation())
+
+
+def _version(file: Path) -> tuple[int, int] | None:
+    """Differs after the file was replaced."""
+    return (file.stat().st_ino, file.stat().st_mtime_ns) if file.exists() else None
 
 
 def _conclude(
     directory: RunDirectory, started: float, training: TrainingRecord, evaluation: EvaluationRecord | None
 ) -> RunResult:
-    result = gather(directory.job(), training, evaluation, monotonic() - started)
+    stages = training.startup_seconds + training.training_seconds + training.finish_seconds
+    stages += evaluation.total_seconds if evaluation else 0.0
+    result = gather(directory.job(), training, evaluation, max(stages, monotonic() - started))
     write_record(directory.result_file, result)
     return result
 
 
 def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | None, total_seconds: float) -> RunResult:
-    """The summary of one experiment. total_seconds: wall-clock of all its stages."""
+    """The summary of one experiment. total_seconds: wall-clock of all its stages, also of those before a resume."""
     last = evaluation or training
     rung = evaluation.rung.rung if evaluation and evaluation.rung else None
     return RunResult(

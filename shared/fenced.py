@@ -4,6 +4,7 @@ parent:  child, channel = start_fenced("services.trainer.recipe_process", run, s
 child:   channel, choice = enter(int(sys.argv[1]))     before anything untrusted is imported
 """
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ def start_fenced(
     environment: Mapping[str, str] | None = None,
 ) -> tuple[Child, Channel]:
     """`python -m module DESCRIPTOR`. The child tries the `secret` paths in vain; the caller removes `scratch`."""
-    scratch.mkdir(exist_ok=True)
+    shutil.rmtree(scratch, ignore_errors=True)  # what a killed attempt left is not for this one to read
+    scratch.mkdir()
     policy = sandbox.recipe_policy(
         CHECKOUT,
         writable=(scratch, *writable),

@@ -22,8 +22,8 @@ def check_source(source: bytes, name: str) -> None:
     """What can be said without running it: it parses, and defines build(). InvalidRecipe otherwise."""
     try:
         tree = ast.parse(source, filename=name)
-    except (SyntaxError, ValueError) as error:
-        raise InvalidRecipe(f"{name} does not parse: {error}") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InvalidRecipe(f"{name} does not parse: {describe_error(error)}") from None
     if not any(getattr(node, "name", None) == "build" for node in tree.body):
         raise InvalidRecipe(f"{name} has no function build(shape, vocab_size, seed, device)")
 
@@ -51,7 +51,7 @@ def blaming(what: str, *, unless: Callable[[BaseException], bool] = lambda error
     """Turns an exception of the recipe's code into one InvalidRecipe line; `unless` lets e.g. out-of-memory pass."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, InvalidRecipe) or unless(error):
             raise
         traceback.print_exc()

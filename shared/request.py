@@ -33,14 +33,14 @@ class TrainRequest(Contract):
     device: str | None = None
     dataset: str | None = None
     seed: int = Field(default=42, ge=0, lt=2**32)
-    time_budget: float | None = Field(default=None, gt=0)
+    time_budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """seconds of training"""
     tokens: int | None = Field(default=None, gt=0)
     """train on so many tokens instead of a time"""
     rung: Literal["auto", "cheap", "reference", "full"] = "auto"
     smoke: bool = False
     """a few seconds of training and the smallest evaluation: never ranked"""
-    checkpoint_every: float | None = Field(default=None, gt=0)
+    checkpoint_every: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     checkpoint_mode: Literal["sync", "async"] = "sync"
     curve_points: int = Field(default=0, ge=0, le=64)
     set: dict[str, str] = Field(default_factory=dict)

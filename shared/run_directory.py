@@ -5,7 +5,7 @@ recipe.py        console or worker   the recipe's source
 metrics.jsonl    recipe process      one StepRecord a line
 output.log       recipe process      whatever the recipe printed; never parsed
 checkpoint/      recipe process      services/trainer/checkpoints.py
-clock.json       trainer supervisor  training seconds spent at each checkpoint
+clock.json       trainer supervisor  training seconds spent at the newest checkpoint
 training.json    trainer supervisor  TrainingRecord
 evaluation.json  evaluator           EvaluationRecord
 result.json      experiment          RunResult
@@ -13,8 +13,9 @@ result.json      experiment          RunResult
 """
 
 import json
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -78,8 +79,12 @@ class RunDirectory:
     def create(self, job: Job, recipe_source: bytes) -> None:
         """Lays the directory out; job.json comes last, so a directory without one holds nothing."""
         self.path.mkdir(parents=True, exist_ok=False)
-        write_atomic(self.recipe_file, recipe_source)
-        write_record(self.job_file, job)
+        try:
+            write_atomic(self.recipe_file, recipe_source)
+            write_record(self.job_file, job)
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def job(self) -> Job:
         return read_record(self.job_file, Job)
@@ -91,6 +96,9 @@ class RunDirectory:
             raise ValueError(f"{self.recipe_file} is not the recipe this job names ({job.recipe_sha[:12]})")
         return self.recipe_file
 
+    def has_checkpoint(self) -> bool:
+        return (self.checkpoint_dir / "latest.json").exists()
+
     def training(self) -> TrainingRecord | None:
         return read_record(self.training_file, TrainingRecord) if self.training_file.exists() else None
 
@@ -101,12 +109,12 @@ class RunDirectory:
         return read_record(self.result_file, RunResult) if self.result_file.exists() else None
 
     def steps(self) -> Iterator[StepRecord]:
-        """The telemetry so far; a last line cut by a kill is left out."""
+        """The telemetry so far, without lines that a kill or a power cut damaged."""
         if not self.metrics_file.exists():
             return
-        with open(self.metrics_file, encoding="utf-8") as lines:
+        with open(self.metrics_file, "rb") as lines:
             for line in lines:
-                if line.endswith("\n"):
+                with suppress(ValidationError):
                     yield StepRecord.model_validate_json(line)
 
     @contextmanager

@@ -2,19 +2,23 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+# stages run in the checkout, whatever the directory a relative path was meant in
+Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ARE_", use_attribute_docstrings=True)
 
-    home: Path = Path.home() / ".cache" / "autoresearch-everywhere"
+    home: Place = Path.home() / ".cache" / "autoresearch-everywhere"
     """ARE_HOME: corpora, datasets, compile caches, device locks, platform defaults"""
-    runs: Path = CHECKOUT / "runs"
+    runs: Place = CHECKOUT / "runs"
     """ARE_RUNS: one directory per experiment"""
     tracking_uri: str = ""
     """ARE_TRACKING_URI: MLflow server; empty keeps a sqlite store in ARE_RUNS"""

@@ -13,7 +13,9 @@ from shared.run_directory import RunDirectory
 
 def evaluate(
     run_dir: Annotated[Path, typer.Argument(help="Directory of a trained run, e.g. runs/<run id>.")],
-    rung: Annotated[str, typer.Option(help="auto, smoke, cheap, reference or full.")] = "auto",
+    rung: Annotated[
+        str | None, typer.Option(help="auto, smoke, cheap, reference or full. Default: what its job asked for.")
+    ] = None,
 ) -> None:
     """Score the final checkpoint of a run again and replace its result."""
     directory = RunDirectory(run_dir.resolve())

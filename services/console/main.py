@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the experiment ended without a number, 2 bad input (one li
 """
 
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -11,7 +12,6 @@ from services.console import evaluate, prepare, runs, train, ui
 
 app = typer.Typer(
     help="Language-model research on the hardware you own: one recipe, a fixed budget, one number (val_bpb).",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -21,12 +21,15 @@ for command in (prepare.prepare, train.train, evaluate.evaluate, runs.runs, ui.u
 
 def main() -> None:
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except typer.TyperException as error:
+        fail(error.format_message())
     except ValueError as error:
-        print(f"autoresearch: {error}", file=sys.stderr)
-        sys.exit(2)
+        fail(str(error))
     except OSError as error:
-        print(f"autoresearch: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+
+
+def fail(message: str) -> NoReturn:
+    print("autoresearch:", *message.split(), file=sys.stderr)
+    sys.exit(2)

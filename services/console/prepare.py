@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from shared.contracts import PrepareJob
+from shared.executors import BAD_INPUT, last_line
 from shared.request import validated
 from shared.settings import CHECKOUT
 
@@ -24,7 +26,18 @@ def prepare(
     workers: Annotated[int, typer.Option(help="Tokenizing processes. 0 takes every core.")] = 0,
 ) -> None:
     """Download a corpus, train the tokenizer, tokenize and pack it. Again is quick: what is there is reused."""
-    values = {"corpus": corpus, "name": name, "shards": shards, "text_column": text_column}
+    tokenizer = tokenizer and str(Path(tokenizer).expanduser().absolute())
+    values = {"corpus": from_here(corpus), "name": name, "shards": shards, "text_column": text_column}
     job = validated(PrepareJob, values | {"tokenizer": tokenizer, "workers": workers})
     command = [sys.executable, "-m", "services.prepare", job.model_dump_json()]
-    raise typer.Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)
+    done = subprocess.run(command, cwd=CHECKOUT, check=False, stderr=subprocess.PIPE, text=True)
+    if done.returncode == BAD_INPUT:
+        raise ValueError(last_line(done.stderr).removeprefix("prepare: "))
+    sys.stderr.write(done.stderr)
+    raise typer.Exit(1 if done.returncode else 0)
+
+
+def from_here(corpus: str) -> str:
+    """`parquet:DIR` with DIR as it is meant in the directory of whoever asks."""
+    kind, separator, directory = corpus.partition(":")
+    return f"{kind}:{Path(directory).expanduser().absolute()}" if separator and directory else corpus

@@ -1,5 +1,8 @@
 """`autoresearch train`: one experiment on this machine, from recipe to number."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -56,15 +59,30 @@ def _train(request: TrainRequest, recipe: Path | None) -> int:
     job, source = build_job(request, read_recipe(recipe) if recipe else None)
     directory = RunDirectory.of(job.run_id)
     summary.announce(job, directory)
-    with progress.shown(directory) as watch:
+    with resumable(directory), progress.shown(directory) as watch:
         result = run(job, source, NativeExecutor(), watch)
     return summary.conclude(result, directory)
 
 
 def _resume(directory: RunDirectory) -> int:
-    with progress.shown(directory) as watch:
+    with resumable(directory), progress.shown(directory) as watch:
         result = resume_run(directory, NativeExecutor(), watch)
     return summary.conclude(result, directory)
+
+
+@contextmanager
+def resumable(directory: RunDirectory) -> Iterator[None]:
+    """Says how to go on when the work ends without a result and something of it is there."""
+    hint = f"go on with: autoresearch train --resume {directory.path}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"autoresearch: interrupted; {hint}", file=sys.stderr)
+        raise
+    except ValueError as error:
+        if not directory.training_file.exists():
+            raise
+        raise ValueError(f"{error}; then {hint}") from None
 
 
 def read_recipe(path: Path) -> bytes:

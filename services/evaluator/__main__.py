@@ -28,10 +28,16 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"{error.strerror or error}: {error.filename or sys.argv[1]}; make room, then resume it", file=sys.stderr)
+        return 2
     return 0 if record.status is Status.OK else 1
 
 
 def _cancel(number: int, frame: FrameType | None) -> None:
+    """Once: a second signal would interrupt the clearing up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise Refused(Status.CANCELLED, f"cancelled by {signal.Signals(number).name}")
 
 

@@ -64,7 +64,7 @@ class ForwardProcess:
             readable=(self.run.checkpoint_dir,),
             secret=self.secret,
         )
-        self.channel.send(self.request, fds=(self.tokens.descriptor, self.host_logits.descriptor))
+        self._send(self.request, self.tokens.descriptor, self.host_logits.descriptor)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,8 +103,14 @@ class ForwardProcess:
         return self._ask(Digest(), Digested).weights_digest
 
     def _ask(self, request: Contract, answer: type[Contract]) -> Any:
-        self.channel.send(request)
+        self._send(request)
         return self._expect(answer)
+
+    def _send(self, message: Contract, *descriptors: int) -> None:
+        try:
+            self.channel.send(message, fds=descriptors)
+        except (ChannelClosed, TimeoutError):
+            raise self._death() from None
 
     def _expect(self, model: type[Contract]) -> Any:
         try:

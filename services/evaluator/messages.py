@@ -71,5 +71,5 @@ class Digested(Contract):
 
 class Failed(Contract):
     kind: Literal["failed"] = "failed"
-    status: Status
+    status: Literal[Status.REJECTED, Status.OUT_OF_MEMORY, Status.CRASHED]
     reason: str

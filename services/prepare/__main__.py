@@ -27,7 +27,8 @@ def parse(argument: str) -> PrepareJob | PackJob:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"not a valid {model.__name__}: {where or 'content'}: {first['msg']}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"not a valid {model.__name__}: {where or 'content'}: {message}") from None
 
 
 def run(job: PrepareJob | PackJob, report: Report) -> Dataset:

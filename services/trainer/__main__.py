@@ -23,6 +23,9 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"{error.strerror or error}: {error.filename or sys.argv[1]}; make room, then resume it", file=sys.stderr)
+        return 2
     return 0 if record.status is Status.OK else 1
 
 

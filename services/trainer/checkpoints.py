@@ -12,7 +12,7 @@ from typing import Any
 
 from services.trainer.clock import BudgetClock
 from services.trainer.telemetry import Telemetry
-from shared.checkpoint import CheckpointRecord, CurveRecord, commit, write_arrays
+from shared.checkpoint import CheckpointRecord, CurveRecord, commit, free_folder, write_arrays
 from shared.contracts import Job
 from shared.engines import Engine, State
 from shared.files import write_atomic
@@ -67,7 +67,7 @@ class Saver:
 
     def _record(self, step: int, *, final: bool) -> dict[str, Any]:
         return {
-            "folder": f"step-{step:08d}",
+            "folder": free_folder(self.directory, step),
             "step": step,
             "tokens": self.clock.tokens,
             "next_row": step * self.job.shape.rows_per_step,

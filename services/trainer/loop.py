@@ -22,7 +22,7 @@ COLLECT_EVERY = 5000  # Python's collector stalls a step by up to half a second,
 
 
 class Diverged(Exception):
-    """The loss is not a number, or above LARGEST_LOSS."""
+    """The loss is not finite, or above LARGEST_LOSS."""
 
 
 class Pending(NamedTuple):
@@ -95,7 +95,7 @@ class Loop:
         if pending is None:
             return math.nan
         loss = self.engine.scalar(pending.loss)
-        if not loss <= LARGEST_LOSS:
+        if not -math.inf < loss <= LARGEST_LOSS:
             raise Diverged(f"loss {loss:g} at step {pending.step}")
         return loss
 

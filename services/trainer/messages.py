@@ -69,5 +69,7 @@ class Finished(Contract):
 
 class Failed(Contract):
     kind: Literal["failed"] = "failed"
-    status: Status
+    status: Literal[Status.INVALID, Status.DIVERGED, Status.OUT_OF_MEMORY, Status.CRASHED]
     reason: str
+    disk_full: bool = False
+    """no fault of the experiment: with room it can go on"""

@@ -1,5 +1,6 @@
 """What the recipe's process does: build, warm up, wait for the rows, train. Runs fenced; see recipe_process.py."""
 
+import errno
 import math
 import os
 from pathlib import Path
@@ -46,7 +47,8 @@ class Session:
             return Failed(status=Status.DIVERGED, reason=str(error))
         if self.engine is not None and self.engine.is_out_of_memory(error):
             return Failed(status=Status.OUT_OF_MEMORY, reason=f"{self.job.device} is full with {self.job.shape}")
-        return Failed(status=Status.CRASHED, reason=describe_error(error))
+        disk_full = os.strerror(errno.ENOSPC) in str(error)  # safetensors raises its own class, not OSError
+        return Failed(status=Status.CRASHED, reason=describe_error(error), disk_full=disk_full)
 
     def _build(self) -> None:
         job = self.job

@@ -5,6 +5,7 @@ itself. So nothing can be learned from the data before the budget runs, and a pa
 process shows as a difference between the two clocks.
 """
 
+import errno
 import os
 import shutil
 import signal
@@ -14,14 +15,13 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from pydantic import Field
-
 from services.trainer.messages import Checkpointed, Failed, Finished, Ready, Rows, Start, Trained
 from shared import checkpoint
 from shared.channel import Channel, ChannelClosed
 from shared.contracts import Contract, Job, Status, TrainingRecord
 from shared.dataset import Dataset, open_reference
 from shared.fenced import start_fenced
+from shared.files import write_atomic
 from shared.hardware import detect
 from shared.processes import Child, adopt_orphans
 from shared.run_directory import RunDirectory, read_record, write_record
@@ -37,9 +37,9 @@ LONGEST_TOKEN_BUDGET_S = 24 * 3600.0
 
 
 class ClockRecord(Contract):
-    """clock.json: training seconds by the supervisor's clock when each checkpoint was announced."""
+    """clock.json: training seconds by the supervisor's clock when the newest checkpoint was announced."""
 
-    spent_seconds: dict[str, float] = Field(default_factory=dict)
+    spent_seconds: float = 0.0
 
 
 class Ended(Exception):
@@ -61,7 +61,10 @@ class Measured:
 
 
 def supervise(run: RunDirectory) -> TrainingRecord:
-    """Trains the run and writes training.json. ValueError when the directory or the dataset is not usable."""
+    """Trains the run and writes training.json.
+
+    ValueError when the directory or the dataset is not usable, OSError when the disk is not: no record then.
+    """
     job = run.job()
     run.verified_recipe()
     dataset = open_reference(job.dataset)
@@ -81,6 +84,9 @@ def supervise(run: RunDirectory) -> TrainingRecord:
 
 
 def _cancel(number: int, frame: FrameType | None) -> None:
+    """Once: a second signal would interrupt the clearing up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise Ended(Status.CANCELLED, f"cancelled by {signal.Signals(number).name}")
 
 
@@ -92,8 +98,7 @@ class Supervision:
         self.started = monotonic()
         self.scratch = run.path / "scratch"
         self.restored = checkpoint.latest(run.checkpoint_dir)
-        self.clock = read_record(run.clock_file, ClockRecord) if run.clock_file.exists() else ClockRecord()
-        self.spent = self.clock.spent_seconds.get(self.restored.folder, 0.0) if self.restored else 0.0
+        self.spent = spent_seconds(run, self.restored) if self.restored else 0.0
         self.channel: Channel
         self.child: Child
 
@@ -132,7 +137,7 @@ class Supervision:
             peak_flops=peak_flops(detect(self.job.device))[0],
         )
         with open(self.run.metrics_file, "ab") as metrics:
-            self.channel.send(request, fds=(metrics.fileno(),))
+            self._send(request, metrics.fileno())
         ready = self._expect(Ready, settings().startup_timeout_s, "was not ready")
         self.measured.values |= {
             "startup_seconds": monotonic() - self.started,
@@ -148,12 +153,12 @@ class Supervision:
         handed = Rows(num_rows=rows.num_rows, seq_len=rows.seq_len, spent_seconds=self.spent)
         with open(self.dataset.rows_file("train", rows.seq_len), "rb") as file:
             origin = monotonic() - self.spent
-            self.channel.send(handed, fds=(file.fileno(),))
+            self._send(handed, file.fileno())
         while True:
-            message = self._receive(self._time_left(origin), "was still training")
+            message = self._receive(self._time_left(origin), f"still trained long after {self.job.budget}")
             seconds = monotonic() - origin
             if isinstance(message, Checkpointed):
-                self._note_checkpoint(message, seconds)
+                write_record(self.run.clock_file, ClockRecord(spent_seconds=seconds))
             elif isinstance(message, Trained):
                 break
             else:
@@ -175,16 +180,10 @@ class Supervision:
         allowed = self.job.budget.seconds * (1 + LARGEST_STEP_SHARE) + grace
         return max(0.0, origin + allowed - monotonic())
 
-    def _note_checkpoint(self, message: Checkpointed, seconds: float) -> None:
-        self.clock = ClockRecord(spent_seconds={message.folder: seconds})
-        write_record(self.run.clock_file, self.clock)
-
     def _finish(self, ready: Ready) -> None:
         since = monotonic()
         finished = self._expect(Finished, settings().finish_timeout_s, "was still writing its last checkpoint")
-        record = checkpoint.latest(self.run.checkpoint_dir)
-        if record is None or not record.final or record.recipe_sha != self.job.recipe_sha:
-            raise Ended(Status.REJECTED, "the recipe's process left no final checkpoint")
+        self._check_final_checkpoint()
         values = self.measured.values
         values |= {
             "finish_seconds": monotonic() - since,
@@ -195,8 +194,22 @@ class Supervision:
         if ready.flops_per_token:
             values["mfu_percent"] = 100 * ready.flops_per_token * values["tok_per_sec"] / ready.peak_flops
 
+    def _check_final_checkpoint(self) -> None:
+        try:
+            record = checkpoint.latest(self.run.checkpoint_dir)
+        except ValueError as error:
+            raise Ended(Status.REJECTED, str(error)) from None
+        if record is None or not record.final or record.recipe_sha != self.job.recipe_sha:
+            raise Ended(Status.REJECTED, "the recipe's process left no final checkpoint")
+
+    def _send(self, message: Contract, descriptor: int) -> None:
+        try:
+            self.channel.send(message, fds=(descriptor,))
+        except (ChannelClosed, TimeoutError):
+            raise self._death() from None
+
     def _expect(self, model: type[Contract], timeout_s: float, late: str) -> Any:
-        message = self._receive(timeout_s, late)
+        message = self._receive(timeout_s, f"{late} after {timeout_s:.0f} s")
         if not isinstance(message, model):
             raise Ended(Status.REJECTED, f"the recipe's process said {message.kind} out of turn")
         return message
@@ -209,12 +222,14 @@ class Supervision:
                 os.close(descriptor)
             message = parse(content)
         except TimeoutError:
-            raise Ended(Status.TIMED_OUT, f"the recipe's process {late} after {timeout_s:.0f} s") from None
+            raise Ended(Status.TIMED_OUT, f"the recipe's process {late}") from None
         except ChannelClosed:
             raise self._death() from None
         except ValueError as error:
             raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {error}") from None
         if isinstance(message, Failed):
+            if message.disk_full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.run.path))
             raise Ended(message.status, message.reason)
         return message
 
@@ -255,10 +270,16 @@ def check_clocks(job: Job, trained: Trained, seconds: float) -> None:
         raise Ended(Status.TIMED_OUT, reason)
 
 
+def spent_seconds(run: RunDirectory, restored: checkpoint.CheckpointRecord) -> float:
+    """Training seconds that led to a checkpoint. Only one that was killed before it was announced speaks for itself."""
+    clock = read_record(run.clock_file, ClockRecord) if run.clock_file.exists() else ClockRecord()
+    return max(clock.spent_seconds, restored.train_seconds)
+
+
 def truncate_metrics(run: RunDirectory, num_steps: int) -> None:
     """Drops telemetry after the checkpoint that training goes on from."""
     kept = [step.model_dump_json() + "\n" for step in run.steps() if step.step < num_steps]
-    run.metrics_file.write_text("".join(kept), encoding="utf-8")
+    write_atomic(run.metrics_file, "".join(kept))
 
 
 def compile_cache() -> Path:

@@ -24,6 +24,7 @@ def warm_up(recipe: Any, engine: Engine, job: Job, vocab_size: int) -> None:
     shape = (job.shape.rows_per_step, job.shape.seq_len + 1)
     rows = engine.from_host(random.integers(0, vocab_size, shape, dtype=np.uint16))
     _warm_steps(recipe, engine, rows)
+    check_telemetry(recipe)
     check_logits(recipe, engine, random.integers(0, vocab_size, (1, EVAL_SEQ_LEN), dtype=np.uint16), vocab_size)
     with blaming("load(state()) failed", unless=engine.is_out_of_memory):
         recipe.load(before)
@@ -52,6 +53,15 @@ def _warm_steps(recipe: Any, engine: Engine, rows: Any) -> None:
             raise InvalidRecipe(f"step() returned {loss} on random tokens, in the first steps")
         if len(durations) == 2 and durations[1] > durations[0] / 2:
             return
+
+
+def check_telemetry(recipe: Any) -> None:
+    if not hasattr(recipe, "telemetry"):
+        return
+    with blaming("telemetry() failed"):
+        numbers = recipe.telemetry()
+        if not all(isinstance(name, str) and isinstance(value, int | float) for name, value in numbers.items()):
+            raise InvalidRecipe('telemetry() must return numbers by name, e.g. {"lr_multiplier": 0.5}')
 
 
 def check_logits(recipe: Any, engine: Engine, tokens: np.ndarray, vocab_size: int) -> None:

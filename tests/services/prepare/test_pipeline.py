@@ -165,7 +165,7 @@ def test_packing_from_a_damaged_token_cache_names_the_command_that_repairs_it(
     [
         ("{", "the job is not JSON"),
         ("[]", "not a valid PrepareJob"),
-        ('{"corpus": "wikipedia"}', "corpus: String should match"),
+        ('{"corpus": "wikipedia"}', "corpus: choose climbmix"),
         ('{"corpus": "stdlib", "x": 1}', "x: Extra inputs are not permitted"),
         ('{"corpus": "parquet:/nowhere"}', "/nowhere is not a directory"),
         ('{"dataset": {"name": "x", "fingerprint": "0"}, "seq_len": 9}', "dataset.fingerprint: String should match"),
