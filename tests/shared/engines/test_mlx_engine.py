@@ -1,0 +1,144 @@
+"""The MLX adapter: the contract, and what only MLX has: its laziness, threads, Metal's limits and accelerators."""
+
+import threading
+
+import numpy as np
+import pytest
+
+mx = pytest.importorskip("mlx.core", reason="mlx is not installed: pip install -e '.[mlx]'")
+
+from shared.engines import mlx_engine, mlx_metal, open_engine  # noqa: E402
+from tests.shared.engines.engine_contract import EngineContract, choice  # noqa: E402
+
+
+class TestMlxEngine(EngineContract):
+    name = "mlx"
+    array = staticmethod(lambda values: mx.array(np.array(values)))
+    bf16 = staticmethod(lambda array: array.astype(mx.bfloat16))
+    uniform = staticmethod(lambda: mx.random.uniform(shape=(4,)))
+
+
+@pytest.fixture
+def engine():
+    return open_engine("mlx", "cpu")
+
+
+def test_a_cpu_computes_in_float32_unless_asked(engine):
+    assert engine.handle.dtype == mx.float32
+    assert open_engine("mlx", "cpu", dtype="bf16").handle.dtype == mx.bfloat16
+
+
+def test_compile_without_a_compiler_is_an_error_when_asked_for(monkeypatch):
+    monkeypatch.setattr(mlx_engine.shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match=r"compile on: .* g\+\+, which is not on the PATH"):
+        open_engine("mlx", "cpu", compile="on")
+
+
+@pytest.mark.skipif(mx.metal.is_available(), reason="this machine has Metal")
+def test_metal_that_is_not_there_says_what_to_do():
+    with pytest.raises(ValueError, match=r"device metal: .* needs macOS on Apple silicon, or use cpu"):
+        open_engine("mlx", "metal")
+
+
+def test_a_snapshot_does_not_follow_later_changes(engine):
+    live = mx.ones(3)
+    snapshot = engine.snapshot({"model": {"w": live}})
+    live += 1
+    live[0] = 9
+    assert snapshot["model"]["w"].tolist() == [1, 1, 1]
+
+
+def test_a_snapshot_is_saved_from_another_thread(engine, tmp_path):
+    snapshot = engine.snapshot({"model": {"w": mx.arange(6).reshape(2, 3).T}})
+    writer = threading.Thread(target=engine.save, args=(tmp_path / "a.safetensors", snapshot["model"]))
+    writer.start()
+    writer.join()
+    assert engine.load(tmp_path / "a.safetensors")["w"].tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+def test_random_state_of_another_engine_is_refused(engine):
+    with pytest.raises(ValueError, match="another engine: cpu"):
+        engine.set_rng_state({"cpu": mx.zeros(3)})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[malloc] Unable to allocate 8589934592 bytes.",
+        "[metal::malloc] Attempting to allocate 9 bytes which is greater than the maximum allowed buffer size of 8",
+        "[METAL] Command buffer execution failed: Insufficient Memory (kIOGPUCommandBufferCallbackErrorOutOfMemory)",
+    ],
+)
+def test_running_out_of_memory_is_recognized(engine, message):
+    assert engine.is_out_of_memory(RuntimeError(message))
+
+
+@pytest.fixture
+def kernels(tmp_path):
+    path = tmp_path / "mlx.metallib"
+    path.write_bytes(b"MTLB steel_gemm_fused_nax_nt_bfloat16")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("architecture", "macos", "chosen"),
+    [
+        ("applegpu_g17g", "26.2", "on"),
+        ("applegpu_g17s", "26.10.1", "on"),
+        ("applegpu_g17g", "26.1", "off"),
+        ("applegpu_g17g", "15.7", "off"),
+        ("applegpu_g16s", "26.2", "none"),
+        ("applegpu_g17p", "26.2", "none"),
+    ],
+)
+def test_neural_accelerators_need_an_m5_and_its_macos(kernels, architecture, macos, chosen):
+    assert mlx_metal.neural_accelerators(architecture, macos, kernels).chosen == chosen
+
+
+def test_a_build_without_accelerator_kernels_is_warned_of(kernels):
+    kernels.write_bytes(b"MTLB steel_gemm_fused_nt_bfloat16")
+    found = mlx_metal.neural_accelerators("applegpu_g17g", "26.2", kernels)
+    assert found.chosen == "off"
+    assert found.reason.startswith("WARNING: this chip has them but this MLX was built without their kernels")
+
+
+def test_kernels_that_cannot_be_looked_at_are_no_yes(tmp_path):
+    found = mlx_metal.neural_accelerators("applegpu_g17g", "26.2", tmp_path / "mlx.metallib")
+    assert found.chosen == "unknown"
+
+
+def test_an_old_macos_is_named_with_the_one_that_is_needed(kernels):
+    reason = mlx_metal.neural_accelerators("applegpu_g17g", "26.1", kernels).reason
+    assert reason == "WARNING: this chip has them but macOS 26.1 cannot use them: update to 26.2"
+
+
+@pytest.mark.parametrize(("given", "chosen"), [(None, "fp32"), ("1", "tf32")])
+def test_fp32_is_exact_unless_somebody_wants_tf32(monkeypatch, given, chosen):
+    monkeypatch.delenv("MLX_ENABLE_TF32", raising=False)
+    if given:
+        monkeypatch.setenv("MLX_ENABLE_TF32", given)
+    assert mlx_metal.full_float32().chosen == chosen
+
+
+def test_limits_come_from_the_device(monkeypatch):
+    limits = {}
+    for name in ("set_memory_limit", "set_cache_limit", "set_wired_limit"):
+        monkeypatch.setattr(mlx_metal.mx, name, lambda value, name=name: limits.setdefault(name, value))
+    found = mlx_metal.set_limits(24 * 2**30)
+    assert limits == {
+        "set_memory_limit": 24 * 2**30,
+        "set_cache_limit": 6 * 2**30,
+        "set_wired_limit": 24 * 2**30,
+    }
+    assert found.chosen == "24.0 GiB, 6.0 of it cache"
+
+
+@pytest.mark.metal
+def test_metal_opens_with_limits_and_says_what_its_accelerators_do():
+    engine = open_engine("mlx", "metal")
+    assert engine.handle.dtype == mx.bfloat16
+    assert engine.handle.compiles
+    assert choice(engine, "neural accelerators").chosen in ("on", "off", "none", "unknown")
+    assert choice(engine, "memory limit").reason == "the device's recommended working set"
+    assert engine.matmul_flops() > 5e11
+    assert engine.peak_memory_mb() > 0
