@@ -22,6 +22,7 @@ ENTER_TIMEOUT_S = 60.0
 class Fence(Contract):
     """The first message to a recipe's process."""
 
+    enabled: bool
     policy: sandbox.Policy
     must_fail: tuple[Path, ...]
     """what the process tries to read once it is fenced, and may not"""
@@ -48,11 +49,13 @@ def start_fenced(
         protected=(settings().home / "datasets", settings().home / "corpora", settings().runs),
     )
     channel, theirs = Channel.pair()
-    argv = sandbox.wrap([sys.executable, "-m", module, str(theirs.fileno())], policy)
+    enabled = settings().sandbox == "on"
+    argv = [sys.executable, "-m", module, str(theirs.fileno())]
+    argv = sandbox.wrap(argv, policy) if enabled else argv
     extra = {"PYTHONPATH": str(CHECKOUT), **(environment or {})}
     child = start(argv, output=output, env_extra=extra, pass_fds=(theirs.fileno(),), scratch=scratch)
     theirs.close()
-    channel.send(Fence(policy=policy, must_fail=tuple(secret)))
+    channel.send(Fence(enabled=enabled, policy=policy, must_fail=tuple(secret)))
     return child, channel
 
 
@@ -62,6 +65,8 @@ def enter(descriptor: int) -> tuple[Channel, Choice]:
     channel = Channel.from_fd(descriptor)
     message, _ = channel.receive(ENTER_TIMEOUT_S)
     fence = Fence.model_validate(message)
+    if not fence.enabled:
+        return channel, Choice(what="sandbox", chosen="none", reason="ARE_SANDBOX=off")
     choice = sandbox.apply(fence.policy)
     if choice.chosen != "none":
         sandbox.verify(fence.policy, fence.must_fail)

@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     """ARE_RUNS: one directory per experiment"""
     tracking_uri: str = ""
     """ARE_TRACKING_URI: MLflow server; empty keeps a sqlite store in ARE_RUNS"""
+    sandbox: Literal["on", "off"] = "on"
+    """ARE_SANDBOX: off runs recipes unfenced, for finding out whether the fence is what breaks a driver"""
     startup_timeout_s: float = Field(default=900.0, gt=0)
     """ARE_STARTUP_TIMEOUT_S: longest time from process start to a compiled, warmed-up recipe"""
     finish_timeout_s: float = Field(default=120.0, gt=0)

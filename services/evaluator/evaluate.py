@@ -26,7 +26,7 @@ from shared.run_directory import RunDirectory, write_record
 from shared.rungs import EVAL_SEQ_LEN, choose_rung, eval_signature, evaluation_batch, rows_for, shortfall
 from shared.settings import settings
 
-LARGEST_LOGITS_BYTES = 2**30
+LARGEST_LOGITS_BYTES = 2**29  # held twice, by the scoring and the auditing process
 
 
 @dataclass
@@ -122,7 +122,7 @@ def _batch_size(evaluation: Evaluation, vocab_size: int) -> int:
     wish = job.eval_batch_size or evaluation_batch(job.shape.total_batch_size)
     fits = max(1, LARGEST_LOGITS_BYTES // (4 * EVAL_SEQ_LEN * vocab_size))
     if wish > fits:
-        evaluation.note("eval_batch_size", str(fits), f"{wish} rows of logits are more than 1 GiB")
+        evaluation.note("eval_batch_size", str(fits), f"{wish} rows of logits are more than 512 MiB")
     evaluation.values["eval_batch_size"] = min(wish, fits)
     return min(wish, fits)
 

@@ -21,11 +21,11 @@ from shared.channel import Channel, ChannelClosed
 from shared.contracts import Contract, Job, Status, TrainingRecord
 from shared.dataset import Dataset, open_reference
 from shared.fenced import start_fenced
-from shared.files import write_atomic
+from shared.files import sha256_file, write_atomic
 from shared.hardware import detect
 from shared.processes import Child, adopt_orphans
 from shared.run_directory import RunDirectory, read_record, write_record
-from shared.settings import settings
+from shared.settings import CHECKOUT, settings
 from shared.targets import peak_flops
 
 CLOCK_SLACK_S = 1.0
@@ -104,14 +104,15 @@ class Supervision:
 
     def __enter__(self) -> "Supervision":
         self.run.checkpoint_dir.mkdir(exist_ok=True)
+        cache = compile_cache(self.job, self.scratch)
         self.child, self.channel = start_fenced(
             "services.trainer.recipe_process",
             self.run,
             scratch=self.scratch,
             output=self.run.output_file,
-            writable=(self.run.checkpoint_dir, compile_cache()),
+            writable=(self.run.checkpoint_dir, cache),
             secret=(self.dataset.rows_file("train", self.job.shape.seq_len), self.dataset.split_path("validation")),
-            environment=cache_environment(),
+            environment=cache_environment(cache),
         )
         return self
 
@@ -282,15 +283,19 @@ def truncate_metrics(run: RunDirectory, num_steps: int) -> None:
     write_atomic(run.metrics_file, "".join(kept))
 
 
-def compile_cache() -> Path:
-    """Shared by all training runs of this machine, so that a second one starts warm."""
-    directory = settings().home / "cache"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
+def compile_cache(job: Job, scratch: Path) -> Path:
+    """Where compiled kernels are kept. Only shipped recipes fill the cache of this machine; others work on a copy.
+
+    A folder that outlives the run and that any recipe may write is a place to leave trained weights for the next run.
+    """
+    shared = settings().home / "cache"
+    shared.mkdir(parents=True, exist_ok=True)
+    if job.recipe_sha in {sha256_file(recipe) for recipe in (CHECKOUT / "services/trainer/recipes").glob("gpt_*.py")}:
+        return shared
+    return Path(shutil.copytree(shared, scratch / "cache", dirs_exist_ok=True))
 
 
-def cache_environment() -> dict[str, str]:
-    cache = compile_cache()
+def cache_environment(cache: Path) -> dict[str, str]:
     return {
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TRITON_CACHE_DIR": str(cache / "triton"),

@@ -250,3 +250,19 @@ def test_curve_points_keep_weights_along_the_way(workplace):
     train(run)
     records = [json.loads(path.read_text()) for path in sorted(run.checkpoint_dir.glob("curve-*/record.json"))]
     assert [round(record["progress"], 2) for record in records] == [0.25, 0.5, 0.75]
+
+
+def test_nothing_a_recipe_writes_is_there_for_its_next_run(workplace):
+    """A folder that survived would be a place to train on from: here the compile cache and the scratch folder."""
+    leave = b"""
+import os, pathlib
+places = [os.environ["TRITON_CACHE_DIR"], os.environ["TORCHINDUCTOR_CACHE_DIR"], os.environ["HOME"], os.environ["TMPDIR"]]
+for place in map(pathlib.Path, places):
+    place.mkdir(parents=True, exist_ok=True)
+    assert not (place / "weights").exists(), "found what the last run left"
+    (place / "weights").write_bytes(b"x")
+"""
+    source = leave + HONEST.encode()
+    for run_id in ("first", "second"):
+        record, _ = train(make_run(source, run_id=run_id))
+        assert record.status is Status.OK, record.reason
