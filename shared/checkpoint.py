@@ -62,6 +62,7 @@ def write_arrays(engine: Engine, directory: Path, groups: State) -> dict[str, st
         for group, arrays in groups.items():
             engine.save(partial / f"{group}.safetensors", dict(arrays))
         files = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
+        sync_directory(partial)
         partial.rename(directory)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -90,9 +91,7 @@ def latest(directory: Path) -> CheckpointRecord | None:
 
 def verify_file(path: Path, expected_sha: str) -> None:
     if not path.is_file() or sha256_file(path) != expected_sha:
-        raise ValueError(
-            f"{path} is missing or corrupt: delete {path.parent.parent} and resume the run"
-        )
+        raise ValueError(f"{path} is missing or corrupt: delete {path.parent.parent} and resume the run")
 
 
 def read_arrays(engine: Engine, directory: Path, groups: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -125,7 +125,7 @@ def _shape(request: TrainRequest, choices: list[Choice]) -> tuple[Shape, str | N
     unknown = set(request.set) - set(Shape.model_fields) - set(JOB_KEYS)
     if unknown:
         keys = ", ".join(sorted({*Shape.model_fields, *JOB_KEYS}))
-        raise ValueError(f"unknown key {', '.join(sorted(unknown))}: --set takes {keys}")
+        raise ValueError(f"unknown key '{', '.join(sorted(unknown))}': --set takes {keys}")
     changes = {key: value for key, value in request.set.items() if key in Shape.model_fields}
     shape = validated(Shape, preset.shape.model_dump() | changes)
     return shape, name if shape == preset.shape else None

@@ -1,0 +1,124 @@
+"""Contracts: what they refuse, and that what crosses a process comes back equal."""
+
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from shared import contracts
+from shared.contracts import (
+    Budget,
+    CheckpointPolicy,
+    Contract,
+    EvaluationRecord,
+    PrepareJob,
+    RunResult,
+    Shape,
+    Status,
+    StepRecord,
+    TrainingRecord,
+)  # fmt: skip
+from tests.shared.finished_runs import make_evaluation, make_job, make_result, make_steps
+
+SHAPE = {
+    "seq_len": 512, "depth": 4, "d_model": 256, "heads": 2,
+    "device_batch_size": 4, "total_batch_size": 12288, "window_pattern": "SSSL",
+}  # fmt: skip
+MODELS = [model for model in vars(contracts).values() if isinstance(model, type) and issubclass(model, Contract)]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_contract_is_frozen_and_refuses_what_it_does_not_know(model):
+    assert model.model_config["frozen"]
+    assert model.model_config["extra"] == "forbid"
+
+
+@pytest.mark.parametrize("record", [make_job(), make_result(), make_evaluation(make_result()), make_steps(1)[0]])
+def test_a_record_comes_back_equal_from_json(record):
+    assert type(record).model_validate_json(record.model_dump_json()) == record
+
+
+def test_a_record_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        make_result().val_bpb = 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seq_len": 1}, "greater than 1"),
+        ({"depth": 0}, "greater than 0"),
+        ({"d_model": 255}, "d_model 255 must be a multiple of 2 x heads"),
+        ({"total_batch_size": 12289}, "4 x 512 = 2048"),
+        ({"window_pattern": "SXL"}, "pattern"),
+        ({"window_pattern": ""}, "pattern"),
+        ({"width": 3}, "Extra inputs"),
+    ],
+)
+def test_a_shape_that_does_not_fit_together_says_why(change, message):
+    with pytest.raises(ValidationError, match=message):
+        Shape(**SHAPE | change)
+
+
+def test_a_step_is_so_many_rows_in_so_many_passes():
+    shape = Shape(**SHAPE)
+    assert (shape.rows_per_step, shape.accumulation_steps) == (24, 6)
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [{}, {"seconds": 1, "tokens": 1}, {"seconds": 0}, {"tokens": -1}, {"seconds": math.inf}, {"seconds": math.nan}],
+)
+def test_a_budget_is_a_finite_number_of_either_seconds_or_tokens(budget):
+    with pytest.raises(ValidationError):
+        Budget(**budget)
+
+
+def test_a_budget_reads_as_people_write_it():
+    assert [str(Budget(seconds=300)), str(Budget(tokens=12288))] == ["300 s", "12,288 tokens"]
+
+
+def test_checkpoints_are_a_finite_time_apart():
+    with pytest.raises(ValidationError):
+        CheckpointPolicy(every_s=math.inf)
+
+
+@pytest.mark.parametrize("run_id", ["", "../up", "a/b", ".hidden", "a" * 81, "a b"])
+def test_a_run_id_is_the_name_of_one_folder(run_id):
+    with pytest.raises(ValidationError):
+        make_job(run_id)
+
+
+@pytest.mark.parametrize("corpus", ["", "wikipedia", "parquet:", "stdlib2"])
+def test_a_corpus_is_one_of_three(corpus):
+    with pytest.raises(ValidationError, match="choose climbmix, stdlib or parquet:DIR"):
+        PrepareJob(corpus=corpus)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_an_evaluation_has_a_number_exactly_when_it_is_ok(status):
+    with pytest.raises(ValidationError, match="exactly when"):
+        EvaluationRecord(status=status, val_bpb=None if status is Status.OK else 1.0)
+
+
+def test_the_statuses_are_the_closed_list_of_the_architecture():
+    expected = "ok, diverged, out_of_memory, timed_out, crashed, cancelled, rejected, invalid"
+    assert ", ".join(Status) == expected
+
+
+def test_a_loss_that_is_not_finite_survives_its_line_of_telemetry():
+    step = make_steps(1)[0].model_copy(update={"loss": math.inf})
+    assert StepRecord.model_validate_json(step.model_dump_json()).loss == math.inf
+
+
+def test_a_training_that_ends_before_its_first_step_has_a_record():
+    record = TrainingRecord(status=Status.CRASHED, reason="no room", last_loss=math.nan)
+    assert TrainingRecord.model_validate_json(record.model_dump_json()).last_loss is None
+
+
+def test_the_result_holds_every_name_of_the_summary():
+    names = (
+        "val_bpb val_bpb_upstream training_seconds total_seconds peak_vram_mb mfu_percent total_tokens_M num_steps "
+        "num_params_M depth tok_per_sec rung engine attention_backend hardware_key dataset recipe_sha seed status"
+    )
+    assert set(names.split()) <= set(RunResult.model_fields)
