@@ -35,8 +35,7 @@ def test_text_and_bytes_replace_what_was_there(file):
 
 def test_an_exception_half_way_leaves_the_old_content_and_nothing_beside_it(file):
     with pytest.raises(TypeError), atomic_writer(file) as writer:
-        writer.write(b"half")
-        writer.write("text")
+        writer.writelines([b"half", "text"])
     assert content(file.parent) == {"record.json": b"old"}
 
 

@@ -1,4 +1,4 @@
-"""A run directory: laid out whole or not at all, read with one line when a file of it is damaged, locked by its worker."""
+"""A run directory: laid out whole or not at all, one line for a damaged file, locked by whoever works on it."""
 
 import json
 import os
