@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.engines.openblas import BLAS  # before mlx
+
+# isort: split
 import mlx.core as mx
 import numpy as np
 
@@ -163,8 +166,7 @@ def open_device(device: str, *, dtype: str = "auto", compile: str = "auto") -> M
     choices.append(Choice(what="dtype", chosen=str(precision).removeprefix("mlx.core."), reason=reason))
     compiles, reason = _choose_compile(device, compile)
     choices.append(Choice(what="compile", chosen="on" if compiles else "off", reason=reason))
-    if device == "metal":
-        choices += mlx_metal.prepare(precision)
+    choices += mlx_metal.prepare(precision) if device == "metal" else [BLAS]
     return MlxEngine(device, MlxDevice(place, precision, device, compiles, choices))
 
 
