@@ -5,7 +5,8 @@
 
 Takes upstream's model, optimizer and schedules out of its train.py as they are. What cannot run off an H100 is
 replaced: FlashAttention 3 by SDPA with the same windows, the data loader by the same random rows as ours, the device.
-Blocks of steps alternate, so that a machine that slows down slows both.
+Blocks of steps alternate, so that a machine that slows down slows both. On a CPU shared with others take
+`--threads 1 --clock cpu`: seconds of CPU time do not count waiting for somebody else.
 """
 
 import argparse
@@ -30,13 +31,16 @@ FOREIGN_MODULES = ("kernels", "prepare")
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     shape = find_preset(arguments.preset).shape
     engine = open_engine("torch", arguments.device, compile=arguments.compile)
     ours = gpt_torch.build(shape, VOCAB_SIZE, 42, engine.handle)
     theirs = UpstreamLoop(arguments.upstream / "train.py", shape, engine, arguments.upstream_compile)
     draw = np.random.default_rng(0)
     rows = engine.from_host(draw.integers(0, VOCAB_SIZE, (shape.rows_per_step, shape.seq_len + 1), dtype=np.uint16))
-    seconds = alternate([ours.step, theirs.step], rows, engine.synchronize, arguments.blocks, arguments.steps)
+    clock = {"wall": time.perf_counter, "cpu": time.process_time}[arguments.clock]
+    seconds = alternate([ours.step, theirs.step], rows, engine.synchronize, clock, arguments.blocks, arguments.steps)
     report(arguments, engine, shape.total_batch_size * arguments.steps / seconds)
 
 
@@ -47,6 +51,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto", help="for our recipe")
     parser.add_argument("--upstream-compile", choices=("model", "optimizer", "off"), default="model")
+    parser.add_argument("--threads", type=int, help="of the CPU; PyTorch's default otherwise")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--blocks", type=int, default=8)
     parser.add_argument("--steps", type=int, default=2, help="optimizer steps in a block")
     return parser.parse_args()
@@ -135,17 +141,19 @@ def _is_literal(value: ast.expr) -> bool:
     return not isinstance(value, ast.Dict)
 
 
-def alternate(steps: list[Callable], rows, synchronize: Callable, blocks: int, steps_in_block: int) -> np.ndarray:
+def alternate(
+    steps: list[Callable], rows, synchronize: Callable, clock: Callable, blocks: int, steps_in_block: int
+) -> np.ndarray:
     """Seconds [block, contender], after one untimed block that compiles and warms up."""
     seconds = np.empty((blocks + 1, len(steps)))
     for block in range(blocks + 1):
         for contender, step in enumerate(steps):
             synchronize()
-            start = time.perf_counter()
+            start = clock()
             for _ in range(steps_in_block):
                 step(rows, 0.25)
             synchronize()
-            seconds[block, contender] = time.perf_counter() - start
+            seconds[block, contender] = clock() - start
     return seconds[1:]
 
 
@@ -155,7 +163,7 @@ def report(arguments: argparse.Namespace, engine, tokens_per_s: np.ndarray) -> N
     for choice in engine.choices:
         print(f"{choice.what}: {choice.chosen} ({choice.reason})")
     print(f"{arguments.preset} on {arguments.device}, upstream compiles: {arguments.upstream_compile}")
-    print(f"ours {ours:,.0f} tok/s, upstream {theirs:,.0f} tok/s")
+    print(f"ours {ours:,.0f} tok/s, upstream {theirs:,.0f} tok/s ({arguments.clock} seconds)")
     print(f"ratio {median:.3f}, 95 % interval {low:.3f} .. {high:.3f} over {len(tokens_per_s)} pairs of blocks")
 
 

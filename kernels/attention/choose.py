@@ -63,7 +63,8 @@ def _load(name: str, device: torch.device) -> Attention:
 def probe(attention: Attention, device, head_dim: int, heads: int, kv_heads: int, windows: Sequence[int]) -> None:
     """Runs each window forward and backward. RuntimeError unless output and gradients are as close to float32 as
     twice what the plain formula loses in the device's precision, plus one rounding of the largest value."""
-    T = max(windows) + 64  # longer than every window, so that a dropped window shows
+    # longer than every window, so that a dropped window shows; four short windows, as an evaluation row may hold
+    T = max(max(windows) + 64, min(4 * min(windows), 2048))
     generator = torch.Generator().manual_seed(0)
     shapes = ((1, T, heads, head_dim), (1, T, kv_heads, head_dim), (1, T, kv_heads, head_dim), (1, T, heads, head_dim))
     inputs = [torch.randn(shape, generator=generator).to(device.torch, device.dtype) for shape in shapes]

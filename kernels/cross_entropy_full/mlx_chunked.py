@@ -16,8 +16,8 @@ def cross_entropy_full(x_NC: mx.array, w_VC: mx.array, targets_N: mx.array, cap:
     return loss
 
 
-@mx.custom_function
-def _with_gradients(x_NC, w_VC, targets_N, cap):
+def loss_and_gradients(x_NC, w_VC, targets_N, cap):
+    """The loss and its gradients by x and w."""
     N, V = len(x_NC), len(w_VC)
     rows = max(1, CHUNK_ELEMENTS // V)
     w = w_VC.astype(x_NC.dtype)
@@ -32,6 +32,9 @@ def _with_gradients(x_NC, w_VC, targets_N, cap):
         dx.append(dz @ w)
         dw_VC = dw_VC + (dz.T @ x).astype(w_VC.dtype)
     return nats / N, mx.concatenate(dx), dw_VC
+
+
+_with_gradients = mx.custom_function(loss_and_gradients)
 
 
 @_with_gradients.vjp

@@ -3,18 +3,12 @@
 import mlx.core as mx
 
 
-@mx.custom_function
-def residual_blend(x: mx.array, x0: mx.array, a: mx.array, b: mx.array) -> mx.array:
-    """a x + b x0 in x's dtype. In MLX a float32 scalar array would make all that follows float32."""
-    return a.astype(x.dtype) * x + b.astype(x.dtype) * x0
+def residual_blend(x_BTC: mx.array, x0_BTC: mx.array, a: mx.array, b: mx.array) -> mx.array:
+    """a x + b x0 in x's dtype; a and b are 0-d float32."""
+    return _as_factor(a, x_BTC) * x_BTC + _as_factor(b, x_BTC) * x0_BTC
 
 
-@residual_blend.vjp
-def _backward(primals, dy: mx.array, y: mx.array):
-    """The scalars' gradients are sums over all of x, which MLX would add up in bf16."""
-    x, x0, a, b = primals
-    return a.astype(x.dtype) * dy, b.astype(x.dtype) * dy, _inner(dy, x), _inner(dy, x0)
-
-
-def _inner(dy: mx.array, x: mx.array) -> mx.array:
-    return (dy * x).astype(mx.float32).sum()
+def _as_factor(a: mx.array, x_BTC: mx.array) -> mx.array:
+    """[B, T, 1] in x's dtype. As it is, a float32 scalar would make all that follows float32; cast to bf16, its
+    gradient would be a sum over all of x in bf16. So it is cast after it was repeated: tokens add up in float32."""
+    return mx.broadcast_to(a, (*x_BTC.shape[:-1], 1)).astype(x_BTC.dtype)

@@ -119,6 +119,16 @@ def test_a_window_that_covers_the_row_changes_nothing():
     assert not torch.allclose(attend(q, k, v, 38), attend(q, k, v, 39))
 
 
+@pytest.mark.parametrize(("length", "window"), [(32, 8), (40, 8), (41, 8), (6, 1), (5, 0)])
+def test_rows_of_many_windows_are_cut_into_blocks_without_a_difference(length, window):
+    inputs = [torch.randn(3, length, heads, 8, requires_grad=True) for heads in (4, 2, 2)]
+    y, y_true = (attend(*inputs, window) for attend in (sdpa.load(torch.device("cpu")), torch_reference.attention))
+    weights = torch.randn_like(y)
+    torch.testing.assert_close(y, y_true)
+    found, truth = (torch.autograd.grad(z, inputs, weights) for z in (y, y_true))
+    torch.testing.assert_close(found, truth)
+
+
 @pytest.mark.slow
 def test_flex_sees_the_same_keys():
     q, k, v = torch.randn(1, 160, 4, 16), torch.randn(1, 160, 2, 16), torch.randn(1, 160, 2, 16)
