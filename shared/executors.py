@@ -35,7 +35,7 @@ class NativeExecutor:
 
     def execute(self, stage: Stage, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
         process = subprocess.Popen(
-            dies_with_parent([sys.executable, "-m", f"services.{stage}", *arguments]),
+            dies_with_parent(self.command(stage, arguments)),
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -49,6 +49,9 @@ class NativeExecutor:
             self._end(process)
             raise
         return process.returncode, last_line(stderr)
+
+    def command(self, stage: Stage, arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", f"services.{stage}", *arguments]
 
     def _wait(self, process: subprocess.Popen, stage: Stage, watch: Watch) -> str:
         while True:

@@ -40,9 +40,9 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # The parent may have died before prctl was called, hence the second look at getppid.
 _LAUNCHER = (
     "import ctypes, os, sys\n"
-    f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}, 0, 0, 0)\n"
-    "os.getppid() == int(sys.argv[1]) or os._exit(1)\n"
-    "os.execvp(sys.argv[2], sys.argv[2:])\n"
+    f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, int(sys.argv[1]), 0, 0, 0)\n"
+    "os.getppid() == int(sys.argv[2]) or os._exit(1)\n"
+    "os.execvp(sys.argv[3], sys.argv[3:])\n"
 )
 
 _adopting = False
@@ -139,11 +139,11 @@ def start(
     return child
 
 
-def dies_with_parent(argv: Sequence[str]) -> list[str]:
-    """The command that runs `argv` and is killed with this process. On macOS see `exit_with_parent`."""
+def dies_with_parent(argv: Sequence[str], by: signal.Signals = signal.SIGKILL) -> list[str]:
+    """The command that runs `argv` and gets signal `by` when this process dies. On macOS see `exit_with_parent`."""
     if sys.platform != "linux":
         return list(argv)
-    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *argv]
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(int(by)), str(os.getpid()), *argv]
 
 
 def child_environment(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]:
@@ -161,13 +161,27 @@ def child_environment(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]
     return {**passed, **fixed, **places, **private, **extra}
 
 
-def exit_with_parent() -> None:
-    """For a child on macOS, which has no death signal: a thread that ends the process group when it is orphaned."""
+def die_with_parent(parent: int) -> None:
+    """For a forked child on Linux: the kernel kills it when `parent` is gone. Elsewhere see `exit_with_parent`."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def exit_with_parent(grace_s: float = 0.0) -> None:
+    """For a child on macOS, which has no death signal: a thread that ends the process group when it is orphaned.
+
+    With a grace the process gets SIGTERM first and that long to end its own children.
+    """
     parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent != 1:
             time.sleep(0.5)
+        if grace_s:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(grace_s)
         os.killpg(0, signal.SIGKILL)
 
     if sys.platform != "linux":

@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     """ARE_TRACKING_URI: MLflow server; empty keeps a sqlite store in ARE_RUNS"""
     sandbox: Literal["on", "off"] = "on"
     """ARE_SANDBOX: off runs recipes unfenced, for finding out whether the fence is what breaks a driver"""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """ARE_REDIS_URL: the hub's queue, with user and password, e.g. redis://agent:secret@gb10.local:6379/0"""
+    worker_redis_url: str = ""
+    """ARE_WORKER_REDIS_URL: the same for workers and operators, who may do more; empty takes ARE_REDIS_URL"""
     startup_timeout_s: float = Field(default=900.0, gt=0)
     """ARE_STARTUP_TIMEOUT_S: longest time from process start to a compiled, warmed-up recipe"""
     finish_timeout_s: float = Field(default=120.0, gt=0)

@@ -3,6 +3,6 @@
 `record(run_directory)` after an experiment, `flush_outbox()` whenever there is time. Both read run directories only.
 """
 
-from shared.tracking.outbox import Recorded, flush_outbox, pending_notes, record
+from shared.tracking.outbox import Recorded, flush_outbox, keep_for_later, pending_notes, record
 
-__all__ = ["Recorded", "flush_outbox", "pending_notes", "record"]
+__all__ = ["Recorded", "flush_outbox", "keep_for_later", "pending_notes", "record"]

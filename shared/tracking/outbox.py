@@ -47,6 +47,13 @@ def record(run_directory: Path) -> Recorded:
         return Recorded(result.run_id, pending_reason=f"the outbox cannot be written: {error}")
 
 
+def keep_for_later(run_directory: Path) -> None:
+    """A note for the next flush, without a word to MLflow. The run must be finished."""
+    result = RunDirectory(run_directory).result()
+    assert result is not None
+    _write_note(result.run_id, run_directory)
+
+
 def flush_outbox() -> list[Recorded]:
     """Tries everything that waits, oldest first; after one unanswered request the rest waits for the next flush."""
     done: list[Recorded] = []

@@ -1,0 +1,82 @@
+"""The worker of one device: `python -m services.worker --target TARGET --device DEVICE` (`autoresearch worker`).
+
+SIGTERM lets the attempt end first; a second one ends it now and hands the job back. Exit code 2 when it cannot start.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import uuid
+
+from services.worker.fleet_worker import FleetWorker, Post
+from services.worker.lease import only_worker
+from shared.executors import NativeExecutor
+from shared.hardware import detect
+from shared.processes import dies_with_parent
+from shared.settings import CHECKOUT, settings
+from shared.targets import find_target
+
+CREDENTIALS = ("ARE_WORKER_REDIS_URL", "ARE_REDIS_URL", "RQ_REDIS_URL")
+RECORDER_TIMEOUT_S = 30.0
+
+
+def main() -> int:
+    try:
+        arguments = parse_arguments()
+        hardware = detect(arguments.device)
+        target = find_target(arguments.target or hardware.target).name
+        post = Post(target=target, device=hardware.device, url=take_url(), executor=NativeExecutor())
+        work(post, burst=arguments.burst)
+    except ValueError as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m services.worker")
+    parser.add_argument("--target", help="the queue to work on; default: what this machine is")
+    parser.add_argument("--device", help="cuda:N, metal or cpu; default: the best there is")
+    parser.add_argument("--burst", action="store_true", help="end when the queue is empty")
+    return parser.parse_args()
+
+
+def take_url() -> str:
+    """The address of the queue, taken out of the environment that children get."""
+    url = settings().worker_redis_url or settings().redis_url
+    for name in CREDENTIALS:
+        os.environ.pop(name, None)
+    return url
+
+
+def work(post: Post, burst: bool = False) -> None:
+    """ValueError when another worker has the device."""
+    with only_worker(post.device):
+        recorder = subprocess.Popen(
+            dies_with_parent([sys.executable, "-m", "services.worker.recorder"]), cwd=CHECKOUT, stdin=subprocess.DEVNULL
+        )
+        try:
+            FleetWorker.at(post, worker_name(post)).work(burst=burst)
+        finally:
+            end_recorder(recorder)
+
+
+def end_recorder(recorder: subprocess.Popen) -> None:
+    """It takes what waits with it, if MLflow answers."""
+    recorder.terminate()
+    try:
+        recorder.wait(RECORDER_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        recorder.kill()
+        recorder.wait()
+
+
+def worker_name(post: Post) -> str:
+    device = post.device.replace(":", "-")
+    return f"{post.target}.{socket.gethostname()[:40]}.{device}.{uuid.uuid4().hex[:6]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""One attempt of a job: who runs it where, and its record on this disk from before it begins until its result counts.
+
+The note in ARE_RUNS/attempts is durable before the experiment starts. Whoever finds it later, after any crash, can
+tell what is left to do: deliver the result of the run directory, or have the job started again.
+"""
+
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.contracts import RunResult, Status
+from shared.executors import Executor
+from shared.files import write_atomic
+from shared.fleet.contracts import AttemptRecord, Delivery, Outcome
+from shared.fleet.store import FleetStore
+from shared.run_directory import RunDirectory, read_record, write_record
+from shared.settings import settings
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a job function needs to know of the start it is."""
+
+    record: AttemptRecord
+    target: str
+    retries_left: int
+    store: FleetStore
+    looking_in: FleetStore
+    """the same store over a connection that gives up quickly, for the thread beside the experiment"""
+    executor: Executor
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory.of(self.record.run_id)
+
+
+current: ContextVar[Attempt] = ContextVar("current attempt")
+"""set by the worker's horse before it calls a job function"""
+
+
+class InfrastructureFault(Exception):
+    """The attempt came to nothing through no fault of the recipe: the job is started again, up to a limit."""
+
+
+def is_void(directory: RunDirectory, result: RunResult) -> bool:
+    """Whether the end says nothing of the recipe: a disturbed attempt, or a stage that died without a word."""
+    if result.status is Status.CANCELLED:
+        return result.reason.startswith("void")
+    if result.status is not Status.CRASHED:
+        return False
+    return directory.training() is None or "left no record" in result.reason
+
+
+# notes
+
+
+def notes_folder() -> Path:
+    return settings().runs / "attempts"
+
+
+def note_file(record: AttemptRecord) -> Path:
+    return notes_folder() / f"{record.run_id}.json"
+
+
+def open_note(record: AttemptRecord) -> None:
+    notes_folder().mkdir(parents=True, exist_ok=True)
+    write_record(note_file(record), record)
+
+
+def notes() -> Iterator[AttemptRecord]:
+    """The attempts of this disk that are not settled, oldest first."""
+    files = sorted(notes_folder().glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+    for file in files:
+        yield read_record(file, AttemptRecord)
+
+
+def outcome_of(record: AttemptRecord, result: RunResult) -> Outcome:
+    return Outcome(
+        job_id=record.job_id,
+        status=result.status,
+        reason=result.reason,
+        attempt=record.number,
+        run_id=record.run_id,
+        worker=record.worker,
+        result=result,
+    )
+
+
+def deliver(record: AttemptRecord, result: RunResult, store: FleetStore) -> str:
+    """Offers a result that is on disk and settles the attempt by the verdict. May be repeated after a crash."""
+    verdict = store.accept(record.execution, outcome_of(record, result))
+    settle(record, verdict)
+    return verdict
+
+
+def settle(record: AttemptRecord, verdict: str) -> None:
+    """Says in the run directory what became of it; an accepted one waits in the outbox for MLflow."""
+    directory = RunDirectory.of(record.run_id)
+    if directory.path.exists():
+        delivery = Delivery.model_validate({"attempt": record, "verdict": verdict})
+        write_atomic(directory.path / "delivery.json", delivery.model_dump_json(indent=2) + "\n")
+    if verdict == "accepted":
+        from shared.tracking import keep_for_later
+
+        keep_for_later(directory.path)
+    note_file(record).unlink(missing_ok=True)

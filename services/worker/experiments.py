@@ -1,0 +1,97 @@
+"""An experiment as an attempt of a job: waits for the device, goes on where a dead attempt stopped, delivers."""
+
+import shutil
+import time
+
+from services.worker.attempt import Attempt, InfrastructureFault, deliver, is_void, open_note, outcome_of, settle
+from services.worker.watch import Cancelled, Slept, watching
+from shared import checkpoint, experiment
+from shared.contracts import Job, RunResult, Status, TrainingRecord
+from shared.device_lock import DeviceBusy
+from shared.executors import Watch
+from shared.fleet.contracts import Outcome
+from shared.run_directory import RunDirectory, read_json, write_record
+
+DEVICE_POLL_S = 0.5
+
+
+def run_attempt(attempt: Attempt, job: Job, source: bytes) -> Outcome:
+    """InfrastructureFault when the job is to be started again; any other end is delivered."""
+    job = job.model_copy(update={"run_id": attempt.record.run_id})
+    open_note(attempt.record)
+    try:
+        with watching(attempt) as watch:
+            result = _run(attempt, job, source, watch)
+    except Cancelled as cancelled:
+        result = ended_early(attempt.directory, job, source, str(cancelled))
+    except Slept as slept:
+        result = ended_early(attempt.directory, job, source, str(slept))
+    except (ValueError, OSError) as error:
+        # the job was checked before: this is the disk, the device or the dataset of this host
+        raise InfrastructureFault(" ".join(str(error).split())) from error
+    if attempt.retries_left and is_void(attempt.directory, result):
+        settle(attempt.record, "void")
+        raise InfrastructureFault(result.reason)
+    deliver(attempt.record, result, attempt.store)
+    return outcome_of(attempt.record, result)
+
+
+def _run(attempt: Attempt, job: Job, source: bytes, watch: Watch) -> RunResult:
+    """Waits as long as others of this machine use the device."""
+    directory = attempt.directory
+    if earlier := dead_attempt(attempt, job):
+        take_over(earlier, directory, job, source)
+    while True:
+        try:
+            if directory.job_file.exists():
+                return experiment.resume(directory, attempt.executor, watch)
+            return experiment.run(job, source, attempt.executor, watch)
+        except DeviceBusy:
+            watch("prepare")
+            time.sleep(DEVICE_POLL_S)
+
+
+def dead_attempt(attempt: Attempt, job: Job) -> RunDirectory | None:
+    """The newest earlier attempt of the same job on this host that came to no end and left a checkpoint."""
+    for number in range(attempt.record.number - 1, 0, -1):
+        directory = RunDirectory.of(f"{attempt.record.job_id}-a{number}")
+        if not directory.job_file.exists() or directory.result_file.exists() or directory.in_use():
+            continue
+        same = {"run_id": job.run_id, "choices": job.choices}
+        if directory.job().model_copy(update=same) == job and _can_go_on(directory):
+            return directory
+    return None
+
+
+def _can_go_on(directory: RunDirectory) -> bool:
+    """A whole checkpoint whose training time is known: without that the next attempt would train longer than others."""
+    try:
+        record = checkpoint.latest(directory.checkpoint_dir)
+        return record is not None and record.folder in read_json(directory.clock_file)["spent_seconds"]
+    except (ValueError, OSError, KeyError):
+        return False
+
+
+def take_over(earlier: RunDirectory, directory: RunDirectory, job: Job, source: bytes) -> None:
+    """A copy of what training goes on from: what is left of the dead attempt can change nothing here."""
+    directory.create(job, source)
+    kept = [earlier.clock_file, earlier.metrics_file]
+    training = earlier.training()
+    if training is not None and training.status is Status.OK:
+        kept.append(earlier.training_file)
+    for file in kept:
+        if file.is_file() and not file.is_symlink():
+            shutil.copy2(file, directory.path / file.name)
+    shutil.copytree(earlier.checkpoint_dir, directory.checkpoint_dir, symlinks=True)
+
+
+def ended_early(directory: RunDirectory, job: Job, source: bytes, reason: str) -> RunResult:
+    """The record of an experiment that was stopped from here, at whatever point that was."""
+    if not directory.job_file.exists():
+        directory.create(job, source)
+    seen = directory.training() or TrainingRecord(status=Status.CANCELLED)
+    training = seen.model_copy(update={"status": Status.CANCELLED, "reason": reason})
+    total_seconds = training.startup_seconds + training.training_seconds + training.finish_seconds
+    result = experiment.gather(job, training, None, total_seconds)
+    write_record(directory.result_file, result)
+    return result

@@ -1,0 +1,95 @@
+"""The four functions a job may name. Arguments arrive as JSON or as strings of a command line.
+
+    rq enqueue -S json -q cpu services.worker.jobs.train recipe=@my_recipe.py preset=m5-tiny
+
+They are coerced and checked before anything starts; what is wrong with them is the job's outcome, `invalid`, with
+one line that says what to do. Each returns its outcome as plain JSON.
+"""
+
+from typing import Any
+
+from services.worker.attempt import Attempt, InfrastructureFault, current
+from services.worker.experiments import run_attempt
+from services.worker.watch import Cancelled, watching
+from shared.contracts import Contract, PrepareJob, Status
+from shared.fleet.contracts import MAX_RECIPE_BYTES, Outcome
+from shared.fleet.store import dump_outcome
+from shared.request import TrainRequest, build_job, validated
+
+
+def train(recipe: Any = None, **arguments: Any) -> dict[str, Any]:
+    """One experiment. `recipe` is the source itself; without it the worker's default recipe is trained."""
+    attempt = current.get()
+    try:
+        request = parse(TrainRequest, with_defaults_of(attempt, arguments))
+        job, source = build_job(request, source_of(recipe))
+    except ValueError as error:
+        return conclude(attempt, Status.INVALID, str(error))
+    if job.target != attempt.target:
+        return conclude(attempt, Status.INVALID, f"queue {attempt.target} trains on {attempt.target}, not {job.target}")
+    return dump_outcome(run_attempt(attempt, job, source))
+
+
+def prepare(**arguments: Any) -> dict[str, Any]:
+    """Makes a dataset on the worker's host."""
+    attempt = current.get()
+    try:
+        job = parse(PrepareJob, arguments)
+    except ValueError as error:
+        return conclude(attempt, Status.INVALID, str(error))
+    try:
+        with watching(attempt) as watch:
+            code, line = attempt.executor.execute("prepare", [job.model_dump_json()], watch)
+    except Cancelled as cancelled:
+        return conclude(attempt, Status.CANCELLED, str(cancelled))
+    if code < 0:
+        raise InfrastructureFault(f"prepare was killed by signal {-code}")
+    return conclude(attempt, Status.CRASHED if code else Status.OK, line)
+
+
+def calibrate(**arguments: Any) -> dict[str, Any]:
+    """Not built yet."""
+    return conclude(current.get(), Status.INVALID, "calibrate is not available on workers yet: autoresearch train")
+
+
+def lab(**arguments: Any) -> dict[str, Any]:
+    """Not built yet."""
+    return conclude(current.get(), Status.INVALID, "the kernel lab is not available on workers yet")
+
+
+def conclude(attempt: Attempt, status: Status, reason: str) -> dict[str, Any]:
+    """The end of a job without an experiment."""
+    record = attempt.record
+    outcome = Outcome(
+        job_id=record.job_id, status=status, reason=reason, attempt=record.number, worker=record.worker
+    )  # fmt: skip
+    attempt.store.accept(record.execution, outcome)
+    return dump_outcome(outcome)
+
+
+def with_defaults_of(attempt: Attempt, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The worker's own target and device, unless the job insists on others."""
+    return {"target": attempt.target, "device": attempt.record.device, **arguments}
+
+
+def parse(model: type[Contract], arguments: dict[str, Any]) -> Any:
+    """ValueError, in one line, for unknown names and for values that cannot be coerced."""
+    unknown = sorted(set(arguments) - set(model.model_fields))
+    if unknown:
+        known = ", ".join(sorted({*model.model_fields, *(["recipe"] if model is TrainRequest else [])}))
+        raise ValueError(f"unknown argument {unknown[0][:40]!r}: choose from {known}")
+    values = dict(arguments)
+    if isinstance(values.get("set"), dict):
+        values["set"] = {str(key): str(value) for key, value in values["set"].items()}
+    return validated(model, values)
+
+
+def source_of(recipe: Any) -> bytes | None:
+    if recipe is None:
+        return None
+    if not isinstance(recipe, str) or not recipe.strip():
+        raise ValueError("recipe: give the source of a recipe as text (rq enqueue ... recipe=@FILE)")
+    source = recipe.encode(errors="surrogatepass")
+    if len(source) > MAX_RECIPE_BYTES:
+        raise ValueError(f"recipe: {len(source) >> 10} KiB are too many, at most {MAX_RECIPE_BYTES >> 10} KiB")
+    return source

@@ -1,0 +1,28 @@
+"""One worker per device of a machine: an OS lock held as long as the worker or a horse of it lives."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from shared.device_lock import lock_path
+
+DEAD_WORKER_TIMEOUT_S = 5.0  # the horse of a worker that was just killed is gone within milliseconds
+
+
+@contextmanager
+def only_worker(device: str, timeout_s: float = DEAD_WORKER_TIMEOUT_S) -> Iterator[None]:
+    """ValueError when another worker has the device. The horses inherit the lock, so it outlives a killed worker."""
+    path = lock_path(device).with_suffix(".worker")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=timeout_s)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"{device} of this machine has a worker already: end it first, or name another --device"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,100 @@
+"""Beside an experiment: does somebody want it to end, did the machine sleep, how far is it?
+
+A thread looks into Redis over a connection of its own that gives up quickly, so an outage never holds up the
+experiment; the executor's watch callback, in the main thread, is where an experiment ends.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import RedisError
+
+from services.worker.attempt import Attempt
+from shared.executors import Stage, Watch
+from shared.fleet.contracts import Progress
+from shared.run_listing import last_step
+
+LOOK_EVERY_S = 0.25
+PROGRESS_EVERY_S = 1.0
+LONGEST_SLEEP_S = 2.0
+"""a machine that was suspended for longer while an experiment ran has spoiled it"""
+
+ACTIVITIES = {"prepare": "packing rows", "trainer": "warming up", "evaluator": "evaluating"}
+
+
+class Cancelled(Exception):
+    """Somebody asked for the end of this job."""
+
+
+class Slept(Exception):
+    """The machine was suspended during the experiment."""
+
+
+@contextmanager
+def watching(attempt: Attempt) -> Iterator[Watch]:
+    """The callback for the experiment. It raises Cancelled or Slept, which ends the stage and its processes."""
+    watcher = Watcher(attempt)
+    thread = threading.Thread(target=watcher.look, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield watcher.tick
+    finally:
+        watcher.over.set()
+        thread.join(timeout=5)
+
+
+class Watcher:
+    def __init__(self, attempt: Attempt):
+        self.attempt = attempt
+        self.stage: Stage | None = None
+        self.cancelled, self.over = threading.Event(), threading.Event()
+        self.asleep_before = seconds_asleep()
+        self.told_at = 0.0
+
+    def tick(self, stage: Stage) -> None:
+        self.stage = stage
+        if self.cancelled.is_set():
+            raise Cancelled("cancelled on request")
+        asleep = seconds_asleep() - self.asleep_before
+        if asleep > LONGEST_SLEEP_S:
+            raise Slept(f"void: this machine slept for {asleep:.0f} s during the attempt")
+
+    def look(self) -> None:
+        while not self.over.wait(LOOK_EVERY_S):
+            try:
+                self._look_once()
+            except RedisError:
+                continue
+
+    def _look_once(self) -> None:
+        store, job_id = self.attempt.looking_in, self.attempt.record.job_id
+        if store.is_cancelled(job_id):
+            self.cancelled.set()
+        if time.monotonic() - self.told_at >= PROGRESS_EVERY_S:
+            self.told_at = time.monotonic()
+            store.set_progress(job_id, self._progress())
+
+    def _progress(self) -> Progress:
+        number, step = self.attempt.record.number, None
+        if self.stage == "trainer":
+            step = last_step(self.attempt.directory.metrics_file)
+        if step is None:
+            return Progress(attempt=number, activity=ACTIVITIES.get(self.stage or "", "starting"))
+        return Progress(
+            attempt=number,
+            activity="training",
+            progress=step.progress,
+            step=step.step,
+            loss=step.loss_ema if abs(step.loss_ema) < 1e9 else None,
+            tok_per_sec=step.tok_per_sec,
+        )
+
+
+def seconds_asleep() -> float:
+    """How long this machine was suspended since it was started; only differences mean anything."""
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC) - time.clock_gettime(time.CLOCK_UPTIME_RAW)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -1,0 +1,67 @@
+"""What the fleet writes down: how a job ended, which attempt is under way, what it does now."""
+
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+from shared.contracts import Contract, RunId, RunResult, Status
+
+# a run id is `<job id>-a<number>`, so a job id is a little shorter; RQ refuses dots and colons
+JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+JobId = Annotated[str, StringConstraints(pattern=JOB_ID_PATTERN)]
+
+MAX_RECIPE_BYTES = 256 * 1024
+MAX_ATTEMPTS = 3
+"""starts of one job before its infrastructure faults are taken for its end"""
+
+Verdict = Literal["accepted", "late", "superseded"]
+
+
+class Outcome(Contract):
+    """How a job ended. `result` is there when an experiment was run, whatever its status."""
+
+    job_id: JobId
+    status: Status
+    reason: str = ""
+    attempt: int = 0
+    run_id: RunId | None = None
+    worker: str = ""
+    result: RunResult | None = None
+
+
+class AttemptRecord(Contract):
+    """One start of a job, on the disk of its host before the experiment begins and until its result is accepted."""
+
+    job_id: JobId
+    number: int
+    """fencing number: a higher one has been handed out when this attempt is no longer the newest"""
+    execution: str
+    queue: str
+    device: str
+    worker: str
+    pid: int
+    started_at: float
+    """seconds since the epoch"""
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.job_id}-a{self.number}"
+
+
+class Delivery(Contract):
+    """delivery.json in a run directory: what became of the attempt's result."""
+
+    attempt: AttemptRecord
+    verdict: Verdict | Literal["void"]
+
+
+class Progress(Contract):
+    """What an attempt does at the moment."""
+
+    attempt: int
+    activity: str
+    progress: float = 0.0
+    """of the training budget"""
+    step: int | None = None
+    loss: float | None = None
+    tok_per_sec: float | None = None

@@ -1,0 +1,46 @@
+"""Every key this project uses in Redis beside RQ's own (prefix rq:), which keep RQ's layout."""
+
+PREFIX = "are:"
+INDEX = "are:jobs"
+"""sorted set: job ids by the time their first attempt began"""
+
+
+def job(job_id: str) -> str:
+    """Hash: newest attempt, its execution, the accepted outcome (shared/fleet/store.py)."""
+    return f"are:job:{job_id}"
+
+
+def refused(job_id: str) -> str:
+    """List: results that came late or twice, and outcomes set aside by a requeue, newest last."""
+    return f"are:refused:{job_id}"
+
+
+def cancel(job_id: str) -> str:
+    """Present when somebody wants the job to end."""
+    return f"are:cancel:{job_id}"
+
+
+def progress(job_id: str) -> str:
+    """What the running attempt does now; expires by itself."""
+    return f"are:progress:{job_id}"
+
+
+def group(group_id: str) -> str:
+    """List: the jobs that were submitted together."""
+    return f"are:group:{group_id}"
+
+
+# RQ's, for reading
+
+
+def rq_job(job_id: str) -> str:
+    return f"rq:job:{job_id}"
+
+
+def rq_queue(name: str) -> str:
+    return f"rq:queue:{name}"
+
+
+def rq_started(queue: str) -> str:
+    """Sorted set of `job:execution`, scored by when its lease ends."""
+    return f"rq:wip:{queue}"

@@ -1,0 +1,32 @@
+"""A worker whose stages take no time: `python tests/fleet_worker.py DEVICE`. DEVICE is any name; it is the CPU.
+
+Everything else is the worker of services/worker, without the process that records in MLflow.
+"""
+
+import os
+import sys
+from unittest import mock
+
+from services.worker import __main__ as main
+from services.worker.fleet_worker import FleetWorker, Post
+from services.worker.lease import only_worker
+from shared import device_lock
+from shared.executors import NativeExecutor
+from shared.settings import CHECKOUT
+
+
+class FastExecutor(NativeExecutor):
+    def __init__(self):
+        super().__init__(poll_s=0.02)
+
+    def command(self, stage, arguments):
+        return [sys.executable, "-I", "-S", str(CHECKOUT / "tests" / "fleet_stage.py"), stage, *arguments]
+
+
+if __name__ == "__main__":
+    device = os.environ["FAST_DEVICE"] = sys.argv[1]
+    # many devices on a machine that has one
+    naming = mock.patch.object(device_lock, "_physical_name", return_value=device)
+    with naming, only_worker("cpu"):
+        post = Post(target="cpu", device="cpu", url=main.take_url(), executor=FastExecutor())
+        FleetWorker.at(post, f"{device}-{os.getpid()}").work()
