@@ -28,14 +28,17 @@ class Executor(Protocol):
 
 
 class NativeExecutor:
-    """A subprocess in a session of its own, so that Ctrl-C reaches the stage once, from here; it dies with us."""
+    """A subprocess in a session of its own, so that Ctrl-C reaches the stage once, from here.
+
+    When we die it gets SIGTERM, as from here: it ends its children, which it could not if it were killed.
+    """
 
     def __init__(self, poll_s: float = 0.2, term_timeout_s: float = 10.0):
         self.poll_s, self.term_timeout_s = poll_s, term_timeout_s
 
     def execute(self, stage: Stage, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
         process = subprocess.Popen(
-            dies_with_parent(self.command(stage, arguments)),
+            dies_with_parent(self.command(stage, arguments), by=signal.SIGTERM),
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -10,12 +10,13 @@ training.json    trainer supervisor  TrainingRecord
 evaluation.json  evaluator           EvaluationRecord
 result.json      experiment          RunResult
 .lock            whoever works on it an OS lock, free again when that process dies
+.stage.lock      trainer, evaluator  the same, for the time of one stage
 """
 
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +30,7 @@ from shared.settings import settings
 
 Record = TypeVar("Record", bound=Contract)
 
+STAGE_LOCK_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_S = 1.0  # whoever only asks whether a run is in use holds its lock for a moment
 
 
@@ -117,11 +119,18 @@ class RunDirectory:
                 with suppress(ValidationError):
                     yield StepRecord.model_validate_json(line)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Held by whoever works on the run; the OS frees it when that process dies. ValueError when it is held."""
+        return self._lock(".lock", LOCK_TIMEOUT_S)
+
+    def stage_locked(self) -> AbstractContextManager[None]:
+        """Held by a stage of it. The next one waits while one whose starter was killed ends its children."""
+        return self._lock(".stage.lock", STAGE_LOCK_TIMEOUT_S)
+
+    @contextmanager
+    def _lock(self, name: str, timeout_s: float) -> Iterator[None]:
         try:
-            with FileLock(self.path / ".lock", timeout=LOCK_TIMEOUT_S):
+            with FileLock(self.path / name, timeout=timeout_s):
                 yield
         except Timeout:
             raise ValueError(f"{self.path} is in use by another process") from None

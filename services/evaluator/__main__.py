@@ -19,7 +19,7 @@ def main() -> int:
     if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], *([rung] for rung in (*Rung, "auto"))):
         print(f"usage: python -m services.evaluator RUN_DIR [auto|{'|'.join(Rung)}]", file=sys.stderr)
         return 2
-    exit_with_parent()
+    exit_with_parent(grace_s=10.0)
     adopt_orphans()
     signal.signal(signal.SIGTERM, _cancel)
     signal.signal(signal.SIGINT, _cancel)

@@ -61,15 +61,19 @@ def evaluate(run: RunDirectory, requested_rung: str | None = None) -> Evaluation
     run.verified_recipe()
     final = final_checkpoint(run)
     dataset = open_reference(job.dataset)
-    evaluation = Evaluation(run, job)
+    with run.stage_locked():
+        return _recorded(Evaluation(run, job), dataset, final, requested_rung or job.rung)
+
+
+def _recorded(evaluation: Evaluation, dataset: Dataset, final: Path, requested_rung: str) -> EvaluationRecord:
     try:
-        _evaluate(evaluation, dataset, final, requested_rung or job.rung)
+        _evaluate(evaluation, dataset, final, requested_rung)
         record = evaluation.record(Status.OK)
     except Refused as refusal:
         withheld = ("val_bpb", "val_bpb_upstream")
         evaluation.values = {key: value for key, value in evaluation.values.items() if key not in withheld}
         record = evaluation.record(refusal.status, refusal.reason)
-    write_record(run.evaluation_file, record)
+    write_record(evaluation.run.evaluation_file, record)
     return record
 
 

@@ -17,7 +17,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m services.trainer RUN_DIR", file=sys.stderr)
         return 2
-    exit_with_parent()
+    exit_with_parent(grace_s=10.0)
     try:
         record = supervise(RunDirectory(Path(sys.argv[1]).resolve()))
     except ValueError as error:

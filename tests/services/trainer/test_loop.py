@@ -216,7 +216,7 @@ def test_the_final_checkpoint_of_a_step_that_already_has_one_takes_another_folde
     run = Run(tmp_path)
     run.loop.run()
     run.saver.save_checkpoint(10)
-    run.saver.save_final(10)
+    run.saver.write_final(run.saver.take_final(10))
     assert latest(tmp_path).final
     assert latest(tmp_path).folder == "step-00000010-1"
     assert [folder.name for folder in tmp_path.glob("step-*")] == ["step-00000010-1"]
