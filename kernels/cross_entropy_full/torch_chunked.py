@@ -53,6 +53,9 @@ def _to_gradient_(z, targets, cap):
     h = z.float().mul_(2 / cap).sigmoid_()
     p = torch.softmax(h * (2 * cap), -1)
     nats = -p.gather(-1, targets).log().sum()
-    p.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=p.dtype))
+    if torch.compiler.is_compiling():  # a scatter would have the compiler store p; a comparison fuses with the rest
+        p = p - (torch.arange(z.shape[-1], device=z.device) == targets).to(p.dtype)
+    else:
+        p.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=p.dtype))
     z.copy_(torch.ops.aten.sigmoid_backward(p, h))  # p h (1 - h) in one pass
     return nats

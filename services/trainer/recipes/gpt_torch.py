@@ -124,16 +124,13 @@ class GPT(nn.Module):
         C, head_dim = shape.d_model, shape.d_model // shape.heads
         self.attend = attend
         self.windows = window_sizes(shape)
-        with_value_embed = [has_value_embed(layer, shape.depth) for layer in range(shape.depth)]
+        gated = [has_value_embed(layer, shape.depth) for layer in range(shape.depth)]
         self.embed = Embedding(vocab_size, C, dtype)
+        kv_width = C // QUERIES_PER_KV
         self.value_embeds = nn.ModuleDict(
-            {
-                str(layer): Embedding(vocab_size, C // QUERIES_PER_KV, dtype)
-                for layer in range(shape.depth)
-                if with_value_embed[layer]
-            }
+            {str(layer): Embedding(vocab_size, kv_width, dtype) for layer in range(shape.depth) if gated[layer]}
         )
-        self.blocks = nn.ModuleList(map(Block, [shape] * shape.depth, self.windows, with_value_embed))
+        self.blocks = nn.ModuleList(map(Block, [shape] * shape.depth, self.windows, gated))
         self.resid_lambdas = nn.Parameter(torch.empty(shape.depth))
         self.x0_lambdas = nn.Parameter(torch.empty(shape.depth))
         self.head = Linear(C, vocab_size)
@@ -224,7 +221,7 @@ class Muon:
             variance = momentum_NRC.mean(-1 if shape[0] >= shape[1] else -2, keepdim=True)
             self.groups[f"{shape[0]}x{shape[1]}"] = (params, momentum_NRC, variance)
         # 0-d tensors: a Python number that changes every step would recompile the update
-        self.momentum, self.lr, self.decay = (torch.zeros(()) for _ in range(3))
+        self.momentum, self.lr, self.decay = (torch.zeros((), device=device.torch) for _ in range(3))
         self.dtype = device.dtype
         self.update = device.compile(muon_update, dynamic=False)
 
