@@ -89,10 +89,9 @@ def _train(directory: RunDirectory, executor: Executor, watch: Watch) -> Trainin
     if code == BAD_INPUT:
         raise ValueError(line)
     if others := foreign_processes(job.device):
+        directory.discard_checkpoint()  # disturbed steps are fewer: there is nothing to go on from
         void = TrainingRecord(status=Status.CANCELLED, reason=f"void: {others[0]} used {job.device} during training")
         write_record(directory.training_file, void)
-        shutil.rmtree(directory.checkpoint_dir, ignore_errors=True)  # its steps were too few: nothing to go on from
-        directory.clock_file.unlink(missing_ok=True)
     return directory.training() or TrainingRecord(status=Status.CRASHED, reason=line or "the trainer left no record")
 
 

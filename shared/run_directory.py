@@ -101,6 +101,11 @@ class RunDirectory:
     def has_checkpoint(self) -> bool:
         return (self.checkpoint_dir / "latest.json").exists()
 
+    def discard_checkpoint(self) -> None:
+        (self.checkpoint_dir / "latest.json").unlink(missing_ok=True)  # first: without it the rest counts for nothing
+        shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
+        self.clock_file.unlink(missing_ok=True)
+
     def training(self) -> TrainingRecord | None:
         return read_record(self.training_file, TrainingRecord) if self.training_file.exists() else None
 
