@@ -7,6 +7,7 @@ message, fds = theirs.receive(timeout_s=60)
 
 import json
 import os
+import select
 import socket
 import threading
 import time
@@ -73,6 +74,10 @@ class Channel:
                 sent += self._socket.send(line[sent:])
         except (BrokenPipeError, ConnectionResetError):
             raise ChannelClosed("the other process closed the channel") from None
+
+    def waiting(self, timeout_s: float) -> bool:
+        """Whether something was sent, or the peer is gone, before `timeout_s`: then `receive` has something to say."""
+        return b"\n" in self._buffer or bool(select.select([self._socket], [], [], timeout_s)[0])
 
     def receive(self, timeout_s: float) -> tuple[dict, list[int]]:
         """The next message and its files, which the caller closes.

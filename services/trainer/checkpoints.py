@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.trainer.clock import BudgetClock
 from services.trainer.telemetry import Telemetry
@@ -16,6 +16,12 @@ from shared.checkpoint import CheckpointRecord, CurveRecord, commit, free_folder
 from shared.contracts import Job
 from shared.engines import Engine, State
 from shared.files import write_atomic
+
+
+class Final(NamedTuple):
+    state: State
+    record: dict[str, Any]
+    generators: dict[str, Any]
 
 
 @dataclass
@@ -52,9 +58,14 @@ class Saver:
         self.saved_at = self.clock.seconds
         self._write(self.recipe.state(), step, final=False)
 
-    def save_final(self, step: int) -> None:
+    def take_final(self, step: int) -> Final:
+        """The state as it is when the clock stops, in host memory."""
+        self.wait()
+        return Final(self.engine.snapshot(self.recipe.state()), self._record(step, final=True), self.engine.rng_state())
+
+    def write_final(self, final: Final) -> None:
         """The checkpoint that is evaluated; on disk when this returns."""
-        self._write_now(self.recipe.state(), self._record(step, final=True), self.engine.rng_state())
+        self._write_now(*final)
 
     def save_curve_point(self, step: int, progress: float) -> None:
         self.curve_index = self._points_passed(progress)

@@ -32,6 +32,7 @@ class Session:
         self.engine: Any = None
         self.recipe: Any = None
         self.restored: checkpoint.CheckpointRecord | None = None
+        self.peak_flops = 0.0
         self.flops_per_token: float | None = None
 
     def run(self) -> None:
@@ -53,6 +54,7 @@ class Session:
     def _build(self) -> None:
         job = self.job
         self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile=job.compile)
+        self.peak_flops = self.start.peak_flops or self.engine.matmul_flops()
         self.engine.seed(job.seed)
         module = load_recipe(Path(self.start.recipe))
         with blaming("build() failed", unless=self.engine.is_out_of_memory):
@@ -73,7 +75,6 @@ class Session:
             self.recipe.load(arrays)
 
     def _ready(self) -> Ready:
-        self.peak_flops = self.start.peak_flops or self.engine.matmul_flops()
         attention = [choice.chosen for choice in self.engine.choices if choice.what == "attention_backend"]
         return Ready(
             num_params=sum(math.prod(array.shape) for array in self.recipe.state()["model"].values()),
@@ -96,9 +97,9 @@ class Session:
             )
             loop = Loop(self.recipe, self.engine, rows, self.job.shape, clock, telemetry, saver)
             num_steps = loop.run()
-            saver.wait()
+            final = saver.take_final(num_steps)
             self.channel.send(Trained(num_steps=num_steps, total_tokens=clock.tokens, train_seconds=clock.seconds))
-            saver.save_final(num_steps)
+            saver.write_final(final)
         self.channel.send(
             Finished(
                 last_loss=telemetry.last_loss,

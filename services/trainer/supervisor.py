@@ -10,36 +10,34 @@ import os
 import shutil
 import signal
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 from types import FrameType
 from typing import Any
 
+from services.trainer.compile_cache import cache_environment, compile_cache
 from services.trainer.messages import Checkpointed, Failed, Finished, Ready, Rows, Start, Trained
+from services.trainer.trusted_clock import LOOK_EVERY_S, TrustedClock
 from shared import checkpoint
 from shared.channel import Channel, ChannelClosed
 from shared.contracts import Contract, Job, Status, TrainingRecord
 from shared.dataset import Dataset, open_reference
 from shared.fenced import start_fenced
-from shared.files import sha256_file, write_atomic
+from shared.files import write_atomic
 from shared.hardware import detect
 from shared.processes import Child, adopt_orphans
-from shared.run_directory import RunDirectory, read_record, write_record
-from shared.settings import CHECKOUT, settings
+from shared.rows import Rows as PackedRows
+from shared.run_directory import RunDirectory, write_record
+from shared.settings import settings
 from shared.targets import peak_flops
 
 CLOCK_SLACK_S = 1.0
 CLOCK_SLACK_SHARE = 0.01
 LARGEST_STEP_SHARE = 0.05
+FINISH_SLACK_S = 5.0
+SLOWEST_DISK_BYTES_PER_S = 25e6
 KILL_AFTER_S = 4.0
 SMOKE_GRACE_S = 120.0  # a smoke run is never ranked, and must pass on a machine that is busy with something else
 LONGEST_TOKEN_BUDGET_S = 24 * 3600.0
-
-
-class ClockRecord(Contract):
-    """clock.json: training seconds by the supervisor's clock when the newest checkpoint was announced."""
-
-    spent_seconds: float = 0.0
 
 
 class Ended(Exception):
@@ -70,6 +68,11 @@ def supervise(run: RunDirectory) -> TrainingRecord:
     dataset = open_reference(job.dataset)
     rows = dataset.rows("train", job.shape.seq_len)
     adopt_orphans()
+    with run.stage_locked():
+        return _supervise(run, job, dataset, rows)
+
+
+def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) -> TrainingRecord:
     signal.signal(signal.SIGTERM, _cancel)
     signal.signal(signal.SIGINT, _cancel)
     measured = Measured()
@@ -98,7 +101,7 @@ class Supervision:
         self.started = monotonic()
         self.scratch = run.path / "scratch"
         self.restored = checkpoint.latest(run.checkpoint_dir)
-        self.spent = spent_seconds(run, self.restored) if self.restored else 0.0
+        self.clock = TrustedClock(run)
         self.channel: Channel
         self.child: Child
 
@@ -151,19 +154,17 @@ class Supervision:
 
     def _run_clock(self, rows: Any) -> None:
         """From handing the rows over to Trained, by this process's clock."""
-        handed = Rows(num_rows=rows.num_rows, seq_len=rows.seq_len, spent_seconds=self.spent)
+        handed = Rows(num_rows=rows.num_rows, seq_len=rows.seq_len, spent_seconds=self.clock.spent)
         with open(self.dataset.rows_file("train", rows.seq_len), "rb") as file:
-            origin = monotonic() - self.spent
+            self.clock.start()
             self._send(handed, file.fileno())
-        while True:
-            message = self._receive(self._time_left(origin), f"still trained long after {self.job.budget}")
-            seconds = monotonic() - origin
-            if isinstance(message, Checkpointed):
-                write_record(self.run.clock_file, ClockRecord(spent_seconds=seconds))
-            elif isinstance(message, Trained):
-                break
-            else:
-                raise Ended(Status.REJECTED, f"the recipe's process said {message.kind} out of turn")
+        message = self._training_message()
+        while isinstance(message, Checkpointed):
+            self.clock.announce()
+            message = self._training_message()
+        seconds = self.clock.seconds
+        if not isinstance(message, Trained):
+            raise Ended(Status.REJECTED, f"the recipe's process said {message.kind} out of turn")
         self.measured.values |= {
             "training_seconds": seconds,
             "num_steps": message.num_steps,
@@ -173,21 +174,28 @@ class Supervision:
         }
         check_clocks(self.job, message, seconds)
 
-    def _time_left(self, origin: float) -> float:
+    def _training_message(self) -> Any:
+        """The next one; until it comes the clock is written down every second."""
+        while (left := self._time_left()) > 0 and not self.channel.waiting(min(left, LOOK_EVERY_S)):
+            self.clock.look()
+        return self._receive(left, f"still trained long after {self.job.budget}")
+
+    def _time_left(self) -> float:
         """Until the run is stopped by force. A token budget ends by itself, or after a day."""
         if self.job.budget.seconds is None:
             return LONGEST_TOKEN_BUDGET_S
         grace = SMOKE_GRACE_S if self.job.rung == "smoke" else KILL_AFTER_S
         allowed = self.job.budget.seconds * (1 + LARGEST_STEP_SHARE) + grace
-        return max(0.0, origin + allowed - monotonic())
+        return max(0.0, allowed - self.clock.seconds)
 
     def _finish(self, ready: Ready) -> None:
         since = monotonic()
         finished = self._expect(Finished, settings().finish_timeout_s, "was still writing its last checkpoint")
-        self._check_final_checkpoint()
+        finish_seconds = monotonic() - since
+        self._check_final_checkpoint(finish_seconds)
         values = self.measured.values
         values |= {
-            "finish_seconds": monotonic() - since,
+            "finish_seconds": finish_seconds,
             "last_loss": finished.last_loss,
             "input_percent": finished.input_percent,
             "peak_vram_mb": finished.peak_vram_mb,
@@ -195,7 +203,13 @@ class Supervision:
         if ready.flops_per_token:
             values["mfu_percent"] = 100 * ready.flops_per_token * values["tok_per_sec"] / ready.peak_flops
 
-    def _check_final_checkpoint(self) -> None:
+    def _check_final_checkpoint(self, finish_seconds: float) -> None:
+        """It is there, and writing it took no longer than writing it takes: what lies in between is not timed."""
+        num_bytes = sum(path.stat().st_size for path in self.run.checkpoint_dir.rglob("*") if path.is_file())
+        allowed = FINISH_SLACK_S + num_bytes / SLOWEST_DISK_BYTES_PER_S
+        if finish_seconds > allowed:
+            reason = f"the last checkpoint took {finish_seconds:.0f} s, {allowed:.0f} s are allowed for its size"
+            raise Ended(Status.REJECTED, reason)
         try:
             record = checkpoint.latest(self.run.checkpoint_dir)
         except ValueError as error:
@@ -271,34 +285,7 @@ def check_clocks(job: Job, trained: Trained, seconds: float) -> None:
         raise Ended(Status.TIMED_OUT, reason)
 
 
-def spent_seconds(run: RunDirectory, restored: checkpoint.CheckpointRecord) -> float:
-    """Training seconds that led to a checkpoint. Only one that was killed before it was announced speaks for itself."""
-    clock = read_record(run.clock_file, ClockRecord) if run.clock_file.exists() else ClockRecord()
-    return max(clock.spent_seconds, restored.train_seconds)
-
-
 def truncate_metrics(run: RunDirectory, num_steps: int) -> None:
     """Drops telemetry after the checkpoint that training goes on from."""
     kept = [step.model_dump_json() + "\n" for step in run.steps() if step.step < num_steps]
     write_atomic(run.metrics_file, "".join(kept))
-
-
-def compile_cache(job: Job, scratch: Path) -> Path:
-    """Where compiled kernels are kept. Only shipped recipes fill the cache of this machine; others work on a copy.
-
-    A folder that outlives the run and that any recipe may write is a place to leave trained weights for the next run.
-    """
-    shared = settings().home / "cache"
-    shared.mkdir(parents=True, exist_ok=True)
-    if job.recipe_sha in {sha256_file(recipe) for recipe in (CHECKOUT / "services/trainer/recipes").glob("gpt_*.py")}:
-        return shared
-    return Path(shutil.copytree(shared, scratch / "cache", dirs_exist_ok=True))
-
-
-def cache_environment(cache: Path) -> dict[str, str]:
-    return {
-        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
-        "TRITON_CACHE_DIR": str(cache / "triton"),
-        "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR": str(cache / "flash-attention"),
-        "FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED": "1",
-    }

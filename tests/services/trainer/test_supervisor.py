@@ -9,9 +9,11 @@ import time
 import psutil
 import pytest
 
+from services.trainer.trusted_clock import ClockRecord, TrustedClock
 from shared.checkpoint import latest
 from shared.contracts import Budget, CheckpointPolicy, Status
 from shared.dataset import open_dataset
+from shared.run_directory import read_record
 from shared.settings import CHECKOUT
 from tests.recipes import BROKEN, HONEST, variant
 from tests.run_making import SHAPE, make_run
@@ -256,8 +258,8 @@ def test_nothing_a_recipe_writes_is_there_for_its_next_run(workplace):
     """A folder that survived would be a place to train on from: here the compile cache and the scratch folder."""
     leave = b"""
 import os, pathlib
-places = [os.environ["TRITON_CACHE_DIR"], os.environ["TORCHINDUCTOR_CACHE_DIR"], os.environ["HOME"], os.environ["TMPDIR"]]
-for place in map(pathlib.Path, places):
+for name in ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "HOME", "TMPDIR"):
+    place = pathlib.Path(os.environ[name])
     place.mkdir(parents=True, exist_ok=True)
     assert not (place / "weights").exists(), "found what the last run left"
     (place / "weights").write_bytes(b"x")
@@ -266,3 +268,47 @@ for place in map(pathlib.Path, places):
     for run_id in ("first", "second"):
         record, _ = train(make_run(source, run_id=run_id))
         assert record.status is Status.OK, record.reason
+
+
+def test_training_on_while_the_last_state_is_taken_counts_as_training(workplace):
+    body = """
+def state(self):
+    if self.momentum[0].abs().sum() > 0 and getattr(self, "trained", False):
+        time.sleep(4)
+    return super().state()
+
+def step(self, rows, progress):
+    self.trained = progress > 0.9
+    return super().step(rows, progress)
+"""
+    record, _ = train(make_run(variant(body), budget=Budget(seconds=2)))
+    assert record.status in (Status.TIMED_OUT, Status.REJECTED)
+
+
+def test_dawdling_over_the_last_checkpoint_is_rejected(workplace):
+    patch = b"""
+import services.trainer.checkpoints
+write = services.trainer.checkpoints.write_arrays
+def slow(engine, directory, groups):
+    time.sleep(8)
+    return write(engine, directory, groups)
+services.trainer.checkpoints.write_arrays = slow
+"""
+    record, _ = train(make_run(HONEST.encode() + patch))
+    assert record.status is Status.REJECTED
+    assert "last checkpoint" in record.reason
+
+
+def test_a_checkpoint_written_over_after_it_was_announced_is_charged_all_the_time(workplace):
+    """Else a recipe could put later weights into an early checkpoint, die, and be resumed with the time it had left."""
+    run = make_run(budget=Budget(seconds=6), checkpoints=CheckpointPolicy(every_s=1))
+    process = start_trainer(run)
+    wait_for(lambda: run.clock_file.exists() and read_record(run.clock_file, ClockRecord).checkpoint_sha)
+    wait_for(lambda: num_steps(run) > 20)
+    process.kill()
+    process.wait()
+    honest = TrustedClock(run).spent
+    record_file = run.checkpoint_dir / "latest.json"
+    record_file.write_text(record_file.read_text().replace('"train_seconds"', ' "train_seconds"'))
+    assert TrustedClock(run).spent >= honest
+    assert TrustedClock(run).spent == TrustedClock(run).record.seconds
