@@ -25,7 +25,7 @@ def loss_and_gradients(x_NC, w_VC, targets_N, cap):
     for start in range(0, N, rows):
         x, targets = x_NC[start : start + rows], targets_N[start : start + rows, None]
         if dx:  # one chunk after the other: left free, MLX may hold the logits of all of them
-            (x,) = mx.depends([x], [dx[-1], dw_VC])
+            (x,) = mx.depends([x], [nats, dx[-1], dw_VC])
         part, dz = _chunk(x @ w.T, targets, cap)
         nats = nats + part
         dz = (dz / N).astype(x.dtype)
