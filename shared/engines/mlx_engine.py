@@ -103,7 +103,9 @@ class MlxEngine:
         return arrays
 
     def rng_state(self) -> dict[str, mx.array]:
-        return {"mlx": mx.array(mx.random.state[0])}
+        key = mx.array(mx.random.state[0])
+        mx.eval(key)  # a thread that saves it could not: MLX computes an array only in the thread that made it
+        return {"mlx": key}
 
     def set_rng_state(self, state: Mapping[str, mx.array]) -> None:
         """MLX's generator is its key, two words; seed() of both together sets it."""

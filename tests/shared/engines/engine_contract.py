@@ -1,6 +1,7 @@
 """What every engine must do, whatever its framework. Not collected itself: each engine's test file subclasses it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,17 @@ class EngineContract:
         loaded = engine.load(tmp_path / "a.safetensors")
         assert loaded.keys() == arrays.keys()
         assert all(self.same(engine, loaded[name], arrays[name]) for name in arrays)
+
+    def test_a_snapshot_and_generators_are_saved_from_another_thread(self, engine, tmp_path):
+        """As asynchronous checkpoints do."""
+        engine.from_host(np.zeros(3, dtype=np.uint16))
+        engine.seed(3)
+        self.uniform()
+        arrays = {**engine.snapshot({"model": {"w": self.floats(2, 3).T}})["model"], **engine.rng_state()}
+        with ThreadPoolExecutor(1) as writer:
+            writer.submit(engine.save, tmp_path / "a.safetensors", arrays).result()
+        loaded = engine.load(tmp_path / "a.safetensors")
+        assert all(self.same(engine, loaded[name], array) for name, array in arrays.items())
 
     def test_loaded_arrays_do_not_need_the_file(self, engine, tmp_path):
         path = tmp_path / "a.safetensors"

@@ -1,7 +1,5 @@
 """The MLX adapter: the contract, and what only MLX has: its laziness, threads, Metal's limits and accelerators."""
 
-import threading
-
 import numpy as np
 import pytest
 
@@ -46,14 +44,6 @@ def test_a_snapshot_does_not_follow_later_changes(engine):
     live += 1
     live[0] = 9
     assert snapshot["model"]["w"].tolist() == [1, 1, 1]
-
-
-def test_a_snapshot_is_saved_from_another_thread(engine, tmp_path):
-    snapshot = engine.snapshot({"model": {"w": mx.arange(6).reshape(2, 3).T}})
-    writer = threading.Thread(target=engine.save, args=(tmp_path / "a.safetensors", snapshot["model"]))
-    writer.start()
-    writer.join()
-    assert engine.load(tmp_path / "a.safetensors")["w"].tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
 def test_random_state_of_another_engine_is_refused(engine):
