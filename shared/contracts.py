@@ -9,9 +9,17 @@ import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+
+def one_line(text: str) -> str:
+    """Printable characters, single spaces, at most 1000 of them."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:1000]
+
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+OneLine = Annotated[str, AfterValidator(one_line)]
+"""what a recipe may have had a hand in: no line ends, no control characters, not too long"""
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
 
 
@@ -210,7 +218,7 @@ class TrainingRecord(Contract):
     """What the trainer's supervisor saw. Times are its own clock, outside the recipe's process."""
 
     status: Status
-    reason: str = ""
+    reason: OneLine = ""
     startup_seconds: float = 0.0
     """imports, build, compilation, warm-up: before the clock"""
     training_seconds: float = 0.0
@@ -260,7 +268,7 @@ class EvaluationRecord(Contract):
     """What the evaluator measured. A number is here only when every check passed."""
 
     status: Status
-    reason: str = ""
+    reason: OneLine = ""
     val_bpb: float | None = None
     val_bpb_upstream: float | None = None
     """the same nats over upstream's byte counts (issue karpathy/autoresearch#384)"""
@@ -291,7 +299,7 @@ class RunResult(Contract):
 
     run_id: RunId
     status: Status
-    reason: str = ""
+    reason: OneLine = ""
     val_bpb: float | None = None
     val_bpb_upstream: float | None = None
     training_seconds: float = 0.0

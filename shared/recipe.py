@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from shared.contracts import one_line
+
 METHODS = ("step", "logits", "state", "load")
 
 
@@ -62,5 +64,4 @@ def describe_error(error: BaseException) -> str:
     """`NameError: name 'x' is not defined (recipe.py line 12)`, on one line."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == "recipe.py"]
     where = f" (recipe.py line {frames[-1].lineno})" if frames else ""
-    text = " ".join(str(error).split())[:500]
-    return f"{type(error).__name__}: {text}{where}"
+    return f"{type(error).__name__}: {one_line(str(error))[:500]}{where}"

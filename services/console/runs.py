@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def runs(
@@ -22,5 +23,5 @@ def runs(
     table = Table("run", "outcome", "recipe", "dataset", box=None, pad_edge=False)
     for entry in listed:
         recipe, dataset = (entry.job.recipe_sha[:8], entry.job.dataset.name) if entry.job else ("", "")
-        table.add_row(entry.run_id, entry.summary, recipe, dataset)
+        table.add_row(entry.run_id, Text(entry.summary), recipe, dataset)
     Console(soft_wrap=True).print(table if listed else "no runs yet: autoresearch train --smoke")

@@ -1,7 +1,10 @@
 """What is printed before and after an experiment, and the exit code its status means."""
 
+import sys
+
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from shared.contracts import Job, RunResult, Status
 from shared.run_directory import RunDirectory
@@ -18,12 +21,11 @@ NUMBERS = {
 
 def announce(job: Job, directory: RunDirectory) -> None:
     """Everything that was chosen for the user, before the run."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"run      {directory.path}")
-    console.print(f"shape    {job.preset or 'custom'}: {describe(job)}")
-    console.print(f"budget   {job.budget}, seed {job.seed}, {job.hardware_key}")
+    print(f"run      {directory.path}", file=sys.stderr)
+    print(f"shape    {job.preset or 'custom'}: {describe(job)}", file=sys.stderr)
+    print(f"budget   {job.budget}, seed {job.seed}, {job.hardware_key}", file=sys.stderr)
     for choice in job.choices:
-        console.print(f"{choice.what:<8} {choice.chosen}: {choice.reason}")
+        print(f"{choice.what:<8} {choice.chosen}: {choice.reason}", file=sys.stderr)
 
 
 def describe(job: Job) -> str:
@@ -41,7 +43,7 @@ def conclude(result: RunResult, directory: RunDirectory) -> int:
     if result.status is Status.OK:
         print_meaning(result)
     else:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"{result.status}: {result.reason}")
+        print(f"{result.status}: {result.reason}", file=sys.stderr)
     record_run(directory)
     return EXIT_CODES.get(result.status, 1)
 
@@ -56,7 +58,7 @@ def print_summary(result: RunResult) -> None:
 def print_meaning(result: RunResult) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for choice in result.choices:
-        table.add_row(f"[dim]{choice.what}", f"[dim]{choice.chosen}", f"[dim]{choice.reason}")
+        table.add_row(*(Text(part, style="dim") for part in (choice.what, choice.chosen, choice.reason)))
     console = Console(highlight=False)
     console.print(table)
     console.print(
@@ -77,6 +79,6 @@ def record_run(directory: RunDirectory) -> None:
     if not recorded.pending_reason:
         flush_outbox()
     if recorded.pending_reason:
-        console.print(f"not recorded in MLflow yet, kept in the outbox: {recorded.pending_reason}")
+        console.print("not recorded in MLflow yet, kept in the outbox:", recorded.pending_reason, markup=False)
     else:
         console.print("recorded in MLflow: `make ui` shows it next to your other runs")
