@@ -65,16 +65,14 @@ class Linear(nn.Module):
 
 
 class Embedding(nn.Module):
-    """float32 here, where torch stores the compute dtype: MLX adds the gradients of a token's repetitions up in the
-    table's own dtype, and in bf16 the small ones of a frequent token would be lost."""
+    """Stored in float32, unlike torch's: MLX sums the gradients of a token's repetitions in the table's dtype."""
 
-    def __init__(self, vocab_size: int, C: int, dtype: mx.Dtype):
+    def __init__(self, rows: int, width: int, dtype: mx.Dtype):
         super().__init__()
-        self.weight = mx.zeros((vocab_size, C))
-        self.dtype = dtype
+        self.weight, self.dtype = mx.zeros((rows, width)), dtype
 
-    def __call__(self, tokens_BT):
-        return self.weight[tokens_BT].astype(self.dtype)
+    def __call__(self, tokens):
+        return self.weight[tokens].astype(self.dtype)
 
 
 class Attention(nn.Module):
@@ -127,15 +125,13 @@ class GPT(nn.Module):
         super().__init__()
         C = shape.d_model
         self.attend = attend
-        windows = window_sizes(shape)
-        with_value_embed = [has_value_embed(layer, shape.depth) for layer in range(shape.depth)]
+        gated = [has_value_embed(layer, shape.depth) for layer in range(shape.depth)]
         self.embed = Embedding(vocab_size, C, dtype)
+        kv_width = C // QUERIES_PER_KV
         self.value_embeds = {
-            str(layer): Embedding(vocab_size, C // QUERIES_PER_KV, dtype)
-            for layer in range(shape.depth)
-            if with_value_embed[layer]
+            str(layer): Embedding(vocab_size, kv_width, dtype) for layer in range(shape.depth) if gated[layer]
         }
-        self.blocks = list(map(Block, [shape] * shape.depth, windows, with_value_embed))
+        self.blocks = list(map(Block, [shape] * shape.depth, window_sizes(shape), gated))
         self.resid_lambdas = mx.zeros(shape.depth)
         self.x0_lambdas = mx.zeros(shape.depth)
         self.head = Linear(C, vocab_size)
@@ -157,22 +153,20 @@ class GPT(nn.Module):
 
     def init_weights(self, seed: int):
         """A key of its own, so that a seed gives the same weights whatever was drawn before."""
-        key = mx.random.key(seed)
-        bound = (3 / self.head.weight.shape[1]) ** 0.5
         weights = named(self.parameters())
-        for name, p in weights.items():
-            key, own = mx.random.split(key)
+        bound = (3 / self.head.weight.shape[1]) ** 0.5
+        for (name, p), key in zip(weights.items(), mx.random.split(mx.random.key(seed), len(weights)), strict=True):
             values = mx.zeros(p.shape)
             if name == "embed.weight":
-                values = mx.random.normal(p.shape, key=own)
+                values = mx.random.normal(p.shape, key=key)
             elif name == "head.weight":
-                values = mx.random.normal(p.shape, scale=0.001, key=own)
+                values = mx.random.normal(p.shape, scale=0.001, key=key)
             elif name == "resid_lambdas":
                 values = mx.ones(p.shape)
             elif name == "x0_lambdas":
                 values = mx.full(p.shape, X0_INIT)
             elif not name.endswith(("out.weight", "down.weight", "gate.weight")):  # those start at 0
-                values = mx.random.uniform(-bound, bound, p.shape, key=own)
+                values = mx.random.uniform(-bound, bound, p.shape, key=key)
             weights[name] = values
         self.assign(weights)
 
@@ -210,19 +204,17 @@ class AdamW:
             "resid_lambdas": (SCALAR_LR * 0.01, ADAM_BETAS),
             "x0_lambdas": (SCALAR_LR, X0_BETAS),
         }
-        self.state = {}
-        for name in self.groups:
-            p = weights[name]
-            self.state |= {f"{name}.step": mx.zeros(()), f"{name}.exp_avg": mx.zeros_like(p)}
-            self.state[f"{name}.exp_avg_sq"] = mx.zeros_like(p)
+        self.state = {f"{name}.step": mx.zeros(()) for name in self.groups}
+        for key in ("exp_avg", "exp_avg_sq"):
+            self.state |= {f"{name}.{key}": mx.zeros_like(weights[name]) for name in self.groups}
 
     def step(self, weights, grads, multiplier):
         for name, (lr, (beta1, beta2)) in self.groups.items():
-            g = grads[name]
-            step = self.state[f"{name}.step"] + 1
-            mean = beta1 * self.state[f"{name}.exp_avg"] + (1 - beta1) * g
-            square = beta2 * self.state[f"{name}.exp_avg_sq"] + (1 - beta2) * g * g
-            self.state |= {f"{name}.step": step, f"{name}.exp_avg": mean, f"{name}.exp_avg_sq": square}
+            memory = [f"{name}.step", f"{name}.exp_avg", f"{name}.exp_avg_sq"]
+            step, mean, square = (self.state[key] for key in memory)
+            step, mean = step + 1, beta1 * mean + (1 - beta1) * grads[name]
+            square = beta2 * square + (1 - beta2) * grads[name].square()
+            self.state |= zip(memory, (step, mean, square), strict=True)
             denominator = mx.sqrt(square) / mx.sqrt(1 - beta2**step) + ADAM_EPS
             weights[name] = weights[name] - lr * multiplier / (1 - beta1**step) * (mean / denominator)
 
@@ -246,17 +238,9 @@ class Muon:
     def step(self, weights, grads, momentum, lr, decay):
         for group, names in self.groups.items():
             p_NRC, g_NRC = (mx.stack([arrays[name] for name in names]) for arrays in (weights, grads))
-            _, rows, columns = p_NRC.shape
             memory = [f"muon.{group}.momentum", f"muon.{group}.variance"]
-            p_NRC, *kept = muon_update(
-                p_NRC,
-                g_NRC,
-                *(self.state[name] for name in memory),
-                momentum,
-                lr * max(1.0, rows / columns) ** 0.5,
-                decay,
-                self.dtype,
-            )
+            rates = momentum, lr * max(1.0, p_NRC.shape[1] / p_NRC.shape[2]) ** 0.5, decay
+            p_NRC, *kept = muon_update(p_NRC, g_NRC, *(self.state[name] for name in memory), *rates, self.dtype)
             self.state |= zip(memory, kept, strict=True)
             weights |= zip(names, p_NRC, strict=True)
 
@@ -317,13 +301,11 @@ class Recipe:
     def _train(self, rows, multiplier, momentum, lr, decay):
         """Accumulates and applies, in one graph."""
         passes = mx.split(rows, len(rows) // self.shape.device_batch_size)
-        loss_and_gradient = nn.value_and_grad(
-            self.model, lambda rows_of_pass: self.model.loss(rows_of_pass) / len(passes)
-        )
+        loss_and_gradient = nn.value_and_grad(self.model, lambda rows: self.model.loss(rows) / len(passes))
         total = loss_and_gradient(passes[0])
         for rows_of_pass in passes[1:]:
             # one pass after the other: left free, MLX may hold the activations of all of them
-            (rows_of_pass,) = mx.depends([rows_of_pass], [array for _, array in tree_flatten(total)])
+            (rows_of_pass,) = mx.depends([rows_of_pass], list(named(total).values()))
             total = tree_map(mx.add, total, loss_and_gradient(rows_of_pass))
         weights, grads = named(self.model.parameters()), named(total[1])
         self.adamw.step(weights, grads, multiplier)
@@ -359,8 +341,7 @@ class Recipe:
 
     def flops_per_token(self):
         """Forward and backward: 6 per weight in a product, 12 per channel and visible key in attention."""
-        blocks = tree_flatten(self.model.blocks)
-        products = sum(p.size for _, p in blocks) + self.model.head.weight.size
+        products = sum(p.size for p in [*named(self.model.blocks).values(), self.model.head.weight])
         return 6 * products + sum(12 * self.shape.d_model * window for window in window_sizes(self.shape))
 
 
