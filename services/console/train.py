@@ -17,6 +17,7 @@ from shared.run_directory import RunDirectory
 
 
 def train(
+    context: typer.Context,
     recipe: Annotated[
         Path | None, typer.Option(help="The recipe to train. Default: services/trainer/recipes/gpt_<engine>.py.")
     ] = None,
@@ -46,6 +47,7 @@ def train(
 ) -> None:
     """Train a recipe for its budget, score it, record it, print val_bpb (bits per byte, lower is better)."""
     if resume is not None:
+        refuse_others(context)
         raise typer.Exit(_resume(RunDirectory(resume.resolve())))
     request = dict(
         preset=preset, time_budget=time_budget, tokens=tokens, seed=seed, set=pairs(set_ or []), rung=rung,
@@ -68,6 +70,18 @@ def _resume(directory: RunDirectory) -> int:
     with resumable(directory), progress.shown(directory) as watch:
         result = resume_run(directory, NativeExecutor(), watch)
     return summary.conclude(result, directory)
+
+
+def refuse_others(context: typer.Context) -> None:
+    """A resumed run is what its job says; an option beside --resume would be ignored in silence."""
+    given = [parameter for parameter in context.command.params if was_given(context, parameter.name)]
+    if others := [parameter.opts[0] for parameter in given if parameter.name != "resume"]:
+        raise ValueError(f"--resume goes on with the job as it is: leave out {', '.join(others)}")
+
+
+def was_given(context: typer.Context, name: str | None) -> bool:
+    source = context.get_parameter_source(name or "")
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @contextmanager

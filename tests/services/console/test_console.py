@@ -111,6 +111,7 @@ BAD = {
     "missing recipe": (["train", "--recipe", "nothing.py"], "recipe nothing.py does not exist"),
     "missing dataset": (["train", "--dataset", "nothing"], "run `autoresearch prepare"),
     "missing run": (["train", "--resume", "nothing"], "nothing/job.json is missing"),
+    "resume with others": (["train", "--resume", "x", "--seed", "3", "--smoke"], "as it is: leave out --seed, --smoke"),
     "missing trained run": (["evaluate", "nothing"], "nothing/job.json is missing"),
     "no run": (["evaluate"], "run_dir"),
     "missing corpus": (["prepare", "--corpus", "parquet:nothing"], f"{Path.cwd() / 'nothing'} is not a directory"),
@@ -127,6 +128,14 @@ def test_bad_input_is_one_line_and_exit_code_2(autoresearch, workplace, name):
     assert (code, out, error.count("\n")) == (2, "", 1)
     assert message in the_line(error)
     assert not list(workplace.iterdir())
+
+
+def test_a_variable_that_cannot_be_read_is_named(autoresearch, monkeypatch):
+    monkeypatch.setenv("ARE_EVAL_TIMEOUT_S", "-1")
+    settings.cache_clear()
+    code, _, error = autoresearch("runs")
+    assert code == 2
+    assert the_line(error) == "autoresearch: ARE_EVAL_TIMEOUT_S: Input should be greater than 0, got '-1'"
 
 
 def test_a_relative_corpus_is_meant_from_where_one_stands(autoresearch, tmp_path, monkeypatch):
