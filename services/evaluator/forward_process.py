@@ -115,9 +115,10 @@ class ForwardProcess:
     def _expect(self, model: type[Contract]) -> Any:
         try:
             content, fds = self.channel.receive(max(0.0, self.deadline - monotonic()))
-            if fds or content.get("kind") not in ANSWERS:
-                raise ValueError(f"unknown message {content.get('kind')!r}")
-            message = ANSWERS[content["kind"]].model_validate(content)
+            kind = str(content.get("kind"))
+            if fds or kind not in ANSWERS:
+                raise ValueError(f"unknown message {kind!r}")
+            message = ANSWERS[kind].model_validate(content)
         except TimeoutError:
             raise Refused(Status.TIMED_OUT, "the evaluation took longer than ARE_EVAL_TIMEOUT_S") from None
         except ChannelClosed:
@@ -127,7 +128,7 @@ class ForwardProcess:
         if isinstance(message, Failed):
             raise Refused(message.status, message.reason)
         if not isinstance(message, model):
-            raise Refused(Status.REJECTED, f"the recipe's process said {content['kind']} out of turn")
+            raise Refused(Status.REJECTED, f"the recipe's process said {kind} out of turn")
         return message
 
     def _death(self) -> Refused:

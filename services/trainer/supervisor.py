@@ -260,7 +260,7 @@ class Supervision:
 def parse(content: dict) -> Any:
     """ValueError (pydantic's) when it is none of the messages a recipe's process may send."""
     kinds = {"ready": Ready, "checkpointed": Checkpointed, "trained": Trained, "finished": Finished, "failed": Failed}
-    kind = content.get("kind")
+    kind = str(content.get("kind"))
     if kind not in kinds:
         raise ValueError(f"unknown message {kind!r}")
     return kinds[kind].model_validate(content)
