@@ -136,6 +136,15 @@ def test_a_run_is_in_use_until_its_worker_dies(finished, monkeypatch):
     assert not finished.in_use()
 
 
+def test_a_stage_of_a_run_waits_for_one_that_still_ends(finished, monkeypatch):
+    monkeypatch.setattr(run_directory, "STAGE_LOCK_TIMEOUT_S", 0.05)
+    in_use = pytest.raises(ValueError, match="in use by another process")
+    with finished.locked(), finished.stage_locked(), in_use, finished.stage_locked():
+        pass
+    with finished.stage_locked():
+        pass
+
+
 def test_other_json_is_read_with_the_name_of_a_damaged_file(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(ValueError, match=r"x\.json is not valid JSON"):

@@ -182,6 +182,15 @@ def test_two_runs_at_once_on_a_device_are_refused(autoresearch, workplace, hones
 # end to end
 
 
+def test_the_summary_has_the_names_people_compare_in_their_order():
+    names = (
+        "val_bpb, val_bpb_upstream, training_seconds, total_seconds, peak_vram_mb, mfu_percent, total_tokens_M, "
+        "num_steps, num_params_M, depth, tok_per_sec, rung, engine, attention_backend, hardware_key, dataset, "
+        "recipe_sha, seed, status"
+    )
+    assert list(summary.NUMBERS) == names.split(", ")
+
+
 def test_train_scores_records_and_lists_and_evaluate_scores_again(workplace, honest, tmp_path, autoresearch):
     """The real command in its own process, from another directory, into a real MLflow store."""
     command = [sys.executable, "-c", "from services.console.main import main; main()", "train"]
@@ -357,3 +366,14 @@ def test_a_full_disk_ends_with_one_line_and_with_room_the_run_goes_on(autoresear
         assert [step.step for step in directory.steps()] == list(range(60))
         assert not list(directory.path.rglob("*.partial"))
         assert not list(directory.path.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_the_smoke_run_of_the_shipped_recipe_gives_a_number_that_is_not_ranked(autoresearch, workplace):
+    code, out, error = autoresearch("train", "--smoke", "--engine", "torch", "--device", "cpu")
+    assert code == 0, error
+    (file,) = workplace.glob("*/result.json")
+    result = RunDirectory(file.parent).result()
+    assert (result.rung, result.ranked, result.depth) == ("smoke", False, 2)
+    assert result.training_seconds == pytest.approx(5, abs=3)
+    assert "its number is not comparable" in " ".join(out.split())

@@ -26,5 +26,5 @@ def test_a_failure_in_evaluation_is_never_one_of_the_evaluators_own_verdicts(sta
     "content", [{}, {"kind": "start"}, {"kind": "trained"}, {"kind": "trained", "num_steps": "many"}, {"kind": ["x"]}]
 )
 def test_what_is_no_message_is_refused(content):
-    with pytest.raises(ValueError, match="unknown message|validation error"):
+    with pytest.raises(ValueError, match=r"unknown message|validation error"):
         parse(content)
