@@ -62,7 +62,7 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
     job = {
         "run_id": new_run_id(preset or "custom", request.seed),
         "engine": engine,
-        "device": request.device or hardware.device,
+        "device": _device(engine, request.device or hardware.device),
         "target": _target(request, hardware),
         "hardware_key": hardware.hardware_key,
         "preset": preset,
@@ -101,12 +101,22 @@ def validated(model: type[Contract], values: dict[str, Any]) -> Any:
 def _machine(request: TrainRequest, choices: list[Choice]) -> tuple[Hardware, str]:
     hardware = detect(request.device)
     if request.engine is not None:
-        if request.device is None and request.engine == "mlx" and hardware.vendor == "cpu":
+        if request.device is None and request.engine == "mlx" and hardware.vendor != "apple":
             choices.append(Choice(what="device", chosen="cpu", reason="no Apple chip was found"))
+            return detect("cpu"), "mlx"
         return hardware, request.engine
     engine, device, reason = default_engine(hardware)
     choices.append(Choice(what="engine", chosen=f"{engine} on {request.device or device}", reason=reason))
     return detect(request.device or device), engine
+
+
+def _device(engine: str, device: str) -> str:
+    """The device as the engine calls it. ValueError when it cannot run there."""
+    if engine == "torch":
+        return "mps" if device == "metal" else device
+    if device.startswith("cuda"):
+        raise ValueError(f"device {device}: the mlx engine runs on metal or cpu; --engine torch runs there")
+    return "metal" if device == "mps" else device
 
 
 def _target(request: TrainRequest, hardware: Hardware) -> str:

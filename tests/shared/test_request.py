@@ -4,13 +4,22 @@ import re
 
 import pytest
 
+from shared import request as request_module
 from shared.dataset import open_dataset
+from shared.hardware import NvidiaProbe, apple_hardware, cpu_hardware, nvidia_hardware
 from shared.presets import find_preset
 from shared.recipe import InvalidRecipe
 from shared.request import TrainRequest, build_job, default_recipe, new_run_id, validated
 from shared.run_directory import RunDirectory
 from tests.recipes import HONEST
 from tests.shared.finished_runs import RECIPE
+
+GPU = NvidiaProbe("NVIDIA H100 80GB HBM3", (9, 0), 80 * 2**30, "GPU-1", "580.1")
+MACHINES = {
+    "m5": apple_hardware(("Apple M5", 32 * 2**30, '{"SPDisplaysDataType": [{"sppci_cores": "10"}]}', "26.2")),
+    "h100": nvidia_hardware(GPU, "cuda:0", 2**40),
+}
+CPU = cpu_hardware("AMD EPYC", 2, 2**30)
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -34,6 +43,31 @@ def test_nothing_asked_for_is_the_default_start_with_a_reason_for_each_choice():
     assert job.dataset == open_dataset("words").ref
     assert {choice.what for choice in job.choices} == {"engine", "preset", "dataset"}
     assert all(choice.reason for choice in job.choices)
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "engine", "device"),
+    [
+        ("m5", {"engine": "torch"}, "torch", "mps"),
+        ("m5", {"engine": "torch", "device": "metal"}, "torch", "mps"),
+        ("m5", {"engine": "mlx"}, "mlx", "metal"),
+        ("m5", {"engine": "mlx", "device": "mps"}, "mlx", "metal"),
+        ("m5", {"device": "mps"}, "mlx", "metal"),
+        ("h100", {"engine": "torch"}, "torch", "cuda:0"),
+        ("h100", {"engine": "mlx"}, "mlx", "cpu"),
+    ],
+)
+def test_a_device_is_called_what_the_engine_calls_it(monkeypatch, found, asked, engine, device):
+    monkeypatch.setattr(request_module, "detect", lambda device=None: CPU if device == "cpu" else MACHINES[found])
+    monkeypatch.setattr(request_module, "default_engine", lambda machine: ("mlx", "metal", "Apple chip"))
+    job = job_of(**({"engine": None, "device": None} | asked))
+    assert (job.engine, job.device) == (engine, device)
+    assert job.target == ("cpu" if device == "cpu" else {"m5": "mac", "h100": "h100"}[found])
+
+
+def test_mlx_on_an_nvidia_device_is_refused(monkeypatch):
+    monkeypatch.setattr(request_module, "detect", lambda device=None: MACHINES["h100"])
+    assert "the mlx engine runs on metal or cpu; --engine torch" in refusal(engine="mlx", device="cuda:0")
 
 
 def test_without_a_recipe_it_is_the_engines_own():
