@@ -1,4 +1,7 @@
-"""A run trained with one engine and scored with the other: real trainer, real evaluator, the same val_bpb."""
+"""A run trained with one engine and scored with the other: real trainer, real evaluator, the same val_bpb.
+
+Measured: 5e-8 in float32, 1e-5 in bf16. The contract is 1e-4.
+"""
 
 import shutil
 import subprocess
@@ -39,4 +42,4 @@ def test_the_other_engine_gives_a_run_the_same_score(workplace, engine):
     subprocess.run(command, cwd=CHECKOUT, check=True, timeout=300)
     converted = make_engine_run(OTHER[engine], "converted")
     shutil.copytree(trained.checkpoint_dir, converted.checkpoint_dir, dirs_exist_ok=True)
-    assert score(converted) == pytest.approx(score(trained), abs=1e-4)
+    assert score(converted) == pytest.approx(score(trained), abs=1e-5)

@@ -5,6 +5,7 @@ import pytest
 
 mx = pytest.importorskip("mlx.core", reason="mlx is not installed: pip install -e '.[mlx]'")
 
+from shared import engines  # noqa: E402
 from shared.engines import mlx_engine, mlx_metal, open_engine  # noqa: E402
 from tests.shared.engines.engine_contract import EngineContract, choice  # noqa: E402
 
@@ -30,6 +31,15 @@ def test_compile_without_a_compiler_is_an_error_when_asked_for(monkeypatch):
     monkeypatch.setattr(mlx_engine.shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match=r"compile on: .* g\+\+, which is not on the PATH"):
         open_engine("mlx", "cpu", compile="on")
+
+
+def test_a_machine_without_mlx_is_told_what_to_install(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'mlx'", name="mlx")
+
+    monkeypatch.setattr(engines, "import_module", missing)
+    with pytest.raises(ValueError, match=r"engine mlx is not installed here: pip install -e '\.\[mlx\]'"):
+        open_engine("mlx", "cpu")
 
 
 @pytest.mark.skipif(mx.metal.is_available(), reason="this machine has Metal")
