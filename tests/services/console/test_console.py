@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import typer
 
 from services.console import main as console
 from services.console import summary
@@ -27,7 +28,7 @@ from tests.shared.finished_runs import make_run as make_finished_run
 from tests.small_disk import mounted
 
 SLOW = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
-COMMANDS = ("prepare", "train", "evaluate", "runs", "ui")
+COMMANDS = tuple(typer.main.get_command(console.app).commands)
 HEAVY = {"torch", "mlflow", "pyarrow", "tiktoken", "matplotlib", "rustbpe", "huggingface_hub"}
 SHAPE_OPTIONS = [
     word
