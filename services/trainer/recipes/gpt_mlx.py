@@ -152,7 +152,7 @@ class GPT(nn.Module):
         return logits_softcap(self.head(self.hidden(tokens_BT)), SOFTCAP)
 
     def init_weights(self, seed: int):
-        """A key of its own, so that a seed gives the same weights whatever was drawn before."""
+        """Called on the CPU, so that a seed gives the same weights on every device."""
         weights = named(self.parameters())
         bound = (3 / self.head.weight.shape[1]) ** 0.5
         for (name, p), key in zip(weights.items(), mx.random.split(mx.random.key(seed), len(weights)), strict=True):
@@ -350,5 +350,6 @@ def build(shape: Shape, vocab_size: int, seed: int, device) -> Recipe:
     head_dim = shape.d_model // shape.heads
     attend = choose_attention(device, head_dim, shape.heads, shape.heads // QUERIES_PER_KV, windows)
     model = GPT(shape, vocab_size, device.dtype, attend)
-    model.init_weights(seed)
+    with mx.stream(mx.cpu):
+        model.init_weights(seed)
     return Recipe(shape, model, device)
