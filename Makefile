@@ -1,6 +1,6 @@
 # People and CI call the same targets. `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test test-slow test-gpu bench lint format clean
+.PHONY: help setup run ui hub worker worker-mac test test-chaos test-slow test-gpu bench lint format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,11 +26,22 @@ run: setup ## the first experiment: prepare text, train BUDGET=60 seconds, score
 ui: setup ## the MLflow pages of your runs
 	$(BIN)/autoresearch ui
 
+hub: setup ## the queue and MLflow of a fleet, on this machine, without Docker
+	$(BIN)/autoresearch hub
+
+worker: setup ## takes jobs of this machine's target from the hub in .env
+	$(BIN)/autoresearch worker
+
+worker-mac: worker ## the same on a Mac that has the hub's .env: joins it as target mac
+
 test: setup ## everything that runs in minutes on any machine
-	$(BIN)/python -m pytest -m 'not slow and not gpu and not metal'
+	$(BIN)/python -m pytest -m 'not slow and not chaos and not gpu and not metal'
 
 test-slow: setup ## what takes longer
 	$(BIN)/python -m pytest -m 'slow and not gpu and not metal'
+
+test-chaos: setup ## 200 jobs while processes and servers are killed at random, and stock RQ beside it
+	$(BIN)/python -m pytest -m chaos -s tests/chaos
 
 test-gpu: setup ## everything that needs CUDA, and the table for docs/validation
 	$(BIN)/python benchmarks/gpu_validation.py

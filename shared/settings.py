@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     """ARE_TRACKING_URI: MLflow server; empty keeps a sqlite store in ARE_RUNS"""
     sandbox: Literal["on", "off"] = "on"
     """ARE_SANDBOX: off runs recipes unfenced, for finding out whether the fence is what breaks a driver"""
+    env_file: Place = CHECKOUT / ".env"
+    """ARE_ENV_FILE: where the hub keeps addresses and passwords, and commands of the fleet look for them"""
     redis_url: str = "redis://127.0.0.1:6379/0"
     """ARE_REDIS_URL: the hub's queue, with user and password, e.g. redis://agent:secret@gb10.local:6379/0"""
     worker_redis_url: str = ""

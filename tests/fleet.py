@@ -42,17 +42,27 @@ def free_port() -> int:
 class RedisServer:
     """redis-server as the hub runs it: every write is on disk before it is acknowledged."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *options: str, port: int = 0, url: str = ""):
         if shutil.which("redis-server") is None:
             pytest.skip("redis-server is not installed (apt install redis-server)")
-        self.folder, self.port = folder, free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.folder, self.port = folder, port or free_port()
+        self.options, self.url = options, url or f"redis://127.0.0.1:{self.port}/0"
         folder.mkdir(parents=True, exist_ok=True)
         self.start()
 
     def start(self) -> None:
         argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        argv += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--logfile", "redis.log"]
+        argv += [
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+            "--logfile",
+            "redis.log",
+            *self.options,
+        ]
         self.process = subprocess.Popen(argv)
         wait_for(self.answers)
 
@@ -65,6 +75,10 @@ class RedisServer:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    @staticmethod
+    def connect(url: str) -> Redis:
+        return Redis.from_url(url)
 
     @property
     def connection(self) -> Redis:

@@ -8,14 +8,32 @@ from typing import NoReturn
 
 import typer
 
-from services.console import evaluate, prepare, runs, train, ui
+from services.console import (
+    cancel,
+    doctor,
+    drain,
+    evaluate,
+    hub,
+    prepare,
+    requeue,
+    runs,
+    status,
+    submit,
+    train,
+    ui,
+    wait,
+    worker,
+)
 
 app = typer.Typer(
     help="Language-model research on the hardware you own: one recipe, a fixed budget, one number (val_bpb).",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (prepare.prepare, train.train, evaluate.evaluate, runs.runs, ui.ui):
+LOCAL = (prepare.prepare, train.train, evaluate.evaluate, runs.runs, ui.ui)
+FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue)
+OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
+for command in (*LOCAL, *FLEET, *OPERATION):
     app.command()(command)
 
 

@@ -55,7 +55,10 @@ def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     with only_worker(post.device):
         recorder = subprocess.Popen(
-            dies_with_parent([sys.executable, "-m", "services.worker.recorder"]), cwd=CHECKOUT, stdin=subprocess.DEVNULL
+            dies_with_parent([sys.executable, "-m", "services.worker.recorder"]),
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         try:
             FleetWorker.at(post, worker_name(post)).work(burst=burst)

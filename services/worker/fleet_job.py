@@ -84,6 +84,9 @@ class FleetJob(Job):
         self.retry_intervals = None
         self.timeout, self.result_ttl, self.failure_ttl, self.ttl = -1, RESULT_TTL_S, RESULT_TTL_S, None
 
+    def refuse(self, reason: str) -> None:
+        self.refusal, self.retries_left = reason, 0
+
     @property
     def digest(self) -> str:
         """Tells jobs apart that were given the same id."""

@@ -7,6 +7,7 @@ shared/fleet/store.py, and the run directory is the record.
 
 import logging
 import os
+import re
 import time
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from services.worker.fleet_job import FleetJob, FleetQueue, Refused
 from services.worker.recovery import settle_old_attempts
 from shared.contracts import Status
 from shared.executors import Executor
-from shared.fleet.contracts import AttemptRecord, Outcome
+from shared.fleet.contracts import JOB_ID_PATTERN, AttemptRecord, Outcome
 from shared.fleet.store import Begun, FleetStore
 from shared.processes import die_with_parent
 
@@ -85,6 +86,8 @@ class FleetWorker(Worker):
     def prepare_execution(self, job: FleetJob) -> Execution:
         """The fencing number is handed out before the horse is started, so both know it."""
         execution = super().prepare_execution(job)
+        # for RQ's own tools: `rq info` fails abandoned jobs that have no retries written down
+        self.connection.hset(job.key, "retries_left", job.retries_left)
         self.begun = None if job.refusal else self.store.begin(job.id, execution.id, job.digest)
         return execution
 
@@ -95,9 +98,9 @@ class FleetWorker(Worker):
     def perform_job(self, job: FleetJob, queue: FleetQueue, execution: Execution) -> bool:
         """In the horse: an outcome that is there already is the answer; else an attempt is made."""
         if self.begun is None:
-            job.refusal = job.refusal or "its attempt was never begun"
+            job.refuse(job.refusal or "its attempt was never begun")
         elif self.begun.answer == "taken":
-            job.refusal = f"job id {job.id} belongs to another job: requeue that one, or choose another id"
+            job.refuse(f"job id {job.id} belongs to another job: choose another id")
         elif self.begun.answer == "done":
             job.known_outcome = self.store.outcome(job.id)
         else:
@@ -136,7 +139,7 @@ class FleetWorker(Worker):
 
     def handle_job_failure(self, job, queue, started_job_registry=None, exc_string="", execution=None) -> None:
         """What ends here is a fault of the infrastructure, or a job nobody may run. RQ starts it again or gives up."""
-        if execution is not None and not job.refusal and self._is_superseded(job, execution):
+        if execution is not None and self._is_superseded(job, execution):
             self._forget(job, execution)
             return
         if self._stopped_job_id == job.id:
@@ -150,14 +153,18 @@ class FleetWorker(Worker):
         level = logging.WARNING if isinstance(exc_info[1], Refused) else logging.ERROR
         log.log(level, "job %s: %s", job.id, " ".join(str(exc_info[1]).split())[:500])
 
-    def _end(self, job: FleetJob, execution: Execution | None, status: Status, reason: str) -> Outcome:
+    def _end(self, job: FleetJob, execution: Execution | None, status: Status, reason: str) -> Outcome | None:
+        if not re.fullmatch(JOB_ID_PATTERN, job.id):
+            return None  # nobody can ask for it
         number = self.store.attempts(job.id)
         outcome = Outcome(job_id=job.id, status=status, reason=reason, attempt=number, worker=self.name)
         self.store.accept(execution.id if execution else self.store.newest_execution(job.id), outcome)
         return outcome
 
     def _is_superseded(self, job: FleetJob, execution: Execution) -> bool:
-        return not self.store.is_newest(job.id, execution.id)
+        """An execution that only repeats an outcome is no attempt, so nothing supersedes it."""
+        attempted = self.begun is not None and self.begun.answer == "begun"
+        return attempted and not self.store.is_newest(job.id, execution.id)
 
     def _forget(self, job: FleetJob, execution: Execution) -> None:
         """The job is somebody else's by now: only the traces of this execution go."""
@@ -172,7 +179,7 @@ class FleetWorker(Worker):
         """An outage here is nothing to the attempt; a lost lease ends it."""
         try:
             super().maintain_heartbeats(job, execution)
-            if self.begun and self.begun.answer == "begun" and self._is_superseded(job, execution):
+            if self._is_superseded(job, execution):
                 log.warning("job %s: lost its lease, ending the attempt", job.id)
                 self.kill_horse()
             elif self.should_run_maintenance_tasks:

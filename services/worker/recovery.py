@@ -1,6 +1,7 @@
 """What dead attempts of this disk left behind: results nobody was told of, and jobs that wait for a lease to end."""
 
 import logging
+from contextlib import suppress
 
 import psutil
 
@@ -15,12 +16,19 @@ log = logging.getLogger("rq.worker")
 def settle_old_attempts(store: FleetStore, device: str) -> None:
     """Delivers results of attempts whose process is gone; has the others of this device started again at once."""
     for record in notes():
-        if psutil.pid_exists(record.pid):
+        if is_alive(record.pid):
             continue
         try:
             _settle(record, store, device)
         except (ValueError, OSError) as error:
             log.error("attempt %s cannot be settled: %s", record.run_id, error)
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie is not: a container's first process may never collect it."""
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _settle(record: AttemptRecord, store: FleetStore, device: str) -> None:
@@ -30,6 +38,7 @@ def _settle(record: AttemptRecord, store: FleetStore, device: str) -> None:
         settle(record, "void")
     elif result is not None:
         log.info("attempt %s: %s", record.run_id, deliver(record, result, store))
+        store.end_lease(record.queue, record.job_id, record.execution)
     elif store.outcome(record.job_id) is not None or not store.is_newest(record.job_id, record.execution):
         note_file(record).unlink(missing_ok=True)
     elif record.device == device:

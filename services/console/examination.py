@@ -1,0 +1,155 @@
+"""What doctor looks at. Every check answers with a finding, also when what it looks at is broken."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from shared.settings import CHECKOUT, settings
+
+LEAST_FREE_GB, LARGEST_SKEW_S = 5, 5.0
+OLDEST_REDIS, OLDEST_TOOLKIT = (7, 0), (1, 17, 8)
+PACKAGES = ("torch", "mlflow", "rq", "redis", "pydantic")
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    level: Literal["ok", "warning", "error"]
+    found: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    from services.console.hub_connection import load_env
+
+    load_env()
+    return [guarded(check) for check in (queue, clock, tracking, device, disk, versions, containers)]
+
+
+def guarded(check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:
+        return Finding(check.__name__, "error", " ".join(str(error).split())[:300])
+
+
+def queue() -> Finding:
+    from services.console.hub_connection import hub, place
+
+    with hub() as connection:
+        found = connection.info("server")["redis_version"]
+        waiting = sum(connection.llen(key) for key in connection.smembers("rq:queues"))
+        workers = connection.scard("rq:workers")
+    where = f"Redis {found} at {place(settings().redis_url)}, {waiting} jobs wait, {workers} workers"
+    if numbers(found) < OLDEST_REDIS:
+        return Finding("queue", "error", where, "its access rules need Redis 7 or Valkey")
+    if not workers:
+        return Finding("queue", "warning", where, "nobody works: make worker")
+    return Finding("queue", "ok", where)
+
+
+def clock() -> Finding:
+    from services.console.hub_connection import hub
+
+    with hub() as connection:
+        asked = time.time()
+        seconds, microseconds = connection.time()
+    skew = seconds + microseconds / 1e6 - asked
+    if abs(skew) > LARGEST_SKEW_S:
+        return Finding("clock", "error", f"{skew:+.1f} s against the hub", "set it: timedatectl set-ntp true")
+    return Finding("clock", "ok", f"{skew:+.2f} s against the hub")
+
+
+def tracking() -> Finding:
+    from shared.tracking import pending_notes
+    from shared.tracking.mlflow_store import Unreachable, probe, without_passwords
+
+    uri, waiting = settings().mlflow_uri, len(pending_notes())
+    try:
+        probe(uri)
+    except Unreachable as error:
+        return Finding(
+            "MLflow", "error", f"{error}, {waiting} runs wait", "make hub, or set ARE_TRACKING_URI; no run is lost"
+        )
+    return Finding("MLflow", "ok", f"{without_passwords(uri)}, {waiting} runs wait in the outbox")
+
+
+def device() -> Finding:
+    from shared.device_lock import foreign_processes
+    from shared.hardware import detect
+
+    found = detect()
+    says = f"{found.product} ({found.target}), driver {found.driver_version}, key {found.hardware_key}"
+    if strangers := foreign_processes(found.device):
+        return Finding("device", "warning", f"{says}; in use by {strangers[0]}", "results beside it are void: end it")
+    if found.vendor == "cpu" and shutil.which("nvidia-smi"):
+        return Finding(
+            "device", "error", f"{says}, though nvidia-smi is here", "the driver does not answer: nvidia-smi"
+        )
+    return Finding("device", "ok", says)
+
+
+def disk() -> Finding:
+    short, told = False, []
+    for place in {settings().home, settings().runs}:
+        there = next(folder for folder in (place, *place.parents) if folder.exists())
+        free_gb = shutil.disk_usage(there).free / 1e9
+        short |= free_gb < LEAST_FREE_GB
+        told.append(f"{free_gb:.0f} GB free at {place}")
+        if not os.access(there, os.W_OK):
+            return Finding(
+                "disk", "error", f"{there} cannot be written", "set ARE_HOME and ARE_RUNS to folders of yours"
+            )
+    advice = f"below {LEAST_FREE_GB} GB experiments fail: remove old folders of ARE_RUNS" if short else ""
+    return Finding("disk", "error" if short else "ok", ", ".join(sorted(told)), advice)
+
+
+def versions() -> Finding:
+    pins = dict(
+        re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)$", (CHECKOUT / "constraints.txt").read_text(), flags=re.MULTILINE)
+    )
+    found = {name: installed(name) for name in PACKAGES}
+    other = [f"{name} {has or 'is missing'}" for name, has in found.items() if has.partition("+")[0] != pins.get(name)]
+    says = f"Python {sys.version.split()[0]}, " + ", ".join(f"{name} {has}" for name, has in found.items() if has)
+    if other:
+        return Finding("versions", "warning", says, f"tested with others ({', '.join(other)}): make setup")
+    return Finding("versions", "ok", says)
+
+
+def installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def containers() -> Finding:
+    """Only a machine with an NVIDIA GPU needs the toolkit, and only for the containers."""
+    from shared.hardware import detect
+
+    if detect().vendor != "nvidia":
+        return Finding("containers", "ok", "not needed: no NVIDIA GPU, experiments run natively")
+    program = shutil.which("nvidia-ctk")
+    if program is None:
+        return Finding("containers", "warning", "no NVIDIA Container Toolkit", "install it for make up-<target>")
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    found = re.search(r"version (\d+\.\d+\.\d+)", said)
+    if found is None or numbers(found[1]) < OLDEST_TOOLKIT:
+        needed = ".".join(map(str, OLDEST_TOOLKIT))
+        return Finding(
+            "containers", "error", f"toolkit {found and found[1]}", f"{needed} closes CVE-2025-23266: upgrade it"
+        )
+    return Finding(
+        "containers", "ok", f"toolkit {found[1]}, Docker {'is' if shutil.which('docker') else 'is not'} here"
+    )
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])

@@ -1,0 +1,56 @@
+"""The console's connection to the hub's queue: gives up after seconds and says what to do, in one line."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from shared.fleet.store import FleetStore
+from shared.settings import settings
+
+TIMEOUT_S = 5.0
+
+
+def load_env() -> None:
+    """What `autoresearch hub` wrote down, for commands run in its checkout; the environment goes before it."""
+    if settings().env_file.is_file():
+        for line in settings().env_file.read_text().splitlines():
+            name, separator, value = line.partition("=")
+            if separator and not name.startswith("#"):
+                os.environ.setdefault(name.strip(), value.strip())
+        settings.cache_clear()
+
+
+@contextmanager
+def hub(*, operator: bool = False) -> Iterator[Redis]:
+    """The queue's connection. ValueError when the hub does not answer or does not let us."""
+    load_env()
+    url = (operator and settings().worker_redis_url) or settings().redis_url
+    connection = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    try:
+        yield connection
+    except AuthenticationError:
+        raise ValueError(f"the hub at {place(url)} refuses the password: see ARE_REDIS_URL in its .env") from None
+    except NoPermissionError as error:
+        raise ValueError(f"{error}: this needs ARE_WORKER_REDIS_URL from the hub's .env") from None
+    except RedisError as error:
+        raise ValueError(f"no hub at {place(url)} ({error}): start one with `make hub`, or set ARE_REDIS_URL") from None
+    finally:
+        connection.close()
+
+
+def place(url: str) -> str:
+    """The address without name and password."""
+    return url.rpartition("@")[2].removeprefix("redis://").partition("/")[0]
+
+
+def store(connection: Redis) -> FleetStore:
+    return FleetStore(connection)
+
+
+def queue(name: str, connection: Redis) -> Queue:
+    return Queue(name, connection=connection, serializer=JSONSerializer)

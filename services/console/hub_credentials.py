@@ -1,0 +1,104 @@
+"""Who may do what on the hub's queue, and the .env that holds the passwords.
+
+agent: enqueue, read, ask for a cancel. worker: everything about jobs, nothing about the server. No other user exists.
+"""
+
+import hashlib
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+AGENT_COMMANDS = (
+    "hello auth ping time select info multi exec discard client|setname client|info client|id "
+    "exists type ttl expire persist hset hget hmget hgetall hlen hexists sadd smembers scard sismember rpush lrange "
+    "llen lpos zcard zrange zrevrange zrangebyscore zscore get mget set xrange xrevrange xlen"
+)
+
+
+@dataclass(frozen=True)
+class Hub:
+    bind: str
+    redis_port: int
+    mlflow_port: int
+    data: Path
+
+    @property
+    def is_local(self) -> bool:
+        return self.bind in LOOPBACK
+
+    @property
+    def reached_as(self) -> str:
+        """How this machine itself gets there."""
+        return "127.0.0.1" if self.bind in ("0.0.0.0", "::", *LOOPBACK) else self.bind
+
+    @property
+    def redis_address(self) -> str:
+        return f"{self.reached_as}:{self.redis_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://{self.reached_as}:{self.mlflow_port}"
+
+    @property
+    def allowed_hosts(self) -> str:
+        """Names a browser or client may call the MLflow server by; others get a 403."""
+        names = {"localhost", "127.0.0.1", self.reached_as, *([] if self.is_local else [socket.gethostname()])}
+        return ",".join(f"{name}:{self.mlflow_port}" for name in sorted(names))
+
+
+@dataclass(frozen=True)
+class Credentials:
+    agent: str
+    worker: str
+
+
+def keep_credentials(env_file: Path, hub: Hub) -> Credentials:
+    """Passwords from the .env that is there, or new ones; addresses as they are now. Other lines stay."""
+    lines = env_file.read_text().splitlines() if env_file.exists() else []
+    there = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    agent, worker = (
+        there.get(name) or secrets.token_urlsafe(24) for name in ("HUB_AGENT_PASSWORD", "HUB_WORKER_PASSWORD")
+    )
+    agent_url = f"redis://agent:{agent}@{hub.redis_address}/0"
+    ours = {
+        "HUB_AGENT_PASSWORD": agent,
+        "HUB_WORKER_PASSWORD": worker,
+        "ARE_REDIS_URL": agent_url,
+        "ARE_WORKER_REDIS_URL": f"redis://worker:{worker}@{hub.redis_address}/0",
+        "ARE_TRACKING_URI": hub.mlflow_url,
+        "RQ_REDIS_URL": agent_url,
+    }
+    kept = [line for line in lines if line.split("=", 1)[0] not in ours]
+    write_private(env_file, "\n".join([*kept, *(f"{name}={value}" for name, value in ours.items())]) + "\n")
+    return Credentials(agent, worker)
+
+
+def acl(credentials: Credentials) -> str:
+    """Redis' user file; passwords as hashes. A key pattern after %R may be read only."""
+    commands = " ".join(f"+{command}" for command in AGENT_COMMANDS.split())
+    # `rq info` drops what expired from these lists before it shows them
+    tidying = "(+zremrangebyscore ~rq:finished:* ~rq:failed:* ~rq:deferred:* ~rq:ready:*)"
+    agent_keys = "~rq:job:* ~rq:queue:* ~rq:queues ~are:group:* ~are:cancel:* %R~rq:* %R~are:*"
+    return (
+        "user default off\n"
+        f"user agent on #{_sha(credentials.agent)} resetchannels {agent_keys} -@all {commands} {tidying}\n"
+        f"user worker on #{_sha(credentials.worker)} ~rq:* ~are:* &rq:* +@all -@admin -@dangerous +info +client|list\n"
+    )
+
+
+def _sha(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def write_private(path: Path, content: str) -> None:
+    """Readable by this user only from its first moment."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,135 @@
+"""The two servers of a hub as children of one command: they end when it ends, and it ends when one of them does."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from services.console.hub_credentials import Credentials, Hub, acl, write_private
+from shared.processes import dies_with_parent
+
+REDIS_TIMEOUT_S, MLFLOW_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 120.0, 15.0
+REDIS_PROGRAMS = ("redis-server", "valkey-server")
+
+
+class Servers:
+    def __init__(self, hub: Hub, credentials: Credentials):
+        self.hub, self.credentials = hub, credentials
+        self.children: dict[str, subprocess.Popen] = {}
+        self.redis_kind = ""
+
+    def __enter__(self) -> "Servers":
+        try:
+            self.hub.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._start_redis()
+            self._start_mlflow()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start_redis(self) -> None:
+        program = next(filter(None, map(shutil.which, REDIS_PROGRAMS)), None)
+        if program is None:
+            raise ValueError(
+                "no redis-server and no valkey-server here: apt install redis-server, or brew install redis"
+            )
+        self.redis_kind = os.path.basename(program)
+        self._check_free(self.hub.redis_port, "--redis-port")
+        folder = self.hub.data / "redis"
+        folder.mkdir(exist_ok=True)
+        write_private(folder / "users.acl", acl(self.credentials))
+        self._start(
+            "redis", [program, *redis_options(self.hub), "--dir", str(folder), "--aclfile", str(folder / "users.acl")]
+        )
+        self._wait("redis", self._redis_answers, REDIS_TIMEOUT_S)
+
+    def _start_mlflow(self) -> None:
+        self._check_free(self.hub.mlflow_port, "--mlflow-port")
+        argv = [sys.executable, "-m", "mlflow", "server", "--host", self.hub.bind, "--port", str(self.hub.mlflow_port)]
+        argv += ["--backend-store-uri", f"sqlite:///{self.hub.data / 'mlflow.db'}", "--workers", "1"]
+        argv += ["--artifacts-destination", str(self.hub.data / "artifacts"), "--allowed-hosts", self.hub.allowed_hosts]
+        # its job runner holds 1.3 GB for nothing here
+        self._start("mlflow", argv, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", MLFLOW_DISABLE_TELEMETRY="true")
+        self._wait("mlflow", self._mlflow_answers, MLFLOW_TIMEOUT_S)
+
+    def _start(self, name: str, argv: list[str], **environment: str) -> None:
+        with open(self.hub.data / f"{name}.log", "ab") as log:
+            self.children[name] = subprocess.Popen(
+                dies_with_parent(argv),
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _check_free(self, port: int, option: str) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.hub.reached_as, port))
+            except OSError:
+                raise ValueError(
+                    f"port {port} is taken, is a hub running already? Else choose another {option}"
+                ) from None
+
+    def _wait(self, name: str, answers, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not answers():
+            if self.children[name].poll() is not None or time.monotonic() > deadline:
+                raise ValueError(f"{name} did not start: see {self.hub.data / name}.log")
+            time.sleep(0.1)
+
+    def _redis_answers(self) -> bool:
+        from redis import Redis
+        from redis.exceptions import RedisError
+
+        host, port = self.hub.reached_as, self.hub.redis_port
+        try:
+            return Redis(host, port, username="worker", password=self.credentials.worker, socket_timeout=1).ping()
+        except RedisError:
+            return False
+
+    def _mlflow_answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"{self.hub.mlflow_url}/health", timeout=1).close()
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
+
+    def until_one_ends(self) -> None:
+        """Until Ctrl-C. ValueError when a server ends by itself."""
+        try:
+            while True:
+                for name, child in self.children.items():
+                    if child.poll() is not None:
+                        raise ValueError(f"{name} ended with code {child.returncode}: see {self.hub.data / name}.log")
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            return
+
+    def stop(self) -> None:
+        """MLflow first, so that nothing new arrives; Redis writes its file to the end."""
+        for child in reversed(self.children.values()):
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def redis_options(hub: Hub) -> list[str]:
+    """An acknowledged job is on disk: at one job in minutes that costs half a millisecond."""
+    options = ["--port", str(hub.redis_port), "--bind", hub.bind, "--appendonly", "yes", "--appendfsync", "always"]
+    return [*options, "--save", "3600", "1", "--maxmemory-policy", "noeviction", "--protected-mode", "no"]

@@ -1,0 +1,51 @@
+"""`autoresearch requeue`: runs jobs of the fleet again; what came of them before is kept as evidence."""
+
+from typing import Annotated
+
+import typer
+
+from services.console.status import show
+
+
+def requeue(
+    names: Annotated[list[str], typer.Argument(metavar="JOB|GROUP...", help="Jobs that are over.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+) -> None:
+    """Run jobs that are over once more, as new attempts. An operator's command: it needs ARE_WORKER_REDIS_URL."""
+    from services.console.hub_connection import hub, store
+    from shared.fleet.view import job_ids, view
+
+    with hub(operator=True) as connection:
+        fleet = store(connection)
+        jobs = job_ids(fleet, names)
+        for job in jobs:
+            state = view(fleet, job).state
+            if state != "done":
+                raise ValueError(
+                    f"{job} is {state}: only a job that is over can be requeued (autoresearch cancel ends one)"
+                )
+        for job in jobs:
+            _again(connection, job)
+        show([view(fleet, job) for job in jobs], json)
+
+
+def _again(connection, job_id: str) -> None:
+    from rq.exceptions import NoSuchJobError
+    from rq.job import Job
+    from rq.serializers import JSONSerializer
+
+    from services.console.hub_connection import queue, store
+
+    try:
+        job = Job.fetch(job_id, connection=connection, serializer=JSONSerializer)
+    except NoSuchJobError:
+        raise ValueError(f"{job_id} ended more than a week ago and left the queue: submit it again") from None
+    home = queue(job.origin, connection)
+    for registry in (home.finished_job_registry, home.failed_job_registry):
+        registry.remove(job)
+    store(connection).reopen(job_id)
+    connection.hdel(job.key, "retries_left", "ended_at", "result", "exc_info")
+    connection.persist(job.key)
+    if connection.lpos(home.key, job_id) is None:
+        job.refresh()
+        home.enqueue_job(job)

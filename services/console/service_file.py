@@ -1,0 +1,61 @@
+"""The file that has launchd or systemd keep a worker running. It holds no password: the worker reads the hub's .env."""
+
+import plistlib
+import shlex
+import sys
+from pathlib import Path
+
+from shared.files import write_atomic
+from shared.settings import CHECKOUT
+
+LABEL = "autoresearch-worker"
+
+
+def write_service_file(command: list[str]) -> str:
+    """Writes it for this user; returns how to start it."""
+    start = [str(Path(command[0]).with_name("autoresearch")), "worker", *command[3:]]
+    if sys.platform == "darwin":
+        path = Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist"
+        content, next_step = launchd_plist(start), f"launchctl bootstrap gui/$UID {path}"
+    else:
+        path = Path.home() / ".config" / "systemd" / "user" / f"{LABEL}.service"
+        content, next_step = systemd_unit(start), f"systemctl --user enable --now {LABEL}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content)
+    return f"wrote {path}\nstart it: {next_step}"
+
+
+def launchd_plist(start: list[str]) -> bytes:
+    """Interactive, or macOS slows the job down; no restart after a clean end, so drain works."""
+    log = str(Path.home() / "Library" / "Logs" / f"{LABEL}.log")
+    return plistlib.dumps(
+        {
+            "Label": LABEL,
+            "ProgramArguments": start,
+            "WorkingDirectory": str(CHECKOUT),
+            "RunAtLoad": True,
+            "KeepAlive": {"SuccessfulExit": False},
+            "ProcessType": "Interactive",
+            "ExitTimeOut": 7200,
+            "StandardOutPath": log,
+            "StandardErrorPath": log,
+        }
+    )
+
+
+def systemd_unit(start: list[str]) -> str:
+    """SIGTERM goes to the worker alone, which lets the attempt end."""
+    return f"""[Unit]
+Description=autoresearch worker
+
+[Service]
+WorkingDirectory={CHECKOUT}
+ExecStart={shlex.join(start)}
+Restart=on-failure
+RestartSec=2
+KillMode=mixed
+TimeoutStopSec=7200
+
+[Install]
+WantedBy=default.target
+"""

@@ -1,0 +1,212 @@
+"""The fleet's commands, as an agent and an operator type them, against a real queue with its access rules."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from redis.exceptions import NoPermissionError
+
+from services.console.hub_credentials import Hub, acl, keep_credentials
+from services.console.service_file import launchd_plist, systemd_unit
+from shared.settings import CHECKOUT
+from tests.fleet import RedisServer, WorkerProcess, free_port, wait_for
+from tests.recipes import HONEST
+
+AUTORESEARCH = [str(Path(sys.executable).with_name("autoresearch"))]
+FAST = ["--target", "cpu", "--preset", "m5-tiny", "--dataset", "words", "--time-budget", "0.2"]
+
+
+class Fenced(RedisServer):
+    """With the users of a hub. `connection` is the worker's."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True)
+        self.env_file = folder / ".env"
+        self.port = free_port()
+        place = Hub(bind="127.0.0.1", redis_port=self.port, mlflow_port=1, data=folder)
+        credentials = keep_credentials(self.env_file, place)
+        (folder / "users.acl").write_text(acl(credentials))
+        self.agent_url = f"redis://agent:{credentials.agent}@127.0.0.1:{self.port}/0"
+        self.worker_url = f"redis://worker:{credentials.worker}@127.0.0.1:{self.port}/0"
+        super().__init__(folder, "--aclfile", str(folder / "users.acl"), port=self.port, url=self.worker_url)
+
+
+@pytest.fixture
+def hub(tmp_path):
+    server = Fenced(tmp_path / "hub")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def worker(hub, workplace):
+    process = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url).ready()
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def autoresearch(hub, workplace):
+    env = {**os.environ, "ARE_ENV_FILE": str(hub.env_file), "ARE_TRACKING_URI": ""}
+
+    def run(*arguments: str, code: int = 0) -> str:
+        done = subprocess.run([*AUTORESEARCH, *arguments], env=env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(HONEST)
+    return str(path)
+
+
+def test_submit_takes_several_seeds_and_waits_for_all(autoresearch, worker, recipe):
+    said = autoresearch("submit", *FAST, "--recipe", recipe, "--seed", "1", "--seed", "2", "--wait", "--json")
+    group, *done = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+
+    assert [job["job_id"] for job in done] == group["jobs"]
+    assert [job["outcome"]["result"]["val_bpb"] for job in done] == [2.000001, 2.000002]
+    assert "val_bpb 2.000001" in autoresearch("status", group["group"])
+    assert "val_bpb 2.000002" in autoresearch("status")
+
+
+def test_what_no_worker_would_take_is_refused_before_it_is_queued(autoresearch, hub, tmp_path):
+    assert "--target" in autoresearch("submit", code=2)
+    assert "unknown target 'cray'" in autoresearch("submit", "--target", "cray", code=2)
+    assert "m5-huge" in autoresearch("submit", "--target", "cpu", "--preset", "m5-huge", code=2)
+    large = tmp_path / "large.py"
+    large.write_text(HONEST + "#" * 300_000)
+    assert "256" in autoresearch("submit", "--target", "cpu", "--recipe", str(large), code=2)
+    assert hub.connection.llen("rq:queue:cpu") == 0
+
+
+def test_cancel_ends_what_waits_and_what_runs(autoresearch, hub, workplace):
+    def submitted() -> str:
+        said = autoresearch("submit", *FAST[:-1], "60", "--json")
+        return json.loads(said)["jobs"][0]
+
+    waiting = submitted()
+    assert "cancelled before it began" in autoresearch("cancel", waiting)
+    worker = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url).ready()
+    try:
+        running = submitted()
+        wait_for(lambda: hub.store.progress(running))
+        assert json.loads(autoresearch("status", running, "--json"))["state"] == "running"
+        assert "cancelled on request" in autoresearch("cancel", running)
+    finally:
+        worker.end()
+
+
+def test_requeue_runs_a_job_again_and_keeps_what_came_of_it(autoresearch, hub, worker):
+    job = json.loads(autoresearch("submit", *FAST, "--wait", "--json").splitlines()[0])["jobs"][0]
+    wait_for(lambda: hub.status(job) == "finished")
+    assert "queued" in autoresearch("requeue", job) or hub.store.outcome(job)
+    assert hub.outcome(job).attempt == 2
+    assert hub.store.refused(job)[0].attempt == 1
+    assert "unknown" in autoresearch("requeue", "nothing", code=2)
+
+
+def test_wait_gives_up_in_time_and_knows_nothing_of_strangers(autoresearch):
+    job = json.loads(autoresearch("submit", *FAST, "--json"))["jobs"][0]
+    autoresearch("wait", job, "--timeout", "0.2", code=124)
+    assert "no such job" in autoresearch("status", "nothing", code=1)
+
+
+def test_drain_lets_the_attempt_end(autoresearch, hub, worker):
+    job = json.loads(autoresearch("submit", *FAST[:-1], "2", "--json"))["jobs"][0]
+    wait_for(lambda: hub.store.progress(job))
+    assert job in autoresearch("drain", "cpu")
+    assert worker.process.wait(10) == 0
+    assert hub.store.outcome(job).status == "ok"
+
+
+def test_doctor_says_what_to_do(autoresearch, hub):
+    said = {line["what"]: line for line in map(json.loads, autoresearch("doctor", "--json").splitlines())}
+    assert "make worker" in said["queue"]["advice"]
+    assert {line["level"] for line in said.values()} <= {"ok", "warning"}
+    hub.kill()
+    assert "make hub" in autoresearch("doctor", code=1)
+    hub.start()
+
+
+def test_a_hub_that_is_away_is_one_line(autoresearch, hub):
+    hub.kill()
+    assert "make hub" in autoresearch("status", code=2)
+    assert "Traceback" not in autoresearch("submit", *FAST, code=2)
+    hub.start()
+
+
+def test_an_agent_may_enqueue_and_read_and_nothing_else(hub):
+    agent = RedisServer.connect(hub.agent_url)
+    hub.connection.hset("are:job:x", "outcome", "{}")
+    for forbidden in (
+        lambda: agent.flushall(),
+        lambda: agent.config_get("*"),
+        lambda: agent.delete("are:job:x"),
+        lambda: agent.hset("are:job:x", "outcome", "forged"),
+        lambda: agent.eval("return 1", 0),
+        lambda: agent.publish("rq:pubsub:w", "{}"),
+        lambda: agent.zadd("rq:wip:cpu", {"x:y": 1}),
+        lambda: agent.lpop("rq:queue:cpu"),
+        lambda: agent.keys("*"),
+        lambda: agent.acl_list(),
+    ):
+        with pytest.raises(NoPermissionError):
+            forbidden()
+    with pytest.raises(NoPermissionError):
+        hub.connection.flushall()
+
+
+def test_plain_rq_works_with_the_agents_password(hub, worker, recipe):
+    env = {**os.environ, "RQ_REDIS_URL": hub.agent_url}
+    rq = [sys.executable, "-m", "rq.cli"]
+    enqueue = [*rq, "enqueue", "-S", "json", "-q", "cpu", "--job-id", "plain", "services.worker.jobs.train"]
+    arguments = [f"recipe=@{recipe}", "preset=m5-tiny", "dataset=words", "time_budget=0.2"]
+    subprocess.run([*enqueue, *arguments], env=env, check=True, capture_output=True, timeout=30)
+    assert hub.outcome("plain").status == "ok"
+    wait_for(lambda: hub.status("plain") == "finished")
+    info = subprocess.run([*rq, "info"], env=env, capture_output=True, text=True, timeout=30)
+    assert info.returncode == 0, info.stderr
+    assert "1 finished" in info.stdout
+
+
+def test_passwords_are_made_once_and_for_this_user_only(tmp_path):
+    env_file = tmp_path / ".env"
+    env_file.write_text("MINE=1\n")
+    place = Hub(bind="127.0.0.1", redis_port=1, mlflow_port=2, data=tmp_path)
+    first = keep_credentials(env_file, place)
+    assert keep_credentials(env_file, place) == first
+    assert env_file.stat().st_mode & 0o777 == 0o600
+    assert "MINE=1" in env_file.read_text()
+    assert first.agent not in acl(first)
+
+
+def test_service_files_hold_no_secret_and_restart_only_after_a_crash():
+    start = ["autoresearch", "worker", "--target=mac"]
+    plist, unit = launchd_plist(start).decode(), systemd_unit(start)
+    assert "SuccessfulExit" in plist
+    assert "Interactive" in plist
+    assert "Restart=on-failure" in unit
+    assert "redis://" not in plist + unit
+
+
+@pytest.mark.slow
+def test_a_hub_of_real_servers_starts_and_ends_as_one(tmp_path, workplace):
+    env = {**os.environ, "ARE_ENV_FILE": str(tmp_path / ".env")}
+    ports = ["--redis-port", str(free_port()), "--mlflow-port", str(free_port()), "--data", str(tmp_path / "data")]
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen([*AUTORESEARCH, "hub", *ports], env=env, stdout=log, stderr=log, cwd=CHECKOUT)
+    try:
+        wait_for(lambda: b"next:" in (tmp_path / "log").read_bytes() or process.poll() is not None, 120)
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
