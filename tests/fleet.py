@@ -107,11 +107,13 @@ class RedisServer:
 class WorkerProcess:
     """A worker in a process group of its own. `device` is a made-up name when the stages are fast ones."""
 
-    def __init__(self, redis: RedisServer, device: str = "cpu", *, real: bool = False, **environment: str):
+    def __init__(
+        self, redis: RedisServer, device: str = "cpu", *, real: bool = False, program: Path | None = None, **env: str
+    ):
         argv = [sys.executable, "-m", "services.worker", "--target", "cpu", "--device", device]
         if not real:
-            argv = [sys.executable, str(FAST_WORKER), device]
-        env = {**os.environ, "ARE_REDIS_URL": redis.url, "PYTHONPATH": str(CHECKOUT), **environment}
+            argv = [sys.executable, str(program), device]
+        env = {**os.environ, "ARE_REDIS_URL": redis.url, "PYTHONPATH": str(CHECKOUT), **env}
         self.log = redis.folder / f"worker-{time.monotonic_ns()}.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]look[/yellow]", "error": "[red]fix[/red]"}
+MARKS = {"ok": "[green]ok  [/green]", "warning": "[yellow]look[/yellow]", "error": "[red]fix [/red]"}
 
 
 def doctor(
@@ -22,10 +21,8 @@ def doctor(
         for finding in findings:
             print(json_module.dumps(asdict(finding)))
     else:
-        table = Table(show_header=False, box=None, pad_edge=False)
+        console = Console(soft_wrap=True, highlight=False)
         for finding in findings:
-            table.add_row(
-                MARKS[finding.level], finding.what, f"{finding.found}{finding.advice and f': {finding.advice}'}"
-            )
-        Console(soft_wrap=True).print(table)
+            advice = f": {finding.advice}" if finding.advice else ""
+            console.print(f"{MARKS[finding.level]} {finding.what:<10} {finding.found}{advice}")
     raise typer.Exit(int(any(finding.level == "error" for finding in findings)))

@@ -54,12 +54,9 @@ def take_url() -> str:
 def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     with only_worker(post.device):
-        recorder = subprocess.Popen(
-            dies_with_parent([sys.executable, "-m", "services.worker.recorder"]),
-            cwd=CHECKOUT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        command = dies_with_parent([sys.executable, "-m", "services.worker.recorder"])
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        recorder = subprocess.Popen(command, cwd=CHECKOUT, **quiet)
         try:
             FleetWorker.at(post, worker_name(post)).work(burst=burst)
         finally:

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
+from rq.exceptions import AbandonedJobError
 from rq.executions import Execution
 from rq.serializers import JSONSerializer
 from rq.worker import Worker
@@ -23,7 +24,7 @@ from services.worker.recovery import settle_old_attempts
 from shared.contracts import Status
 from shared.executors import Executor
 from shared.fleet.contracts import JOB_ID_PATTERN, AttemptRecord, Outcome
-from shared.fleet.store import Begun, FleetStore
+from shared.fleet.store import GIVEN_UP, Begun, FleetStore
 from shared.processes import die_with_parent
 
 WORKER_TTL_S, MAINTENANCE_S, MONITORING_S = 30, 10, 5
@@ -61,6 +62,7 @@ class FleetWorker(Worker):
             log_job_description=False,
         )
         worker.post = post
+        worker.push_exc_handler(worker._look_at_abandoned)
         return worker
 
     @property
@@ -144,8 +146,10 @@ class FleetWorker(Worker):
             return
         if self._stopped_job_id == job.id:
             self._end(job, execution, Status.CANCELLED, "stopped on request")
-        elif job.refusal or not job.should_retry:
-            self._end(job, execution, *why(job, exc_string))
+        elif job.refusal:
+            self._end(job, execution, Status.INVALID, job.refusal)
+        elif not job.should_retry:
+            self._give_up(job, exc_string)
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
 
     def handle_exception(self, job: FleetJob, *exc_info) -> None:
@@ -158,8 +162,17 @@ class FleetWorker(Worker):
             return None  # nobody can ask for it
         number = self.store.attempts(job.id)
         outcome = Outcome(job_id=job.id, status=status, reason=reason, attempt=number, worker=self.name)
-        self.store.accept(execution.id if execution else self.store.newest_execution(job.id), outcome)
+        self.store.accept(execution.id if execution else GIVEN_UP, outcome)
         return outcome
+
+    def _give_up(self, job: FleetJob, exc_string: str) -> None:
+        last_line = (exc_string.strip().splitlines() or ["no reason known"])[-1][:300]
+        self._end(job, None, Status.CRASHED, f"given up after the last attempt: {last_line}")
+
+    def _look_at_abandoned(self, job: FleetJob, kind: type, *_: object) -> None:
+        """RQ asks its exception handlers before it starts an abandoned job again or gives up on it."""
+        if kind is AbandonedJobError and not job.should_retry:
+            self._give_up(job, "its worker died")
 
     def _is_superseded(self, job: FleetJob, execution: Execution) -> bool:
         """An execution that only repeats an outcome is no attempt, so nothing supersedes it."""
@@ -202,11 +215,3 @@ class FleetWorker(Worker):
         """RQ's lets the thread end at anything but a refused connection; then nobody hears `rq` or `drain` any more."""
         log.error("commands cannot be heard: %s", exc)
         time.sleep(2.0)
-
-
-def why(job: FleetJob, exc_string: str) -> tuple[Status, str]:
-    """The status and reason of a job that will not be started again."""
-    if job.refusal:
-        return Status.INVALID, job.refusal
-    last_line = (exc_string.strip().splitlines() or ["no reason known"])[-1][:300]
-    return Status.CRASHED, f"given up after the last attempt: {last_line}"

@@ -13,6 +13,8 @@ from shared.fleet import keys
 from shared.fleet.contracts import Outcome, Progress, Verdict
 
 PROGRESS_TTL_S = 30
+GIVEN_UP = "given up"
+"""stands for an execution when nobody is left to run the job: a result of the newest attempt may still replace it"""
 
 # KEYS: job, index. ARGV: job id, execution, digest of the job's data, time
 BEGIN = """
@@ -28,14 +30,16 @@ redis.call('ZADD', KEYS[2], 'NX', ARGV[4], ARGV[1])
 return {'begun', tostring(number)}
 """
 
-# KEYS: job, refused. ARGV: execution, outcome
+# KEYS: job, refused. ARGV: execution, outcome, GIVEN_UP
 ACCEPT = """
-if redis.call('HGET', KEYS[1], 'accepted') == ARGV[1] then return 'accepted' end
+local accepted = redis.call('HGET', KEYS[1], 'accepted')
+if accepted == ARGV[1] then return 'accepted' end
 local verdict = 'accepted'
 local newest = redis.call('HGET', KEYS[1], 'execution')
-if redis.call('HEXISTS', KEYS[1], 'outcome') == 1 then verdict = 'late'
-elseif newest and newest ~= ARGV[1] then verdict = 'superseded' end
+if accepted and accepted ~= ARGV[3] then verdict = 'late'
+elseif newest and newest ~= ARGV[1] and ARGV[1] ~= ARGV[3] then verdict = 'superseded' end
 if verdict == 'accepted' then
+    if accepted then redis.call('RPUSH', KEYS[2], redis.call('HGET', KEYS[1], 'outcome')) end
     redis.call('HSET', KEYS[1], 'outcome', ARGV[2], 'accepted', ARGV[1])
 else
     redis.call('RPUSH', KEYS[2], ARGV[2])
@@ -72,7 +76,7 @@ class FleetStore:
     def accept(self, execution: str, outcome: Outcome) -> Verdict:
         """The first result of the newest attempt counts; others are kept as evidence. Sending one again is harmless."""
         where = (keys.job(outcome.job_id), keys.refused(outcome.job_id))
-        return _text(self.connection.eval(ACCEPT, 2, *where, execution, outcome.model_dump_json()))
+        return _text(self.connection.eval(ACCEPT, 2, *where, execution, outcome.model_dump_json(), GIVEN_UP))
 
     def reopen(self, job_id: str) -> None:
         """Sets the outcome aside, so that the job can be run again; its attempts go on counting."""
