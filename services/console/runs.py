@@ -1,11 +1,14 @@
 """`autoresearch runs`: what ran on this disk and how it ended."""
 
+import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
+
+WIDE = 200  # columns when a program reads: nothing is cut
 
 
 def runs(
@@ -20,8 +23,11 @@ def runs(
         for entry in listed:
             print(entry.to_json())
         return
-    table = Table("run", "outcome", "recipe", "dataset", box=None, pad_edge=False)
+    if not listed:
+        print("no runs yet: autoresearch train --smoke")
+        return
+    table = Table(Column("run", no_wrap=True), "recipe", "dataset", "outcome", box=None, pad_edge=False)
     for entry in listed:
         recipe, dataset = (entry.job.recipe_sha[:8], entry.job.dataset.name) if entry.job else ("", "")
-        table.add_row(entry.run_id, Text(entry.summary), recipe, dataset)
-    Console(soft_wrap=True).print(table if listed else "no runs yet: autoresearch train --smoke")
+        table.add_row(entry.run_id, recipe, dataset, Text(entry.summary))
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
