@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 from services.worker.fleet_worker import FleetWorker, Post
 from services.worker.lease import only_worker
@@ -16,6 +17,7 @@ from shared.executors import NativeExecutor
 from shared.hardware import detect
 from shared.processes import dies_with_parent
 from shared.settings import CHECKOUT, settings
+from shared.spool import SpoolExecutor
 from shared.targets import find_target
 
 CREDENTIALS = ("ARE_WORKER_REDIS_URL", "ARE_REDIS_URL", "RQ_REDIS_URL")
@@ -27,7 +29,8 @@ def main() -> int:
         arguments = parse_arguments()
         hardware = detect(arguments.device)
         target = find_target(arguments.target or hardware.target).name
-        post = Post(target=target, device=hardware.device, url=take_url(), executor=NativeExecutor())
+        executor = SpoolExecutor(arguments.spool.resolve()) if arguments.spool else NativeExecutor()
+        post = Post(target=target, device=hardware.device, url=take_url(), executor=executor)
         work(post, burst=arguments.burst)
     except ValueError as error:
         print(f"worker: {error}", file=sys.stderr)
@@ -39,6 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m services.worker")
     parser.add_argument("--target", help="the queue to work on; default: what this machine is")
     parser.add_argument("--device", help="cuda:N, metal or cpu; default: the best there is")
+    parser.add_argument("--spool", type=Path, help="hand stages to executors that watch this folder (containers)")
     parser.add_argument("--burst", action="store_true", help="end when the queue is empty")
     return parser.parse_args()
 
