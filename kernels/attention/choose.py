@@ -12,6 +12,7 @@ from importlib import import_module
 import torch
 
 from kernels.attention import torch_reference
+from kernels.attention.first import first_that_passes
 from shared.targets import target_for
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
@@ -34,18 +35,10 @@ def choose_attention(
     """
     if loaders is None:
         loaders = {name: partial(_load, name) for name in attention_order(device.arch)}
-    rejected = []
-    for name, load in loaders.items():
-        try:
-            attention = load(device.torch)
-            probe(attention, device, head_dim, heads, kv_heads, windows)
-        except Exception as error:  # whatever a backend raises disqualifies it; the reason is kept
-            rejected.append(f"{name}: {_first_line(error)}")
-            continue
-        first = f"first of {', '.join(loaders)} for {device.arch}" if not rejected else "; ".join(rejected)
-        device.note("attention_backend", name, f"probe passed; {first}")
-        return attention
-    raise RuntimeError(f"no attention backend works on {device.arch}: {'; '.join(rejected)}")
+    candidates = {name: partial(load, device.torch) for name, load in loaders.items()}
+    return first_that_passes(
+        device, candidates, lambda attention: probe(attention, device, head_dim, heads, kv_heads, windows)
+    )
 
 
 def attention_order(arch: str) -> tuple[str, ...]:
@@ -90,8 +83,3 @@ def _compare(what: str, truth: torch.Tensor, plain: torch.Tensor, found: torch.T
     error = (found - truth).abs().max().item()
     if not error <= allowed:  # a NaN fails too
         raise RuntimeError(f"{what} is off by {error:.2e}, allowed {allowed:.2e}")
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__

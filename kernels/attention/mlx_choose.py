@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import mlx.core as mx
 
 from kernels.attention import mlx_blocked, mlx_reference, mlx_sdpa
+from kernels.attention.first import first_that_passes
 
 Attention = Callable[[mx.array, mx.array, mx.array, int], mx.array]
 """attention(q_BHTD, k_BGTD, v_BGTD, window) -> y_BHTD; causal, query i sees keys i - window .. i"""
@@ -28,17 +29,11 @@ def choose_attention(
 
     RuntimeError when none passes.
     """
-    rejected = []
-    for name, attention in candidates.items():
-        try:
-            probe(attention, device, head_dim, heads, kv_heads, windows)
-        except Exception as error:  # whatever a backend raises disqualifies it; the reason is kept
-            rejected.append(f"{name}: {_first_line(error)}")
-            continue
-        first = f"first of {', '.join(candidates)} for {device.arch}" if not rejected else "; ".join(rejected)
-        device.note("attention_backend", name, f"probe passed; {first}")
-        return attention
-    raise RuntimeError(f"no attention backend works on {device.arch}: {'; '.join(rejected)}")
+    return first_that_passes(
+        device,
+        {name: lambda attention=attention: attention for name, attention in candidates.items()},
+        lambda attention: probe(attention, device, head_dim, heads, kv_heads, windows),
+    )
 
 
 def probe(attention: Attention, device, head_dim: int, heads: int, kv_heads: int, windows: Sequence[int]) -> None:
@@ -70,8 +65,3 @@ def _compare(what: str, truth: mx.array, plain: mx.array, found: mx.array) -> No
     error = mx.abs(found - truth).max().item()
     if not error <= allowed:  # a NaN fails too
         raise RuntimeError(f"{what} is off by {error:.2e}, allowed {allowed:.2e}")
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__
