@@ -12,7 +12,7 @@ from shared.run_directory import RunDirectory
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
 NUMBERS = {
     "val_bpb": "{:.6f}", "val_bpb_upstream": "{:.6f}", "training_seconds": "{:.1f}", "total_seconds": "{:.1f}",
-    "peak_vram_mb": "{:.1f}", "mfu_percent": "{:.2f}", "total_tokens_M": "{:.1f}", "num_steps": "{}",
+    "peak_vram_mb": "{:.1f}", "mfu_percent": "{:.2f}", "total_tokens_M": "{:.2f}", "num_steps": "{}",
     "num_params_M": "{:.1f}", "depth": "{}", "tok_per_sec": "{:.0f}", "rung": "{}", "engine": "{}",
     "attention_backend": "{}", "hardware_key": "{}", "dataset": "{:.12}", "recipe_sha": "{:.12}", "seed": "{}",
     "status": "{}",
