@@ -4,6 +4,7 @@ import shutil
 import time
 
 from services.worker.attempt import Attempt, InfrastructureFault, deliver, is_void, open_note, outcome_of, settle
+from services.worker.recovery import end_stages_of_dead_attempts
 from services.worker.watch import Cancelled, Slept, watching
 from shared import checkpoint, experiment
 from shared.contracts import Job, RunResult, Status, TrainingRecord
@@ -19,6 +20,7 @@ def run_attempt(attempt: Attempt, job: Job, source: bytes) -> Outcome:
     """InfrastructureFault when the job is to be started again; any other end is delivered."""
     job = job.model_copy(update={"run_id": attempt.record.run_id})
     open_note(attempt.record)
+    end_stages_of_dead_attempts(attempt)
     try:
         with watching(attempt) as watch:
             result = _run(attempt, job, source, watch)
@@ -64,9 +66,9 @@ def dead_attempt(attempt: Attempt, job: Job) -> RunDirectory | None:
 
 
 def _can_go_on(directory: RunDirectory) -> bool:
-    """There is a whole checkpoint; what training time it is charged with is the trainer's to say."""
+    """There is a whole checkpoint, and the file from which the trainer charges it with training time."""
     try:
-        return checkpoint.latest(directory.checkpoint_dir) is not None
+        return directory.clock_file.exists() and checkpoint.latest(directory.checkpoint_dir) is not None
     except (ValueError, OSError):
         return False
 

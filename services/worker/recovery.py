@@ -1,14 +1,18 @@
 """What dead attempts of this disk left behind: results nobody was told of, and jobs that wait for a lease to end."""
 
 import logging
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
-from services.worker.attempt import deliver, is_void, note_file, notes, settle
+from services.worker.attempt import Attempt, deliver, is_void, note_file, notes, settle
 from shared.fleet.contracts import AttemptRecord
 from shared.fleet.store import FleetStore
 from shared.run_directory import RunDirectory
+
+STAGE_TIMEOUT_S = 15.0
 
 log = logging.getLogger("rq.worker")
 
@@ -22,6 +26,27 @@ def settle_old_attempts(store: FleetStore, device: str) -> None:
             _settle(record, store, device)
         except (ValueError, OSError) as error:
             log.error("attempt %s cannot be settled: %s", record.run_id, error)
+
+
+def end_stages_of_dead_attempts(attempt: Attempt) -> None:
+    """A stage outlives its horse by as long as it takes to end its children: the next one waits that long."""
+    own = attempt.record
+    dead = [RunDirectory.of(r.run_id).path for r in notes() if r.device == own.device and r.run_id != own.run_id]
+    deadline = time.monotonic() + STAGE_TIMEOUT_S
+    while dead and (stages := [process for path in dead for process in _stages_of(path)]):
+        if time.monotonic() > deadline:
+            for process in stages:
+                process.kill()
+        time.sleep(0.02)
+
+
+def _stages_of(run: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if str(run) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def is_alive(pid: int) -> bool:

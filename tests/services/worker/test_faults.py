@@ -140,7 +140,7 @@ def test_redis_that_is_away_at_the_end_of_an_attempt_costs_nothing(hub, start_wo
 
 def test_redis_killed_in_the_middle_costs_nothing(hub, start_worker):
     worker = start_worker()
-    job = hub.enqueue(**SHORT | {"time_budget": 8.0})
+    job = hub.enqueue(**SHORT | {"time_budget": 3.0})
     stage_of(worker)
     hub.kill()
     time.sleep(1)

@@ -1,0 +1,85 @@
+"""The worker for macOS, where a fork after anything of Apple's was used is not safe: horses are new processes.
+
+RQ's SpawnWorker puts the connection, password included, into the horse's command line; here everything the horse
+needs comes through a pipe. While an attempt runs the machine is kept awake.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rq.executions import Execution
+from rq.serializers import JSONSerializer
+
+from services.worker.fleet_job import FleetJob, FleetQueue
+from services.worker.fleet_worker import FleetWorker, Post
+from shared.executors import NativeExecutor
+from shared.fleet.store import Begun
+from shared.processes import exit_with_parent
+from shared.settings import CHECKOUT
+from shared.spool import SpoolExecutor
+
+
+class SpawnFleetWorker(FleetWorker):
+    def execute_job(self, job: FleetJob, queue: FleetQueue) -> None:
+        with kept_awake():
+            super().execute_job(job, queue)
+
+    def fork_work_horse(self, job: FleetJob, queue: FleetQueue) -> None:
+        """posix_spawn, in a process group of its own as RQ's stop command expects."""
+        read_end, write_end = os.pipe()
+        try:
+            argv = [sys.executable, "-m", "services.worker.spawn_worker"]
+            inherit = [(os.POSIX_SPAWN_DUP2, read_end, 0), (os.POSIX_SPAWN_CLOSE, write_end)]
+            environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+            self._horse_pid = os.posix_spawn(sys.executable, argv, environment, setpgroup=0, file_actions=inherit)
+            os.write(write_end, json.dumps(self._letter(job)).encode())
+        finally:
+            os.close(read_end)
+            os.close(write_end)
+
+    def _letter(self, job: FleetJob) -> dict:
+        """A pipe holds 64 KiB; this is some hundred bytes."""
+        spool = self.post.executor.folder if isinstance(self.post.executor, SpoolExecutor) else None
+        return {
+            "post": {"target": self.post.target, "device": self.post.device, "url": self.post.url},
+            "spool": spool and str(spool),
+            "name": self.name,
+            "worker_pid": os.getpid(),
+            "job": job.id,
+            "execution": next(iter(self.executions)),
+            "begun": self.begun and vars(self.begun),
+        }
+
+
+def horse() -> None:
+    """In the new process: the worker as its parent sees it, then the job."""
+    exit_with_parent()
+    letter = json.loads(sys.stdin.buffer.read())
+    executor = SpoolExecutor(Path(letter["spool"])) if letter["spool"] else NativeExecutor()
+    worker = SpawnFleetWorker.at(Post(**letter["post"], executor=executor), letter["name"])
+    worker.pid = letter["worker_pid"]
+    worker.begun = Begun(**letter["begun"]) if letter["begun"] else None
+    job = FleetJob.fetch(letter["job"], connection=worker.connection, serializer=JSONSerializer)
+    execution = Execution.fetch(letter["execution"], job.id, connection=worker.connection)
+    worker.executions[execution.id] = execution
+    worker.main_work_horse(job, worker.queues[0])
+
+
+@contextmanager
+def kept_awake():
+    """A power assertion as long as an attempt runs; a lid that is closed all the same voids it."""
+    with ExitStack() as stack:
+        if program := shutil.which("caffeinate"):
+            process = subprocess.Popen([program, "-i", "-s", "-w", str(os.getpid())])
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+        yield
+
+
+if __name__ == "__main__":
+    horse()

@@ -1,0 +1,53 @@
+"""A new attempt goes on where a dead one of the same job stopped, when that is fair."""
+
+import psutil
+
+from shared.contracts import Status
+from shared.run_directory import RunDirectory
+from tests.fleet import wait_for
+from tests.recipes import HONEST, variant
+
+SLOW = variant(
+    "def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)"
+).decode()
+JOB = {
+    "recipe": variant(STEP).decode(),
+    "dataset": "words",
+    "preset": "m5-tiny",
+    "rung": "cheap",
+    "checkpoint_every": 0.3,
+}
+SHAPE = {"seq_len": 64, "device_batch_size": 4, "total_batch_size": 512, "eval_batch_size": 4}
+
+
+def test_training_goes_on_from_the_checkpoint_of_the_dead_attempt(hub, start_worker):
+    worker = start_worker(real=True)
+    job = hub.enqueue(job_id="long", **JOB, set=SHAPE, tokens=150 * 512)
+    first = RunDirectory.of("long-a1")
+    wait_for(lambda: (first.checkpoint_dir / "latest.json").exists() and first.clock_file.exists(), 60)
+    horse_of(worker).kill()
+    outcome = hub.outcome(job, 90)
+
+    assert (outcome.status, outcome.attempt) == (Status.OK, 2), outcome.reason
+    second = RunDirectory.of("long-a2")
+    assert second.training().resumed_from_step > 0
+    assert outcome.result.num_steps == 150
+    assert first.result() is None
+
+
+def horse_of(worker) -> psutil.Process:
+    """Not the recorder."""
+    children = psutil.Process(worker.pid).children()
+    return next(child for child in children if "recorder" not in " ".join(child.cmdline()))
+
+
+def test_a_checkpoint_without_a_known_time_is_not_gone_on_from(workplace):
+    from services.worker.experiments import _can_go_on
+    from tests.run_making import make_trained_run
+
+    run = make_trained_run(HONEST.encode())
+    assert not _can_go_on(run)
+    run.clock_file.write_text("{}")
+    assert _can_go_on(run)
+    (run.checkpoint_dir / "step-00000020" / "model.safetensors").write_bytes(b"damaged")
+    assert not _can_go_on(run)
