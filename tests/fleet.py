@@ -108,7 +108,7 @@ class WorkerProcess:
     """A worker in a process group of its own. `device` is a made-up name when the stages are fast ones."""
 
     def __init__(
-        self, redis: RedisServer, device: str = "cpu", *, real: bool = False, program: Path | None = None, **env: str
+        self, redis: RedisServer, device: str = "cpu", *, real: bool = False, program: Path = FAST_WORKER, **env: str
     ):
         argv = [sys.executable, "-m", "services.worker", "--target", "cpu", "--device", device]
         if not real:

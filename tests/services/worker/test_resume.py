@@ -7,9 +7,11 @@ from shared.run_directory import RunDirectory
 from tests.fleet import wait_for
 from tests.recipes import HONEST, variant
 
-SLOW = variant(
-    "def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)"
-).decode()
+STEP = """
+def step(self, rows, progress):
+    time.sleep(0.02)
+    return super().step(rows, progress)
+"""
 JOB = {
     "recipe": variant(STEP).decode(),
     "dataset": "words",
@@ -22,7 +24,7 @@ SHAPE = {"seq_len": 64, "device_batch_size": 4, "total_batch_size": 512, "eval_b
 
 def test_training_goes_on_from_the_checkpoint_of_the_dead_attempt(hub, start_worker):
     worker = start_worker(real=True)
-    job = hub.enqueue(job_id="long", **JOB, set=SHAPE, tokens=150 * 512)
+    job = hub.enqueue(job_id="long", rung="cheap", **JOB, set=SHAPE, tokens=150 * 512)
     first = RunDirectory.of("long-a1")
     wait_for(lambda: (first.checkpoint_dir / "latest.json").exists() and first.clock_file.exists(), 60)
     horse_of(worker).kill()
