@@ -87,9 +87,8 @@ def print_overheads(found: list[float]) -> None:
 
 def print_tailing(one_look_s: float) -> None:
     share = 100 * one_look_s / PROGRESS_EVERY_S
-    print(
-        f"tailing               {1e6 * one_look_s:.0f} us of CPU a look, one a second: {share:.3f} % of one core (goal: 0.5 %)"
-    )
+    look = f"{1e6 * one_look_s:.0f} us of CPU a look, one a second"
+    print(f"tailing               {look}: {share:.3f} % of one core (goal: 0.5 %)")
 
 
 if __name__ == "__main__":
