@@ -7,6 +7,7 @@ child:   channel, choice = enter(int(sys.argv[1]))     before anything untrusted
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from shared import sandbox
@@ -62,6 +63,8 @@ def start_fenced(
 def enter(descriptor: int) -> tuple[Channel, Choice]:
     """Fences this process for good and proves it. RuntimeError when the fence does not hold."""
     exit_with_parent()
+    with suppress(OSError):  # there is none on macOS
+        Path("/proc/self/oom_score_adj").write_text("1000")  # out of memory, the kernel ends the recipe, not its host
     channel = Channel.from_fd(descriptor)
     message, _ = channel.receive(ENTER_TIMEOUT_S)
     fence = Fence.model_validate(message)
