@@ -8,6 +8,7 @@ import sys
 from unittest import mock
 
 from services.worker import __main__ as main
+from services.worker import jobs
 from services.worker.fleet_worker import FleetWorker, Post
 from services.worker.lease import only_worker
 from shared import device_lock
@@ -27,6 +28,7 @@ if __name__ == "__main__":
     device = os.environ["FAST_DEVICE"] = sys.argv[1]
     # many devices on a machine that has one
     naming = mock.patch.object(device_lock, "_physical_name", return_value=device)
-    with naming, only_worker("cpu"):
-        post = Post(target="cpu", device="cpu", url=main.take_url(), executor=FastExecutor())
+    on_cpu = mock.patch.object(jobs, "with_defaults_of", lambda _, given: {"target": "cpu", "device": "cpu", **given})
+    with naming, on_cpu, only_worker("cpu"):
+        post = Post(target="cpu", device=device, url=main.take_url(), executor=FastExecutor())
         FleetWorker.at(post, f"{device}-{os.getpid()}").work()

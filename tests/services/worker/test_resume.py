@@ -16,7 +16,6 @@ JOB = {
     "recipe": variant(STEP).decode(),
     "dataset": "words",
     "preset": "m5-tiny",
-    "rung": "cheap",
     "checkpoint_every": 0.3,
 }
 SHAPE = {"seq_len": 64, "device_batch_size": 4, "total_batch_size": 512, "eval_batch_size": 4}
