@@ -49,6 +49,7 @@ test-gpu: setup ## everything that needs CUDA, and the table for docs/validation
 bench: setup ## ratios, measured side by side: packing, reading rows, overhead of an experiment
 	$(BIN)/python benchmarks/packing.py
 	$(BIN)/python benchmarks/experiment_overhead.py
+	$(BIN)/python -m benchmarks.fleet
 
 lint: setup ## style, without changing anything
 	$(BIN)/ruff check .
