@@ -64,16 +64,10 @@ def test_every_make_target_exists(name):
     assert named <= targets
 
 
-OF_THE_FLEET = {"ARE_ENV_FILE", "ARE_REDIS_URL", "ARE_WORKER_REDIS_URL"}
-"""explained in docs/fleet.md, once that is written"""
-
-
 def test_every_environment_variable_is_explained_and_no_other_is():
     ours = {f"ARE_{name.upper()}" for name in Settings.model_fields}
     named = set(re.findall(r"ARE_[A-Z_]+[A-Z]", ALL))
-    later = set() if "docs/fleet.md" in TEXT else OF_THE_FLEET
-    assert ours - named - later == set()
-    assert named - ours == set()
+    assert named == ours
 
 
 @page
