@@ -28,6 +28,9 @@ from shared.settings import settings
 
 LARGEST_LOGITS_BYTES = 2**29  # held twice, by the scoring and the auditing process
 
+WITHHELD = ("val_bpb", "val_bpb_upstream", "total_nats", "total_bytes", "curve")
+"""what a refused evaluation does not say, nor anything it could be computed from"""
+
 
 @dataclass
 class Evaluation:
@@ -70,8 +73,7 @@ def _recorded(evaluation: Evaluation, dataset: Dataset, final: Path, requested_r
         _evaluate(evaluation, dataset, final, requested_rung)
         record = evaluation.record(Status.OK)
     except Refused as refusal:
-        withheld = ("val_bpb", "val_bpb_upstream")
-        evaluation.values = {key: value for key, value in evaluation.values.items() if key not in withheld}
+        evaluation.values = {key: value for key, value in evaluation.values.items() if key not in WITHHELD}
         record = evaluation.record(refusal.status, refusal.reason)
     write_record(evaluation.run.evaluation_file, record)
     return record
