@@ -256,12 +256,15 @@ def test_an_interrupted_train_says_how_to_go_on(workplace, tmp_path, number, cod
 FILL = """
 import sys, time
 from pathlib import Path
-deadline = time.monotonic() + 60
-while not Path(sys.argv[1]).exists() and time.monotonic() < deadline:
+deadline = time.monotonic() + 120
+while not Path(sys.argv[1]).exists():
     time.sleep(0.01)
+    if time.monotonic() > deadline:
+        sys.exit("there was no checkpoint")
 with open(sys.argv[2], "wb", buffering=0) as file:
     try:
-        while file.write(bytes(4096)): pass
+        for _ in range(16384):  # 64 MiB: more than the small disk has, and no harm to another
+            file.write(bytes(4096))
     except OSError: pass
 """
 
@@ -354,7 +357,8 @@ def test_a_full_disk_ends_with_one_line_and_with_room_the_run_goes_on(autoresear
         record = directory.checkpoint_dir / "latest.json"
         filling = subprocess.Popen([sys.executable, "-c", FILL, str(record), str(disk / "filler")])
         code, _, error = autoresearch("train", "--resume", directory.path)
-        filling.communicate(timeout=60)
+        filling.kill()
+        filling.wait()
         assert code == 2, error
         assert "No space left on device" in the_line(error)
         (disk / "filler").unlink()
