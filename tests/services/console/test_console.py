@@ -194,6 +194,48 @@ def test_the_summary_has_the_names_people_compare_in_their_order():
 
 def test_train_scores_records_and_lists_and_evaluate_scores_again(workplace, honest, tmp_path, autoresearch):
     """The real command in its own process, from another directory, into a real MLflow store."""
+    command = [sys.executable, "-c", "from services.console.main import main; main()", "train"]
+    command += ["--recipe", str(honest), *SHAPE_OPTIONS, *TINY]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    printed = dict(line.split(None, 1) for line in done.stdout.splitlines() if line.split(":")[0] in summary.NUMBERS)
+    (found,) = workplace.glob("*/result.json")
+    directory = RunDirectory(found.parent)
+    result = directory.result()
+    assert printed["val_bpb:"] == f"{result.val_bpb:.6f}"
+    assert "lower is better" in done.stdout.lower()
+    assert recorded_numbers(directory) == pytest.approx({"val_bpb": result.val_bpb, "num_steps": 20})
+    assert not list(directory.path.glob("scratch*"))
+    assert not processes_of(directory)
+
+    _, out, _ = autoresearch("runs")
+    assert directory.path.name in out
+    assert f"val_bpb {result.val_bpb:.6f} (cheap)" in out
+    (line,) = autoresearch("runs", "--json")[1].splitlines()
+    assert json.loads(line)["result"]["val_bpb"] == result.val_bpb
+
+    code, out, error = autoresearch("evaluate", directory.path, "--rung", "full")
+    assert code == 0, error
+    assert directory.result().rung == "full"
+    assert directory.result().num_steps == 20
+
+    before = directory.result()
+    code, _, error = autoresearch("train", "--resume", directory.path)
+    assert (code, directory.result()) == (0, before)
+
+
+def recorded_numbers(directory: RunDirectory) -> dict[str, float]:
+    """Of the run with this directory's id, straight from the store: importing MLflow takes seconds."""
+    query = "select key, value from latest_metrics where run_uuid = (select run_uuid from tags where value = ?)"
+    with closing(sqlite3.connect(directory.path.parent / "mlflow.db")) as store:
+        numbers = dict(store.execute(query, [directory.path.name]))
+    return {name: numbers[name] for name in ("val_bpb", "num_steps")}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_an_interrupted_train_says_how_to_go_on(workplace, tmp_path, number, code):
+    (tmp_path / "slow.py").write_bytes(SLOW)
     # a shell starts what runs in its background with the interrupt ignored; a person's terminal does not
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     program += "from services.console.main import main; main()"
