@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import NoPermissionError
 
-from services.console.hub_credentials import Hub, acl, keep_credentials
 from services.console.service_file import launchd_plist, systemd_unit
+from services.hub.credentials import Hub, acl, keep_credentials
 from shared.settings import CHECKOUT
 from tests.fleet import RedisServer, WorkerProcess, free_port, wait_for
 from tests.recipes import HONEST

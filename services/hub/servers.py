@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
-from services.console.hub_credentials import Credentials, Hub, acl, write_private
+from services.hub.credentials import Credentials, Hub, acl, write_private
 from shared.processes import dies_with_parent
 
 REDIS_TIMEOUT_S, MLFLOW_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 120.0, 15.0

@@ -1,0 +1,50 @@
+"""The hub of a fleet without Docker: `python -m services.hub --data DIR --env-file FILE` (`autoresearch hub`).
+
+Queue and MLflow run until Ctrl-C or SIGTERM, or until one of them ends. Exit code 2 when they cannot start.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from services.hub.credentials import Hub, keep_credentials
+from services.hub.servers import Servers
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        serve(parse_arguments())
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"hub: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m services.hub")
+    parser.add_argument("--bind", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--redis-port", type=int, default=6379, help="port of the queue")
+    parser.add_argument("--mlflow-port", type=int, default=5000, help="port of the MLflow server")
+    parser.add_argument("--data", type=Path, required=True, help="where jobs and runs are kept")
+    parser.add_argument("--env-file", type=Path, required=True, help="where passwords and addresses are kept")
+    return parser.parse_args()
+
+
+def serve(asked: argparse.Namespace) -> None:
+    """Passwords are made once and kept in the env file, for this user's eyes only."""
+    hub = Hub(bind=asked.bind, redis_port=asked.redis_port, mlflow_port=asked.mlflow_port, data=asked.data.absolute())
+    credentials = keep_credentials(asked.env_file, hub)
+    with Servers(hub, credentials) as servers:
+        print(f"queue   {hub.redis_address}  ({servers.redis_kind})")
+        print(f"MLflow  {hub.mlflow_url}")
+        print(f"secrets {asked.env_file}")
+        print("next: make worker (in another terminal), then autoresearch submit --target cpu --wait", flush=True)
+        servers.until_one_ends()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
