@@ -4,7 +4,7 @@
 <home>/datasets/<name>/dataset.json      Manifest, written last: a dataset without one is unfinished
                        tokenizer.json    shared/tokenizer.py
                        train/            token cache, rows-<seq_len>.u16
-                       validation/       the same; apart, because only the evaluator may see it
+<home>/validation/<name>/                the same of the validation split; apart, because only the evaluator may see it
 """
 
 import json
@@ -97,7 +97,7 @@ class Dataset:
         return prepare_command(self.manifest.job)
 
     def split_path(self, split: Split) -> Path:
-        return self.path / split
+        return split_directory(self.path, split)
 
     def rows_file(self, split: Split, seq_len: int) -> Path:
         return rows_file(self.split_path(split), seq_len)
@@ -133,6 +133,10 @@ def prepare_command(job: PrepareJob | PackJob) -> str:
 
 def datasets_directory() -> Path:
     return settings().home / "datasets"
+
+
+def split_directory(dataset: Path, split: Split) -> Path:
+    return dataset / "train" if split == "train" else dataset.parents[1] / "validation" / dataset.name
 
 
 def open_dataset(name: str) -> Dataset:

@@ -27,6 +27,9 @@ class Executor(Protocol):
         Returns the exit code and the last line of stderr: one clear line when the code is BAD_INPUT.
         """
 
+    def reclaim(self) -> None:
+        """Brings home what stages of callers that died had written elsewhere."""
+
 
 SPIN_COUNT = "20000"
 """How long a CPU thread of PyTorch waits busily for the others. With GNU OpenMP's own 300,000 a training step on a
@@ -59,6 +62,9 @@ class NativeExecutor:
             self._end(process)
             raise
         return process.returncode, last_line(stderr)
+
+    def reclaim(self) -> None:
+        """Native stages write into the run directory itself."""
 
     def command(self, stage: Stage, arguments: Sequence[str]) -> list[str]:
         return [sys.executable, "-m", f"services.{stage}", *arguments]

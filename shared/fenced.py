@@ -47,7 +47,7 @@ def start_fenced(
         CHECKOUT,
         writable=(scratch, *writable),
         extra_readable=(run.recipe_file, *readable),
-        protected=(settings().home / "datasets", settings().home / "corpora", settings().runs),
+        protected=(*(settings().home / kind for kind in ("datasets", "validation", "corpora")), settings().runs),
     )
     channel, theirs = Channel.pair()
     enabled = settings().sandbox == "on"

@@ -3,11 +3,13 @@
     SpoolExecutor(folder).execute("trainer", [run_dir], watch)     the trusted side, in place of NativeExecutor
     python -m shared.spool FOLDER trainer                          takes one ticket, runs it, exits; then a fresh one
 
-Both sides see the same files under the same paths. Each holds an OS lock while it lives, so the other notices its
-death at once and without a clock: a stage dies with whoever asked for it, and a dead taker is an exit code.
+The executor sees FOLDER/trainer and nothing else of the trusted side, so the run is lent to it there
+(shared/lending.py). Each side holds an OS lock while it lives, so the other notices its death at once and without a
+clock: a stage dies with whoever asked for it, and a dead taker is an exit code.
 """
 
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -21,15 +23,27 @@ from filelock import FileLock, Timeout
 from shared.contracts import Contract
 from shared.executors import NativeExecutor, Stage, Watch
 from shared.files import write_atomic
-from shared.run_directory import read_record, write_record
+from shared.lending import LentTo, MetricsMirror, lend, take_back
+from shared.run_directory import RunDirectory, read_record, write_record
+from shared.settings import settings
 
 POLL_S = 0.1
+LOAN = "lent.json"
 KILLED = -signal.SIGKILL
 
 
 class Work(Contract):
     stage: Stage
+    lent: str | None
+    """name of the run directory, which lies beside the ticket; a preparation has none"""
     arguments: tuple[str, ...]
+
+
+class Loan(Contract):
+    """lent.json in the run directory, while a ticket has a copy of it."""
+
+    stage: LentTo
+    ticket: str
 
 
 class Done(Contract):
@@ -51,6 +65,9 @@ class Ticket:
     def file(self, kind: str) -> Path:
         return self.folder / f"{self.name}.{kind}"
 
+    def place(self, run: str) -> Path:
+        return self.file("run") / run
+
     def lock(self, side: str) -> FileLock:
         return FileLock(self.file(f"{side}.lock"), timeout=0)
 
@@ -62,6 +79,7 @@ class Ticket:
             return True
 
     def remove(self) -> None:
+        shutil.rmtree(self.file("run"), ignore_errors=True)
         for file in self.folder.glob(f"{self.name}.*"):
             file.unlink(missing_ok=True)
 
@@ -76,21 +94,54 @@ class SpoolExecutor:
         tickets.mkdir(parents=True, exist_ok=True)
         ticket = Ticket(tickets, f"{time.time_ns()}-{secrets.token_hex(4)}")
         with ticket.lock("placer"):
-            try:
-                write_record(ticket.file("json"), Work(stage=stage, arguments=tuple(arguments)))
-                done = self._wait(ticket, stage, watch)
-            finally:
-                ticket.remove()
+            if stage == "prepare":
+                done = self._prepare(ticket, arguments, watch)
+            else:
+                done = self._lend(ticket, stage, Path(arguments[0]), arguments[1:], watch)
         return done.code, done.line
 
-    def _wait(self, ticket: Ticket, stage: Stage, watch: Watch) -> Done:
+    def reclaim(self) -> None:
+        """Brings home what callers that died had lent, once their stages are over."""
+        for loan_file in settings().runs.glob("*/lent.json"):
+            loan, run = read_record(loan_file, Loan), RunDirectory(loan_file.parent)
+            ticket = Ticket(self.folder / loan.stage, loan.ticket)
+            if ticket.folder.is_dir() and ticket.is_held("placer"):
+                continue
+            self._await_end(ticket)
+            _end_loan(run, ticket, loan.stage)
+
+    def _prepare(self, ticket: Ticket, arguments: Sequence[str], watch: Watch) -> Done:
+        try:
+            return self._hand_over(ticket, Work(stage="prepare", lent=None, arguments=tuple(arguments)), watch)
+        finally:
+            ticket.remove()
+
+    def _lend(self, ticket: Ticket, stage: LentTo, path: Path, arguments: Sequence[str], watch: Watch) -> Done:
+        run, place = RunDirectory(path), ticket.place(path.name)
+        write_record(path / LOAN, Loan(stage=stage, ticket=ticket.name))
+        mirror = MetricsMirror(run, place)
+
+        def watch_and_mirror(stage: Stage) -> None:
+            mirror.look()
+            watch(stage)
+
+        try:
+            lend(run, place, stage)
+            work = Work(stage=stage, lent=path.name, arguments=tuple(arguments))
+            done = self._hand_over(ticket, work, watch_and_mirror)
+        finally:
+            _end_loan(run, ticket, stage)
+        return done.model_copy(update={"line": done.line.replace(str(place), str(path))})
+
+    def _hand_over(self, ticket: Ticket, work: Work, watch: Watch) -> Done:
+        write_record(ticket.file("json"), work)
         give_up = time.monotonic() + self.take_timeout_s
         try:
             while (done := self._look(ticket)) is None:
-                watch(stage)
+                watch(work.stage)
                 if not ticket.file("taken").exists() and time.monotonic() > give_up:
                     raise ValueError(
-                        f"nobody took the {stage}'s ticket from {ticket.folder}: is its container running?"
+                        f"nobody took the {work.stage}'s ticket from {ticket.folder}: is its container running?"
                     )
                 time.sleep(POLL_S)
         except BaseException:
@@ -111,9 +162,18 @@ class SpoolExecutor:
         if not ticket.file("taken").exists():
             return
         write_atomic(ticket.file("cancel"), "")
+        self._await_end(ticket)
+
+    def _await_end(self, ticket: Ticket) -> None:
         give_up = time.monotonic() + self.term_timeout_s
-        while self._look(ticket) is None and time.monotonic() < give_up:
+        while ticket.file("taken").exists() and self._look(ticket) is None and time.monotonic() < give_up:
             time.sleep(POLL_S)
+
+
+def _end_loan(run: RunDirectory, ticket: Ticket, stage: LentTo) -> None:
+    take_back(run, ticket.place(run.path.name), stage)
+    ticket.remove()
+    (run.path / LOAN).unlink(missing_ok=True)
 
 
 def take(folder: Path, stage: Stage) -> None:
@@ -125,10 +185,9 @@ def take(folder: Path, stage: Stage) -> None:
     with ticket.lock("taker"):
         ticket.file("claimed").rename(ticket.file("taken"))
         done = _work(ticket, stage)
-        if ticket.is_held("placer"):
-            write_record(ticket.file("done"), done)
-            return
-    ticket.remove()
+        write_record(ticket.file("done"), done)
+    if not ticket.file("run").exists() and not ticket.is_held("placer"):
+        ticket.remove()  # nobody comes back for it; a lent run is reclaimed
 
 
 def _claim(tickets: Path) -> Ticket | None:
@@ -153,7 +212,8 @@ def _work(ticket: Ticket, stage: Stage) -> Done:
         watch(stage)
         if work.stage != stage:
             return Done(code=2, line=f"this executor runs {stage}, not {work.stage}")
-        code, line = NativeExecutor().execute(stage, work.arguments, watch)
+        lent = [str(ticket.place(work.lent).absolute())] if work.lent else []
+        code, line = NativeExecutor().execute(stage, [*lent, *work.arguments], watch)
     except Ended:
         return Done(code=-signal.SIGTERM, line="ended on request")
     except ValueError as error:

@@ -5,6 +5,7 @@ class TestNativeExecutor(ExecutorContract):
 """
 
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ class Enough(Exception):
 
 
 def processes_of(run) -> list[psutil.Process]:
-    """Whatever has the run in its command line, or lives in its scratch folder. Other processes tell us nothing."""
+    """Whatever has the run, or a copy lent out of it, in its command line or as its scratch folder."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -47,7 +48,7 @@ def processes_of(run) -> list[psutil.Process]:
             alive = process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             continue
-        if alive and any(str(run.path) in word for word in words):
+        if alive and any(f"/{run.path.name}" in word for word in words):
             found.append(process)
     return found
 
@@ -64,8 +65,8 @@ def has_trained(run) -> bool:
     return run.metrics_file.exists() and run.metrics_file.stat().st_size > 0
 
 
-def endless(run_id: str):
-    return make_run(variant(DAEMON), run_id=run_id, budget=Budget(seconds=1000))
+def endless(name: str):
+    return make_run(variant(DAEMON), run_id=f"{name}-{secrets.token_hex(4)}", budget=Budget(seconds=1000))
 
 
 class ExecutorContract:
@@ -96,7 +97,7 @@ class ExecutorContract:
         assert line == f"{workplace / 'job.json'} is missing"
 
     def test_a_stage_is_watched_while_it_runs_and_leaves_nothing_behind(self, executor):
-        run, watched = make_run(HONEST.encode()), []
+        run, watched = make_run(HONEST.encode(), run_id=f"watched-{secrets.token_hex(4)}"), []
         code, _ = executor.execute("trainer", [str(run.path)], watched.append)
         assert code == 0
         assert watched

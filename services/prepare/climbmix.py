@@ -68,7 +68,7 @@ def climbmix_corpus(
     """The first shards and the validation shard. ValueError when the hub does not give them."""
     directory = settings().home / "corpora" / "climbmix"
     names = [shard_name(index) for index in (*range(num_shards), VALIDATION_SHARD)]
-    with writer_lock(directory, report):
+    with writer_lock(directory, report=report):
         directory.mkdir(parents=True, exist_ok=True)
         index = _index(directory, names, hub)
         missing = [name for name in names if not _is_there(directory / name, index.files[name])]

@@ -10,8 +10,8 @@ from services.prepare.report import Report
 
 
 @contextmanager
-def writer_lock(path: Path, report: Report) -> Iterator[None]:
-    """Held by the one process that writes under `path`; the OS frees it when that process dies."""
+def writer_lock(path: Path, *folders: Path, report: Report) -> Iterator[None]:
+    """Held by the one process that writes `path` and `folders`; the OS frees it when that process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.parent / f".{path.name}.lock")
     try:
@@ -20,8 +20,9 @@ def writer_lock(path: Path, report: Report) -> Iterator[None]:
         report.say(f"waiting: another process writes {path}")
         lock.acquire()
     try:
-        for leftover in (*path.glob(".*.tmp"), *path.glob("*/.*.tmp")):
-            leftover.unlink()
+        for folder in (path, *folders):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink()
         yield
     finally:
         lock.release()

@@ -72,7 +72,7 @@ def pack_split(
     """Writes rows-<seq_len> of one split unless it is there and sound."""
     path = rows_file(directory, seq_len)
     num_rows = num_rows_for(split, sum(shard.num_tokens for shard in shards), seq_len)
-    if _reusable(path, num_rows, dataset, report):
+    if _reusable(path, split, num_rows, dataset, report):
         report.say(f"rows: {split} of {seq_len} reused")
         return
     rows = pack(refill_batches(directory, shards, seq_len + 1), seq_len + 1)
@@ -97,12 +97,12 @@ def pack_split(
     report.say(f"rows: {split} of {seq_len} packed, {num_rows:,} rows")
 
 
-def _reusable(path: Path, num_rows: int, dataset: str, report: Report) -> bool:
+def _reusable(path: Path, split: Split, num_rows: int, dataset: str, report: Report) -> bool:
     record_path = path.with_suffix(".json")
     if not record_path.exists():
         return False
     try:
-        rows = open_rows(path, repair="", every_byte=path.parent.name == "validation")
+        rows = open_rows(path, repair="", every_byte=split == "validation")
         record = RowsRecord.model_validate_json(record_path.read_bytes())
     except ValueError as error:
         report.say(f"rows: {str(error).removesuffix('; run: ')}: packing again")
@@ -115,7 +115,7 @@ def pack_dataset(job: PackJob, report: Report) -> Dataset:
     dataset = open_reference(job.dataset)
     directory = dataset.split_path(job.split)
     num_shards = sum(shard.split == job.split for shard in dataset.manifest.shards)
-    with writer_lock(dataset.path, report):
+    with writer_lock(dataset.path, directory, report=report):
         try:
             shards = cached_shards(directory, num_shards)
         except ValueError as error:

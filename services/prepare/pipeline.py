@@ -9,6 +9,7 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 from services.prepare.corpora import Corpus, open_corpus
 from services.prepare.lock import writer_lock
@@ -23,9 +24,11 @@ from shared.dataset import (
     Dataset,
     Manifest,
     Shard,
+    Split,
     SplitCounts,
     dataset_fingerprint,
     datasets_directory,
+    split_directory,
 )
 from shared.rows import PACKING_VERSION
 from shared.run_directory import read_record, write_record
@@ -47,13 +50,15 @@ def prepare(job: PrepareJob, report: Report) -> Dataset:
     given = load_tokenizer(Path(job.tokenizer)) if job.tokenizer else None
     corpus = open_corpus(job, report)
     path = datasets_directory() / (job.name or default_name(job))
-    with writer_lock(path, report):
-        _claim(path, Plan(corpus=corpus.identity, shards=corpus.records, tokenizer=_fingerprint(given)), report)
+    directories = {split: split_directory(path, split) for split in get_args(Split)}
+    with writer_lock(path, *directories.values(), report=report):
+        plan = Plan(corpus=corpus.identity, shards=corpus.records, tokenizer=_fingerprint(given))
+        _claim(path, plan, directories["validation"], report)
         tokenizer = _tokenizer(path, corpus, given, report)
         fingerprint = dataset_fingerprint(corpus.identity, corpus.records, tokenizer.fingerprint, PACKING_VERSION)
         _check_fingerprint(path, fingerprint)
-        train = tokenize(corpus.of("train"), path / "train", tokenizer, job.workers, report)
-        validation = tokenize(corpus.of("validation"), path / "validation", tokenizer, job.workers, report)
+        train = tokenize(corpus.of("train"), directories["train"], tokenizer, job.workers, report)
+        validation = tokenize(corpus.of("validation"), directories["validation"], tokenizer, job.workers, report)
         manifest = Manifest(
             name=path.name,
             corpus=corpus.identity,
@@ -67,9 +72,9 @@ def prepare(job: PrepareJob, report: Report) -> Dataset:
             job=job,
             prepared_at=time.time(),
         )
-        pack_split(path / "validation", validation, "validation", VALIDATION_SEQ_LEN, fingerprint, report)
+        pack_split(directories["validation"], validation, "validation", VALIDATION_SEQ_LEN, fingerprint, report)
         for seq_len in job.seq_lens:
-            pack_split(path / "train", train, "train", seq_len, fingerprint, report)
+            pack_split(directories["train"], train, "train", seq_len, fingerprint, report)
         write_record(path / "dataset.json", manifest)
     return Dataset(path, manifest)
 
@@ -98,7 +103,7 @@ def default_name(job: PrepareJob) -> str:
     return name
 
 
-def _claim(path: Path, plan: Plan, report: Report) -> None:
+def _claim(path: Path, plan: Plan, validation: Path, report: Report) -> None:
     """Makes sure that what lies in the directory was made from this plan."""
     plan_file = path / "plan.json"
     with suppress(ValueError):
@@ -109,6 +114,7 @@ def _claim(path: Path, plan: Plan, report: Report) -> None:
     if path.exists():
         report.say(f"{path.name}: an unfinished preparation from other shards or another tokenizer is replaced")
         shutil.rmtree(path)
+        shutil.rmtree(validation, ignore_errors=True)
     path.mkdir(parents=True)
     write_record(plan_file, plan)
 

@@ -41,6 +41,7 @@ def run_attempt(attempt: Attempt, job: Job, source: bytes) -> Outcome:
 def _run(attempt: Attempt, job: Job, source: bytes, watch: Watch) -> RunResult:
     """Waits as long as others of this machine use the device."""
     directory = attempt.directory
+    attempt.executor.reclaim()
     if earlier := dead_attempt(attempt, job):
         take_over(earlier, directory, job, source)
     while True:

@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch):
 
 
 def make_rows(directory, seq_len, fingerprint):
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     content = np.arange(3 * (seq_len + 1)).astype("<u2").tobytes()
     path = rows_file(directory, seq_len)
     path.write_bytes(content)
@@ -69,7 +69,7 @@ def make_dataset(home, name="words", prepared_at=1.0):
         prepared_at=prepared_at,
     )
     make_rows(path / "train", 8, fingerprint)
-    make_rows(path / "validation", 2048, fingerprint)
+    make_rows(home / "validation" / name, 2048, fingerprint)
     write_atomic(path / "dataset.json", manifest.model_dump_json())
     return path
 
@@ -100,8 +100,8 @@ def test_rows_of_another_length_are_not_there_and_the_error_says_how_to_pack_the
 
 
 def test_without_its_directory_validation_is_simply_not_there(home):
-    path = make_dataset(home)
-    (path / "validation").rename(path / "elsewhere")
+    make_dataset(home)
+    (home / "validation").rename(home / "elsewhere")
     dataset = open_dataset("words")
     assert dataset.has_rows("train", 8)
     assert not dataset.has_rows("validation", 2048)

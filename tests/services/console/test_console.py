@@ -302,7 +302,7 @@ def test_a_damaged_dataset_is_one_line_and_leaves_no_run(autoresearch, own_home,
 def test_damaged_validation_rows_stop_the_evaluation_and_a_repair_lets_it_go_on(autoresearch, own_home):
     directory = make_trained_run()
     write_record(directory.training_file, TrainingRecord(status=Status.OK))
-    rows = own_home / "datasets" / "words" / "validation" / "rows-2048.u16"
+    rows = own_home / "validation" / "words" / "rows-2048.u16"
     content = damage(rows)
     code, _, error = autoresearch("train", "--resume", directory.path)
     assert code == 2

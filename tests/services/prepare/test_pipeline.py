@@ -208,22 +208,27 @@ def test_a_preparation_killed_at_any_moment_is_completed_by_a_rerun(home, corpus
     job = words_job(corpus_directory, seq_lens=(*SEQ_LENS,)).model_dump_json()
     arguments = [sys.executable, "-m", "services.prepare", job]
     dataset = home / "datasets" / prepared.manifest.name
-    for moment in ("plan.json", "tokenizer.json", "train/00000.json", "validation/rows-2048.u16", "train/rows-16.json"):
+    validation = home / "validation" / prepared.manifest.name
+    moments = [dataset / name for name in ("plan.json", "tokenizer.json", "train/00000.json", "train/rows-16.json")]
+    moments.insert(3, validation / "rows-2048.u16")
+    for moment in moments:
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=os.environ)
-        while not (dataset / moment).exists() and process.poll() is None:
+        while not moment.exists() and process.poll() is None:
             time.sleep(0.0005)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert subprocess.run(arguments, capture_output=True).returncode == 0
     assert files_of(dataset) == files_of(prepared.path)
+    assert files_of(validation) == files_of(prepared.split_path("validation"))
 
 
 def test_leftovers_of_a_killed_writer_go(home, report, corpus_directory):
     path = prepare(words_job(corpus_directory), report).path
     (path / "train" / ".rows-16.u16.123.tmp").write_bytes(b"half")
     (path / ".tokenizer.json.123.tmp").write_bytes(b"half")
+    (home / "validation" / path.name / ".rows-2048.u16.123.tmp").write_bytes(b"half")
     prepare(words_job(corpus_directory), report)
-    assert not list(path.rglob("*.tmp"))
+    assert not list(home.rglob("*.tmp"))
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peak memory is read from /proc")
