@@ -1,14 +1,16 @@
 """A worker whose stages take no time: `python tests/fleet_worker.py DEVICE`. DEVICE is any name; it is the CPU.
 
-Everything else is the worker of services/worker, without the process that records in MLflow.
+Everything else is the worker of services/worker, without the process that records in MLflow. How long the machine
+has slept is what the file FAST_ASLEEP says, if there is one.
 """
 
 import os
 import sys
+from pathlib import Path
 from unittest import mock
 
 from services.worker import __main__ as main
-from services.worker import jobs
+from services.worker import jobs, watch
 from services.worker.fleet_worker import FleetWorker, Post
 from services.worker.lease import only_worker
 from shared import device_lock
@@ -24,11 +26,17 @@ class FastExecutor(NativeExecutor):
         return [sys.executable, "-I", "-S", str(CHECKOUT / "tests" / "fleet_stage.py"), stage, *arguments]
 
 
+def seconds_asleep() -> float:
+    file = Path(os.environ.get("FAST_ASLEEP", ""))
+    return float(file.read_text()) if file.is_file() else 0.0
+
+
 if __name__ == "__main__":
     device = os.environ["FAST_DEVICE"] = sys.argv[1]
     # many devices on a machine that has one
     naming = mock.patch.object(device_lock, "_physical_name", return_value=device)
     on_cpu = mock.patch.object(jobs, "with_defaults_of", lambda _, given: {"target": "cpu", "device": "cpu", **given})
-    with naming, on_cpu, only_worker("cpu"):
+    asleep = mock.patch.object(watch, "seconds_asleep", seconds_asleep)
+    with naming, on_cpu, asleep, only_worker("cpu"):
         post = Post(target="cpu", device=device, url=main.take_url(), executor=FastExecutor())
         FleetWorker.at(post, f"{device}-{os.getpid()}").work()
