@@ -10,13 +10,16 @@ import logging
 import re
 import zlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from redis.exceptions import RedisError
 from rq.exceptions import DequeueTimeout, NoSuchJobError
+from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
+from rq.utils import now
 
 from services.worker import jobs
 from shared.fleet.contracts import JOB_ID_PATTERN, MAX_ATTEMPTS, MAX_RECIPE_BYTES, Outcome
@@ -30,6 +33,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 MAX_DATA_BYTES = 6 * MAX_RECIPE_BYTES + 16_384
 RESULT_TTL_S = 7 * 24 * 3600
 MAINTENANCE_LOCK_S = 30
+STUCK_AFTER_S = 15
 
 _KEPT = frozenset(
     b"created_at origin description enqueued_at started_at ended_at last_heartbeat worker_name status "
@@ -105,8 +109,25 @@ class FleetJob(Job):
         return None
 
 
+class HandedOut(IntermediateQueue):
+    """Jobs that a worker was given and has not begun: there for milliseconds, unless nobody heard the answer."""
+
+    def should_be_cleaned_up(self, job_id: str) -> bool:
+        first_seen = self.get_first_seen(job_id)
+        return first_seen is not None and now() - first_seen > timedelta(seconds=STUCK_AFTER_S)
+
+    def remove(self, job_id: str) -> None:
+        """RQ's remembers when it first saw the job, and would take its next stay here for a long one."""
+        super().remove(job_id)
+        self.connection.delete(self.get_first_seen_key(job_id))
+
+
 class FleetQueue(Queue):
     job_class = FleetJob
+
+    @property
+    def intermediate_queue(self) -> HandedOut:
+        return HandedOut(self.key, connection=self.connection)
 
     def acquire_maintenance_lock(self) -> bool:
         """RQ's is held for a quarter of an hour when its holder dies."""

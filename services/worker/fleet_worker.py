@@ -27,8 +27,9 @@ from shared.fleet.contracts import JOB_ID_PATTERN, AttemptRecord, Outcome
 from shared.fleet.store import GIVEN_UP, Begun, FleetStore
 from shared.processes import die_with_parent
 
-WORKER_TTL_S, MAINTENANCE_S, MONITORING_S = 30, 10, 5
-LEASE_SLACK_S = 15
+# RQ waits TTL - 15 s for a job and gives a silent connection up 10 s later: before the lease that it should renew ends
+WORKER_TTL_S, MAINTENANCE_S, MONITORING_S = 20, 10, 5
+LEASE_SLACK_S = 20
 
 log = logging.getLogger("rq.worker")
 
