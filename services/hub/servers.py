@@ -1,7 +1,6 @@
 """The two servers of a hub as children of one command: they end when it ends, and it ends when one of them does."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,22 +10,22 @@ import urllib.error
 import urllib.request
 
 from services.hub.credentials import Credentials, Hub, acl, write_private
+from services.hub.queue_program import QueueProgram, command, find_program
 from shared.processes import dies_with_parent
 
-REDIS_TIMEOUT_S, MLFLOW_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 120.0, 15.0
-REDIS_PROGRAMS = ("redis-server", "valkey-server")
+QUEUE_TIMEOUT_S, MLFLOW_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 120.0, 15.0
 
 
 class Servers:
     def __init__(self, hub: Hub, credentials: Credentials):
         self.hub, self.credentials = hub, credentials
         self.children: dict[str, subprocess.Popen] = {}
-        self.redis_kind = ""
+        self.queue: QueueProgram | None = None
 
     def __enter__(self) -> "Servers":
         try:
             self.hub.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._start_redis()
+            self._start_queue()
             self._start_mlflow()
         except BaseException:
             self.stop()
@@ -36,21 +35,14 @@ class Servers:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _start_redis(self) -> None:
-        program = next(filter(None, map(shutil.which, REDIS_PROGRAMS)), None)
-        if program is None:
-            raise ValueError(
-                "no redis-server and no valkey-server here: apt install redis-server, or brew install redis"
-            )
-        self.redis_kind = os.path.basename(program)
+    def _start_queue(self) -> None:
+        self.queue = find_program()
         self._check_free(self.hub.redis_port, "--redis-port")
         folder = self.hub.data / "redis"
         folder.mkdir(exist_ok=True)
         write_private(folder / "users.acl", acl(self.credentials))
-        self._start(
-            "redis", [program, *redis_options(self.hub), "--dir", str(folder), "--aclfile", str(folder / "users.acl")]
-        )
-        self._wait("redis", self._redis_answers, REDIS_TIMEOUT_S)
+        self._start("redis", command(self.queue, self.hub, folder))
+        self._wait("redis", self._queue_answers, QUEUE_TIMEOUT_S)
 
     def _start_mlflow(self) -> None:
         self._check_free(self.hub.mlflow_port, "--mlflow-port")
@@ -89,7 +81,7 @@ class Servers:
                 raise ValueError(f"{name} did not start: see {self.hub.data / name}.log")
             time.sleep(0.1)
 
-    def _redis_answers(self) -> bool:
+    def _queue_answers(self) -> bool:
         from redis import Redis
         from redis.exceptions import RedisError
 
@@ -118,7 +110,7 @@ class Servers:
             return
 
     def stop(self) -> None:
-        """MLflow first, so that nothing new arrives; Redis writes its file to the end."""
+        """MLflow first, so that nothing new arrives; the queue writes its file to the end."""
         for child in reversed(self.children.values()):
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
@@ -127,9 +119,3 @@ class Servers:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-
-
-def redis_options(hub: Hub) -> list[str]:
-    """An acknowledged job is on disk: at one job in minutes that costs half a millisecond."""
-    options = ["--port", str(hub.redis_port), "--bind", hub.bind, "--appendonly", "yes", "--appendfsync", "always"]
-    return [*options, "--save", "3600", "1", "--maxmemory-policy", "noeviction", "--protected-mode", "no"]

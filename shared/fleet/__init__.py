@@ -2,3 +2,6 @@
 
 Nothing here imports redis: worker and console bring their own connection. docs/fleet.md tells the whole story.
 """
+
+OLDEST_REDIS = (7, 0)
+"""the access rules of a hub need its selectors and read-only keys; every Valkey has them"""

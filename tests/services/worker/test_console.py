@@ -7,36 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from redis.exceptions import NoPermissionError
 
 from services.console.service_file import launchd_plist, systemd_unit
-from services.hub.credentials import Hub, acl, keep_credentials
-from shared.settings import CHECKOUT
-from tests.fleet import RedisServer, WorkerProcess, free_port, wait_for
+from tests.fleet import WorkerProcess, wait_for
+from tests.hubs import HubQueue
 from tests.recipes import HONEST
 
 AUTORESEARCH = [str(Path(sys.executable).with_name("autoresearch"))]
 FAST = ["--target", "cpu", "--preset", "m5-tiny", "--dataset", "words", "--time-budget", "0.2"]
 
 
-class Fenced(RedisServer):
-    """With the users of a hub. `connection` is the worker's."""
-
-    def __init__(self, folder: Path):
-        folder.mkdir(parents=True)
-        self.env_file = folder / ".env"
-        self.port = free_port()
-        place = Hub(bind="127.0.0.1", redis_port=self.port, mlflow_port=1, data=folder)
-        credentials = keep_credentials(self.env_file, place)
-        (folder / "users.acl").write_text(acl(credentials))
-        self.agent_url = f"redis://agent:{credentials.agent}@127.0.0.1:{self.port}/0"
-        self.worker_url = f"redis://worker:{credentials.worker}@127.0.0.1:{self.port}/0"
-        super().__init__(folder, "--aclfile", str(folder / "users.acl"), port=self.port, url=self.worker_url)
-
-
 @pytest.fixture
 def hub(tmp_path):
-    server = Fenced(tmp_path / "hub")
+    server = HubQueue(tmp_path / "hub")
     yield server
     server.kill()
 
@@ -143,27 +126,6 @@ def test_a_hub_that_is_away_is_one_line(autoresearch, hub):
     hub.start()
 
 
-def test_an_agent_may_enqueue_and_read_and_nothing_else(hub):
-    agent = RedisServer.connect(hub.agent_url)
-    hub.connection.hset("are:job:x", "outcome", "{}")
-    for forbidden in (
-        lambda: agent.flushall(),
-        lambda: agent.config_get("*"),
-        lambda: agent.delete("are:job:x"),
-        lambda: agent.hset("are:job:x", "outcome", "forged"),
-        lambda: agent.eval("return 1", 0),
-        lambda: agent.publish("rq:pubsub:w", "{}"),
-        lambda: agent.zadd("rq:wip:cpu", {"x:y": 1}),
-        lambda: agent.lpop("rq:queue:cpu"),
-        lambda: agent.keys("*"),
-        lambda: agent.acl_list(),
-    ):
-        with pytest.raises(NoPermissionError):
-            forbidden()
-    with pytest.raises(NoPermissionError):
-        hub.connection.flushall()
-
-
 def test_plain_rq_works_with_the_agents_password(hub, worker, recipe):
     env = {**os.environ, "RQ_REDIS_URL": hub.agent_url}
     rq = [sys.executable, "-m", "rq.cli"]
@@ -177,17 +139,6 @@ def test_plain_rq_works_with_the_agents_password(hub, worker, recipe):
     assert "1 finished" in info.stdout
 
 
-def test_passwords_are_made_once_and_for_this_user_only(tmp_path):
-    env_file = tmp_path / ".env"
-    env_file.write_text("MINE=1\n")
-    place = Hub(bind="127.0.0.1", redis_port=1, mlflow_port=2, data=tmp_path)
-    first = keep_credentials(env_file, place)
-    assert keep_credentials(env_file, place) == first
-    assert env_file.stat().st_mode & 0o777 == 0o600
-    assert "MINE=1" in env_file.read_text()
-    assert first.agent not in acl(first)
-
-
 def test_service_files_hold_no_secret_and_restart_only_after_a_crash():
     start = ["autoresearch", "worker", "--target=mac"]
     plist, unit = launchd_plist(start).decode(), systemd_unit(start)
@@ -195,18 +146,3 @@ def test_service_files_hold_no_secret_and_restart_only_after_a_crash():
     assert "Interactive" in plist
     assert "Restart=on-failure" in unit
     assert "redis://" not in plist + unit
-
-
-@pytest.mark.slow
-def test_a_hub_of_real_servers_starts_and_ends_as_one(tmp_path, workplace):
-    env = {**os.environ, "ARE_ENV_FILE": str(tmp_path / ".env")}
-    ports = ["--redis-port", str(free_port()), "--mlflow-port", str(free_port()), "--data", str(tmp_path / "data")]
-    with open(tmp_path / "log", "wb") as log:
-        process = subprocess.Popen([*AUTORESEARCH, "hub", *ports], env=env, stdout=log, stderr=log, cwd=CHECKOUT)
-    try:
-        wait_for(lambda: b"next:" in (tmp_path / "log").read_bytes() or process.poll() is not None, 120)
-        assert process.poll() is None, (tmp_path / "log").read_text()
-        process.terminate()
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
