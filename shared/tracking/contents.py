@@ -20,6 +20,10 @@ MAX_VALUE_CHARS = 5000
 RUN_ID_TAG = "are.run_id"
 COMPLETE_TAG = "are.recorded_result"
 """sha of the result.json that was recorded to its end; set last"""
+RECORDING_TAG = "are.recording_since"
+"""milliseconds since the epoch at which the newest attempt to record it began"""
+
+EXPERIMENT_PREFIX = "autoresearch "
 
 STEP_SERIES = {
     "train/loss": "loss",
@@ -58,7 +62,7 @@ class Point:
 
 
 def experiment_name(target: str) -> str:
-    return f"autoresearch {target}"
+    return f"{EXPERIMENT_PREFIX}{target}"
 
 
 def experiment_note(target: str) -> str:

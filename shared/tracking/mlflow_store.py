@@ -8,9 +8,11 @@ import logging
 import os
 import re
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
@@ -30,8 +32,9 @@ PROBE_TIMEOUT_S = 3.0
 BATCH = 1000
 """MLflow's limit of metric points in one request"""
 
+# no retries: a run that was created by a request whose answer was lost would be created twice
 CLIENT_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -49,17 +52,25 @@ def store_run(evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> 
     Unreachable when the server does not answer, else whatever MLflow raises.
     """
     uri = settings().mlflow_uri
-    probe(uri)
-    try:
-        experiment_id, run_id = _store(_client(uri), uri, evidence, picture)
-    except Exception as error:
-        if uri.startswith("http") and isinstance(error.__context__, OSError):  # MLflow's own hides the connection's
-            raise Unreachable(without_passwords(f"no answer from {uri}: {error.__context__}")) from None
-        raise
+    with reachable_client() as client:
+        experiment_id, run_id = _store(client, uri, evidence, picture)
     if not uri.startswith("http"):
         return None
     page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
     return f"{without_passwords(uri).rstrip('/')}/{page}"
+
+
+@contextmanager
+def reachable_client() -> Iterator["MlflowClient"]:
+    """For the configured store. Unreachable when the server does not answer, at first or later in the block."""
+    uri = settings().mlflow_uri
+    probe(uri)
+    try:
+        yield _client(uri)
+    except Exception as error:
+        if uri.startswith("http") and isinstance(error.__context__, OSError):  # MLflow's own hides the connection's
+            raise Unreachable(without_passwords(f"no answer from {uri}: {error.__context__}")) from None
+        raise
 
 
 def _store(
@@ -120,26 +131,35 @@ def _experiment(client: "MlflowClient", target: str, uri: str) -> str:
 
 
 def _find_or_create(client: "MlflowClient", experiment_id: str, evidence: Evidence) -> "Run":
-    wanted = f"tags.`{contents.RUN_ID_TAG}` = '{evidence.result.run_id}'"
-    found = client.search_runs([experiment_id], wanted, max_results=1, order_by=["attributes.start_time ASC"])
-    if found:
+    if found := copies(client, experiment_id, evidence.result.run_id):
         return found[0]
     return client.create_run(
         experiment_id,
         start_time=contents.started_at_ms(evidence),
-        tags={contents.RUN_ID_TAG: evidence.result.run_id},
+        tags={contents.RUN_ID_TAG: evidence.result.run_id, contents.RECORDING_TAG: _now_ms()},
         run_name=contents.run_name(evidence),
     )
+
+
+def copies(client: "MlflowClient", experiment_id: str, run_id: str) -> list["Run"]:
+    """What MLflow has of a run of ours, the one that counts first: one recorded to its end, or whichever is chosen."""
+    found = client.search_runs([experiment_id], f"tags.`{contents.RUN_ID_TAG}` = '{run_id}'")
+    return sorted(found, key=lambda run: (contents.COMPLETE_TAG not in run.data.tags, run.info.run_id))
+
+
+def _now_ms() -> str:
+    return str(round(1000 * time.time()))
 
 
 def _fill(client: "MlflowClient", run_id: str, evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> None:
     """Every part may be sent again without harm; the tag that says it is complete comes last."""
     from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 
+    tags = contents.tags(evidence) | {contents.RECORDING_TAG: _now_ms()}
     client.log_batch(
         run_id,
         params=[Param(name, value) for name, value in contents.params(evidence).items()],
-        tags=[RunTag(name, value) for name, value in contents.tags(evidence).items()],
+        tags=[RunTag(name, value) for name, value in tags.items()],
         synchronous=True,
     )
     dataset = evidence.job.dataset

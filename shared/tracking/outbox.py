@@ -36,7 +36,7 @@ def record(run_directory: Path) -> Recorded:
         raise ValueError(f"{run_directory} has no result.json: the run is not finished, so there is nothing to record")
     try:
         _write_note(result.run_id, run_directory)
-        with _lock():
+        with only_recorder():
             # again, since whoever held the lock may have recorded this run and removed the note
             return _attempt(_write_note(result.run_id, run_directory))
     except Unreachable as error:
@@ -58,7 +58,7 @@ def flush_outbox() -> list[Recorded]:
     """Tries everything that waits, oldest first; after one unanswered request the rest waits for the next flush."""
     done: list[Recorded] = []
     try:
-        with _lock():
+        with only_recorder():
             for note in pending_notes():
                 done.append(_attempt(note))
     except Unreachable as error:
@@ -86,7 +86,7 @@ def _attempt(note: Path) -> Recorded:
     except Unreachable:
         raise
     except Exception as error:  # the edge of MLflow: whatever it raises, the note stays
-        return Recorded(note.stem, pending_reason=_one_line(error))
+        return Recorded(note.stem, pending_reason=one_line(error))
     note.unlink(missing_ok=True)
     return Recorded(note.stem, url)
 
@@ -96,7 +96,7 @@ def _draw(evidence: Evidence, path: Path) -> None:
     plot_training(evidence.steps, curve, evidence.result, path)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     text = without_passwords(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:300]}"
 
@@ -105,7 +105,8 @@ def _outbox() -> Path:
     return settings().runs / "outbox"
 
 
-def _lock() -> FileLock:
+def only_recorder() -> FileLock:
+    """Timeout when another process of this disk is recording."""
     _outbox().mkdir(parents=True, exist_ok=True)
     return FileLock(_outbox() / ".lock", timeout=LOCK_TIMEOUT_S)
 

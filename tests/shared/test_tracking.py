@@ -4,15 +4,11 @@ import http.server
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -21,37 +17,13 @@ from shared.run_directory import write_record
 from shared.settings import settings
 from shared.tracking import flush_outbox, mlflow_store, outbox, pending_notes, record
 from shared.tracking.contents import MAX_POINTS, experiment_name
+from tests.fleet import free_port
+from tests.mlflow_server import MlflowServer, empty_store, runs, use_server
 from tests.shared.finished_runs import make_result, make_run
 
+__all__ = ["empty_store", "runs", "use_server"]
+
 DEADLINE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """An sqlite store with its tables made: that takes MLflow seconds, so it is done once and copied."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow_store._client(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def runs(tmp_path, monkeypatch, empty_store):
-    """ARE_RUNS with the default store in it."""
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    monkeypatch.setenv("ARE_RUNS", str(tmp_path))
-    monkeypatch.delenv("ARE_TRACKING_URI", raising=False)
-    settings.cache_clear()
-    yield tmp_path
-    settings.cache_clear()
-
-
-@pytest.fixture
-def use_server(monkeypatch):
-    def use(address):
-        monkeypatch.setenv("ARE_TRACKING_URI", address)
-        settings.cache_clear()
-
-    return use
 
 
 def client():
@@ -283,54 +255,20 @@ def test_a_huge_log_keeps_its_head_and_tail(runs):
 # servers
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def mlflow_server(store: Path, port: int):
-    """One real server process group; killed without warning at the end of the block."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{store / 'server.db'}", "--artifacts-destination", str(store / "a")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with open(store / "server.log", "ab") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=store, start_new_session=True)
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}", server)
-        yield server
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait(timeout=10)
-
-
-def wait_until_healthy(address, server):
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the MLflow server ended"
-        try:
-            return urllib.request.urlopen(f"{address}/health", timeout=2).close()
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the MLflow server did not start")
-
-
 def test_runs_wait_in_the_outbox_while_the_server_is_killed_and_follow_in_order(
     runs, use_server, empty_store, tmp_path
 ):
-    shutil.copy(empty_store, tmp_path / "server.db")
-    port = free_port()
-    use_server(f"http://127.0.0.1:{port}")
-    with mlflow_server(tmp_path, port):
+    server = MlflowServer(tmp_path / "server", empty_store)
+    use_server(server.uri)
+    with server:
         recorded = record(make_run(runs, make_result("before")).path)
-        assert recorded.url.startswith(f"http://127.0.0.1:{port}/#/experiments/1/runs/")
+        assert recorded.url.startswith(f"{server.uri}/#/experiments/1/runs/")
         assert "training.png" in {file.path for file in client().list_artifacts(stored_run().info.run_id)}
     for name in ("zebra", "apple"):
         waiting = record(make_run(runs, make_result(name)).path)
         assert "no answer from http://127.0.0.1" in waiting.pending_reason
     assert [(run.run_id, bool(run.pending_reason)) for run in flush_outbox()] == [("zebra", True), ("apple", True)]
-    with mlflow_server(tmp_path, port):
+    with server:
         assert [(run.run_id, run.pending_reason) for run in flush_outbox()] == [("zebra", ""), ("apple", "")]
         assert {run.data.tags["are.run_id"] for run in stored_runs()} == {"before", "zebra", "apple"}
         assert flush_outbox() == []
