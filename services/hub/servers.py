@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 
 from services.hub.credentials import Credentials, Hub, acl, write_private
 from services.hub.queue_program import QueueProgram, command, find_program
@@ -56,7 +57,7 @@ class Servers:
     def _start(self, name: str, argv: list[str], **environment: str) -> None:
         with open(self.hub.data / f"{name}.log", "ab") as log:
             self.children[name] = subprocess.Popen(
-                dies_with_parent(argv),
+                dies_with_parent(argv, by=signal.SIGTERM),  # SIGKILL would leave MLflow's workers
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -113,9 +114,10 @@ class Servers:
         """MLflow first, so that nothing new arrives; the queue writes its file to the end."""
         for child in reversed(self.children.values()):
             if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
-            try:
+                child.terminate()
+            with suppress(subprocess.TimeoutExpired):
                 child.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            # itself when it did not listen, else what it left behind
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.fleet import RedisServer, WorkerProcess, free_port, wait_for
@@ -16,9 +17,10 @@ class WholeHub(RedisServer):
     """With its own .env; `connection` is the worker's."""
 
     def __init__(self, folder: Path, **env: str):
-        self.folder, self.port, self.env_file = folder, free_port(), folder / ".env"
+        self.folder, self.port, mlflow_port = folder, free_port(), free_port()
+        self.env_file = folder / ".env"
         self.env = {**os.environ, "ARE_ENV_FILE": str(self.env_file), **env}
-        ports = [f"--redis-port={self.port}", f"--mlflow-port={free_port()}"]
+        ports = [f"--redis-port={self.port}", f"--mlflow-port={mlflow_port}"]
         self.argv = [AUTORESEARCH, "hub", *ports, "--data", str(folder / "data")]
         self.start()
 
@@ -39,6 +41,9 @@ class WholeHub(RedisServer):
         self.process.terminate()
         return self.process.wait(30)
 
+    def servers(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
 
 @pytest.fixture
 def start_hub(tmp_path, workplace):
@@ -57,8 +62,31 @@ def start_hub(tmp_path, workplace):
 def test_a_hub_starts_and_ends_as_one_and_says_what_it_runs(start_hub):
     hub = start_hub()
     assert f"queue   127.0.0.1:{hub.port}  (" in hub.output()
+    servers = hub.servers()
     assert hub.end() == 0
-    assert not hub.answers()
+    assert len(servers) >= 2
+    assert not any(server.is_running() for server in servers)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a death signal")
+def test_nothing_is_left_of_a_hub_that_was_killed(start_hub):
+    hub = start_hub()
+    servers = hub.servers()
+    hub.kill()
+    psutil.wait_procs(servers, timeout=20)
+    assert not any(server.is_running() for server in servers)
+
+
+@pytest.mark.slow
+def test_a_hub_ends_when_one_of_its_servers_does_and_takes_the_other_with_it(start_hub):
+    hub = start_hub()
+    servers = hub.servers()
+    next(server for server in servers if "mlflow" in server.cmdline()).kill()
+    assert hub.process.wait(30) == 2
+    assert "hub: mlflow ended with code -9: see " in hub.output()
+    psutil.wait_procs(servers, timeout=5)
+    assert not any(server.is_running() for server in servers)
 
 
 @pytest.mark.slow
