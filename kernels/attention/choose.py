@@ -56,17 +56,22 @@ def _load(name: str, device: torch.device) -> Attention:
 def probe(attention: Attention, device, head_dim: int, heads: int, kv_heads: int, windows: Sequence[int]) -> None:
     """Runs each window forward and backward. RuntimeError unless output and gradients are as close to float32 as
     twice what the plain formula loses in the device's precision, plus one rounding of the largest value."""
-    # longer than every window, so that a dropped window shows; four short windows, as an evaluation row may hold
-    T = max(max(windows) + 64, min(4 * min(windows), 2048))
     generator = torch.Generator().manual_seed(0)
-    shapes = ((1, T, heads, head_dim), (1, T, kv_heads, head_dim), (1, T, kv_heads, head_dim), (1, T, heads, head_dim))
-    inputs = [torch.randn(shape, generator=generator).to(device.torch, device.dtype) for shape in shapes]
-    for window in sorted(set(windows)):
+    for T, window in probed_rows(windows):
+        shapes = [(1, T, count, head_dim) for count in (heads, kv_heads, kv_heads, heads)]
+        inputs = [torch.randn(shape, generator=generator).to(device.torch, device.dtype) for shape in shapes]
         truth = _forward_backward(torch_reference.attention, [x.float() for x in inputs], window)
         plain = _forward_backward(torch_reference.attention, inputs, window)
         found = _forward_backward(attention, inputs, window)
         for what, y_true, y_plain, y in zip(("output", "dq", "dk", "dv"), truth, plain, found, strict=True):
             _compare(f"{what} at window {window}", y_true, y_plain, y)
+
+
+def probed_rows(windows: Sequence[int]) -> list[tuple[int, int]]:
+    """(length, window) of every pass: rows longer than each window, so that a dropped one shows, and long enough to
+    hold four of the shortest, as evaluation's may; then the row an L layer trains on, which needs no window."""
+    length = max(max(windows) + 64, min(4 * min(windows), 2048))
+    return [*((length, window) for window in sorted(set(windows))), (max(windows), max(windows))]
 
 
 def _forward_backward(attention: Attention, inputs: list[torch.Tensor], window: int) -> list[torch.Tensor]:
