@@ -64,7 +64,9 @@ class MlflowServer:
             shutil.copy(store, folder / "server.db")
 
     def launch(self) -> None:
-        """Without waiting until it answers."""
+        """Without waiting until it answers. Nothing to do when it runs."""
+        if self.process and self.process.poll() is None:
+            return
         store = ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
         store += ["--artifacts-destination", str(self.folder / "files")]
         place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]

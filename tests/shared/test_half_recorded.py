@@ -162,6 +162,32 @@ def test_recorders_leave_no_run_running_on_a_real_server(runs, use_server, empty
     assert pending_notes() == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seam", ["_fill", "_upload"])
+def test_a_server_killed_in_the_middle_of_recording_has_the_run_once_and_whole(
+    runs, use_server, empty_store, tmp_path, monkeypatch, seam
+):
+    server = MlflowServer(tmp_path / "server", empty_store)
+    use_server(server.uri)
+    whole = getattr(mlflow_store, seam)
+
+    def power_cut(*arguments):
+        server.kill()
+        whole(*arguments)
+
+    with server:
+        with monkeypatch.context() as patched:
+            patched.setattr(mlflow_store, seam, power_cut)
+            assert "no answer from" in record(make_run(runs).path).pending_reason
+        server.start()
+        assert [run.info.status for run in server.runs()] == ["RUNNING"]
+        assert [recorded.pending_reason for recorded in flush_outbox()] == [""]
+        (run,) = server.runs()
+        assert run.info.status == "FINISHED"
+        assert len(client().get_metric_history(run.info.run_id, "train/loss")) == 120
+        assert "training.png" in {file.path for file in client().list_artifacts(run.info.run_id)}
+
+
 def wait_until_finished(server: MlflowServer) -> None:
     from tests.fleet import wait_for
 
