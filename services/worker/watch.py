@@ -17,7 +17,7 @@ from shared.executors import Stage, Watch
 from shared.fleet.contracts import Progress
 from shared.run_listing import last_step
 
-LOOK_EVERY_S = 0.25
+LOOK_EVERY_S = 0.15
 PROGRESS_EVERY_S = 1.0
 LONGEST_SLEEP_S = 2.0
 """a machine that was suspended for longer while an experiment ran has spoiled it"""
