@@ -40,7 +40,10 @@ def start_fenced(
     secret: Sequence[Path] = (),
     environment: Mapping[str, str] | None = None,
 ) -> tuple[Child, Channel]:
-    """`python -m module DESCRIPTOR`. The child tries the `secret` paths in vain; the caller removes `scratch`."""
+    """`python -m module DESCRIPTOR`. The child tries the `secret` paths in vain; the caller removes `scratch`.
+
+    A secret that is not even here for us, as in a container without it, needs no fence.
+    """
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed attempt left is not for this one to read
     scratch.mkdir()
     policy = sandbox.recipe_policy(
@@ -56,7 +59,7 @@ def start_fenced(
     extra = {"PYTHONPATH": str(CHECKOUT), **(environment or {})}
     child = start(argv, output=output, env_extra=extra, pass_fds=(theirs.fileno(),), scratch=scratch)
     theirs.close()
-    channel.send(Fence(enabled=enabled, policy=policy, must_fail=tuple(secret)))
+    channel.send(Fence(enabled=enabled, policy=policy, must_fail=tuple(path for path in secret if path.exists())))
     return child, channel
 
 

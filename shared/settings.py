@@ -8,13 +8,19 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+SECRETS = Path("/run/secrets")
 
 # stages run in the checkout, whatever the directory a relative path was meant in
 Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="ARE_", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ARE_",
+        use_attribute_docstrings=True,
+        # a container's passwords come as files, e.g. /run/secrets/are_worker_redis_url
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+    )
 
     home: Place = Path.home() / ".cache" / "autoresearch-everywhere"
     """ARE_HOME: corpora, datasets, compile caches, device locks, platform defaults"""

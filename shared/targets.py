@@ -32,7 +32,7 @@ class Target:
     only: str = "*"
     """glob over hardware keys, where targets share an architecture; the narrower target stands first"""
     image: str | None = None
-    """name of the trainer's image; None runs natively (Docker on macOS has no Metal)"""
+    """of its executors, in images/docker-bake.hcl; None runs natively (Docker on macOS has no Metal)"""
 
     @property
     def queue(self) -> str:
@@ -46,14 +46,14 @@ _AMPERE_ADA = ("fa2", "flex", "sdpa")
 # GeForce: SMs x boost clock x 512, which gives the 209.5 and 165.2 of NVIDIA's white papers. Apple: GPU cores x
 # 1.578 GHz x 256 (ALUs), x 1024 on M5 (neural accelerators). GB10: as reported, no data sheet gives dense bf16.
 TARGETS: tuple[Target, ...] = (
-    Target("gb10", ("sm_121",), _FROM_HOPPER, (Product("nvidia-*-gb10-*", 125, 273),), image="trainer-gb10"),
+    Target("gb10", ("sm_121",), _FROM_HOPPER, (Product("nvidia-*-gb10-*", 125, 273),), image="executor-cuda-sm120-fa4"),
     Target(
         "h200",
         ("sm_90",),
         _FROM_HOPPER,
         (Product("nvidia-*-h200-nvl-*", 836, 4800), Product("nvidia-*-h200-*", 989, 4800)),
         only="*-h200-*",
-        image="trainer-h200",
+        image="executor-cuda-sm90",
     ),
     Target(
         "h100",
@@ -64,9 +64,9 @@ TARGETS: tuple[Target, ...] = (
             Product("nvidia-*-h100-nvl-*", 835, 3900),
             Product("nvidia-*-h100-*", 989, 3350),
         ),
-        image="trainer-h100",
+        image="executor-cuda-sm90",
     ),
-    Target("b200", ("sm_100",), _FROM_HOPPER, (Product("nvidia-*-b200-*", 2250, 8000),), image="trainer-b200"),
+    Target("b200", ("sm_100",), _FROM_HOPPER, (Product("nvidia-*-b200-*", 2250, 8000),), image="executor-cuda-sm100"),
     Target(
         "a100",
         ("sm_80",),
@@ -77,7 +77,7 @@ TARGETS: tuple[Target, ...] = (
             Product("nvidia-*-a100-*", 312, 2039),
             Product("nvidia-*-rtx-3090-24gb", 71, 936),
         ),
-        image="trainer-a100",
+        image="executor-cuda-sm80",
     ),
     Target(
         "rtx50",
@@ -89,10 +89,15 @@ TARGETS: tuple[Target, ...] = (
             Product("nvidia-*-rtx-5070-ti-16gb", 87.9, 896),
             Product("nvidia-*-rtx-5070-12gb", 61.7, 672),
         ),
-        image="trainer-rtx50",
+        image="executor-cuda-sm120-fa4",
     ),
     Target(
-        "l40s", ("sm_89",), _AMPERE_ADA, (Product("nvidia-*-l40s-*", 362, 864),), only="*-l40s-*", image="trainer-l40s"
+        "l40s",
+        ("sm_89",),
+        _AMPERE_ADA,
+        (Product("nvidia-*-l40s-*", 362, 864),),
+        only="*-l40s-*",
+        image="executor-cuda-sm89",
     ),
     Target(
         "rtx40",
@@ -105,7 +110,7 @@ TARGETS: tuple[Target, ...] = (
             Product("nvidia-*-rtx-4070-ti-12gb", 80.2, 504),
             Product("nvidia-*-l4-*", 121, 300),
         ),
-        image="trainer-rtx40",
+        image="executor-cuda-sm89",
     ),
     Target(
         "mac",
@@ -117,7 +122,7 @@ TARGETS: tuple[Target, ...] = (
             Product("apple-m4-max-[0-9]*gb-40gpu", 16.2, 546),
         ),
     ),
-    Target("cpu", ("cpu",), ("sdpa",), image="trainer-cpu"),
+    Target("cpu", ("cpu",), ("sdpa",), image="executor-cpu"),
 )
 
 
@@ -137,6 +142,11 @@ def target_for(architecture: str, hardware_key: str) -> Target:
     raise ValueError(
         f"no target for {hardware_key} ({architecture}): add a row to shared/targets.py, or take --device cpu"
     )
+
+
+def runs_on(target: Target, architecture: str) -> bool:
+    """Whether images of the target run on a GPU of that architecture."""
+    return any(runnable in target.architectures for runnable in _runnable_architectures(architecture))
 
 
 def _runnable_architectures(architecture: str) -> list[str]:

@@ -12,11 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from shared.fleet import OLDEST_REDIS
-from shared.settings import CHECKOUT, settings
+from shared.settings import CHECKOUT, SECRETS, settings
 
 LEAST_FREE_GB, LARGEST_SKEW_S = 5, 5.0
 OLDEST_TOOLKIT = (1, 17, 8)
 PACKAGES = ("torch", "mlflow", "rq", "redis", "pydantic")
+PACKAGES_OF_A_WORKER = ("mlflow-skinny", "rq", "redis", "pydantic")
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def device() -> Finding:
 
 def disk() -> Finding:
     short, told = False, []
-    for place in {settings().home, settings().runs}:
+    for place in (settings().home / "locks", settings().runs):
         there = next(folder for folder in (place, *place.parents) if folder.exists())
         free_gb = shutil.disk_usage(there).free / 1e9
         short |= free_gb < LEAST_FREE_GB
@@ -122,7 +123,8 @@ def versions() -> Finding:
     pins = dict(
         re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)$", (CHECKOUT / "constraints.txt").read_text(), flags=re.MULTILINE)
     )
-    found = {name: installed(name) for name in PACKAGES}
+    # a container's worker computes nothing and has only MLflow's client
+    found = {name: installed(name) for name in (PACKAGES_OF_A_WORKER if SECRETS.is_dir() else PACKAGES)}
     other = [f"{name} {has or 'is missing'}" for name, has in found.items() if has.partition("+")[0] != pins.get(name)]
     says = f"Python {sys.version.split()[0]}, " + ", ".join(f"{name} {has}" for name, has in found.items() if has)
     if other:

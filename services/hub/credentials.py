@@ -55,10 +55,17 @@ class Credentials:
     worker: str
 
 
-def keep_credentials(env_file: Path, hub: Hub) -> Credentials:
-    """Passwords from the .env that is there, or new ones; addresses as they are now. Other lines stay."""
+def read_env(env_file: Path) -> dict[str, str]:
     lines = env_file.read_text().splitlines() if env_file.exists() else []
-    there = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def keep_credentials(env_file: Path, hub: Hub, mlflow_login: str = "") -> Credentials:
+    """Passwords from the .env that is there, or new ones; addresses as they are now. Other lines stay.
+
+    mlflow_login: `name:password@` where MLflow asks for one.
+    """
+    there = read_env(env_file)
     agent, worker = (
         there.get(name) or secrets.token_urlsafe(24) for name in ("HUB_AGENT_PASSWORD", "HUB_WORKER_PASSWORD")
     )
@@ -68,9 +75,10 @@ def keep_credentials(env_file: Path, hub: Hub) -> Credentials:
         "HUB_WORKER_PASSWORD": worker,
         "ARE_REDIS_URL": agent_url,
         "ARE_WORKER_REDIS_URL": f"redis://worker:{worker}@{hub.redis_address}/0",
-        "ARE_TRACKING_URI": hub.mlflow_url,
+        "ARE_TRACKING_URI": hub.mlflow_url.replace("://", f"://{mlflow_login}"),
         "RQ_REDIS_URL": agent_url,
     }
+    lines = env_file.read_text().splitlines() if env_file.exists() else []
     kept = [line for line in lines if line.split("=", 1)[0] not in ours]
     write_private(env_file, "\n".join([*kept, *(f"{name}={value}" for name, value in ours.items())]) + "\n")
     return Credentials(agent, worker)

@@ -1,0 +1,142 @@
+"""Can this host run the stack of a target? Every answer is a line that says what to do. Python's own library only."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared.targets import Target, runs_on
+
+OLDEST_COMPOSE, OLDEST_ENGINE, OLDEST_TOOLKIT = (2, 20, 2), (20, 10), (1, 17, 8)
+ARM = {"gb10"}
+FREE_GB = {"cpu": 10}
+FREE_GB_GPU = 30
+GIB = 2**30
+
+
+def problems(target: Target, config: dict, ports: list[tuple[str, int]]) -> Iterator[str]:
+    """Lines, worst first; none when the stack can be started. `config` is what `docker compose config` says."""
+    if missing := engine_problem():
+        yield missing
+        return
+    info = json.loads(output("docker", "info", "--format", "{{json .}}"))
+    yield from (line for line in (architecture_problem(target, info), disk_problem(target, info)) if line)
+    yield from memory_problems(config, info)
+    if target.name != "cpu":
+        yield from nvidia_problems(target, info)
+    yield from (port_problem(address, port) for address, port in ports if is_taken(address, port))
+
+
+def engine_problem() -> str:
+    if shutil.which("docker") is None:
+        return "Docker is not installed: docs.docker.com/engine/install"
+    try:
+        engine = output("docker", "version", "--format", "{{.Server.Version}}")
+    except subprocess.CalledProcessError as error:
+        return f"Docker does not answer ({first_line(error.stderr)}): start it, or join the group docker"
+    if numbers(engine) < OLDEST_ENGINE:
+        return f"Docker {engine} is too old: {dotted(OLDEST_ENGINE)} or newer"
+    for plugin in ("compose", "buildx"):
+        try:
+            found = output("docker", plugin, "version")
+        except subprocess.CalledProcessError:
+            return f"`docker {plugin}` is missing: install the package docker-{plugin}-plugin"
+        if plugin == "compose" and numbers(found) < OLDEST_COMPOSE:
+            return f"{found} is too old: {dotted(OLDEST_COMPOSE)} or newer"
+    return ""
+
+
+def architecture_problem(target: Target, info: dict) -> str:
+    """Images are built here and run here."""
+    needed = ("aarch64", "arm64") if target.name in ARM else ("x86_64", "amd64")
+    if target.name == "cpu" or info["Architecture"] in needed:
+        return ""
+    return f"{target.name} is {needed[0]}, this host is {info['Architecture']}: choose another target"
+
+
+def disk_problem(target: Target, info: dict) -> str:
+    root = Path(info["DockerRootDir"])
+    if not root.exists():
+        return ""  # an engine in a virtual machine, as on macOS: its disk cannot be seen from here
+    needed, free = FREE_GB.get(target.name, FREE_GB_GPU), shutil.disk_usage(root).free / 1e9
+    return "" if free >= needed else f"{free:.0f} GB are free at {root}, {needed} are needed: docker system prune"
+
+
+def memory_problems(config: dict, info: dict) -> Iterator[str]:
+    limit, shared = (int(config["services"]["trainer"][name]) for name in ("mem_limit", "shm_size"))
+    if limit > info["MemTotal"]:
+        yield (
+            f"the executors may use {limit / GIB:.0f} GiB, this host has {info['MemTotal'] / GIB:.0f}: "
+            f"EXECUTOR_MEMORY={max(4, int(0.8 * info['MemTotal'] / GIB))}g"
+        )
+    if shared > info["MemTotal"] / 2:
+        yield f"shared memory of {shared / GIB:.0f} GiB is more than half of this host's memory: take another machine"
+
+
+def nvidia_problems(target: Target, info: dict) -> Iterator[str]:
+    found = gpus()
+    if not found:
+        yield "no NVIDIA GPU answers: does nvidia-smi work?"
+    elif not any(runs_on(target, architecture) for _, architecture in found):
+        named = ", ".join(f"{name} ({architecture})" for name, architecture in found)
+        yield f"{target.name} needs {' or '.join(target.architectures)}, here is {named}: choose its target"
+    yield from toolkit_problems()
+    if "nvidia" not in info.get("Runtimes", {}) and not any(Path("/etc/cdi").glob("nvidia*")):
+        yield "Docker does not know the NVIDIA runtime: sudo nvidia-ctk runtime configure --runtime=docker; restart it"
+
+
+def toolkit_problems() -> Iterator[str]:
+    """Older ones let an image out of its container (CVE-2024-0132, CVE-2025-23359, CVE-2025-23266)."""
+    if shutil.which("nvidia-ctk") is None:
+        yield "the NVIDIA Container Toolkit is not installed: docs/dgx-spark-setup.md"
+        return
+    version = output("nvidia-ctk", "--version")
+    if numbers(version) < OLDEST_TOOLKIT:
+        yield f"{first_line(version)} has known escapes (CVE-2025-23266): upgrade to {dotted(OLDEST_TOOLKIT)} or newer"
+
+
+def gpus() -> list[tuple[str, str]]:
+    """(name, architecture) of each, e.g. ("NVIDIA GB10", "sm_121")."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    try:
+        lines = output("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader").splitlines()
+    except subprocess.CalledProcessError:
+        return []
+    pairs = [line.rsplit(",", 1) for line in lines if "," in line]
+    return [(name.strip(), f"sm_{capability.strip().replace('.', '')}") for name, capability in pairs]
+
+
+def is_taken(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return True
+    return False
+
+
+def port_problem(address: str, port: int) -> str:
+    return f"{address}:{port} is taken: end what listens there (make hub?), or set HUB_REDIS_PORT or HUB_MLFLOW_PORT"
+
+
+def output(*command: str) -> str:
+    """CalledProcessError with its stderr when the command fails."""
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout.strip()
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.search(r"\d+(\.\d+)+", text)[0].split("."))
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]

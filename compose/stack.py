@@ -1,0 +1,185 @@
+"""Brings the stack of a target up and down: `python3 -m compose.stack up gb10` (make up-gb10). No package is needed.
+
+HUB=host       workers only, against a hub elsewhere, whose .env lies in this checkout
+HUB_BIND=addr  opens the hub on that address; then MLflow asks for a password
+DEVICES=0,1    one worker and one set of executors for each of these GPUs
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from compose import host
+from compose.passwords import keep_hub_secrets, keep_worker_secrets
+from services.hub.credentials import Hub
+from shared.targets import TARGETS, Target, find_target
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SECRETS, ENV_FILE = CHECKOUT / ".secrets", CHECKOUT / ".env"
+PROJECT = "autoresearch"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python3 -m compose.stack", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("up", "check"):
+        targets = [target.name for target in TARGETS if target.image]
+        commands.add_parser(name).add_argument("target", choices=targets)
+    for name in ("down", "logs", "ps", "doctor"):
+        commands.add_parser(name)
+    asked = parser.parse_args()
+    try:
+        if asked.command in ("up", "check"):
+            return {"up": up, "check": check}[asked.command](find_target(asked.target))
+        return {"down": down, "logs": logs, "ps": ps, "doctor": doctor}[asked.command]()
+    except ValueError as error:
+        print(f"stack: {error}", file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:
+        print(f"stack: `{' '.join(error.cmd[:4])} ...` failed: {error.stderr or 'see above'}", file=sys.stderr)
+        return 1
+
+
+def up(target: Target) -> int:
+    """Checks, passwords, images, containers, and what to do next. Safe to run again: it changes what changed."""
+    if check(target):
+        return 2
+    hub = the_hub()
+    if elsewhere():
+        keep_worker_secrets(SECRETS, ENV_FILE, elsewhere())
+    else:
+        keep_hub_secrets(SECRETS, ENV_FILE, hub, asks_for_password=not hub.is_local)
+    build(target)
+    for number, device in enumerate(devices()):
+        compose(target, number, device, "up", "--detach", "--remove-orphans")
+        # an executor may end at any time, and is started again
+        served = ["worker"] if elsewhere() or number else ["worker", "redis", "database", "mlflow"]
+        compose(target, number, device, "up", "--detach", "--wait", "--no-deps", *served)
+    say_what_next(target, hub)
+    return 0
+
+
+def check(target: Target) -> int:
+    """Exit code 2 and a line for each thing that is missing."""
+    found = list(host.engine_problem().splitlines())
+    if not found:
+        running = bool(host.output("docker", "compose", "--project-name", PROJECT, "ps", "--quiet", "redis"))
+        hub = the_hub()
+        bind = "0.0.0.0" if hub.bind == "::" else hub.bind
+        ports = [] if running or elsewhere() else [(bind, hub.redis_port), (bind, hub.mlflow_port)]
+        found = list(host.problems(target, configuration(target), ports))
+    for line in found:
+        print(f"fix  {line}", file=sys.stderr)
+    return 2 if found else 0
+
+
+def build(target: Target) -> None:
+    images = ["worker", target.image] + ([] if elsewhere() else ["hub"])
+    docker("buildx", "bake", "--file", str(CHECKOUT / "images" / "docker-bake.hcl"), *images)
+
+
+def down() -> int:
+    """Attempts end first, unless NOW=1. Volumes stay."""
+    hurry = ["--timeout", "10"] if os.environ.get("NOW") else []
+    for project in sorted(projects(), reverse=True):  # the hub's last
+        docker("compose", "--project-name", project, "down", *hurry)
+    return 0
+
+
+def logs() -> int:
+    docker("compose", "--project-name", PROJECT, "logs", "--follow", "--tail", "100")
+    return 0
+
+
+def ps() -> int:
+    for project in sorted(projects()):
+        docker("compose", "--project-name", project, "ps", "--all")
+    return 0
+
+
+def doctor() -> int:
+    """This host as Docker sees it, then the worker's own look at queue, tracking, device and disk."""
+    if problem := host.engine_problem():
+        print(f"fix  {problem}")
+        return 1
+    print("ok   Docker", host.output("docker", "version", "--format", "{{.Server.Version}}"))
+    for name, architecture in host.gpus():
+        print(f"ok   {name} ({architecture})")
+    if host.gpus():
+        print(*[f"fix  {line}" for line in host.toolkit_problems()], sep="\n")
+    if not projects():
+        print("look nothing runs: make up-<target>")
+        return 0
+    command = ["docker", "compose", "--project-name", PROJECT, "exec", "-T", "worker", "autoresearch", "doctor"]
+    return subprocess.run(command, env=environment(find_target("cpu"), "0")).returncode
+
+
+def projects() -> set[str]:
+    found = json.loads(host.output("docker", "compose", "ls", "--all", "--format", "json"))
+    return {project["Name"] for project in found if project["Name"].split("-gpu")[0] == PROJECT}
+
+
+def configuration(target: Target) -> dict:
+    """The files of the target with everything filled in, as Docker reads them."""
+    command = compose_command(target, 0, "config", "--format", "json")
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(target, devices()[0]))
+    return json.loads(done.stdout)
+
+
+def compose(target: Target, number: int, device: str, *arguments: str) -> None:
+    subprocess.run(compose_command(target, number, *arguments), check=True, env=environment(target, device))
+
+
+def compose_command(target: Target, number: int, *arguments: str) -> list[str]:
+    """The first device's project has the hub, if this host is one."""
+    files = [CHECKOUT / "compose" / name for name in ("compose.yaml", f"{target.name}.yaml")]
+    command = ["docker", "compose", "--project-name", PROJECT if number == 0 else f"{PROJECT}-gpu{number}"]
+    command += [word for file in files for word in ("--file", str(file))]
+    return command + ([] if elsewhere() or number else ["--profile", "hub"]) + list(arguments)
+
+
+def environment(target: Target, device: str) -> dict[str, str]:
+    hub = the_hub()
+    ours = {"TARGET": target.name, "DEVICE": device, "MLFLOW_HOSTS": hub.allowed_hosts}
+    return {**os.environ, **ours, "MLFLOW_USERS": "off" if hub.is_local else "on"}
+
+
+def the_hub() -> Hub:
+    redis_port, mlflow_port = (
+        int(os.environ.get(name) or default) for name, default in (("HUB_REDIS_PORT", 6379), ("HUB_MLFLOW_PORT", 5000))
+    )
+    return Hub(os.environ.get("HUB_BIND") or "127.0.0.1", redis_port, mlflow_port, data=Path())
+
+
+def elsewhere() -> str:
+    return os.environ.get("HUB", "")
+
+
+def devices() -> list[str]:
+    return os.environ.get("DEVICES", "0").split(",")
+
+
+def docker(*arguments: str) -> None:
+    subprocess.run(["docker", *arguments], check=True, cwd=CHECKOUT)
+
+
+def say_what_next(target: Target, hub: Hub) -> None:
+    if elsewhere():
+        print(f"\n{target.name} works for the hub at {elsewhere()}.")
+        return
+    login = "" if hub.is_local else "   user viewer, password in .secrets/mlflow_viewer_password"
+    queue = f"rq enqueue -S json -q {target.name} services.worker.jobs"
+    print(f"\nMLflow   {hub.mlflow_url}{login}")
+    print(f"queue    {hub.redis_address}, passwords in {ENV_FILE.name}")
+    print("\nThe first jobs (pip install rq==3.0.0, or make setup):")
+    print("  set -a; . ./.env; set +a")
+    print(f"  {queue}.prepare corpus=stdlib")
+    print(f"  {queue}.train preset=m5-tiny time_budget=60")
+    print("  rq info")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
