@@ -2,7 +2,8 @@
 
 enqueue to start      a plain RQ client, until the job function is entered (warm worker, idle)
 worker overhead       from enqueue to the recorded outcome, training and evaluation left out (their stages take no time)
-tailing               a training step while the worker's thread reads the telemetry, against one while it does not
+tailing               a training step while the worker's thread looks and tells, against one while it does not
+                      (benchmarks/tailing.py)
 """
 
 import os
@@ -12,14 +13,12 @@ import time
 from functools import partial
 from pathlib import Path
 
-from services.worker.watch import PROGRESS_EVERY_S
-from shared.run_listing import last_step
+from benchmarks.tailing import Tailing, measure
 from shared.settings import settings
 from tests.fleet import RedisServer, WorkerProcess, wait_for
 from tests.recipes import HONEST
-from tests.shared.finished_runs import make_steps
 
-JOBS = 30
+JOBS, PAIRS = 30, 60
 
 
 def main() -> None:
@@ -31,10 +30,11 @@ def main() -> None:
         try:
             print_starts(starts(redis))
             print_overheads(overheads(redis))
+            worker.end()
+            print_tailing(measure(redis.store, PAIRS))
         finally:
             worker.end()
             redis.kill()
-        print_tailing(tailing_s(Path(folder)))
 
 
 def starts(redis: RedisServer) -> list[float]:
@@ -66,16 +66,6 @@ def overheads(redis: RedisServer) -> list[float]:
     return found
 
 
-def tailing_s(folder: Path) -> float:
-    """Seconds of one look at the telemetry of a long run."""
-    metrics = folder / "metrics.jsonl"
-    metrics.write_text("".join(step.model_dump_json() + "\n" for step in make_steps(5000)))
-    began = time.process_time()
-    for _ in range(200):
-        assert last_step(metrics) is not None
-    return (time.process_time() - began) / 200
-
-
 def print_starts(found: list[float]) -> None:
     deciles = statistics.quantiles(found, n=20)
     print(f"enqueue to start      p50 {statistics.median(found):.0f} ms, p95 {deciles[-1]:.0f} ms (goal: p50 <= 50 ms)")
@@ -85,10 +75,11 @@ def print_overheads(found: list[float]) -> None:
     print(f"worker overhead       median {statistics.median(found):.2f} s, worst {max(found):.2f} s (goal: <= 1.5 s)")
 
 
-def print_tailing(one_look_s: float) -> None:
-    share = 100 * one_look_s / PROGRESS_EVERY_S
-    look = f"{1e6 * one_look_s:.0f} us of CPU a look, one a second"
-    print(f"tailing               {look}: {share:.3f} % of one core (goal: 0.5 %)")
+def print_tailing(found: Tailing) -> None:
+    low, high = (100 * (bound - 1) for bound in found.interval)
+    step = f"{100 * (found.ratio - 1):+.2f} % [{low:+.2f}, {high:+.2f}] of a step of {found.step_ms:.1f} ms"
+    print(f"tailing               {step}, {len(found.ratios)} pairs (goal: <= 0.5 %)")
+    print(f"                      {100 * found.cpu_share:.2f} % of one core, in CPU seconds")
 
 
 if __name__ == "__main__":
