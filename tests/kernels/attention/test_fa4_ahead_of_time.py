@@ -162,3 +162,26 @@ def test_kernels_run_on_cpus_older_than_the_one_that_compiled_them(compiled):
         assert "<" in assembly
         assert "%ymm" not in assembly
         assert "%zmm" not in assembly
+
+
+RUN_WITHOUT_COMPILING = """
+import sys, torch
+from pathlib import Path
+from kernels.attention import choose, fa4, fa4_ahead_of_time, fa4_cache
+from shared.engines import open_engine
+fa4_cache.open_cache(sys.argv[1], Path(sys.argv[2]))
+from flash_attn.cute import interface
+interface.cute.compile = fa4_ahead_of_time._refuse
+choose.probe(fa4.load(torch.device("cuda:0")), open_engine("torch", "cuda:0").handle, 128, 4, 4, (512, 1024))
+"""
+
+
+@pytest.mark.gpu
+@needs_package
+def test_a_run_on_this_gpu_finds_what_was_compiled_as_if_there_was_none(tmp_path, monkeypatch):
+    arch = "sm_{}{}".format(*torch.cuda.get_device_capability())
+    assert run_module("--arch", arch, "--cache", str(tmp_path / "brought")).returncode == 0
+    monkeypatch.setenv("FLASH_ATTENTION_CUTE_DSL_CACHE_DIR", str(tmp_path / "cache"))
+    argv = [sys.executable, "-c", RUN_WITHOUT_COMPILING, arch, str(tmp_path / "brought")]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
