@@ -1,13 +1,17 @@
 # People and CI call the same targets. `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui hub worker worker-mac test test-chaos test-slow test-gpu bench lint format clean
+STACKS := up-gb10 up-h100 up-h200 up-b200 up-a100 up-rtx50 up-rtx40 up-l40s up-cpu
+IMAGES := build-redis build-postgres build-mlflow build-worker build-executor-cpu build-executor-cuda-sm80 \
+  build-executor-cuda-sm89 build-executor-cuda-sm90 build-executor-cuda-sm100 build-executor-cuda-sm120-fa4
+.PHONY: help setup run ui hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor \
+  test test-chaos test-slow test-stack test-gpu bench lint format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 BUDGET ?= 60
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p; s/^## ([^:]+): (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
 
 setup: .venv/.ready ## the environment in .venv, from pinned versions
 
@@ -34,14 +38,29 @@ worker: setup ## takes jobs of this machine's target from the hub in .env
 
 worker-mac: worker ## the same on a Mac that has the hub's .env: joins it as target mac
 
+## up-<target>: the whole stack in containers: gb10 h100 h200 b200 a100 rtx50 rtx40 l40s cpu; HUB=host joins one elsewhere
+$(STACKS):
+	@$(PYTHON) -m compose.stack up $(@:up-%=%)
+
+## build-<image>: one image of the stack: redis postgres mlflow worker executor-cpu executor-cuda-sm90 ...
+$(IMAGES):
+	docker buildx bake --file images/docker-bake.hcl $(@:build-%=%)
+
+## down, logs, ps, doctor: of the stack; down waits for the experiment that runs, NOW=1 does not
+down logs ps doctor:
+	@$(PYTHON) -m compose.stack $@
+
 test: setup ## everything that runs in minutes on any machine
-	$(BIN)/python -m pytest -m 'not slow and not chaos and not gpu and not metal'
+	$(BIN)/python -m pytest -m 'not slow and not chaos and not gpu and not metal and not stack'
 
 test-slow: setup ## what takes longer
-	$(BIN)/python -m pytest -m 'slow and not gpu and not metal'
+	$(BIN)/python -m pytest -m 'slow and not gpu and not metal and not stack'
 
 test-chaos: setup ## 200 jobs while processes and servers are killed at random, and stock RQ beside it
 	$(BIN)/python -m pytest -m chaos -s tests/chaos
+
+test-stack: setup ## the images and the stack in a real Docker engine
+	$(BIN)/python -m pytest -m 'stack' tests/stack
 
 test-gpu: setup ## everything that needs CUDA, and the table for docs/validation
 	$(BIN)/python benchmarks/gpu_validation.py

@@ -3,11 +3,13 @@
 HUB=host       workers only, against a hub elsewhere, whose .env lies in this checkout
 HUB_BIND=addr  opens the hub on that address; then MLflow asks for a password
 DEVICES=0,1    one worker and one set of executors for each of these GPUs
+STACK=name     another stack beside the first on the same engine, with volumes and networks of its own
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from shared.targets import TARGETS, Target, find_target
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SECRETS, ENV_FILE = CHECKOUT / ".secrets", CHECKOUT / ".env"
-PROJECT = "autoresearch"
+PROJECT = os.environ.get("STACK") or "autoresearch"
 
 
 def main() -> int:
@@ -119,7 +121,7 @@ def doctor() -> int:
 
 def projects() -> set[str]:
     found = json.loads(host.output("docker", "compose", "ls", "--all", "--format", "json"))
-    return {project["Name"] for project in found if project["Name"].split("-gpu")[0] == PROJECT}
+    return {project["Name"] for project in found if re.fullmatch(rf"{PROJECT}(-gpu\d+)?", project["Name"])}
 
 
 def configuration(target: Target) -> dict:
@@ -143,7 +145,7 @@ def compose_command(target: Target, number: int, *arguments: str) -> list[str]:
 
 def environment(target: Target, device: str) -> dict[str, str]:
     hub = the_hub()
-    ours = {"TARGET": target.name, "DEVICE": device, "MLFLOW_HOSTS": hub.allowed_hosts}
+    ours = {"STACK": PROJECT, "TARGET": target.name, "DEVICE": device, "MLFLOW_HOSTS": hub.allowed_hosts}
     return {**os.environ, **ours, "MLFLOW_USERS": "off" if hub.is_local else "on"}
 
 
