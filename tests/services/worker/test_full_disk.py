@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -116,3 +117,19 @@ def test_the_real_trainer_on_a_full_disk_costs_an_attempt_and_no_job(hub, start_
     assert (outcome.status, outcome.reason, outcome.result.num_steps) == (Status.OK, "", 100)
     assert outcome.attempt > 1
     assert worker.process.poll() is None
+
+
+def test_a_full_home_is_said_so_and_is_no_fault_of_the_job(
+    hub, start_worker, workplace, prepared_home, tmp_path, monkeypatch
+):
+    with mounted(tmp_path / "home", "16m") as home:
+        shutil.copytree(prepared_home, home, dirs_exist_ok=True)
+        monkeypatch.setenv("ARE_HOME", str(home))
+        worker = start_worker()
+        ballast = fill(home)
+        outcome = hub.outcome(hub.enqueue(**JOB, time_budget=0.1))
+        assert outcome.status is Status.CRASHED
+        assert os.strerror(errno.ENOSPC) in outcome.reason
+        ballast.unlink()
+        assert hub.outcome(hub.enqueue(**JOB, time_budget=0.1)).status is Status.OK
+        worker.end()
