@@ -24,7 +24,8 @@ def problems(target: Target, config: dict, ports: list[tuple[str, int]]) -> Iter
         yield missing
         return
     info = json.loads(output("docker", "info", "--format", "{{json .}}"))
-    yield from (line for line in (architecture_problem(target, info), disk_problem(target, info)) if line)
+    found = (architecture_problem(target, info), kernel_problem(), disk_problem(target, info))
+    yield from (line for line in found if line)
     yield from memory_problems(config, info)
     if target.name != "cpu":
         yield from nvidia_problems(target, info)
@@ -56,6 +57,15 @@ def architecture_problem(target: Target, info: dict) -> str:
     if target.name == "cpu" or info["Architecture"] in needed:
         return ""
     return f"{target.name} is {needed[0]}, this host is {info['Architecture']}: choose another target"
+
+
+def kernel_problem(modules: Path = Path("/sys/kernel/security/lsm")) -> str:
+    """Between a recipe and its supervisor, in one container, stands Landlock."""
+    try:
+        loaded = modules.read_text().strip()
+    except OSError:
+        return ""  # not this host's kernel, or not ours to read: the executor looks for itself
+    return "" if "landlock" in loaded else f"this kernel has no Landlock ({loaded}): boot it with lsm=landlock,{loaded}"
 
 
 def disk_problem(target: Target, info: dict) -> str:

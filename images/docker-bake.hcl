@@ -3,7 +3,7 @@
 variable "PYTHON_BASE" { default = "python:3.11-slim-bookworm" }
 variable "DEBIAN_BASE" { default = "debian:bookworm-slim" }
 variable "TAG" { default = "dev" }
-// PyTorch's own index of CPU builds makes executor-cpu a tenth of the size on x86_64; empty takes the package index
+// PyTorch's own index of CPU builds makes executor-cpu a fraction of the size on x86_64 (or put the wheel into images/wheels)
 variable "TORCH_INDEX" { default = "" }
 
 group "hub" { targets = ["redis", "postgres", "mlflow"] }
@@ -39,6 +39,36 @@ target "_executor" {
 
 target "executor-cpu" {
   inherits = ["_executor"]
-  args     = { TORCH_INDEX = TORCH_INDEX }
+  args     = { PIP_OPTIONS = TORCH_INDEX == "" ? "--find-links /wheels" : "--extra-index-url ${TORCH_INDEX}" }
   tags     = ["autoresearch/executor-cpu:${TAG}"]
+}
+
+// FlashAttention 4 has no backward for these: FlexAttention, or FlashAttention 2 where somebody adds its wheel
+target "executor-cuda-sm80" {
+  inherits = ["_executor"]
+  tags     = ["autoresearch/executor-cuda-sm80:${TAG}"]
+}
+
+target "executor-cuda-sm89" {
+  inherits = ["_executor"]
+  tags     = ["autoresearch/executor-cuda-sm89:${TAG}"]
+}
+
+target "executor-cuda-sm90" {
+  inherits = ["_executor"]
+  args     = { EXTRAS = "torch,fa4", ARCHITECTURES = "sm_90" }
+  tags     = ["autoresearch/executor-cuda-sm90:${TAG}"]
+}
+
+target "executor-cuda-sm100" {
+  inherits = ["_executor"]
+  args     = { EXTRAS = "torch,fa4", ARCHITECTURES = "sm_100" }
+  tags     = ["autoresearch/executor-cuda-sm100:${TAG}"]
+}
+
+// GeForce RTX 50 on amd64, GB10 (sm_121) on arm64: built on the machine that runs it
+target "executor-cuda-sm120-fa4" {
+  inherits = ["_executor"]
+  args     = { EXTRAS = "torch,fa4", ARCHITECTURES = "sm_120 sm_121" }
+  tags     = ["autoresearch/executor-cuda-sm120-fa4:${TAG}"]
 }

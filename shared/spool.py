@@ -20,6 +20,7 @@ from typing import get_args
 
 from filelock import FileLock, Timeout
 
+from shared import sandbox
 from shared.contracts import Contract
 from shared.executors import NativeExecutor, Stage, Watch
 from shared.files import write_atomic
@@ -226,6 +227,10 @@ def main() -> int:
         print(f"usage: python -m shared.spool FOLDER {'|'.join(get_args(Stage))}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    fence = sandbox.describe()
+    if fence.chosen == "none" and sys.argv[2] != "prepare" and settings().sandbox == "on":
+        print(f"recipes would run unfenced here: {fence.reason}", file=sys.stderr)
+        return 2
     try:
         take(Path(sys.argv[1]).resolve(), sys.argv[2])
     except KeyboardInterrupt:
