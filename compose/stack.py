@@ -59,7 +59,7 @@ def up(target: Target) -> int:
         compose(target, number, device, "up", "--detach", "--remove-orphans")
         # an executor may end at any time, and is started again
         served = ["worker"] if elsewhere() or number else ["worker", "redis", "database", "mlflow"]
-        compose(target, number, device, "up", "--detach", "--wait", "--no-deps", *served)
+        compose(target, number, device, "up", "--detach", "--wait", "--no-deps", "--no-recreate", *served)
     say_what_next(target, hub)
     return 0
 
