@@ -18,7 +18,7 @@ from shared.settings import settings
 from tests.fleet import RedisServer, WorkerProcess, wait_for
 from tests.recipes import HONEST
 
-JOBS, PAIRS = 30, 60
+JOBS, PAIRS = 30, 120
 
 
 def main() -> None:

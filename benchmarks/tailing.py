@@ -19,7 +19,7 @@ from shared.fleet.store import FleetStore
 from shared.request import TrainRequest, build_job
 from shared.run_directory import RunDirectory, read_record
 
-BLOCK_S, SEED = 2.0, 1
+BLOCK_S, SEED = 1.0, 1
 SHAPE = {"device_batch_size": "4", "total_batch_size": "1024"}  # one small batch a step: many steps in a block
 RESAMPLES = 2000
 
