@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.targets import Target, runs_on
+from shared.targets import Target, target_for
 
 OLDEST_COMPOSE, OLDEST_ENGINE, OLDEST_TOOLKIT = (2, 20, 2), (20, 10), (1, 17, 8)
 ARM = {"gb10"}
@@ -18,7 +18,7 @@ FREE_GB_GPU = 30
 GIB = 2**30
 
 
-def problems(target: Target, config: dict, ports: list[tuple[str, int]]) -> Iterator[str]:
+def problems(target: Target, devices: list[str], config: dict, ports: list[tuple[str, int]]) -> Iterator[str]:
     """Lines, worst first; none when the stack can be started. `config` is what `docker compose config` says."""
     if missing := engine_problem():
         yield missing
@@ -26,9 +26,9 @@ def problems(target: Target, config: dict, ports: list[tuple[str, int]]) -> Iter
     info = json.loads(output("docker", "info", "--format", "{{json .}}"))
     found = (architecture_problem(target, info), kernel_problem(), disk_problem(target, info))
     yield from (line for line in found if line)
-    yield from memory_problems(config, info)
+    yield from memory_problems(config, info, len(devices))
     if target.name != "cpu":
-        yield from nvidia_problems(target, info)
+        yield from nvidia_problems(target, devices, info)
     yield from (port_problem(address, port) for address, port in ports if is_taken(address, port))
 
 
@@ -76,24 +76,26 @@ def disk_problem(target: Target, info: dict) -> str:
     return "" if free >= needed else f"{free:.0f} GB are free at {root}, {needed} are needed: docker system prune"
 
 
-def memory_problems(config: dict, info: dict) -> Iterator[str]:
-    limit, shared = (int(config["services"]["trainer"][name]) for name in ("mem_limit", "shm_size"))
+def memory_problems(config: dict, info: dict, num_devices: int) -> Iterator[str]:
+    """One stage runs at a time for each device."""
+    limit, shared = (num_devices * int(config["services"]["trainer"][name]) for name in ("mem_limit", "shm_size"))
     if limit > info["MemTotal"]:
+        each = max(2, int(0.8 * info["MemTotal"] / GIB / num_devices))
         yield (
             f"the executors may use {limit / GIB:.0f} GiB, this host has {info['MemTotal'] / GIB:.0f}: "
-            f"EXECUTOR_MEMORY={max(4, int(0.8 * info['MemTotal'] / GIB))}g"
+            f"EXECUTOR_MEMORY={each}g"
         )
     if shared > info["MemTotal"] / 2:
         yield f"shared memory of {shared / GIB:.0f} GiB is more than half of this host's memory: take another machine"
 
 
-def nvidia_problems(target: Target, info: dict) -> Iterator[str]:
-    found = gpus()
+def nvidia_problems(target: Target, devices: list[str], info: dict) -> Iterator[str]:
+    found = gpus(devices)
     if not found:
-        yield "no NVIDIA GPU answers: does nvidia-smi work?"
-    elif not any(runs_on(target, architecture) for _, architecture in found):
-        named = ", ".join(f"{name} ({architecture})" for name, architecture in found)
-        yield f"{target.name} needs {' or '.join(target.architectures)}, here is {named}: choose its target"
+        yield f"no NVIDIA GPU {','.join(devices)} answers: does nvidia-smi work?"
+    for name, architecture in found:
+        if (fitting := target_of_gpu(name, architecture)) != target.name:
+            yield f"{name} ({architecture}) is no {target.name}: {fitting and f'make up-{fitting}' or 'it has no target'}"
     yield from toolkit_problems()
     if "nvidia" not in info.get("Runtimes", {}) and not any(Path("/etc/cdi").glob("nvidia*")):
         yield "Docker does not know the NVIDIA runtime: sudo nvidia-ctk runtime configure --runtime=docker; restart it"
@@ -109,12 +111,22 @@ def toolkit_problems() -> Iterator[str]:
         yield f"{first_line(version)} has known escapes (CVE-2025-23266): upgrade to {dotted(OLDEST_TOOLKIT)} or newer"
 
 
-def gpus() -> list[tuple[str, str]]:
+def target_of_gpu(name: str, architecture: str) -> str:
+    """Its target, "" when it has none. Workers find the same: shared/hardware.py makes its keys of the same name."""
+    key = f"nvidia-any-{re.sub(r'[^a-z0-9]+', '-', name.lower().removeprefix('nvidia '))}-any"
+    try:
+        return target_for(architecture, key).name
+    except ValueError:
+        return ""
+
+
+def gpus(devices: list[str]) -> list[tuple[str, str]]:
     """(name, architecture) of each, e.g. ("NVIDIA GB10", "sm_121")."""
     if shutil.which("nvidia-smi") is None:
         return []
+    query = ["--query-gpu=name,compute_cap", "--format=csv,noheader"]
     try:
-        lines = output("nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader").splitlines()
+        lines = output("nvidia-smi", f"--id={','.join(devices)}", *query).splitlines()
     except subprocess.CalledProcessError:
         return []
     pairs = [line.rsplit(",", 1) for line in lines if "," in line]

@@ -38,11 +38,12 @@ def keep_worker_secrets(folder: Path, env_file: Path, host: str) -> None:
 
 
 def at_host(url: str, host: str) -> str:
-    """The same address on another host, which may come with a port."""
+    """The same address on another host; ports stay. ValueError when the host has one."""
+    if ":" in host:
+        raise ValueError(f"HUB={host}: give the host alone, ports are in the hub's .env")
     parts = urlsplit(url)
     login = parts.netloc.rpartition("@")[0]
-    port = "" if ":" in host else f":{parts.port}"
-    return parts._replace(netloc=f"{login}{'@' if login else ''}{host}{port}").geturl()
+    return parts._replace(netloc=f"{login}{'@' if login else ''}{host}:{parts.port}").geturl()
 
 
 def kept_or_new(path: Path) -> str:

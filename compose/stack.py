@@ -72,7 +72,7 @@ def check(target: Target) -> int:
         hub = the_hub()
         bind = "0.0.0.0" if hub.bind == "::" else hub.bind
         ports = [] if running or elsewhere() else [(bind, hub.redis_port), (bind, hub.mlflow_port)]
-        found = list(host.problems(target, configuration(target), ports))
+        found = list(host.problems(target, devices(), configuration(target), ports))
     for line in found:
         print(f"fix  {line}", file=sys.stderr)
     return 2 if found else 0
@@ -108,10 +108,11 @@ def doctor() -> int:
         print(f"fix  {problem}")
         return 1
     print("ok   Docker", host.output("docker", "version", "--format", "{{.Server.Version}}"))
-    for name, architecture in host.gpus():
-        print(f"ok   {name} ({architecture})")
-    if host.gpus():
-        print(*[f"fix  {line}" for line in host.toolkit_problems()], sep="\n")
+    gpus = host.gpus(devices())
+    for name, architecture in gpus:
+        print(f"ok   {name} ({architecture}): target {host.target_of_gpu(name, architecture) or 'none'}")
+    for line in host.toolkit_problems() if gpus else ():
+        print(f"fix  {line}")
     if not projects():
         print("look nothing runs: make up-<target>")
         return 0

@@ -144,11 +144,6 @@ def target_for(architecture: str, hardware_key: str) -> Target:
     )
 
 
-def runs_on(target: Target, architecture: str) -> bool:
-    """Whether images of the target run on a GPU of that architecture."""
-    return any(runnable in target.architectures for runnable in _runnable_architectures(architecture))
-
-
 def _runnable_architectures(architecture: str) -> list[str]:
     """The architecture itself, then older ones of its generation, whose code it runs (sm_86 runs sm_80's)."""
     if not architecture.startswith("sm_"):
