@@ -95,7 +95,9 @@ def nvidia_problems(target: Target, devices: list[str], info: dict) -> Iterator[
         yield f"no NVIDIA GPU {','.join(devices)} answers: does nvidia-smi work?"
     for name, architecture in found:
         if (fitting := target_of_gpu(name, architecture)) != target.name:
-            yield f"{name} ({architecture}) is no {target.name}: {fitting and f'make up-{fitting}' or 'it has no target'}"
+            yield f"{name} ({architecture}) is no {target.name}: " + (
+                f"make up-{fitting}" if fitting else "it has no target"
+            )
     yield from toolkit_problems()
     if "nvidia" not in info.get("Runtimes", {}) and not any(Path("/etc/cdi").glob("nvidia*")):
         yield "Docker does not know the NVIDIA runtime: sudo nvidia-ctk runtime configure --runtime=docker; restart it"

@@ -9,6 +9,9 @@ from time import monotonic
 
 from shared.contracts import Budget
 
+LONGEST_OVERRUN_S = 2.0
+"""planned; the supervisor ends a run that is still training twice as long after its budget"""
+
 
 class BudgetClock:
     """Spent training seconds and tokens, carried over from a checkpoint."""
@@ -31,11 +34,14 @@ class BudgetClock:
         return min(self.seconds / self.budget.seconds, 1.0)
 
     def is_over(self, step_seconds: float, in_flight_seconds: float) -> bool:
-        """True when one more step would end further from the budget than stopping now.
+        """True when one more step would end further from the budget than stopping now, or too long after it.
 
         step_seconds: how long a step takes; in_flight_seconds: work already given to the device and not done.
+        A long step may take longer than the last one did, so half of what it has over twice the limit is left free.
         """
         if self.budget.tokens is not None:
             return self.tokens >= self.budget.tokens
         assert self.budget.seconds is not None
-        return self.seconds + in_flight_seconds + step_seconds / 2 >= self.budget.seconds
+        overrun = min(step_seconds / 2, LONGEST_OVERRUN_S)
+        spread = (step_seconds / 2 - overrun) / 2
+        return self.seconds + in_flight_seconds + step_seconds + spread >= self.budget.seconds + overrun

@@ -14,6 +14,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
+from services.trainer.clock import LONGEST_OVERRUN_S
 from services.trainer.compile_cache import cache_environment, compile_cache
 from services.trainer.messages import Checkpointed, Failed, Finished, Ready, Rows, Start, Trained
 from services.trainer.trusted_clock import LOOK_EVERY_S, TrustedClock
@@ -32,7 +33,6 @@ from shared.targets import peak_flops
 
 CLOCK_SLACK_S = 1.0
 CLOCK_SLACK_SHARE = 0.01
-LARGEST_STEP_SHARE = 0.05
 FINISH_SLACK_S = 5.0
 SLOWEST_DISK_BYTES_PER_S = 25e6
 KILL_AFTER_S = 4.0
@@ -185,8 +185,7 @@ class Supervision:
         if self.job.budget.seconds is None:
             return LONGEST_TOKEN_BUDGET_S
         grace = SMOKE_GRACE_S if self.job.rung == "smoke" else KILL_AFTER_S
-        allowed = self.job.budget.seconds * (1 + LARGEST_STEP_SHARE) + grace
-        return max(0.0, allowed - self.clock.seconds)
+        return max(0.0, self.job.budget.seconds + grace - self.clock.seconds)
 
     def _finish(self, ready: Ready) -> None:
         since = monotonic()
@@ -267,11 +266,7 @@ def parse(content: dict) -> Any:
 
 
 def check_clocks(job: Job, trained: Trained, seconds: float) -> None:
-    """The two clocks must agree, and a time budget may be overrun by at most one step.
-
-    A loop that stops at the nearest step overruns by half a step; a machine whose steps are longer than
-    LARGEST_STEP_SHARE of the budget cannot be told from one that overruns, so it is told to take smaller steps.
-    """
+    """The two clocks must agree, and a time budget may be overrun by at most one step, and no long one."""
     slack = CLOCK_SLACK_S + CLOCK_SLACK_SHARE * seconds
     if abs(trained.train_seconds - seconds) > slack:
         reason = f"the recipe's clock says {trained.train_seconds:.1f} s, the supervisor's {seconds:.1f} s"
@@ -279,7 +274,7 @@ def check_clocks(job: Job, trained: Trained, seconds: float) -> None:
     budget = job.budget.seconds
     if budget is None or job.rung == "smoke" or seconds <= budget + slack:
         return
-    step = min(seconds / max(1, trained.num_steps), LARGEST_STEP_SHARE * budget)
+    step = min(seconds / max(1, trained.num_steps), LONGEST_OVERRUN_S)
     if seconds > budget + slack + step:
         reason = f"trained {seconds:.1f} s on a budget of {budget:g} s in {trained.num_steps} steps: take smaller steps"
         raise Ended(Status.TIMED_OUT, reason)

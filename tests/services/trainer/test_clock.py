@@ -35,6 +35,15 @@ def test_it_is_over_at_the_step_boundary_nearest_to_the_budget():
     assert clock.is_over(step_seconds=3.0, in_flight_seconds=0.0)
 
 
+def test_a_long_step_that_would_end_seconds_after_the_budget_is_not_begun():
+    time = FakeTime()
+    clock = BudgetClock(Budget(seconds=300), spent_seconds=0, tokens=0, now=time)
+    time.now += 287.0
+    assert not clock.is_over(step_seconds=12.0, in_flight_seconds=0.0)
+    time.now += 3.0
+    assert clock.is_over(step_seconds=12.0, in_flight_seconds=0.0)  # 302 is nearer to 300 than 290
+
+
 def test_work_the_device_has_not_finished_counts_as_spent():
     time = FakeTime()
     clock = BudgetClock(Budget(seconds=10), spent_seconds=0, tokens=0, now=time)
