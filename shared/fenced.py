@@ -9,15 +9,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 from shared import sandbox
-from shared.channel import Channel
+from shared.channel import Channel, ChannelClosed
 from shared.contracts import Choice, Contract
 from shared.processes import Child, exit_with_parent, start
 from shared.run_directory import RunDirectory
 from shared.settings import CHECKOUT, settings
 
 ENTER_TIMEOUT_S = 60.0
+LOOK_EVERY_S = 0.5
 
 
 class Fence(Contract):
@@ -61,6 +63,17 @@ def start_fenced(
     theirs.close()
     channel.send(Fence(enabled=enabled, policy=policy, must_fail=tuple(path for path in secret if path.exists())))
     return child, channel
+
+
+def receive(child: Child, channel: Channel, timeout_s: float) -> tuple[dict, list[int]]:
+    """As Channel.receive. ChannelClosed also when the process died and something it forked holds the channel open."""
+    deadline = monotonic() + timeout_s
+    while not channel.waiting(max(0.0, min(LOOK_EVERY_S, deadline - monotonic()))):
+        if child.poll() is not None and not channel.waiting(0):
+            raise ChannelClosed("the other process is gone")
+        if monotonic() >= deadline:
+            break
+    return channel.receive(deadline - monotonic())
 
 
 def enter(descriptor: int) -> tuple[Channel, Choice]:

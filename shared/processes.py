@@ -270,14 +270,22 @@ def exit_reason(returncode: int, *, killed_by_us: bool = False) -> str:
 
 
 def _oom_kills() -> int | None:
-    """Out-of-memory kills in our cgroup (v2) so far; None where that is not counted."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-        group = next(line[3:] for line in lines if line.startswith("0::"))
-        events = Path("/sys/fs/cgroup" + group, "memory.events").read_text().split()
-        return int(events[events.index("oom_kill") + 1])
-    except (OSError, StopIteration, ValueError):
-        return None
+    """Out-of-memory kills in our cgroup so far; None where that is not counted."""
+    for file in _oom_counters():
+        with suppress(OSError, ValueError):
+            words = file.read_text().split()
+            return int(words[words.index("oom_kill") + 1])
+    return None
+
+
+def _oom_counters(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> list[Path]:
+    """Of cgroup version 2, then of version 1, where a container sees its own group as the root."""
+    if not groups.exists():
+        return []
+    path_of = {kind: path for _, kind, path in (line.split(":", 2) for line in groups.read_text().splitlines())}
+    version2, version1 = (path_of.get(kind, "/").lstrip("/") for kind in ("", "memory"))
+    folders = [mounted / "memory" / version1, mounted / "memory"]
+    return [mounted / version2 / "memory.events", *(folder / "memory.oom_control" for folder in folders)]
 
 
 class CappedLog:

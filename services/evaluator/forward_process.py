@@ -12,7 +12,7 @@ from services.evaluator.messages import Digest, Digested, Failed, Forward, Forwa
 from shared.channel import ChannelClosed
 from shared.contracts import Contract, Job, Status
 from shared.engines.handover import HostBuffer, share_on_device
-from shared.fenced import start_fenced
+from shared.fenced import receive, start_fenced
 from shared.run_directory import RunDirectory
 
 ANSWERS = {"serving": Serving, "forwarded": Forwarded, "loaded": Loaded, "digested": Digested, "failed": Failed}
@@ -114,7 +114,7 @@ class ForwardProcess:
 
     def _expect(self, model: type[Contract]) -> Any:
         try:
-            content, fds = self.channel.receive(max(0.0, self.deadline - monotonic()))
+            content, fds = receive(self.child, self.channel, self.deadline - monotonic())
             kind = str(content.get("kind"))
             if fds or kind not in ANSWERS:
                 raise ValueError(f"unknown message {kind!r}")

@@ -22,7 +22,7 @@ from shared import checkpoint
 from shared.channel import Channel, ChannelClosed
 from shared.contracts import Contract, Job, Status, TrainingRecord
 from shared.dataset import Dataset, open_reference
-from shared.fenced import start_fenced
+from shared.fenced import receive, start_fenced
 from shared.files import write_atomic
 from shared.hardware import detect
 from shared.processes import Child, adopt_orphans
@@ -178,6 +178,8 @@ class Supervision:
         """The next one; until it comes the clock is written down every second."""
         while (left := self._time_left()) > 0 and not self.channel.waiting(min(left, LOOK_EVERY_S)):
             self.clock.look()
+            if self.child.poll() is not None:
+                break
         return self._receive(left, f"still trained long after {self.job.budget}")
 
     def _time_left(self) -> float:
@@ -231,7 +233,7 @@ class Supervision:
     def _receive(self, timeout_s: float, late: str) -> Any:
         """The next message. Ended when it is a failure, not a message, too late, or the process is gone."""
         try:
-            content, fds = self.channel.receive(timeout_s)
+            content, fds = receive(self.child, self.channel, timeout_s)
             for descriptor in fds:
                 os.close(descriptor)
             message = parse(content)

@@ -211,6 +211,23 @@ def test_an_oom_kill_is_told_from_our_own(tmp_path, monkeypatch):
         assert "out-of-memory" in child.exit_reason()
 
 
+@pytest.mark.parametrize(
+    ("groups", "file"),
+    [
+        ("0::/user.slice", "user.slice/memory.events"),
+        ("0::/", "memory.events"),
+        ("9:memory:/docker/abc\n0::/docker/abc", "memory/memory.oom_control"),
+        ("9:memory:/docker/abc\n0::/docker/abc", "memory/docker/abc/memory.oom_control"),
+    ],
+)
+def test_out_of_memory_kills_are_counted_by_both_versions_of_control_groups(tmp_path, groups, file):
+    (tmp_path / "groups").write_text(groups)
+    mounted = tmp_path / "cgroup"
+    (mounted / file).parent.mkdir(parents=True)
+    (mounted / file).write_text("under_oom 0\noom_kill 3\n")
+    assert mounted / file in processes._oom_counters(tmp_path / "groups", mounted)
+
+
 # output
 
 

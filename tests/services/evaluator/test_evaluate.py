@@ -95,6 +95,13 @@ def test_a_forward_that_dies_is_a_crash_with_the_signal_in_words(workplace):
     assert "SIGABRT" in record.reason
 
 
+def test_a_forward_that_dies_is_a_crash_at_once_also_when_what_it_forked_lives_on(workplace):
+    body = "def logits(self, tokens):\n    os = __import__('os')\n    os.fork() and os.abort()\n    time.sleep(1000)"
+    record = evaluate(make_trained_run(variant(body)))
+    assert record.status is Status.CRASHED
+    assert "SIGABRT" in record.reason
+
+
 def test_wrong_logits_are_rejected_with_their_shape(workplace):
     record = evaluate(
         make_trained_run(variant("def logits(self, tokens):\n    return super().logits(tokens)[..., 1:]"))

@@ -122,6 +122,17 @@ def test_a_process_that_dies_is_a_crash_with_its_signal(workplace):
     assert "SIGABRT" in record.reason
 
 
+@pytest.mark.parametrize("method", ["step(self, rows, progress)", "state(self)"])
+def test_a_process_that_dies_is_a_crash_at_once_also_when_what_it_forked_lives_on(workplace, method):
+    """A data loader's workers hold the channel open."""
+    body = f"def {method}:\n    os = __import__('os')\n    os.fork() and os.abort()\n    time.sleep(1000)"
+    began = time.monotonic()
+    record, _ = train(make_run(variant(body)))
+    assert record.status is Status.CRASHED, record.reason
+    assert "SIGABRT" in record.reason
+    assert time.monotonic() - began < 60
+
+
 def test_a_step_that_never_returns_is_killed_and_nothing_is_left(workplace):
     body = """
 def step(self, rows, progress):
