@@ -13,6 +13,7 @@ from shared.fleet.store import FleetStore
 from shared.run_directory import RunDirectory
 
 STAGE_TIMEOUT_S = 15.0
+CLOCK_SLACK_S = 2.0
 
 log = logging.getLogger("rq.worker")
 
@@ -20,7 +21,7 @@ log = logging.getLogger("rq.worker")
 def settle_old_attempts(store: FleetStore, device: str) -> None:
     """Delivers results of attempts whose process is gone; has the others of this device started again at once."""
     for record in notes():
-        if is_alive(record.pid):
+        if is_alive(record):
             continue
         try:
             _settle(record, store, device)
@@ -49,10 +50,14 @@ def _stages_of(run: Path) -> list[psutil.Process]:
     return found
 
 
-def is_alive(pid: int) -> bool:
-    """A zombie is not: a container's first process may never collect it."""
+def is_alive(record: AttemptRecord) -> bool:
+    """Whether its process is: not a zombie, which a container's first process may never collect, and not a younger one
+    of the same id, as the next container's processes are.
+    """
     with suppress(psutil.Error):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(record.pid)
+        is_younger = process.create_time() > record.started_at + CLOCK_SLACK_S
+        return process.status() != psutil.STATUS_ZOMBIE and not is_younger
     return False
 
 
