@@ -27,9 +27,13 @@ def corpus(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stack(bases, corpus, tmp_path_factory) -> Iterator[Stack]:
+def checkout(tmp_path_factory) -> Path:
+    return copy_checkout(tmp_path_factory.mktemp("clone"))
+
+
+@pytest.fixture(scope="session")
+def stack(bases, corpus, checkout) -> Iterator[Stack]:
     """`make up-cpu` in a clone, and dataset `words` prepared through the queue."""
-    checkout = copy_checkout(tmp_path_factory.mktemp("clone"))
     stack = Stack(checkout, "are-stack-test", CORPUS_DIR=str(corpus), **bases)
     stack.end()  # of a session that was killed
     try:

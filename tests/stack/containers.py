@@ -83,7 +83,8 @@ class Stack:
         return next(iter(networks["Networks"].values()))["IPAddress"]
 
     def inside(self, service: str, *command: str, stdin: str = "", timeout_s: float = 120) -> str:
-        """What a command prints in the container, as its user."""
+        """What a command prints in the container, as its user; an executor is up again in a moment."""
+        wait_for(lambda: self.state(service)["Running"] and not self.state(service)["Restarting"], every_s=0.1)
         return docker("exec", "--interactive", self.container(service), *command, stdin=stdin, timeout_s=timeout_s)
 
     def kill(self, service: str) -> None:
@@ -123,10 +124,12 @@ class Stack:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
+    def experiments(self) -> list[dict]:
+        return self.mlflow("experiments/search", max_results=100)["experiments"]
+
     def recorded(self) -> list[dict]:
         """All runs of all experiments, as {"run_id", "status", "metrics"}."""
-        experiments = self.mlflow("experiments/search", max_results=100)["experiments"]
-        ids = [experiment["experiment_id"] for experiment in experiments]
+        ids = [experiment["experiment_id"] for experiment in self.experiments()]
         runs = self.mlflow("runs/search", experiment_ids=ids, max_results=1000).get("runs", [])
         return [_described(run) for run in runs]
 

@@ -1,0 +1,20 @@
+"""An executor's image: one framework and a compiler for what it compiles; nothing that speaks to the hub."""
+
+import subprocess
+import sys
+
+from checks import expect_harmless_user, expect_no_module, expect_no_program, expect_pinned_versions
+
+expect_pinned_versions("torch", "numpy", "safetensors", "pydantic")
+expect_no_module("redis", "rq", "mlflow", "pyarrow", "huggingface_hub", "requests", "mlx", "pytest")
+expect_no_module("services.worker", "services.console", "services.hub", "services.prepare")
+expect_no_program("git", "curl", "wget", "ssh")
+folders = [f"/are/{name}" for name in ("datasets", "validation", "cache", "platform")]
+expect_harmless_user("/are", "/spool", *folders, "/spool/trainer", "/spool/evaluator")
+
+for stage in ("trainer", "evaluator"):
+    done = subprocess.run([sys.executable, "-m", f"services.{stage}", "/nowhere"], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+subprocess.run(["g++", "--version"], check=True, capture_output=True)
+product = "import torch; assert (torch.ones(8, 8) @ torch.ones(8, 8)).sum() == 512"
+subprocess.run([sys.executable, "-c", product], check=True)

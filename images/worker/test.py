@@ -1,0 +1,16 @@
+"""The worker's image: the queue, the recording client, what prepares datasets; no framework, no compiler."""
+
+import subprocess
+
+from checks import expect_harmless_user, expect_no_module, expect_no_program, expect_pinned_versions
+
+expect_pinned_versions("redis", "rq", "mlflow-skinny", "pyarrow", "tiktoken", "rustbpe", "pydantic")
+expect_no_module("torch", "mlx", "triton", "flask", "sqlalchemy", "pytest")
+expect_no_program("gcc", "cc", "git", "curl")
+folders = [f"/are/{name}" for name in ("corpora", "datasets", "validation", "platform", "locks")]
+expect_harmless_user("/are", "/spool", *folders, *(f"/spool/{stage}" for stage in ("prepare", "trainer", "evaluator")))
+
+for command in (["autoresearch", "--help"], ["python3", "-m", "services.worker", "--help"]):
+    subprocess.run(command, check=True, capture_output=True)
+done = subprocess.run(["python3", "-m", "shared.spool", "/spool", "nothing"], capture_output=True, text=True)
+assert done.returncode == 2, done.stderr

@@ -1,0 +1,120 @@
+"""Targets, compose files, Makefile, bake file and Dockerfiles name the same things. Needs no engine."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shared.settings import CHECKOUT
+from shared.targets import TARGETS, find_target
+
+COMPOSE, IMAGES = CHECKOUT / "compose", CHECKOUT / "images"
+IN_CONTAINERS = [target.name for target in TARGETS if target.image]
+DOCKERFILES = sorted(IMAGES.glob("*/Dockerfile"))
+BAKE = (IMAGES / "docker-bake.hcl").read_text()
+STACK = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+EXECUTORS = ("prepare", "trainer", "evaluator")
+
+
+def makefile_list(name: str) -> list[str]:
+    text = (CHECKOUT / "Makefile").read_text().replace("\\\n", " ")
+    return re.search(rf"^{name} :?= (.*)$", text, flags=re.MULTILINE)[1].split()
+
+
+def baked() -> dict[str, str]:
+    """{target: its block} of the bake file, without the ones others inherit from."""
+    blocks = re.findall(r'^target "([a-z][^"]*)" \{\n(.*?)^\}', BAKE, flags=re.MULTILINE | re.DOTALL)
+    return dict(blocks)
+
+
+def instructions(dockerfile: Path) -> list[str]:
+    lines = dockerfile.read_text().replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", IN_CONTAINERS)
+def test_a_target_has_a_compose_file_with_the_image_of_the_table(name):
+    services = yaml.safe_load((COMPOSE / f"{name}.yaml").read_text())["services"]
+    for service in ("trainer", "evaluator"):
+        assert services[service]["image"] == f"autoresearch/{find_target(name).image}:${{TAG:-dev}}"
+
+
+def test_every_target_with_an_image_has_its_make_up_and_no_other_does():
+    assert sorted(makefile_list("STACKS")) == sorted(f"up-{name}" for name in IN_CONTAINERS)
+    assert {path.stem for path in COMPOSE.glob("*.yaml")} == {*IN_CONTAINERS, "compose", "hardware"}
+
+
+def test_every_image_of_the_table_and_of_the_stack_is_baked_and_has_its_make_build():
+    executors = {target.image for target in TARGETS if target.image}
+    others = {service["image"].split("/")[1].split(":")[0] for service in STACK.values() if "image" in service}
+    assert set(baked()) == executors | others
+    assert sorted(makefile_list("IMAGES")) == sorted(f"build-{name}" for name in baked())
+
+
+@pytest.mark.parametrize("name", baked())
+def test_an_image_is_tagged_with_its_own_name(name):
+    assert f'tags     = ["autoresearch/{name}:${{TAG}}"]' in re.sub(r"tags +=", "tags     =", baked()[name])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(COMPOSE.glob("*.yaml"))])
+def test_a_compose_file_is_yaml_that_starts_with_what_it_is_for(name):
+    text = (COMPOSE / f"{name}.yaml").read_text()
+    assert text.startswith("# ")
+    assert yaml.safe_load(text)["services"]
+
+
+@pytest.mark.parametrize("name", STACK)
+def test_every_service_is_without_privileges_and_bounded(name):
+    service = STACK[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"]
+    assert service["init"]
+    assert "privileged" not in service
+    assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_an_executor_is_started_afresh_and_is_handed_no_password(name):
+    service = STACK[name]
+    assert service["restart"] == "always"
+    assert "secrets" not in service
+    assert service["network_mode"] == ("bridge" if name == "prepare" else "none")
+    assert {"pids_limit", "mem_limit", "memswap_limit"} <= set(service)
+
+
+def test_only_those_who_score_or_make_validation_rows_have_them():
+    has_rows = {name for name, service in STACK.items() if any("validation:" in v for v in service.get("volumes", []))}
+    assert has_rows == {"prepare", "evaluator"}
+
+
+def test_ports_are_on_loopback_unless_somebody_asks():
+    ports = [port for service in STACK.values() for port in service.get("ports", [])]
+    assert len(ports) == 2
+    assert all(port.startswith("${HUB_BIND:-127.0.0.1}:") for port in ports)
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_a_dockerfile_builds_from_arguments_without_a_frontend_that_is_pulled(dockerfile):
+    text = dockerfile.read_text()
+    bases = re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)
+    assert bases
+    assert all(re.fullmatch(r"\$\{(PYTHON|DEBIAN)_BASE\}", base) for base in bases)
+    assert "syntax=" not in text
+    assert "<<" not in text, "Docker 20.10 knows no heredocs"
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_an_image_runs_as_one_user_who_is_not_root_and_holds_no_secret(dockerfile):
+    lines = instructions(dockerfile)
+    assert [line for line in lines if line.startswith("USER ")][-1] in ("USER 10001:10001", "USER 10001")
+    after = lines[max(number for number, line in enumerate(lines) if line.startswith("USER ")) :]
+    assert not [line for line in after if line.startswith(("RUN", "ADD", "FROM"))]
+    named = [line for line in lines if line.startswith(("ARG ", "ENV "))]
+    assert not [line for line in named if re.search("password|secret|token|_key|credential", line, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_an_image_has_a_test_beside_its_dockerfile(dockerfile):
+    assert len(list(dockerfile.parent.glob("test.*"))) == 1
