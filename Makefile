@@ -60,7 +60,7 @@ test-chaos: setup ## 200 jobs while processes and servers are killed at random, 
 	$(BIN)/python -m pytest -m chaos -s tests/chaos
 
 test-stack: setup ## the images and the stack in a real Docker engine
-	$(BIN)/python -m pytest -m 'stack' tests/stack
+	$(BIN)/python -m pytest -m 'stack and not slow' tests/stack
 
 test-gpu: setup ## everything that needs CUDA, and the table for docs/validation
 	$(BIN)/python benchmarks/gpu_validation.py

@@ -1,7 +1,7 @@
 # The queue's image: not root, asks for a password, and keeps what it acknowledged through a kill -9.
 set -eu
 [ "$(id -u)" = 10001 ]
-for program in gcc python3-config git curl; do ! command -v $program || exit 1; done
+for program in gcc git curl; do ! command -v $program || exit 1; done
 
 echo "user default off
 user worker on >secret ~* +@all" >/tmp/users

@@ -88,7 +88,13 @@ class Stack:
         return docker("exec", "--interactive", self.container(service), *command, stdin=stdin, timeout_s=timeout_s)
 
     def kill(self, service: str) -> None:
-        docker("kill", self.container(service))
+        """As a person would, who starts it again too."""
+        docker("kill", self.container(service), check=False)  # it may be between two lives
+        docker("start", self.container(service))
+
+    def crash(self, service: str) -> None:
+        """Every process in it dies; Docker starts it again."""
+        docker("exec", self.container(service), "sh", "-c", "kill -9 -1", check=False)
 
     def run_file(self, run_id: str, name: str) -> str:
         return self.inside("worker", "cat", f"/runs/{run_id}/{name}")
@@ -115,6 +121,11 @@ class Stack:
 
     def outcome(self, job_id: str, timeout_s: float = 180) -> Outcome:
         return wait_for(lambda: FleetStore(self.redis).outcome(job_id), timeout_s, every_s=0.2)
+
+    def activity(self, job_id: str) -> str:
+        """What its attempt does now, as `autoresearch status` shows it."""
+        progress = FleetStore(self.redis).progress(job_id)
+        return progress.activity if progress else ""
 
     def mlflow(self, path: str, **question: Any) -> dict:
         """MLflow's REST API."""

@@ -18,9 +18,11 @@ from tests.stack.test_files import baked
 pytestmark = pytest.mark.stack
 
 LARGEST_MB = {"redis": 400, "postgres": 800, "mlflow": 1300, "worker": 900, "executor-cpu": 2000}
-LEFTOVERS = "find /root/.cache /var/lib/apt/lists /var/cache/apt/archives /tmp /wheels -type f 2>/dev/null | head -5"
+LEFTOVERS = (
+    "find /root/.cache /var/lib/apt/lists /var/cache/apt/archives /tmp /wheels -type f -size +0 2>/dev/null | head -5"
+)
 TESTING = ["--network", "none", "--read-only", "--tmpfs", "/tmp:exec,mode=1777", "--tmpfs", "/run/secrets:mode=1777"]
-TESTING += ["--env", "PYTHONPATH=/app:/images", "--volume", f"{CHECKOUT}/images:/images:ro"]
+TESTING += ["--volume", f"{CHECKOUT}/images/checks.py:/test/checks.py:ro"]
 TESTING += ["--volume", f"{CHECKOUT}/constraints.txt:/constraints.txt:ro"]
 
 
@@ -37,8 +39,8 @@ def test_an_image_passes_its_own_test(image):
     folder = CHECKOUT / "images" / image.split("-")[0]
     test = next(folder.glob("test.*"))
     runner = {".py": "python3", ".sh": "sh"}[test.suffix]
-    inside = f"/images/{folder.name}/{test.name}"
-    print(docker("run", "--rm", *TESTING, "--entrypoint", runner, f"autoresearch/{image}:{TAG}", inside, timeout_s=180))
+    run = ["run", "--rm", *TESTING, "--volume", f"{test}:/test/{test.name}:ro", "--entrypoint", runner]
+    print(docker(*run, f"autoresearch/{image}:{TAG}", f"/test/{test.name}", timeout_s=180))
 
 
 def test_an_image_is_no_larger_than_it_should_be(image):

@@ -1,0 +1,56 @@
+"""make down: attempts end first, NOW=1 does not wait, and what was kept is there at the next start."""
+
+import time
+
+import pytest
+
+from tests.fleet import wait_for
+from tests.recipes import HONEST
+from tests.stack.containers import docker
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def stack_again(stack):
+    """Up again whatever a test did to it."""
+    yield stack
+    stack.up()
+
+
+def is_gone(stack) -> bool:
+    return not any(stack.container(name) for name in ("worker", "trainer", "evaluator", "redis", "mlflow", "database"))
+
+
+def in_training(stack, name: str) -> str:
+    wait_for(lambda: stack.activity(name) == "training", 90, every_s=0.1)
+    return name
+
+
+def test_down_lets_the_experiment_end_and_the_next_start_has_everything(stack_again, enqueue):
+    name = in_training(stack_again, enqueue("ends-first", seconds=6.0))
+    waiting = enqueue("waits-through")
+    done = stack_again.make("down")
+    assert done.returncode == 0, done.stderr
+    assert is_gone(stack_again)
+    stack_again.up()
+    outcome = stack_again.outcome(name)
+    assert (outcome.status, outcome.attempt) == ("ok", 1), outcome.reason
+    assert stack_again.outcome(waiting).status == "ok"
+    runs = wait_for(lambda: [run for run in stack_again.recorded() if run["run_id"] == outcome.run_id], 60)
+    assert len(runs) == 1
+
+
+def test_down_now_does_not_wait_and_the_job_starts_again(stack_again, enqueue):
+    name = in_training(stack_again, enqueue("cut-short", HONEST, "checkpoint_every=1", seconds=25.0))
+    began = time.monotonic()
+    done = stack_again.make("down", NOW="1")
+    took = time.monotonic() - began
+    print(f"down NOW=1 took {took:.0f} s")
+    assert done.returncode == 0, done.stderr
+    assert took < 45
+    assert is_gone(stack_again)
+    assert f"{stack_again.name}-redis" in docker("volume", "ls", "--quiet").splitlines()
+    stack_again.up()
+    outcome = stack_again.outcome(name)
+    assert (outcome.status, outcome.attempt) == ("ok", 2), outcome.reason
