@@ -17,7 +17,7 @@ pytestmark = pytest.mark.stack
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 JOBS = 6
 # each of them at least once, in an order of the seed
-BLOWS = ["trainer", "evaluator", "worker", "redis", "mlflow", "worker", "trainer"]
+BLOWS = ["trainer", "evaluator", "worker", "redis", "mlflow", "database", "worker", "trainer"]
 PAUSE_S = (2.0, 9.0)
 
 

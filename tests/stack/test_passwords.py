@@ -108,9 +108,10 @@ def test_the_stack_command_needs_no_package():
 
 
 def test_the_stack_command_runs_under_the_systems_own_python():
-    done = subprocess.run(
-        ["python3", "-m", "compose.stack", "up", "--help"], capture_output=True, text=True, cwd=CHECKOUT
-    )
+    if subprocess.run(["python3", "-c", "import sys; sys.exit(sys.version_info < (3, 10))"]).returncode:
+        pytest.skip("python3 of this machine is too old for the stack command")
+    command = ["python3", "-m", "compose.stack", "up", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT)
     assert done.returncode == 0, done.stderr
     assert "gb10" in done.stdout
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
+from ipaddress import ip_network
 
 import pytest
 
@@ -23,7 +24,7 @@ def address() -> str:
     if sys.platform != "linux":
         pytest.skip("containers reach this host by another way")
     network = json.loads(docker("network", "inspect", "bridge"))[0]
-    return network["IPAM"]["Config"][0]["Gateway"]
+    return str(ip_network(network["IPAM"]["Config"][0]["Subnet"])[1])
 
 
 @pytest.fixture
