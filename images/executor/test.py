@@ -1,7 +1,12 @@
-"""An executor's image: one framework and a compiler for what it compiles; nothing that speaks to the hub."""
+"""An executor's image: one framework and a compiler for what it compiles; nothing that speaks to the hub.
 
+Where FlashAttention 4 is in it, its kernels of every preset are there and found, without a GPU.
+"""
+
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 from checks import expect_harmless_user, expect_no_module, expect_no_program, expect_pinned_versions
 
@@ -18,3 +23,9 @@ for stage in ("trainer", "evaluator"):
 subprocess.run(["g++", "--version"], check=True, capture_output=True)
 product = "import torch; assert (torch.ones(8, 8) @ torch.ones(8, 8)).sum() == 512"
 subprocess.run([sys.executable, "-c", product], check=True)
+
+compiled = [folder.name for folder in Path("/app/kernels/attention/compiled").glob("sm_*")]
+assert bool(compiled) == (importlib.util.find_spec("flash_attn") is not None)
+for arch in compiled:
+    check = [sys.executable, "-m", "kernels.attention.fa4_ahead_of_time", "--arch", arch, "--check"]
+    print(subprocess.run(check, check=True, capture_output=True, text=True).stdout.strip())

@@ -18,6 +18,7 @@ from tests.stack.test_files import baked
 pytestmark = pytest.mark.stack
 
 LARGEST_MB = {"redis": 400, "postgres": 800, "mlflow": 1300, "worker": 900, "executor-cpu": 2000}
+LARGEST_MB |= {"executor-cuda-sm120-fa4": 7000}  # one of the GPU images, the one with all that can be in them
 LEFTOVERS = (
     "find /root/.cache /var/lib/apt/lists /var/cache/apt/archives /tmp /wheels -type f -size +0 2>/dev/null | head -5"
 )
