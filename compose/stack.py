@@ -55,6 +55,7 @@ def up(target: Target) -> int:
     else:
         keep_hub_secrets(SECRETS, ENV_FILE, hub, asks_for_password=not hub.is_local)
     build(target)
+    let_attempts_end(target)
     for number, device in enumerate(devices()):
         compose(target, number, device, "up", "--detach", "--remove-orphans")
         # an executor may end at any time, and is started again
@@ -62,6 +63,22 @@ def up(target: Target) -> int:
         compose(target, number, device, "up", "--detach", "--wait", "--no-deps", "--no-recreate", *served)
     say_what_next(target, hub)
     return 0
+
+
+def let_attempts_end(target: Target) -> None:
+    """Before a container is replaced: an attempt dies with its executor, a worker waits minutes for a lost queue."""
+    projects = list(enumerate(devices()))
+    plans = [planned(target, number, device) for number, device in projects]
+    if any("Recreate" in plan for plan in plans):
+        for number, device in projects:
+            compose(target, number, device, "stop", "worker")
+
+
+def planned(target: Target, number: int, device: str) -> str:
+    """What `up` would do, a line for each container."""
+    command = compose_command(target, number, "up", "--dry-run", "--detach")
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(target, device))
+    return done.stdout + done.stderr
 
 
 def check(target: Target) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.recipes import HONEST
-from tests.stack.containers import Stack, copy_checkout
+from tests.stack.containers import Stack, copy_checkout, stack_name
 from tests.stack.engine import base_images
 
 
@@ -34,7 +34,7 @@ def checkout(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def stack(bases, corpus, checkout) -> Iterator[Stack]:
     """`make up-cpu` in a clone, and dataset `words` prepared through the queue."""
-    stack = Stack(checkout, "are-stack-test", CORPUS_DIR=str(corpus), **bases)
+    stack = Stack(checkout, stack_name(), CORPUS_DIR=str(corpus), **bases)
     stack.end()  # of a session that was killed
     try:
         stack.up()

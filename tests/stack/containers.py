@@ -12,6 +12,7 @@ from typing import Any
 from redis import Redis
 
 from services.hub.credentials import read_env
+from shared.files import sha256_bytes
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
 from shared.settings import CHECKOUT
@@ -24,6 +25,11 @@ JOBS = "services.worker.jobs"
 EXECUTOR_MEMORY = "3g"
 
 
+def stack_name() -> str:
+    """Of this checkout: another may test on the same engine, and what a killed session of this one left is found."""
+    return f"are-stack-{sha256_bytes(str(CHECKOUT).encode())[:6]}"
+
+
 def copy_checkout(folder: Path) -> Path:
     """What a clone would hold, as it is in this working tree, and the wheels that lie ready for the images."""
     listed = subprocess.run(
@@ -34,8 +40,16 @@ def copy_checkout(folder: Path) -> Path:
     for name in filter(None, [*listed, *wheels]):
         if (CHECKOUT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(CHECKOUT / name, folder / name)
+            (_link if name in wheels else shutil.copy2)(CHECKOUT / name, folder / name)
     return folder
+
+
+def _link(source: Path, target: Path) -> None:
+    """A copy of 200 MB only where it must be one."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 class Stack:

@@ -1,4 +1,4 @@
-"""make down: attempts end first, NOW=1 does not wait, and what was kept is there at the next start."""
+"""make down, and an up that replaces containers: attempts end first, NOW=1 does not wait, nothing kept is lost."""
 
 import time
 
@@ -54,3 +54,13 @@ def test_down_now_does_not_wait_and_the_job_starts_again(stack_again, enqueue):
     stack_again.up()
     outcome = stack_again.outcome(name)
     assert (outcome.status, outcome.attempt) == ("ok", 2), outcome.reason
+
+
+def test_an_up_that_replaces_containers_lets_the_experiment_end_first(stack_again, enqueue):
+    name = in_training(stack_again, enqueue("undisturbed", seconds=6.0))
+    began, executor = time.monotonic(), stack_again.container("trainer")
+    stack_again.up(EXECUTOR_MEMORY="2g")
+    print(f"up with another setting took {time.monotonic() - began:.0f} s")
+    assert stack_again.container("trainer") != executor
+    outcome = stack_again.outcome(name)
+    assert (outcome.status, outcome.attempt) == ("ok", 1), outcome.reason

@@ -40,7 +40,7 @@ def second(open_hub, bases, corpus, tmp_path_factory, address):
     """Another clone with the hub's .env, as on another machine."""
     checkout = copy_checkout(tmp_path_factory.mktemp("second"))
     shutil.copy(open_hub.env_file, checkout / ".env")
-    second = Stack(checkout, "are-stack-test2", CORPUS_DIR=str(corpus), HUB=address, **bases)
+    second = Stack(checkout, f"{open_hub.name}-2", CORPUS_DIR=str(corpus), HUB=address, **bases)
     second.end()
     try:
         second.up()
