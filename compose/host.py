@@ -13,8 +13,7 @@ from shared.targets import Target, target_for
 
 OLDEST_COMPOSE, OLDEST_ENGINE, OLDEST_TOOLKIT = (2, 20, 2), (20, 10), (1, 17, 8)
 ARM = {"gb10"}
-FREE_GB = {"cpu": 10}
-FREE_GB_GPU = 30
+FREE_GB, FREE_GB_GPU, FREE_GB_WHEN_BUILT = {"cpu": 10}, 30, 3
 GIB = 2**30
 
 
@@ -24,7 +23,7 @@ def problems(target: Target, devices: list[str], config: dict, ports: list[tuple
         yield missing
         return
     info = json.loads(output("docker", "info", "--format", "{{json .}}"))
-    found = (architecture_problem(target, info), kernel_problem(), disk_problem(target, info))
+    found = (architecture_problem(target, info), kernel_problem(), disk_problem(target, info, is_built(config)))
     yield from (line for line in found if line)
     yield from memory_problems(config, info, len(devices))
     if target.name != "cpu":
@@ -68,11 +67,21 @@ def kernel_problem(modules: Path = Path("/sys/kernel/security/lsm")) -> str:
     return "" if "landlock" in loaded else f"this kernel has no Landlock ({loaded}): boot it with lsm=landlock,{loaded}"
 
 
-def disk_problem(target: Target, info: dict) -> str:
+def is_built(config: dict) -> bool:
+    """Whether the largest of the images is there, so that little more is needed."""
+    try:
+        output("docker", "image", "inspect", "--format", "{{.Id}}", config["services"]["trainer"]["image"])
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
+def disk_problem(target: Target, info: dict, built: bool) -> str:
     root = Path(info["DockerRootDir"])
     if not root.exists():
         return ""  # an engine in a virtual machine, as on macOS: its disk cannot be seen from here
-    needed, free = FREE_GB.get(target.name, FREE_GB_GPU), shutil.disk_usage(root).free / 1e9
+    needed = FREE_GB_WHEN_BUILT if built else FREE_GB.get(target.name, FREE_GB_GPU)
+    free = shutil.disk_usage(root).free / 1e9
     return "" if free >= needed else f"{free:.0f} GB are free at {root}, {needed} are needed: docker system prune"
 
 

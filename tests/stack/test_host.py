@@ -16,6 +16,7 @@ GOOD = {
     "docker version": "28.1.1",
     "docker compose": "Docker Compose version v2.35.1",
     "docker buildx": "github.com/docker/buildx v0.23.0 28c90ea",
+    "docker image": None,
     "nvidia-ctk --version": "NVIDIA Container Toolkit CLI version 1.17.8\ncommit: 1",
     "nvidia-smi --id=0": "NVIDIA H100 80GB HBM3, 9.0",
 }
@@ -39,7 +40,7 @@ def machine(monkeypatch, tmp_path):
             self.answers[command] = text
 
         def problems(self, target="h100", mem_limit=64 * GIB, shm_size=GIB, ports=()) -> list[str]:
-            trainer = {"mem_limit": str(mem_limit), "shm_size": str(shm_size)}
+            trainer = {"mem_limit": str(mem_limit), "shm_size": str(shm_size), "image": "executor"}
             return list(host.problems(find_target(target), ["0"], {"services": {"trainer": trainer}}, list(ports)))
 
     machine = Machine()
@@ -110,6 +111,8 @@ def test_the_cpu_stack_runs_on_any_architecture_and_needs_no_gpu(machine):
 def test_a_full_disk_says_how_much_is_free_and_needed(machine):
     machine.free = 7e9
     assert "7 GB are free" in only(machine.problems())
+    machine.says("docker image", "sha256:1")  # built already: what is left to write is little
+    assert machine.problems() == []
 
 
 def test_more_memory_than_there_is_comes_with_a_setting_that_fits(machine):
