@@ -3,7 +3,7 @@
 STACKS := up-gb10 up-h100 up-h200 up-b200 up-a100 up-rtx50 up-rtx40 up-l40s up-cpu
 IMAGES := build-redis build-postgres build-mlflow build-worker build-executor-cpu build-executor-cuda-sm80 \
   build-executor-cuda-sm89 build-executor-cuda-sm90 build-executor-cuda-sm100 build-executor-cuda-sm120-fa4
-.PHONY: help setup run ui hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor \
+.PHONY: help setup run ui hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor python \
   test test-chaos test-slow test-stack test-gpu bench lint format clean
 
 PYTHON ?= python3
@@ -39,7 +39,7 @@ worker: setup ## takes jobs of this machine's target from the hub in .env
 worker-mac: worker ## the same on a Mac that has the hub's .env: joins it as target mac
 
 ## up-<target>: the whole stack in containers: gb10 h100 h200 b200 a100 rtx50 rtx40 l40s cpu; HUB=host joins one elsewhere
-$(STACKS):
+$(STACKS): python
 	@$(PYTHON) -m compose.stack up $(@:up-%=%)
 
 ## build-<image>: one image of the stack: redis postgres mlflow worker executor-cpu executor-cuda-sm90 ...
@@ -47,8 +47,12 @@ $(IMAGES):
 	docker buildx bake --file images/docker-bake.hcl $(@:build-%=%)
 
 ## down, logs, ps, doctor: of the stack; down waits for the experiment that runs, NOW=1 does not
-down logs ps doctor:
+down logs ps doctor: python
 	@$(PYTHON) -m compose.stack $@
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "$(PYTHON) is older than 3.10: say PYTHON=/path/to/a/newer/python3"; exit 2; }
 
 test: setup ## everything that runs in minutes on any machine
 	$(BIN)/python -m pytest -m 'not slow and not chaos and not gpu and not metal and not stack'
