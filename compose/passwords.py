@@ -33,8 +33,7 @@ def keep_worker_secrets(folder: Path, env_file: Path, host: str) -> None:
     names = ("ARE_REDIS_URL", "ARE_WORKER_REDIS_URL", "ARE_TRACKING_URI")
     if missing := [name for name in names if name not in there]:
         raise ValueError(f"{env_file} has no {', '.join(missing)}: copy the hub's .env here (mode 600)")
-    unused = dict.fromkeys((*FILES, "redis_users"), "")
-    write(folder, unused | {name.lower(): at_host(there[name], host) for name in names})
+    write(folder, {name.lower(): at_host(there[name], host) for name in names})
 
 
 def at_host(url: str, host: str) -> str:

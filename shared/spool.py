@@ -106,8 +106,8 @@ class SpoolExecutor:
         for loan_file in settings().runs.glob("*/lent.json"):
             loan, run = read_record(loan_file, Loan), RunDirectory(loan_file.parent)
             ticket = Ticket(self.folder / loan.stage, loan.ticket)
-            if ticket.folder.is_dir() and ticket.is_held("placer"):
-                continue
+            if not ticket.place(run.path.name).exists() or ticket.is_held("placer"):
+                continue  # lent through the spool of another device's stack, or still at work
             self._await_end(ticket)
             _end_loan(run, ticket, loan.stage)
 

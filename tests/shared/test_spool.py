@@ -93,6 +93,15 @@ def test_a_lent_run_of_somebody_who_died_comes_home(tmp_path, workplace):
     assert list((tmp_path / "trainer").iterdir()) == []
 
 
+def test_a_run_lent_through_another_spool_is_left_to_whoever_has_that(tmp_path, workplace):
+    run = make_trained_run()
+    place_and_die(tmp_path / "one", "trainer", str(run.path))
+    SpoolExecutor(tmp_path / "two").reclaim()
+    assert (run.path / "lent.json").exists()
+    SpoolExecutor(tmp_path / "one").reclaim()
+    assert not (run.path / "lent.json").exists()
+
+
 def test_a_run_that_is_being_worked_on_is_not_reclaimed(tmp_path, workplace):
     run, process, seen = make_run(b"not python", run_id="run-2"), taker(tmp_path), []
 

@@ -88,7 +88,15 @@ def test_a_host_with_workers_only_takes_the_hubs_addresses_and_no_other_secret(p
     secrets = contents(places[0])
     assert urlsplit(secrets["are_worker_redis_url"]).hostname == "hub.local"
     assert urlsplit(secrets["are_worker_redis_url"]).username == "worker"
-    assert secrets["database_password"] == secrets["redis_users"] == ""
+    assert set(secrets) == {"are_redis_url", "are_worker_redis_url", "are_tracking_uri"}
+
+
+def test_a_hub_that_works_for_another_for_a_while_keeps_its_databases_password(places):
+    keep_hub_secrets(*places, LOCAL, asks_for_password=False)
+    before = contents(places[0])["database_password"]
+    keep_worker_secrets(*places, "hub.local")
+    keep_hub_secrets(*places, LOCAL, asks_for_password=False)
+    assert contents(places[0])["database_password"] == before
 
 
 def test_without_the_hubs_env_one_line_says_what_to_copy(places):

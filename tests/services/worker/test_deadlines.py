@@ -57,26 +57,26 @@ def recipe_of(run: RunDirectory) -> psutil.Process:
     return supervisor_of(run).children()[0]
 
 
-@pytest.mark.slow
-def test_nothing_of_a_gpt_is_left_a_second_after_its_cancel(hub, start_worker):
-    job, run = started(hub, start_worker, time_budget=300)
-    assert len(processes_of(run)) > 1
+def cancel_and_see_it_gone(hub, job: str, run: RunDirectory) -> None:
     asked = time.monotonic()
     hub.store.ask_to_cancel(job)
     wait_for(lambda: is_gone(run), CANCEL_S, every_s=0.01)
     print(f"gone {time.monotonic() - asked:.2f} s after the cancel")
     assert hub.outcome(job).status is Status.CANCELLED
+
+
+@pytest.mark.slow
+def test_nothing_of_a_gpt_is_left_a_second_after_its_cancel(hub, start_worker):
+    job, run = started(hub, start_worker, time_budget=300)
+    assert len(processes_of(run)) > 1
+    cancel_and_see_it_gone(hub, job, run)
 
 
 def test_daemons_that_ignore_signals_are_gone_a_second_after_a_cancel(hub, start_worker):
     recipe = variant(CLINGING).decode()
     job, run = started(hub, start_worker, recipe=recipe, set=SMALL, time_budget=300)
     wait_for(lambda: len([process for process in processes_of(run) if "sleep" in process.cmdline()]) == 2)
-    asked = time.monotonic()
-    hub.store.ask_to_cancel(job)
-    wait_for(lambda: is_gone(run), CANCEL_S, every_s=0.01)
-    print(f"gone {time.monotonic() - asked:.2f} s after the cancel")
-    assert hub.outcome(job).status is Status.CANCELLED
+    cancel_and_see_it_gone(hub, job, run)
 
 
 def test_a_recipe_that_ignores_its_budget_and_its_daemons_are_gone_5_s_after_it(hub, start_worker):
