@@ -8,10 +8,10 @@ import argparse
 from statistics import median
 
 from shared.contracts import RunResult
-from shared.executors import NativeExecutor
-from shared.experiment import run
-from shared.request import TrainRequest, build_job
-from shared.run_directory import RunDirectory
+from shared.experiment.request import TrainRequest, build_job
+from shared.experiment.run import run
+from shared.runs.directory import RunDirectory
+from shared.stages.executors import NativeExecutor
 
 BUDGET_S = 300.0
 GOAL = 0.03

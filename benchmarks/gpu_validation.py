@@ -22,17 +22,17 @@ import torch
 
 from kernels.attention import torch_reference
 from services.trainer.recipes import gpt_torch
-from shared.checkpoint import read_arrays, write_arrays
 from shared.contracts import Shape
-from shared.dataset import datasets_directory
+from shared.data.dataset import datasets_directory
 from shared.engines import Engine, open_engine
-from shared.executors import NativeExecutor
-from shared.experiment import run
-from shared.hardware import detect
-from shared.presets import PRESETS
-from shared.request import TrainRequest, build_job
+from shared.experiment.presets import PRESETS
+from shared.experiment.request import TrainRequest, build_job
+from shared.experiment.run import run
+from shared.machine.hardware import detect
+from shared.machine.targets import TARGETS, peak_flops
+from shared.runs.checkpoint import read_arrays, write_arrays
 from shared.settings import CHECKOUT
-from shared.targets import TARGETS, peak_flops
+from shared.stages.executors import NativeExecutor
 
 MEASURED_STEPS = 20
 HEAD_DIM = 128

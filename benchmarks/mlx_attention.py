@@ -14,7 +14,7 @@ engine = open_engine("mlx", sys.argv[1] if len(sys.argv) > 1 else "metal")
 import mlx.core as mx  # noqa: E402
 
 from kernels.attention import mlx_blocked, mlx_sdpa  # noqa: E402
-from shared.presets import PRESETS  # noqa: E402
+from shared.experiment.presets import PRESETS  # noqa: E402
 
 REPEATS = 10 if engine.device == "metal" else 2
 

@@ -17,8 +17,8 @@ from services.prepare.packing import pack
 from services.prepare.stdlib import stdlib_corpus
 from services.prepare.token_cache import REFILL_DOCUMENTS, Document
 from services.prepare.tokenizer_training import PATTERN, SPECIALS
-from shared.rows import Rows
-from shared.tokenizer import Tokenizer
+from shared.data.rows import Rows
+from shared.data.tokenizer import Tokenizer
 
 SEQ_LENS = (256, 512, 1024, 2048)
 NUM_DOCUMENTS = 20_000

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from services.trainer.trusted_clock import ClockRecord
 from services.worker.attempt import Attempt
 from services.worker.watch import Watcher
-from shared.executors import NativeExecutor, Stage
+from shared.experiment.request import TrainRequest, build_job
 from shared.fleet.contracts import AttemptRecord
 from shared.fleet.store import FleetStore
-from shared.request import TrainRequest, build_job
-from shared.run_directory import RunDirectory, read_record
+from shared.runs.directory import RunDirectory, read_record
+from shared.stages.executors import NativeExecutor, Stage
 
 BLOCK_S, SEED = 1.0, 1
 SHAPE = {"device_batch_size": "4", "total_batch_size": "1024"}  # one small batch a step: many steps in a block

@@ -23,7 +23,7 @@ from kernels.attention import sdpa
 from services.trainer.recipes import gpt_torch
 from shared.contracts import Shape
 from shared.engines import open_engine
-from shared.presets import find_preset
+from shared.experiment.presets import find_preset
 
 VOCAB_SIZE = 8192
 FOREIGN_MODULES = ("kernels", "prepare")

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.targets import Target, target_for
+from shared.machine.targets import Target, target_for
 
 OLDEST_COMPOSE, OLDEST_ENGINE, OLDEST_TOOLKIT = (2, 20, 2), (20, 10), (1, 17, 8)
 ARM = {"gb10"}
@@ -123,7 +123,8 @@ def toolkit_problems() -> Iterator[str]:
 
 
 def target_of_gpu(name: str, architecture: str) -> str:
-    """Its target, "" when it has none. Workers find the same: shared/hardware.py makes its keys of the same name."""
+    """Its target, "" when it has none. Workers find the same: shared/machine/hardware.py
+    makes its keys of the same name."""
     key = f"nvidia-any-{re.sub(r'[^a-z0-9]+', '-', name.lower().removeprefix('nvidia '))}-any"
     try:
         return target_for(architecture, key).name

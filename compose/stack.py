@@ -17,7 +17,7 @@ from pathlib import Path
 from compose import host
 from compose.passwords import keep_hub_secrets, keep_worker_secrets
 from services.hub.credentials import Hub
-from shared.targets import TARGETS, Target, find_target
+from shared.machine.targets import TARGETS, Target, find_target
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SECRETS, ENV_FILE = CHECKOUT / ".secrets", CHECKOUT / ".env"

@@ -2,7 +2,7 @@
 
 A job goes in, records come out, one per stage, and `RunResult` is the summary people compare. Nothing
 here imports a framework, Redis or MLflow. Which file of a run directory holds which model:
-shared/run_directory.py.
+shared/runs/directory.py.
 """
 
 import re
@@ -41,7 +41,7 @@ class Status(StrEnum):
 
 
 class Rung(StrEnum):
-    """Evaluation fidelity; sizes and rules in shared/rungs.py."""
+    """Evaluation fidelity; sizes and rules in shared/evaluation/rungs.py."""
 
     SMOKE = "smoke"
     CHEAP = "cheap"

@@ -50,12 +50,12 @@ def pytest_collection_modifyitems(items):
 
 
 def _has_cuda() -> bool:
-    from shared.hardware import visible_gpus
+    from shared.machine.hardware import visible_gpus
 
     return bool(visible_gpus())
 
 
 def _has_metal() -> bool:
-    from shared.hardware import is_apple_silicon
+    from shared.machine.hardware import is_apple_silicon
 
     return is_apple_silicon()

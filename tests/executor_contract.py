@@ -1,7 +1,7 @@
 """What every executor must do, with real stages on the tiny dataset. A subclass says how one is made.
 
 class TestNativeExecutor(ExecutorContract):
-    make = "from shared.executors import NativeExecutor as make"
+    make = "from shared.stages.executors import NativeExecutor as make"
 """
 
 import json
@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from shared.contracts import Budget, Status
-from shared.dataset import open_dataset
+from shared.data.dataset import open_dataset
 from shared.settings import CHECKOUT
 from tests.recipes import BROKEN, HONEST, variant
 from tests.run_making import make_run

@@ -6,7 +6,7 @@ import sys
 from services.worker import __main__ as main
 from services.worker.fleet_worker import Post
 from services.worker.spawn_worker import SpawnFleetWorker
-from shared.executors import NativeExecutor
+from shared.stages.executors import NativeExecutor
 
 if __name__ == "__main__":
     post = Post(target="cpu", device=sys.argv[1], url=main.take_url(), executor=NativeExecutor())

@@ -13,9 +13,9 @@ from services.worker import __main__ as main
 from services.worker import jobs, watch
 from services.worker.fleet_worker import FleetWorker, Post
 from services.worker.lease import only_worker
-from shared import device_lock
-from shared.executors import NativeExecutor
+from shared.machine import device_lock
 from shared.settings import CHECKOUT
+from shared.stages.executors import NativeExecutor
 
 
 class FastExecutor(NativeExecutor):

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from shared.checkpoint import CheckpointRecord, commit, write_arrays
 from shared.contracts import Budget, Job, Shape
-from shared.dataset import open_dataset
+from shared.data.dataset import open_dataset
 from shared.files import sha256_bytes
-from shared.run_directory import RunDirectory
+from shared.runs.checkpoint import CheckpointRecord, commit, write_arrays
+from shared.runs.directory import RunDirectory
 from tests.recipes import HONEST
 
 SHAPE = Shape(

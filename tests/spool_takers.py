@@ -5,19 +5,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from shared.processes import dies_with_parent
+from shared.sandbox.processes import dies_with_parent
 from shared.settings import CHECKOUT
-from shared.spool import SpoolExecutor
+from shared.stages.spool import SpoolExecutor
 
 KEEPER = """
 import subprocess, sys
-from shared.processes import dies_with_parent
+from shared.sandbox.processes import dies_with_parent
 takers = {}
 while True:
     for stage in ("prepare", "trainer", "evaluator"):
         taker = takers.get(stage)
         if taker is None or taker.poll() is not None:
-            argv = [sys.executable, "-m", "shared.spool", sys.argv[1], stage]
+            argv = [sys.executable, "-m", "shared.stages.spool", sys.argv[1], stage]
             takers[stage] = subprocess.Popen(dies_with_parent(argv))
     for taker in takers.values():
         try:

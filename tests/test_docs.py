@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.contracts import Shape
-from shared.presets import PRESETS
-from shared.run_directory import RunDirectory
+from shared.experiment.presets import PRESETS
+from shared.runs.directory import RunDirectory
 from shared.settings import CHECKOUT, Settings
 
 PAGES = [
@@ -85,7 +85,7 @@ PLACES = ("services", "shared", "kernels", "tests", "docs", "benchmarks")
 
 @page
 def test_every_named_path_exists(name):
-    """`shared/rungs.py`, `docs/data.md`, ...: with a suffix, and no placeholder in it."""
+    """`shared/evaluation/rungs.py`, `docs/data.md`, ...: with a suffix, and no placeholder in it."""
     paths = [word for span in code(TEXT[name]) for word in re.findall(r"[\w./-]+\.(?:py|md|toml|txt)\b", span)]
     named = {path for path in paths if path.startswith(tuple(f"{place}/" for place in PLACES))}
     assert {path for path in named if not (CHECKOUT / path).exists()} == set()
@@ -110,9 +110,9 @@ def test_presets_and_keys_of_set_exist(name):
 
 
 def test_every_file_of_a_run_directory_is_in_its_table():
-    import shared.run_directory
+    import shared.runs.directory
 
-    table = shared.run_directory.__doc__
+    table = shared.runs.directory.__doc__
     names = [
         getattr(RunDirectory(Path("run")), name).name for name in dir(RunDirectory) if name.endswith(("_file", "_dir"))
     ]

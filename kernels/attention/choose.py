@@ -13,7 +13,7 @@ import torch
 
 from kernels.attention import torch_reference
 from kernels.attention.first import first_that_passes
-from shared.targets import target_for
+from shared.machine.targets import target_for
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
 """attention(q_BTHD, k_BTGD, v_BTGD, window) -> y_BTHD; causal, query i sees keys i - window .. i"""

@@ -28,10 +28,10 @@ from kernels.attention.fa4 import left_window, run_backward, run_forward
 from kernels.attention.fa4_any_cpu import for_any_cpu
 from kernels.attention.fa4_cache import AHEAD_OF_TIME, open_cache
 from shared.contracts import Contract, Shape
+from shared.evaluation.rungs import EVAL_SEQ_LEN
+from shared.experiment.presets import PRESETS
 from shared.files import sha256_file, write_atomic
-from shared.presets import PRESETS
-from shared.rungs import EVAL_SEQ_LEN
-from shared.targets import TARGETS
+from shared.machine.targets import TARGETS
 
 ARCHITECTURES = tuple(sorted({arch for row in TARGETS if "fa4" in row.attention for arch in row.architectures}))
 PACKAGES = ("flash-attn-4", "nvidia-cutlass-dsl", "apache-tvm-ffi", "quack-kernels", "torch")

@@ -15,7 +15,7 @@ def drain(
     from rq.worker import Worker
 
     from services.console.hub_connection import hub, queue
-    from shared.targets import find_target
+    from shared.machine.targets import find_target
 
     with hub(operator=True) as connection:
         home = queue(find_target(target).queue, connection)

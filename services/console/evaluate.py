@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from services.console import progress, summary
-from shared.executors import NativeExecutor
-from shared.experiment import evaluate as evaluate_run
-from shared.run_directory import RunDirectory
+from shared.experiment.run import evaluate as evaluate_run
+from shared.runs.directory import RunDirectory
+from shared.stages.executors import NativeExecutor
 
 
 def evaluate(

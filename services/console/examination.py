@@ -90,8 +90,8 @@ def tracking() -> Finding:
 
 
 def device() -> Finding:
-    from shared.device_lock import foreign_processes
-    from shared.hardware import detect
+    from shared.machine.device_lock import foreign_processes
+    from shared.machine.hardware import detect
 
     found = detect()
     says = f"{found.product} ({found.target}), driver {found.driver_version}, key {found.hardware_key}"
@@ -141,7 +141,7 @@ def installed(name: str) -> str:
 
 def containers() -> Finding:
     """Only a machine with an NVIDIA GPU needs the toolkit, and only for the containers."""
-    from shared.hardware import detect
+    from shared.machine.hardware import detect
 
     if SECRETS.is_dir():
         return Finding("containers", "ok", "this is one of the stack's; make doctor looks at its host")

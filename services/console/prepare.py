@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from shared.contracts import PrepareJob
-from shared.executors import BAD_INPUT, last_line
-from shared.request import validated
+from shared.experiment.request import validated
 from shared.settings import CHECKOUT
+from shared.stages.executors import BAD_INPUT, last_line
 
 
 def prepare(

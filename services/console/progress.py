@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from shared.executors import Stage, Watch
-from shared.run_directory import RunDirectory
-from shared.run_listing import last_step
+from shared.runs.directory import RunDirectory
+from shared.runs.listing import last_step
+from shared.stages.executors import Stage, Watch
 
 STAGES = {"prepare": "packing rows", "trainer": "warming up", "evaluator": "evaluating"}
 

@@ -16,7 +16,7 @@ def runs(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
     """List runs, newest first, with val_bpb or the reason why there is none."""
-    from shared.run_listing import list_runs
+    from shared.runs.listing import list_runs
 
     listed = list_runs(limit)
     if json:

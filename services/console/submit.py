@@ -10,11 +10,11 @@ import typer
 
 from services.console import wait as waiting
 from services.console.train import pairs, read_recipe
+from shared.experiment.presets import find_preset
+from shared.experiment.recipe import check_source
+from shared.experiment.request import TrainRequest, validated
 from shared.fleet.contracts import MAX_RECIPE_BYTES
-from shared.presets import find_preset
-from shared.recipe import check_source
-from shared.request import TrainRequest, validated
-from shared.targets import find_target
+from shared.machine.targets import find_target
 
 JOB_FUNCTION = "services.worker.jobs.train"
 

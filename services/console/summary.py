@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.contracts import Job, RunResult, Status
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
 
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
 NUMBERS = {

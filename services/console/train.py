@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from services.console import progress, summary
-from shared.executors import NativeExecutor
-from shared.experiment import resume as resume_run
-from shared.experiment import run
-from shared.request import TrainRequest, build_job, validated
-from shared.run_directory import RunDirectory
+from shared.experiment.request import TrainRequest, build_job, validated
+from shared.experiment.run import resume as resume_run
+from shared.experiment.run import run
+from shared.runs.directory import RunDirectory
+from shared.stages.executors import NativeExecutor
 
 
 def train(

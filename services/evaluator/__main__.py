@@ -11,8 +11,8 @@ from types import FrameType
 from services.evaluator.evaluate import evaluate
 from services.evaluator.forward_process import Refused
 from shared.contracts import Rung, Status
-from shared.processes import adopt_orphans, exit_with_parent
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
+from shared.sandbox.processes import adopt_orphans, exit_with_parent
 
 
 def main() -> int:

@@ -16,8 +16,8 @@ import numpy as np
 from services.evaluator.forward_process import ForwardProcess, batches
 from services.evaluator.scoring import Scores, score_tokens, take
 from shared.contracts import Check
+from shared.data.rows import Rows
 from shared.engines import Engine
-from shared.rows import Rows
 
 FEWEST_ROWS, MOST_ROWS, SHARE_OF_ROWS = 16, 512, 4
 STRATA = (0.01, 0.1, 1.0)  # cuts come in equal parts from the best-predicted 1 %, 10 % and all of the tokens

@@ -16,14 +16,14 @@ import numpy as np
 from services.evaluator.audit import agrees, audit, draw_probes, verdict
 from services.evaluator.forward_process import ForwardProcess, Refused
 from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
-from shared import checkpoint
 from shared.contracts import Check, Choice, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status
-from shared.dataset import Dataset, open_reference
+from shared.data.dataset import Dataset, open_reference
+from shared.data.rows import Rows
 from shared.engines import Engine, open_engine
-from shared.eval_costs import CostKey, EvalCost, append_cost, read_costs, runtime_signature, shape_signature
-from shared.rows import Rows
-from shared.run_directory import RunDirectory, write_record
-from shared.rungs import EVAL_SEQ_LEN, choose_rung, eval_signature, evaluation_batch, rows_for, shortfall
+from shared.evaluation.costs import CostKey, EvalCost, append_cost, read_costs, runtime_signature, shape_signature
+from shared.evaluation.rungs import EVAL_SEQ_LEN, choose_rung, eval_signature, evaluation_batch, rows_for, shortfall
+from shared.runs import checkpoint
+from shared.runs.directory import RunDirectory, write_record
 from shared.settings import settings
 
 LARGEST_LOGITS_BYTES = 2**29  # held twice, by the scoring and the auditing process

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from services.evaluator.messages import Digest, Digested, Failed, Forward, Forwarded, Load, Loaded, Serve, Serving
-from shared.channel import ChannelClosed
 from shared.contracts import Contract, Job, Status
 from shared.engines.handover import HostBuffer, share_on_device
-from shared.fenced import receive, start_fenced
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
+from shared.sandbox.channel import ChannelClosed
+from shared.sandbox.launch import receive, start_fenced
 
 ANSWERS = {"serving": Serving, "forwarded": Forwarded, "loaded": Loaded, "digested": Digested, "failed": Failed}
 

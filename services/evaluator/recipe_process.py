@@ -6,8 +6,8 @@ python -m services.evaluator.recipe_process DESCRIPTOR     (only the evaluator s
 import sys
 import traceback
 
-from shared.channel import ChannelClosed
-from shared.fenced import enter
+from shared.sandbox.channel import ChannelClosed
+from shared.sandbox.launch import enter
 
 REQUEST_TIMEOUT_S = 24 * 3600.0  # the evaluator keeps the time; this process ends with it
 

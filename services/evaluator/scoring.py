@@ -8,8 +8,8 @@ import numpy as np
 
 from services.evaluator.forward_process import ForwardProcess, Refused, batches
 from shared.contracts import Status
+from shared.data.rows import Rows
 from shared.engines import Engine
-from shared.rows import Rows
 
 
 @dataclass(frozen=True)

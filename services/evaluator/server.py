@@ -10,7 +10,7 @@ from services.evaluator.messages import Digested, Failed, Forwarded, Loaded, Ser
 from shared.contracts import Choice, Status
 from shared.engines import open_engine
 from shared.engines.handover import HostBuffer
-from shared.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
+from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
 
 
 class Server:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from services.prepare.report import Report
 from shared.contracts import PackJob, PrepareJob
-from shared.dataset import Dataset
+from shared.data.dataset import Dataset
 from shared.settings import settings
 
 

@@ -17,9 +17,9 @@ from services.prepare.lock import writer_lock
 from services.prepare.parquet import num_text_rows, parquet_shard
 from services.prepare.report import Report
 from shared.contracts import Contract, Sha256
-from shared.dataset import Shard
-from shared.rows import remembered_sha256, stamp_file
-from shared.run_directory import read_record, write_record
+from shared.data.dataset import Shard
+from shared.data.rows import remembered_sha256, stamp_file
+from shared.runs.directory import read_record, write_record
 from shared.settings import settings
 
 REPOSITORY = "karpathy/climbmix-400b-shuffle"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from services.prepare.report import Report
 from shared.contracts import PrepareJob
-from shared.dataset import Shard, Split
+from shared.data.dataset import Shard, Split
 
 # (number of the row group, some of its documents in order); a large row group comes in several pieces.
 Documents = Iterator[tuple[int, list[str]]]

@@ -15,10 +15,10 @@ from services.prepare.lock import writer_lock
 from services.prepare.report import Report
 from services.prepare.token_cache import CachedShard, Document, cached_shards, refill_batches
 from shared.contracts import PackJob
-from shared.dataset import MAX_VALIDATION_ROWS, VALIDATION_SEQ_LEN, Dataset, Split, open_reference
+from shared.data.dataset import MAX_VALIDATION_ROWS, VALIDATION_SEQ_LEN, Dataset, Split, open_reference
+from shared.data.rows import PACKING_VERSION, RowsRecord, open_rows, remembered_sha256, rows_file
 from shared.files import atomic_writer
-from shared.rows import PACKING_VERSION, RowsRecord, open_rows, remembered_sha256, rows_file
-from shared.run_directory import write_record
+from shared.runs.directory import write_record
 
 BUFFER_DOCUMENTS = 1000
 # Rows between two reports of progress.

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from services.prepare.corpora import Corpus, CorpusShard, Documents
 from services.prepare.report import Report
-from shared.dataset import Shard
+from shared.data.dataset import Shard
+from shared.data.rows import remembered_sha256
 from shared.files import sha256_bytes
-from shared.rows import remembered_sha256
 from shared.settings import settings
 
 BATCH_ROWS = 256

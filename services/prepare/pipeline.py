@@ -19,7 +19,7 @@ from services.prepare.token_cache import CachedShard
 from services.prepare.tokenization import tokenize
 from services.prepare.tokenizer_training import train_tokenizer
 from shared.contracts import Contract, PrepareJob, Sha256
-from shared.dataset import (
+from shared.data.dataset import (
     VALIDATION_SEQ_LEN,
     Dataset,
     Manifest,
@@ -30,9 +30,9 @@ from shared.dataset import (
     datasets_directory,
     split_directory,
 )
-from shared.rows import PACKING_VERSION
-from shared.run_directory import read_record, write_record
-from shared.tokenizer import FILE_NAME, Tokenizer, load_tokenizer
+from shared.data.rows import PACKING_VERSION
+from shared.data.tokenizer import FILE_NAME, Tokenizer, load_tokenizer
+from shared.runs.directory import read_record, write_record
 
 
 class Plan(Contract):

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from services.prepare.corpora import Corpus, CorpusShard, Documents
-from shared.dataset import Shard, Split
+from shared.data.dataset import Shard, Split
 
 DOCUMENT_CHARS = 4000
 ROW_GROUP_DOCUMENTS = 1024

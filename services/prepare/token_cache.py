@@ -13,10 +13,10 @@ from typing import BinaryIO
 import numpy as np
 
 from shared.contracts import Contract, Sha256
-from shared.dataset import Shard
+from shared.data.dataset import Shard
+from shared.data.rows import remembered_sha256
 from shared.files import atomic_writer
-from shared.rows import remembered_sha256
-from shared.run_directory import read_record, write_record
+from shared.runs.directory import read_record, write_record
 
 # Upstream refills its buffer with batches of this many documents, cut within a row group.
 REFILL_DOCUMENTS = 128

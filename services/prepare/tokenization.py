@@ -19,7 +19,7 @@ import numpy as np
 from services.prepare.corpora import CorpusShard
 from services.prepare.report import Advance, Report
 from services.prepare.token_cache import CachedShard, read_cached, record_file, shard_writer
-from shared.tokenizer import Tokenizer
+from shared.data.tokenizer import Tokenizer
 
 CHUNK_CHARS = 2**19
 # A process takes a second to start: that is worth it from this much text on.

@@ -1,4 +1,4 @@
-"""Trains the BPE tokenizer with rustbpe on training documents. Encoding and the artifact: shared/tokenizer.py."""
+"""Trains the BPE tokenizer with rustbpe on training documents. Encoding and the artifact: shared/data/tokenizer.py."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import rustbpe
 
 from services.prepare.corpora import CorpusShard
 from services.prepare.report import Advance, Report
-from shared.tokenizer import Tokenizer
+from shared.data.tokenizer import Tokenizer
 
 VOCAB_SIZE = 8192
 SPECIALS = tuple(f"<|reserved_{i}|>" for i in range(4))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from services.trainer.supervisor import supervise
 from shared.contracts import Status
-from shared.processes import exit_with_parent
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
+from shared.sandbox.processes import exit_with_parent
 
 
 def main() -> int:

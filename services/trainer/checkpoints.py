@@ -1,7 +1,7 @@
 """When checkpoints are written during training, and how: in the loop, or from a thread on a copied state.
 
 Either way the time it takes is training time: a pause of the clock would be a place to train unseen.
-Format on disk: shared/checkpoint.py.
+Format on disk: shared/runs/checkpoint.py.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from services.trainer.clock import BudgetClock
 from services.trainer.telemetry import Telemetry
-from shared.checkpoint import CheckpointRecord, CurveRecord, commit, free_folder, write_arrays
 from shared.contracts import Job
 from shared.engines import Engine, State
 from shared.files import write_atomic
+from shared.runs.checkpoint import CheckpointRecord, CurveRecord, commit, free_folder, write_arrays
 
 
 class Final(NamedTuple):

@@ -14,8 +14,8 @@ from services.trainer.checkpoints import Saver
 from services.trainer.clock import BudgetClock
 from services.trainer.telemetry import MEMORY_EVERY, StepTimes, Telemetry
 from shared.contracts import Shape
+from shared.data.rows import Rows
 from shared.engines import Engine
-from shared.rows import Rows
 
 LARGEST_LOSS = 100.0
 COLLECT_EVERY = 5000  # Python's collector stalls a step by up to half a second, so it runs when we say so

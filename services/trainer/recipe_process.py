@@ -6,7 +6,7 @@ python -m services.trainer.recipe_process DESCRIPTOR     (only the supervisor st
 import sys
 import traceback
 
-from shared.fenced import enter
+from shared.sandbox.launch import enter
 
 START_TIMEOUT_S = 60.0
 

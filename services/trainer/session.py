@@ -12,12 +12,12 @@ from services.trainer.loop import Diverged, Loop
 from services.trainer.messages import Checkpointed, Failed, Finished, Ready, Rows, Start, Trained
 from services.trainer.telemetry import Telemetry
 from services.trainer.warmup import warm_up
-from shared import checkpoint
-from shared.channel import Channel
 from shared.contracts import Choice, Status
+from shared.data.rows import Rows as PackedRows
 from shared.engines import open_engine
-from shared.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
-from shared.rows import Rows as PackedRows
+from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
+from shared.runs import checkpoint
+from shared.sandbox.channel import Channel
 
 HAND_OVER_TIMEOUT_S = 60.0
 

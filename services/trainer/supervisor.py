@@ -18,18 +18,18 @@ from services.trainer.clock import LONGEST_OVERRUN_S
 from services.trainer.compile_cache import cache_environment, compile_cache
 from services.trainer.messages import Checkpointed, Failed, Finished, Ready, Rows, Start, Trained
 from services.trainer.trusted_clock import LOOK_EVERY_S, TrustedClock
-from shared import checkpoint
-from shared.channel import Channel, ChannelClosed
 from shared.contracts import Contract, Job, Status, TrainingRecord
-from shared.dataset import Dataset, open_reference
-from shared.fenced import receive, start_fenced
+from shared.data.dataset import Dataset, open_reference
+from shared.data.rows import Rows as PackedRows
 from shared.files import write_atomic
-from shared.hardware import detect
-from shared.processes import Child, adopt_orphans
-from shared.rows import Rows as PackedRows
-from shared.run_directory import RunDirectory, write_record
+from shared.machine.hardware import detect
+from shared.machine.targets import peak_flops
+from shared.runs import checkpoint
+from shared.runs.directory import RunDirectory, write_record
+from shared.sandbox.channel import Channel, ChannelClosed
+from shared.sandbox.launch import receive, start_fenced
+from shared.sandbox.processes import Child, adopt_orphans
 from shared.settings import settings
-from shared.targets import peak_flops
 
 CLOCK_SLACK_S = 1.0
 CLOCK_SLACK_SHARE = 0.01

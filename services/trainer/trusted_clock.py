@@ -8,7 +8,7 @@ from time import monotonic
 
 from shared.contracts import Contract, Sha256
 from shared.files import sha256_file
-from shared.run_directory import RunDirectory, read_record, write_record
+from shared.runs.directory import RunDirectory, read_record, write_record
 
 LOOK_EVERY_S = 1.0
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from shared.contracts import Job
 from shared.engines import Engine, State
-from shared.recipe import InvalidRecipe, blaming
-from shared.rungs import EVAL_SEQ_LEN
+from shared.evaluation.rungs import EVAL_SEQ_LEN
+from shared.experiment.recipe import InvalidRecipe, blaming
 
 PROGRESS = (0.0, 0.5, 1.0)  # different values, so that a schedule which makes the compiler start over does it here
 

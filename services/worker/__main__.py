@@ -14,12 +14,12 @@ from pathlib import Path
 from services.worker.fleet_worker import FleetWorker, Post
 from services.worker.lease import only_worker
 from services.worker.spawn_worker import SpawnFleetWorker
-from shared.executors import NativeExecutor
-from shared.hardware import detect
-from shared.processes import dies_with_parent
+from shared.machine.hardware import detect
+from shared.machine.targets import find_target
+from shared.sandbox.processes import dies_with_parent
 from shared.settings import CHECKOUT, settings
-from shared.spool import SpoolExecutor
-from shared.targets import find_target
+from shared.stages.executors import NativeExecutor
+from shared.stages.spool import SpoolExecutor
 
 CREDENTIALS = ("ARE_WORKER_REDIS_URL", "ARE_REDIS_URL", "RQ_REDIS_URL")
 RECORDER_TIMEOUT_S = 30.0

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.contracts import RunResult, Status
-from shared.executors import Executor
 from shared.files import write_atomic
 from shared.fleet.contracts import AttemptRecord, Delivery, Outcome
 from shared.fleet.store import FleetStore
-from shared.run_directory import RunDirectory, read_record, write_record
+from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.settings import settings
+from shared.stages.executors import Executor
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ import time
 from services.worker.attempt import Attempt, InfrastructureFault, deliver, is_void, open_note, outcome_of, settle
 from services.worker.recovery import end_stages_of_dead_attempts
 from services.worker.watch import Cancelled, Slept, watching
-from shared import checkpoint, experiment
 from shared.contracts import Job, RunResult, Status, TrainingRecord
-from shared.device_lock import DeviceBusy
-from shared.executors import Watch
+from shared.experiment import run as experiment
 from shared.fleet.contracts import Outcome
-from shared.run_directory import RunDirectory, write_record
+from shared.machine.device_lock import DeviceBusy
+from shared.runs import checkpoint
+from shared.runs.directory import RunDirectory, write_record
+from shared.stages.executors import Watch
 
 DEVICE_POLL_S = 0.5
 

@@ -22,10 +22,10 @@ from services.worker.connection import patient, quick
 from services.worker.fleet_job import FleetJob, FleetQueue, Refused
 from services.worker.recovery import settle_old_attempts
 from shared.contracts import Status
-from shared.executors import Executor
 from shared.fleet.contracts import JOB_ID_PATTERN, AttemptRecord, Outcome
 from shared.fleet.store import GIVEN_UP, Begun, FleetStore
-from shared.processes import die_with_parent
+from shared.sandbox.processes import die_with_parent
+from shared.stages.executors import Executor
 
 # RQ waits TTL - 15 s for a job and gives a silent connection up 10 s later: before the lease that it should renew ends
 WORKER_TTL_S, MAINTENANCE_S, MONITORING_S = 20, 10, 5

@@ -12,9 +12,9 @@ from services.worker.attempt import Attempt, InfrastructureFault, current
 from services.worker.experiments import run_attempt
 from services.worker.watch import Cancelled, watching
 from shared.contracts import Contract, PrepareJob, Status
+from shared.experiment.request import TrainRequest, build_job, validated
 from shared.fleet.contracts import MAX_RECIPE_BYTES, Outcome
 from shared.fleet.store import dump_outcome
-from shared.request import TrainRequest, build_job, validated
 
 
 def train(recipe: Any = None, **arguments: Any) -> dict[str, Any]:

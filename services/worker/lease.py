@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
-from shared.device_lock import lock_path
+from shared.machine.device_lock import lock_path
 
 DEAD_WORKER_TIMEOUT_S = 5.0  # the horse of a worker that was just killed is gone within milliseconds
 

@@ -10,7 +10,7 @@ import psutil
 from services.worker.attempt import Attempt, deliver, is_void, note_file, notes, settle
 from shared.fleet.contracts import AttemptRecord
 from shared.fleet.store import FleetStore
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
 
 STAGE_TIMEOUT_S = 15.0
 CLOCK_SLACK_S = 2.0

@@ -17,11 +17,11 @@ from rq.serializers import JSONSerializer
 
 from services.worker.fleet_job import FleetJob, FleetQueue
 from services.worker.fleet_worker import FleetWorker, Post
-from shared.executors import NativeExecutor
 from shared.fleet.store import Begun
-from shared.processes import exit_with_parent
+from shared.sandbox.processes import exit_with_parent
 from shared.settings import CHECKOUT
-from shared.spool import SpoolExecutor
+from shared.stages.executors import NativeExecutor
+from shared.stages.spool import SpoolExecutor
 
 
 class SpawnFleetWorker(FleetWorker):

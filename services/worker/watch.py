@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from redis.exceptions import RedisError
 
 from services.worker.attempt import Attempt
-from shared.executors import Stage, Watch
 from shared.fleet.contracts import Progress
-from shared.run_listing import last_step
+from shared.runs.listing import last_step
+from shared.stages.executors import Stage, Watch
 
 LOOK_EVERY_S = 0.15
 PROGRESS_EVERY_S = 1.0

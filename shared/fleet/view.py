@@ -9,7 +9,7 @@ from shared.contracts import Status
 from shared.fleet import keys
 from shared.fleet.contracts import Outcome, Progress
 from shared.fleet.store import FleetStore, dump_outcome
-from shared.targets import TARGETS
+from shared.machine.targets import TARGETS
 
 State = Literal["queued", "running", "done", "unknown"]
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from shared.contracts import EvaluationRecord, Job, RunResult, StepRecord, TrainingRecord
 from shared.files import sha256_bytes
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_LOG_BYTES = 2**20

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
 from shared.settings import settings
 from shared.tracking import contents
 from shared.tracking.mlflow_store import Unreachable, copies, reachable_client

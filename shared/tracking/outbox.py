@@ -11,11 +11,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from shared.files import write_atomic
-from shared.plots import plot_training
-from shared.run_directory import RunDirectory, read_json
+from shared.runs.directory import RunDirectory, read_json
 from shared.settings import settings
 from shared.tracking.evidence import Evidence, read_evidence
 from shared.tracking.mlflow_store import Unreachable, store_run, without_passwords
+from shared.tracking.plots import plot_training
 
 LOCK_TIMEOUT_S = 5.0
 

@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("mlx.core", reason="mlx is not installed: pip install -e '.[mlx]'")
 
-from shared import checkpoint
 from shared.contracts import Budget, CheckpointPolicy, Status
-from shared.request import default_recipe
+from shared.experiment.request import default_recipe
+from shared.runs import checkpoint
 from shared.settings import CHECKOUT
 from tests.run_making import SHAPE, make_run
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from services.trainer.recipes import gpt_mlx, gpt_torch
-from shared.presets import PRESETS
+from shared.experiment.presets import PRESETS
 from tests.parity import twins
 from tests.parity.twins import VOCAB_SIZE, largest_difference, make_rows, make_twins, small, take_every_path
 

@@ -16,7 +16,7 @@ from kernels.cross_entropy_full import mlx_chunked  # noqa: E402
 from services.trainer.recipes import gpt_mlx, gpt_torch  # noqa: E402
 from shared.contracts import Shape  # noqa: E402
 from shared.engines import open_engine  # noqa: E402
-from shared.presets import PRESETS  # noqa: E402
+from shared.experiment.presets import PRESETS  # noqa: E402
 
 VOCAB_SIZE = 97
 PASSES, ROWS_PER_PASS, SEQ_LEN, HEAD_DIM = 2, 2, 48, 16

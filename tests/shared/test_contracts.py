@@ -18,7 +18,7 @@ from shared.contracts import (
     StepRecord,
     TrainingRecord,
 )  # fmt: skip
-from tests.shared.finished_runs import make_evaluation, make_job, make_result, make_steps
+from tests.shared.tracking.finished_runs import make_evaluation, make_job, make_result, make_steps
 
 SHAPE = {
     "seq_len": 512, "depth": 4, "d_model": 256, "heads": 2,

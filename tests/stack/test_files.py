@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shared.machine.targets import TARGETS, find_target
 from shared.settings import CHECKOUT
-from shared.targets import TARGETS, find_target
 
 COMPOSE, IMAGES = CHECKOUT / "compose", CHECKOUT / "images"
 IN_CONTAINERS = [target.name for target in TARGETS if target.image]

@@ -9,7 +9,7 @@ from collections import namedtuple
 import pytest
 
 from compose import host
-from shared.targets import find_target
+from shared.machine.targets import find_target
 
 GIB = 2**30
 GOOD = {

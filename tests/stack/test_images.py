@@ -10,8 +10,8 @@ import subprocess
 
 import pytest
 
+from shared.machine.targets import TARGETS
 from shared.settings import CHECKOUT
-from shared.targets import TARGETS
 from tests.stack.containers import TAG, docker
 from tests.stack.test_files import baked
 

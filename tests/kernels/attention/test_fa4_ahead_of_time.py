@@ -13,11 +13,11 @@ import torch
 from kernels.attention import choose, fa4_ahead_of_time
 from kernels.attention.fa4_ahead_of_time import ARCHITECTURES, Call, calls_of, main, preset_calls, windows_of
 from services.trainer.recipes import gpt_torch
+from shared.evaluation.rungs import EVAL_SEQ_LEN
+from shared.experiment.presets import PRESETS
 from shared.files import sha256_file
-from shared.presets import PRESETS
-from shared.rungs import EVAL_SEQ_LEN
+from shared.machine.targets import TARGETS
 from shared.settings import CHECKOUT
-from shared.targets import TARGETS
 
 MODULE = "kernels.attention.fa4_ahead_of_time"
 INSTALLED = find_spec("flash_attn") is not None and find_spec("flash_attn.cute") is not None

@@ -16,15 +16,15 @@ import typer
 from services.console import main as console
 from services.console import summary
 from shared.contracts import Budget, CheckpointPolicy, Status, TrainingRecord
-from shared.dataset import open_dataset
-from shared.run_directory import RunDirectory, write_record
+from shared.data.dataset import open_dataset
+from shared.runs.directory import RunDirectory, write_record
 from shared.settings import CHECKOUT, settings
 from tests.executor_contract import processes_of, wait_for
 from tests.recipes import BROKEN, HONEST, variant
 from tests.run_making import SHAPE, make_run, make_trained_run, weights_file
 from tests.services.prepare.tiny_corpus import write_corpus
-from tests.shared.finished_runs import make_result, make_steps
-from tests.shared.finished_runs import make_run as make_finished_run
+from tests.shared.tracking.finished_runs import make_result, make_steps
+from tests.shared.tracking.finished_runs import make_run as make_finished_run
 from tests.small_disk import mounted
 
 SLOW = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
@@ -171,7 +171,7 @@ def test_a_recipe_that_breaks_the_protocol_is_exit_code_2_and_a_run_that_says_so
 
 
 def test_two_runs_at_once_on_a_device_are_refused(autoresearch, workplace, honest):
-    from shared.device_lock import device_lock
+    from shared.machine.device_lock import device_lock
 
     with device_lock("cpu"):
         code, _, error = autoresearch("train", "--recipe", honest, *SHAPE_OPTIONS, *TINY)

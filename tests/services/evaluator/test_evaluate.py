@@ -7,8 +7,8 @@ import pytest
 
 from services.evaluator.evaluate import evaluate
 from shared.contracts import Status
-from shared.dataset import open_dataset
-from shared.eval_costs import read_costs
+from shared.data.dataset import open_dataset
+from shared.evaluation.costs import read_costs
 from tests.recipes import CHEATS, HONEST, variant
 from tests.run_making import make_run, make_trained_run, weights_file
 

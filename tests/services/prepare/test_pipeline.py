@@ -17,7 +17,7 @@ import pytest
 from services.prepare import __main__ as command
 from services.prepare.pipeline import default_name, prepare
 from shared.contracts import PackJob, PrepareJob
-from shared.dataset import default_dataset, open_dataset
+from shared.data.dataset import default_dataset, open_dataset
 from shared.files import sha256_file
 from shared.settings import settings
 from tests.services.prepare.tiny_corpus import SEQ_LENS, make_documents, write_corpus, write_parquet

@@ -15,7 +15,7 @@ from services.prepare.corpora import CorpusShard
 from services.prepare.token_cache import lengths_file, read_cached, record_file, refill_batches, tokens_file
 from services.prepare.tokenization import tokenize
 from services.prepare.tokenizer_training import train_tokenizer, training_texts
-from shared.dataset import Shard
+from shared.data.dataset import Shard
 from shared.files import sha256_file
 from tests.services.prepare.tiny_corpus import RecordingReport, make_documents
 
@@ -61,7 +61,7 @@ def test_encoding_processes_end_when_the_parent_is_killed(tmp_path, tokenizer):
     tokenizer.save(tmp_path)
     script = f"""
 import multiprocessing, pathlib, time
-from shared.tokenizer import load_tokenizer
+from shared.data.tokenizer import load_tokenizer
 from services.prepare.tokenization import _encoders
 if __name__ == "__main__":
     with _encoders(load_tokenizer(pathlib.Path({str(tmp_path)!r})), 2) as submit:

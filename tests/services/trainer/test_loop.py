@@ -12,9 +12,9 @@ from services.trainer.checkpoints import Saver
 from services.trainer.clock import BudgetClock
 from services.trainer.loop import Diverged, Loop
 from services.trainer.telemetry import Telemetry
-from shared.checkpoint import curve_folders, latest, read_arrays
 from shared.contracts import Budget, CheckpointPolicy, StepRecord
-from shared.rows import Rows
+from shared.data.rows import Rows
+from shared.runs.checkpoint import curve_folders, latest, read_arrays
 from tests.fake_engine import SHAPE, VOCAB_SIZE, FakeEngine, FakeRecipe
 
 ROWS = Rows(np.random.default_rng(0).integers(0, VOCAB_SIZE, (37, SHAPE.seq_len + 1), dtype=np.uint16))

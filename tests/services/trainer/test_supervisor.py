@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from services.trainer.trusted_clock import ClockRecord, TrustedClock
-from shared.checkpoint import latest
 from shared.contracts import Budget, CheckpointPolicy, Status
-from shared.dataset import open_dataset
-from shared.run_directory import read_record
+from shared.data.dataset import open_dataset
+from shared.runs.checkpoint import latest
+from shared.runs.directory import read_record
 from shared.settings import CHECKOUT
 from tests.recipes import BROKEN, HONEST, variant
 from tests.run_making import SHAPE, make_run

@@ -8,7 +8,7 @@ import pytest
 
 from services.trainer import warmup
 from services.trainer.warmup import warm_up
-from shared.recipe import InvalidRecipe
+from shared.experiment.recipe import InvalidRecipe
 from tests.fake_engine import SHAPE, VOCAB_SIZE, FakeEngine, FakeRecipe
 
 JOB = SimpleNamespace(shape=SHAPE)

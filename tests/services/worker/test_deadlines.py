@@ -8,7 +8,7 @@ import pytest
 
 from services.trainer.trusted_clock import ClockRecord
 from shared.contracts import Status
-from shared.run_directory import RunDirectory, read_record
+from shared.runs.directory import RunDirectory, read_record
 from tests.executor_contract import has_trained, processes_of
 from tests.fleet import wait_for
 from tests.recipes import variant

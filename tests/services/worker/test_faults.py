@@ -8,7 +8,7 @@ import pytest
 
 from shared.contracts import Status
 from shared.fleet.contracts import Outcome
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
 from tests.fleet import intervals, overlaps, wait_for
 from tests.recipes import HONEST
 
@@ -194,7 +194,7 @@ def test_a_second_worker_of_a_device_does_not_start(hub, start_worker):
 
 
 def test_an_attempt_waits_while_somebody_else_has_the_device(hub, start_worker, workplace):
-    from shared.device_lock import device_lock
+    from shared.machine.device_lock import device_lock
 
     with device_lock("cpu"):
         start_worker(real=True)

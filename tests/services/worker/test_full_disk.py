@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.contracts import Status
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
 from tests.fleet import intervals, wait_for
 from tests.recipes import HONEST, variant
 from tests.services.worker.test_faults import running

@@ -3,7 +3,7 @@
 import psutil
 
 from shared.contracts import Status
-from shared.run_directory import RunDirectory
+from shared.runs.directory import RunDirectory
 from tests.fleet import wait_for
 from tests.recipes import HONEST, variant
 

@@ -9,7 +9,7 @@ from services.worker.watch import LONGEST_SLEEP_S, Slept, Watcher, seconds_aslee
 from shared.contracts import Status
 from shared.files import write_atomic
 from shared.fleet.contracts import Delivery
-from shared.run_directory import RunDirectory, read_record
+from shared.runs.directory import RunDirectory, read_record
 from tests.fleet import wait_for
 from tests.recipes import HONEST
 from tests.services.worker.test_faults import is_gone, running, stage_of

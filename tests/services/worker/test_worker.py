@@ -5,7 +5,7 @@ import sys
 
 from shared.contracts import Status
 from shared.fleet.contracts import Delivery
-from shared.run_directory import RunDirectory, read_record
+from shared.runs.directory import RunDirectory, read_record
 from tests.fleet import wait_for
 from tests.recipes import HONEST
 

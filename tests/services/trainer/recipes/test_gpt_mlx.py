@@ -10,7 +10,7 @@ mx = pytest.importorskip("mlx.core", reason="mlx is not installed: pip install -
 from services.trainer.recipes import gpt_mlx  # noqa: E402
 from shared.contracts import Shape  # noqa: E402
 from shared.engines import open_engine  # noqa: E402
-from shared.presets import PRESETS  # noqa: E402
+from shared.experiment.presets import PRESETS  # noqa: E402
 
 VOCAB_SIZE = 61
 TINY = {"seq_len": 24, "depth": 3, "d_model": 32, "heads": 2, "window_pattern": "SL"}

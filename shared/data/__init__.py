@@ -1,0 +1,1 @@
+"""Prepared datasets: tokenizer, packed rows, and the manifest that identifies them."""

@@ -1,0 +1,1 @@
+"""Evaluation fidelity: rungs and what they cost on this machine."""

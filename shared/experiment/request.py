@@ -1,0 +1,165 @@
+"""From what somebody asks for to a complete job: every default resolved here, each with its reason.
+
+`autoresearch train` and the worker's job functions build their jobs with this and nothing else.
+"""
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from shared.contracts import Budget, CheckpointPolicy, Choice, Contract, Job, Shape
+from shared.data.dataset import default_dataset, open_dataset
+from shared.experiment.presets import DEFAULT_PRESET, find_preset
+from shared.experiment.recipe import check_source
+from shared.files import sha256_bytes
+from shared.machine.hardware import Hardware, default_engine, detect
+from shared.machine.targets import find_target
+from shared.settings import CHECKOUT
+
+DEFAULT_BUDGET_S = 300.0
+SMOKE_PRESET, SMOKE_BUDGET_S = "m5-tiny", 5.0
+PERIODIC_CHECKPOINT_S = 300.0
+
+
+class TrainRequest(Contract):
+    """What can be asked of one experiment; strings are coerced, so command lines and queues may send them."""
+
+    preset: str | None = None
+    target: str | None = None
+    engine: Literal["torch", "mlx"] | None = None
+    device: str | None = None
+    dataset: str | None = None
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    time_budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """seconds of training"""
+    tokens: int | None = Field(default=None, gt=0)
+    """train on so many tokens instead of a time"""
+    rung: Literal["auto", "cheap", "reference", "full"] = "auto"
+    smoke: bool = False
+    """a few seconds of training and the smallest evaluation: never ranked"""
+    checkpoint_every: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    checkpoint_mode: Literal["sync", "async"] = "sync"
+    curve_points: int = Field(default=0, ge=0, le=64)
+    set: dict[str, str] = Field(default_factory=dict)
+    """single values of the shape, or dtype, compile, eval_batch_size"""
+
+
+JOB_KEYS = ("compile", "dtype", "eval_batch_size")
+
+
+def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tuple[Job, bytes]:
+    """The job and the source of its recipe. ValueError, in one line, for anything that cannot be run here."""
+    choices: list[Choice] = []
+    hardware, engine = _machine(request, choices)
+    source = recipe_source if recipe_source is not None else default_recipe(engine).read_bytes()
+    check_source(source, "recipe")
+    shape, preset = _shape(request, choices)
+    budget = _budget(request)
+    dataset = _dataset(request, choices)
+    job = {
+        "run_id": new_run_id(preset or "custom", request.seed),
+        "engine": engine,
+        "device": _device(engine, request.device or hardware.device),
+        "target": _target(request, hardware),
+        "hardware_key": hardware.hardware_key,
+        "preset": preset,
+        "shape": shape,
+        "dataset": dataset.ref,
+        "recipe_sha": sha256_bytes(source),
+        "seed": request.seed,
+        "budget": budget,
+        "rung": "smoke" if request.smoke else request.rung,
+        "checkpoints": _checkpoints(request, budget),
+        "curve_points": request.curve_points,
+        "choices": tuple(choices),
+    }
+    return validated(Job, job | {key: request.set[key] for key in JOB_KEYS if key in request.set}), source
+
+
+def default_recipe(engine: str) -> Path:
+    return CHECKOUT / "services" / "trainer" / "recipes" / f"gpt_{engine}.py"
+
+
+def new_run_id(label: str, seed: int) -> str:
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{label}-s{seed}-{secrets.token_hex(2)}"
+
+
+def validated(model: type[Contract], values: dict[str, Any]) -> Any:
+    """ValueError with the first thing wrong, on one line, without pydantic's page of text."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{name}: {message}, got {first['input']!r}" if name else message) from None
+
+
+def _machine(request: TrainRequest, choices: list[Choice]) -> tuple[Hardware, str]:
+    hardware = detect(request.device)
+    if request.engine is not None:
+        if request.device is None and request.engine == "mlx" and hardware.vendor != "apple":
+            choices.append(Choice(what="device", chosen="cpu", reason="no Apple chip was found"))
+            return detect("cpu"), "mlx"
+        return hardware, request.engine
+    engine, device, reason = default_engine(hardware)
+    choices.append(Choice(what="engine", chosen=f"{engine} on {request.device or device}", reason=reason))
+    return detect(request.device or device), engine
+
+
+def _device(engine: str, device: str) -> str:
+    """The device as the engine calls it. ValueError when it cannot run there."""
+    if engine == "torch":
+        return "mps" if device == "metal" else device
+    if device.startswith("cuda"):
+        raise ValueError(f"device {device}: the mlx engine runs on metal or cpu; --engine torch runs there")
+    return "metal" if device == "mps" else device
+
+
+def _target(request: TrainRequest, hardware: Hardware) -> str:
+    """ValueError when somebody names a target this machine is not."""
+    if request.target is None or find_target(request.target).name == hardware.target:
+        return hardware.target
+    raise ValueError(f"target {request.target}: this machine is {hardware.target} ({hardware.hardware_key})")
+
+
+def _shape(request: TrainRequest, choices: list[Choice]) -> tuple[Shape, str | None]:
+    name = request.preset or (SMOKE_PRESET if request.smoke else DEFAULT_PRESET)
+    preset = find_preset(name)
+    if request.preset is None:
+        reason = "the smoke test's" if request.smoke else "the default start, this machine has no calibrated default"
+        choices.append(Choice(what="preset", chosen=name, reason=reason))
+    unknown = set(request.set) - set(Shape.model_fields) - set(JOB_KEYS)
+    if unknown:
+        keys = ", ".join(sorted({*Shape.model_fields, *JOB_KEYS}))
+        raise ValueError(f"unknown key '{', '.join(sorted(unknown))}': --set takes {keys}")
+    changes = {key: value for key, value in request.set.items() if key in Shape.model_fields}
+    shape = validated(Shape, preset.shape.model_dump() | changes)
+    return shape, name if shape == preset.shape else None
+
+
+def _budget(request: TrainRequest) -> Budget:
+    if request.time_budget is not None and request.tokens is not None:
+        raise ValueError("a budget is either --time-budget or --tokens")
+    if request.tokens is not None:
+        return Budget(tokens=request.tokens)
+    return Budget(seconds=request.time_budget or (SMOKE_BUDGET_S if request.smoke else DEFAULT_BUDGET_S))
+
+
+def _dataset(request: TrainRequest, choices: list[Choice]) -> Any:
+    if request.dataset is not None:
+        return open_dataset(request.dataset)
+    dataset, reason = default_dataset()
+    choices.append(Choice(what="dataset", chosen=dataset.ref.name, reason=reason))
+    return dataset
+
+
+def _checkpoints(request: TrainRequest, budget: Budget) -> CheckpointPolicy:
+    """Periodic ones only where more than one default budget could be lost."""
+    every_s = request.checkpoint_every
+    if every_s is None and (budget.seconds is None or budget.seconds > PERIODIC_CHECKPOINT_S):
+        every_s = PERIODIC_CHECKPOINT_S
+    return CheckpointPolicy(mode=request.checkpoint_mode, every_s=every_s)

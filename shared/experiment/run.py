@@ -1,0 +1,174 @@
+"""The heart: one experiment from a job to one record. Console, worker, calibrator and kernel lab all call `run`.
+
+job -> run directory -> trainer -> evaluator -> result.json
+"""
+
+import shutil
+from pathlib import Path
+from time import monotonic
+
+from shared.contracts import EvaluationRecord, Job, PackJob, Rung, RunResult, Status, TrainingRecord
+from shared.data.dataset import open_reference
+from shared.machine.device_lock import check_idle, device_lock, foreign_processes
+from shared.runs.directory import RunDirectory, write_record
+from shared.stages.executors import BAD_INPUT, Executor, Watch
+
+FINAL = frozenset({Status.OK, Status.DIVERGED, Status.REJECTED, Status.INVALID})
+"""what running the same job again would not change"""
+
+
+def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
+    """Lays the run directory out and works on it to the end.
+
+    Every end of an experiment is a result. ValueError only for what stands outside it: a dataset, device or disk that
+    cannot be used, a run id that is taken. What was trained until then stays, to be resumed; if nothing was, nothing.
+    """
+    open_reference(job.dataset)
+    directory = RunDirectory.of(job.run_id)
+    with device_lock(job.device):
+        try:
+            directory.create(job, recipe_source)
+        except FileExistsError:
+            raise ValueError(f"{directory.path} exists: resume it, or choose another run id") from None
+        try:
+            return _work(directory, executor, watch)
+        except ValueError:
+            if not directory.checkpoint_dir.exists():
+                shutil.rmtree(directory.path)
+            raise
+
+
+def resume(directory: RunDirectory, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
+    """Goes on where the run stopped, in training or in evaluation; a finished run is returned as it is.
+
+    ValueError when the directory is not a run, or somebody works on it.
+    """
+    job = directory.job()
+    result = directory.result()
+    if result is not None and result.status in FINAL:
+        return result
+    with device_lock(job.device):
+        return _work(directory, executor, watch)
+
+
+def evaluate(
+    directory: RunDirectory, rung: str | None, executor: Executor, watch: Watch = lambda stage: None
+) -> RunResult:
+    """Scores a trained run again, on any rung; None takes the one its job asked for.
+
+    ValueError when the run was not trained to its end or cannot be scored; its result stays as it was.
+    """
+    if rung not in (None, "auto", *Rung):
+        raise ValueError(f"unknown rung '{rung}': choose one of auto, {', '.join(Rung)}")
+    with device_lock(directory.job().device), directory.locked():
+        training = directory.training()
+        if training is None or training.status is not Status.OK:
+            raise ValueError(f"{directory.path} was not trained to its end: autoresearch train --resume it first")
+        return _evaluate(directory, executor, watch, monotonic(), training, rung)
+
+
+def _work(directory: RunDirectory, executor: Executor, watch: Watch) -> RunResult:
+    started = monotonic()
+    with directory.locked():
+        directory.result_file.unlink(missing_ok=True)
+        training = directory.training()
+        if training is None or training.status is not Status.OK or not directory.has_checkpoint():
+            training = _train(directory, executor, watch)
+        if training.status is not Status.OK:
+            return _conclude(directory, started, training, None)
+        return _evaluate(directory, executor, watch, started, training, None)
+
+
+def _train(directory: RunDirectory, executor: Executor, watch: Watch) -> TrainingRecord:
+    """An attempt that somebody else's process disturbed is void: cancelled, to be run again."""
+    job = directory.job()
+    _ensure_rows(job, executor, watch)
+    directory.training_file.unlink(missing_ok=True)
+    check_idle(job.device)
+    code, line = executor.execute("trainer", [str(directory.path)], watch)
+    if code == BAD_INPUT:
+        raise ValueError(line)
+    if others := foreign_processes(job.device):
+        directory.discard_checkpoint()  # disturbed steps are fewer: there is nothing to go on from
+        void = TrainingRecord(status=Status.CANCELLED, reason=f"void: {others[0]} used {job.device} during training")
+        write_record(directory.training_file, void)
+    return directory.training() or TrainingRecord(status=Status.CRASHED, reason=line or "the trainer left no record")
+
+
+def _ensure_rows(job: Job, executor: Executor, watch: Watch) -> None:
+    """Rows are packed once per length; most lengths are there from the start."""
+    dataset = open_reference(job.dataset)
+    if dataset.has_rows("train", job.shape.seq_len):
+        return
+    pack = PackJob(dataset=job.dataset, seq_len=job.shape.seq_len)
+    code, line = executor.execute("prepare", [pack.model_dump_json()], watch)
+    if code:
+        raise ValueError(line or f"rows of {job.shape.seq_len} tokens could not be packed")
+
+
+def _evaluate(
+    directory: RunDirectory,
+    executor: Executor,
+    watch: Watch,
+    started: float,
+    training: TrainingRecord,
+    rung: str | None,
+) -> RunResult:
+    """The record of an earlier evaluation stays until there is a new one, and is not taken for it."""
+    earlier = _version(directory.evaluation_file)
+    code, line = executor.execute("evaluator", [str(directory.path), *([rung] if rung else [])], watch)
+    if code == BAD_INPUT:
+        raise ValueError(line)
+    if _version(directory.evaluation_file) == earlier:
+        crash = EvaluationRecord(status=Status.CRASHED, reason=line or "the evaluator left no record")
+        write_record(directory.evaluation_file, crash)
+    return _conclude(directory, started, training, directory.evaluation())
+
+
+def _version(file: Path) -> tuple[int, int] | None:
+    """Differs after the file was replaced."""
+    return (file.stat().st_ino, file.stat().st_mtime_ns) if file.exists() else None
+
+
+def _conclude(
+    directory: RunDirectory, started: float, training: TrainingRecord, evaluation: EvaluationRecord | None
+) -> RunResult:
+    stages = training.startup_seconds + training.training_seconds + training.finish_seconds
+    stages += evaluation.total_seconds if evaluation else 0.0
+    result = gather(directory.job(), training, evaluation, max(stages, monotonic() - started))
+    write_record(directory.result_file, result)
+    return result
+
+
+def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | None, total_seconds: float) -> RunResult:
+    """The summary of one experiment. total_seconds: wall-clock of all its stages, also of those before a resume."""
+    last = evaluation or training
+    rung = evaluation.rung.rung if evaluation and evaluation.rung else None
+    return RunResult(
+        run_id=job.run_id,
+        status=last.status,
+        reason=last.reason,
+        val_bpb=evaluation.val_bpb if evaluation else None,
+        val_bpb_upstream=evaluation.val_bpb_upstream if evaluation else None,
+        training_seconds=training.training_seconds,
+        total_seconds=total_seconds,
+        peak_vram_mb=training.peak_vram_mb,
+        mfu_percent=training.mfu_percent,
+        total_tokens_M=training.total_tokens / 1e6,
+        num_steps=training.num_steps,
+        num_params_M=training.num_params / 1e6 if training.num_params else None,
+        depth=job.shape.depth,
+        tok_per_sec=training.tok_per_sec,
+        rung=rung,
+        ranked=last.status is Status.OK and rung is not None and rung is not Rung.SMOKE,
+        engine=job.engine,
+        attention_backend=training.attention_backend,
+        target=job.target,
+        hardware_key=job.hardware_key,
+        dataset=job.dataset.fingerprint,
+        recipe_sha=job.recipe_sha,
+        seed=job.seed,
+        budget=job.budget,
+        eval_signature=evaluation.eval_signature if evaluation else "",
+        choices=tuple(dict.fromkeys((*job.choices, *training.choices, *(evaluation.choices if evaluation else ())))),
+    )

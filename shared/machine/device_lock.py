@@ -1,0 +1,133 @@
+"""One experiment at a time per device: an OS lock while it runs, and a look at who else computes there.
+
+The lock keeps our own processes apart and is freed when its holder dies; `foreign_processes` sees everybody
+else's, before the clock starts and after it stops (an attempt that shared its device is void).
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from shared.machine.hardware import visible_gpus
+from shared.settings import settings
+
+
+class DeviceBusy(ValueError):
+    """Says in one line who holds the device and what to do."""
+
+
+@dataclass(frozen=True)
+class ForeignProcess:
+    pid: int
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.command})"
+
+
+@contextmanager
+def device_lock(device: str, timeout_s: float = 0.0) -> Iterator[None]:
+    """Holds the device (as in Job.device). DeviceBusy when another of our processes has it after `timeout_s`."""
+    path = lock_path(device)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=timeout_s)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DeviceBusy(
+            f"{device} is in use by {_holder(path)}: wait for it, end it, or choose another --device"
+        ) from None
+    try:
+        _holder_file(path).write_text(json.dumps({"pid": os.getpid(), "command": _command(os.getpid())}))
+        yield
+    finally:
+        _holder_file(path).unlink(missing_ok=True)
+        lock.release()
+
+
+def lock_path(device: str) -> Path:
+    return settings().home / "locks" / f"{_physical_name(device)}.lock"
+
+
+def _physical_name(device: str) -> str:
+    """cuda:0 is another GPU under another CUDA_VISIBLE_DEVICES; mps and metal are the same one."""
+    if device in ("mps", "metal"):
+        return "metal"
+    if device.startswith("cuda:") and (uuid := _uuid(device)):
+        return uuid
+    return re.sub(r"[^A-Za-z0-9]+", "-", device)
+
+
+def _uuid(device: str) -> str | None:
+    gpus, index = visible_gpus(), int(device.removeprefix("cuda:"))
+    return gpus[index].uuid if index < len(gpus) else None
+
+
+def _holder_file(path: Path) -> Path:
+    """Beside the lock, not in it: taking the lock truncates the locked file."""
+    return path.with_suffix(".holder")
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(_holder_file(path).read_text())
+        return f"process {holder['pid']} ({holder['command']})"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def _command(pid: int) -> str:
+    try:
+        argv = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return "unknown"
+    return " ".join(" ".join(argv).split())[:80] or "unknown"
+
+
+def foreign_processes(device: str) -> list[ForeignProcess]:
+    """Processes that compute on an NVIDIA device and are not of this process's tree; empty where nobody can tell.
+
+    NVML counts in the host's process ids. Inside a container those name nothing, so strangers are seen only by
+    whoever shares the host's process namespace.
+    """
+    if not device.startswith("cuda:") or (uuid := _uuid(device)) is None:
+        return []
+    ours = _own_tree()
+    strangers = [pid for pid in _computing_on(uuid) if pid not in ours and psutil.pid_exists(pid)]
+    return [ForeignProcess(pid, _command(pid)) for pid in strangers]
+
+
+def check_idle(device: str) -> None:
+    """DeviceBusy when somebody else computes on the device now."""
+    if foreign := foreign_processes(device):
+        names = ", ".join(map(str, foreign[:3]))
+        raise DeviceBusy(f"{device} is shared with {names}: results would be wrong, end it or choose another --device")
+
+
+def _own_tree() -> set[int]:
+    me = psutil.Process()
+    return {me.pid, *(child.pid for child in me.children(recursive=True))}
+
+
+def _computing_on(uuid: str) -> list[int]:
+    """Ids of the processes with a compute context; a driver that does not tell (NotSupported) means none."""
+    if sys.platform == "darwin":
+        return []
+    import pynvml
+
+    with suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            return sorted({process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)})
+        finally:
+            pynvml.nvmlShutdown()
+    return []

@@ -1,0 +1,84 @@
+"""Every run on this disk in one line each, newest first: finished, running or interrupted.
+
+Read from the run directories, which are the record; MLflow is only a view of them.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from shared.contracts import Job, RunResult, StepRecord
+from shared.runs.directory import RunDirectory
+from shared.settings import settings
+
+State = Literal["finished", "running", "interrupted", "unreadable"]
+TAIL_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    run_id: str
+    path: Path
+    state: State
+    summary: str
+    """the outcome, or how far it came"""
+    created_at: float
+    """seconds since the epoch"""
+    job: Job | None = None
+    result: RunResult | None = None
+
+    def to_json(self) -> str:
+        """One line; job and result in full."""
+        fields = {"run_id": self.run_id, "path": str(self.path), "state": self.state, "summary": self.summary}
+        records = {"job": self.job, "result": self.result}
+        dumped = {name: record and record.model_dump(mode="json") for name, record in records.items()}
+        return json.dumps({**fields, "created_at": self.created_at, **dumped})
+
+
+def list_runs(limit: int | None = None, root: Path | None = None) -> list[ListedRun]:
+    """The newest `limit` runs under `root` (ARE_RUNS); a directory without job.json is not a run."""
+    jobs = sorted((root or settings().runs).glob("*/job.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    return [_listed(RunDirectory(file.parent)) for file in jobs[:limit]]
+
+
+def _listed(directory: RunDirectory) -> ListedRun:
+    created_at = directory.job_file.stat().st_mtime
+    try:
+        job, result = directory.job(), directory.result()
+    except ValueError as error:
+        return ListedRun(directory.path.name, directory.path, "unreadable", str(error), created_at)
+    if result is not None:
+        return ListedRun(job.run_id, directory.path, "finished", _outcome(result), created_at, job, result)
+    state: State = "running" if directory.in_use() else "interrupted"
+    return ListedRun(job.run_id, directory.path, state, f"{state} {_whereabouts(directory)}", created_at, job)
+
+
+def _outcome(result: RunResult) -> str:
+    if result.val_bpb is not None:
+        return f"{result.status}: val_bpb {result.val_bpb:.6f} ({result.rung})"
+    return f"{result.status}: {result.reason or 'no reason given'}"
+
+
+def _whereabouts(directory: RunDirectory) -> str:
+    if directory.training_file.exists():
+        return "after training, before it had a result"
+    last = last_step(directory.metrics_file)
+    if last is None:
+        return "before the first step"
+    return f"while training at step {last.step} ({last.progress:.0%})"
+
+
+def last_step(metrics_file: Path) -> StepRecord | None:
+    """The newest readable step, from the end of the file: a long run is as quick to look at as a short one."""
+    if not metrics_file.is_file():
+        return None
+    with open(metrics_file, "rb") as file:
+        file.seek(max(0, metrics_file.stat().st_size - TAIL_BYTES))
+        lines = file.read().split(b"\n")[:-1]
+    for line in reversed(lines):
+        try:
+            return StepRecord.model_validate_json(line)
+        except ValueError:
+            continue
+    return None

@@ -1,0 +1,101 @@
+"""A run directory lent to an executor that sees no other run, and what is taken back from it.
+
+Two containers share no file system on which a folder could be moved, so files are copied: of 50M parameters with
+their optimizer half a gigabyte, once each way. What comes back is a stranger's: regular files under the names a stage
+may write, no links, the record last, since it says that the rest is there.
+"""
+
+import os
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+
+from shared.files import atomic_writer
+from shared.runs.directory import RunDirectory
+
+LentTo = Literal["trainer", "evaluator"]
+MIRROR_EVERY_S = 1.0
+
+_LENT: dict[LentTo, tuple[str, ...]] = {
+    "trainer": ("recipe.py", "metrics.jsonl", "clock.json", "checkpoint", "job.json"),
+    "evaluator": ("recipe.py", "training.json", "checkpoint", "job.json"),
+}
+_TAKEN_BACK: dict[LentTo, tuple[str, ...]] = {
+    "trainer": ("output.log", "metrics.jsonl", "clock.json", "checkpoint", "training.json"),
+    "evaluator": ("evaluation.json",),
+}
+
+
+def lend(run: RunDirectory, place: Path, to: LentTo) -> None:
+    """What the stage needs, under `place`; job.json last."""
+    place.mkdir(parents=True)
+    for name in _LENT[to]:
+        _copy(run.path / name, place / name)
+
+
+def take_back(run: RunDirectory, place: Path, lent_to: LentTo) -> None:
+    """What the stage wrote. May be repeated after a crash: `place` is not touched."""
+    for name in _TAKEN_BACK[lent_to]:
+        _copy(place / name, run.path / name)
+
+
+class MetricsMirror:
+    """Telemetry of a lent run, brought once a second to where it is read while training goes on."""
+
+    def __init__(self, run: RunDirectory, place: Path):
+        self.source, self.target = RunDirectory(place).metrics_file, run.metrics_file
+        self.incoming = run.path / ".metrics.incoming"
+        self.looked_at = 0.0
+
+    def look(self) -> None:
+        """Not synced to the disk: at the end the file is taken back as the others are."""
+        if monotonic() - self.looked_at < MIRROR_EVERY_S:
+            return
+        self.looked_at = monotonic()
+        with suppress(FileNotFoundError):
+            if stat.S_ISREG(self.source.lstat().st_mode):
+                self.incoming.write_bytes(_read(self.source))
+                self.incoming.rename(self.target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A file or a folder, whole or not at all; nothing when it is not there or is neither."""
+    try:
+        mode = source.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(mode):
+        _copy_file(source, target)
+    elif stat.S_ISDIR(mode):
+        _replace_folder(source, target)
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    incoming = target.with_name(f".{target.name}.incoming")
+    shutil.rmtree(incoming, ignore_errors=True)
+    for folder, _, files in os.walk(source):  # does not follow links
+        inside = incoming / Path(folder).relative_to(source)
+        inside.mkdir()
+        for name in files:
+            if stat.S_ISREG(Path(folder, name).lstat().st_mode):
+                _copy_file(Path(folder, name), inside / name)
+    shutil.rmtree(target, ignore_errors=True)
+    incoming.rename(target)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with open(_opened(source), "rb") as stream, atomic_writer(target) as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+
+
+def _read(path: Path) -> bytes:
+    with open(_opened(path), "rb") as stream:
+        return stream.read()
+
+
+def _opened(path: Path) -> int:
+    """A link that was put there in the meantime is an OSError."""
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,0 +1,345 @@
+"""One experiment from job to record: with stages played by a script, and with real ones that are killed."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.contracts import Budget, CheckpointPolicy, EvaluationRecord, Rung, Status, TrainingRecord
+from shared.experiment import run as experiment
+from shared.experiment.run import FINAL, evaluate, resume, run
+from shared.machine.device_lock import DeviceBusy, ForeignProcess, device_lock
+from shared.runs.checkpoint import latest
+from shared.runs.directory import RunDirectory, write_record
+from shared.settings import CHECKOUT, settings
+from shared.stages.executors import BAD_INPUT, NativeExecutor
+from tests.executor_contract import processes_of, wait_for
+from tests.recipes import HONEST, variant
+from tests.run_making import SHAPE, make_job, make_run
+from tests.shared.tracking.finished_runs import make_evaluation, make_result
+
+SOURCE = HONEST.encode()
+TRAINED = TrainingRecord(status=Status.OK, startup_seconds=5, training_seconds=300, finish_seconds=1, num_steps=20)
+SCORED = make_evaluation(make_result())
+UNFINISHED = sorted(set(Status) - FINAL)
+
+
+class Scripted:
+    """An executor whose stages do what they are told: write a record, or end with a code and a line."""
+
+    def __init__(self, training=TRAINED, evaluation=SCORED, pack=(0, "")):
+        self.training, self.evaluation, self.pack = training, evaluation, pack
+        self.calls: list[tuple[str, ...]] = []
+
+    def execute(self, stage, arguments, watch):
+        self.calls.append((stage, *arguments[1:]))
+        watch(stage)
+        outcome = {"prepare": self.pack, "trainer": self.training, "evaluator": self.evaluation}[stage]
+        if isinstance(outcome, tuple):
+            return outcome
+        directory = RunDirectory(Path(arguments[0]))
+        if stage == "trainer":
+            directory.checkpoint_dir.mkdir(exist_ok=True)
+            (directory.checkpoint_dir / "latest.json").write_text("{}")
+        write_record(directory.training_file if stage == "trainer" else directory.evaluation_file, outcome)
+        return 0 if outcome.status is Status.OK else 1, ""
+
+
+def ended(status: Status, model=TrainingRecord):
+    return model(status=status, reason=f"because it is {status}")
+
+
+@pytest.fixture(autouse=True)
+def _place(workplace):
+    pass
+
+
+def run_of(**changes) -> RunDirectory:
+    return RunDirectory.of(make_job(**changes).run_id)
+
+
+def test_a_good_run_is_one_complete_record():
+    executor, job = Scripted(), make_job()
+    result = run(job, SOURCE, executor)
+    assert (result.status, result.val_bpb, result.ranked) == (Status.OK, SCORED.val_bpb, True)
+    assert (result.recipe_sha, result.dataset, result.seed) == (job.recipe_sha, job.dataset.fingerprint, job.seed)
+    assert result.total_seconds == pytest.approx(306 + SCORED.total_seconds)
+    assert run_of().result() == result
+    assert executor.calls == [("trainer",), ("evaluator",)]
+
+
+@pytest.mark.parametrize("status", set(Status) - {Status.OK})
+def test_a_training_that_ends_otherwise_is_the_result_and_nothing_is_scored(status):
+    executor = Scripted(training=ended(status))
+    result = run(make_job(), SOURCE, executor)
+    assert (result.status, result.reason, result.val_bpb) == (status, f"because it is {status}", None)
+    assert executor.calls == [("trainer",)]
+
+
+@pytest.mark.parametrize("status", set(Status) - {Status.OK})
+def test_an_evaluation_that_ends_otherwise_is_the_result_with_what_training_measured(status):
+    result = run(make_job(), SOURCE, Scripted(evaluation=ended(status, EvaluationRecord)))
+    assert (result.status, result.val_bpb, result.ranked, result.num_steps) == (status, None, False, 20)
+
+
+@pytest.mark.parametrize("line", ["", "KeyError: 3"])
+def test_a_stage_that_leaves_no_record_has_crashed_with_its_last_words(line):
+    result = run(make_job(run_id="a"), SOURCE, Scripted(training=(1, line)))
+    assert (result.status, result.reason) == (Status.CRASHED, line or "the trainer left no record")
+    result = run(make_job(run_id="b"), SOURCE, Scripted(evaluation=(-9, line)))
+    assert (result.status, result.reason) == (Status.CRASHED, line or "the evaluator left no record")
+
+
+def test_a_smoke_run_is_never_ranked():
+    rung = SCORED.rung.model_copy(update={"rung": Rung.SMOKE})
+    result = run(make_job(), SOURCE, Scripted(evaluation=SCORED.model_copy(update={"rung": rung})))
+    assert (result.status, result.ranked) == (Status.OK, False)
+
+
+def test_rows_of_another_length_are_packed_first():
+    shape = SHAPE.model_copy(update={"seq_len": 128})
+    executor = Scripted()
+    run(make_job(shape=shape), SOURCE, executor)
+    assert [call[0] for call in executor.calls] == ["prepare", "trainer", "evaluator"]
+
+
+def test_rows_that_cannot_be_packed_leave_no_run_behind(workplace):
+    shape = SHAPE.model_copy(update={"seq_len": 128})
+    with pytest.raises(ValueError, match="no room"):
+        run(make_job(shape=shape), SOURCE, Scripted(pack=(2, "no room")))
+    assert not list(workplace.iterdir())
+
+
+def test_a_real_stage_packs_them(tmp_path, monkeypatch):
+    home = shutil.copytree(settings().home, tmp_path / "home")
+    monkeypatch.setenv("ARE_HOME", str(home))
+    settings.cache_clear()
+    directory = make_run(shape=SHAPE.model_copy(update={"seq_len": 32}))
+    experiment._ensure_rows(directory.job(), NativeExecutor(), lambda stage: None)
+    rows = experiment.open_reference(directory.job().dataset).rows("train", 32)
+    assert rows.tokens.shape[1] == 33
+
+
+def test_bad_input_leaves_no_run_behind(workplace):
+    with pytest.raises(ValueError, match="rows are corrupt"):
+        run(make_job(), SOURCE, Scripted(training=(BAD_INPUT, "rows are corrupt")))
+    assert not list(workplace.iterdir())
+
+
+def test_bad_input_of_the_evaluator_keeps_what_was_trained():
+    with pytest.raises(ValueError, match="rows are corrupt"):
+        run(make_job(), SOURCE, Scripted(evaluation=(BAD_INPUT, "rows are corrupt")))
+    assert run_of().training() == TRAINED
+    executor = Scripted()
+    assert resume(run_of(), executor).status is Status.OK
+    assert executor.calls == [("evaluator",)]
+
+
+def test_a_device_that_is_locked_is_said_and_nothing_is_laid_out(workplace):
+    with device_lock("cpu"), pytest.raises(DeviceBusy, match="cpu is in use by process"):
+        run(make_job(), SOURCE, Scripted())
+    assert not list(workplace.iterdir())
+
+
+def test_a_device_that_somebody_else_uses_is_said_and_nothing_is_left(workplace, monkeypatch):
+    def busy(device):
+        raise DeviceBusy("shared with process 7")
+
+    monkeypatch.setattr(experiment, "check_idle", busy)
+    with pytest.raises(DeviceBusy, match="process 7"):
+        run(make_job(), SOURCE, Scripted())
+    assert not list(workplace.iterdir())
+
+
+def test_an_attempt_that_shared_its_device_is_void_and_starts_from_nothing(monkeypatch):
+    monkeypatch.setattr(experiment, "foreign_processes", lambda device: [ForeignProcess(7, "game")])
+    result = run(make_job(), SOURCE, Scripted())
+    assert (result.status, result.reason) == (Status.CANCELLED, "void: process 7 (game) used cpu during training")
+    assert not run_of().has_checkpoint()
+    monkeypatch.undo()
+    executor = Scripted()
+    assert resume(run_of(), executor).status is Status.OK
+    assert executor.calls == [("trainer",), ("evaluator",)]
+
+
+def test_a_run_id_that_is_taken_is_refused_and_the_old_run_untouched():
+    first = run(make_job(), SOURCE, Scripted())
+    with pytest.raises(ValueError, match="exists: resume it, or choose another run id"):
+        run(make_job(), SOURCE, Scripted())
+    assert run_of().result() == first
+
+
+def test_a_dataset_that_changed_is_refused_before_anything_is_laid_out(workplace):
+    job = make_job()
+    other = job.dataset.model_copy(update={"fingerprint": "f" * 64})
+    with pytest.raises(ValueError, match="the job wants ffffffffffff"):
+        run(job.model_copy(update={"dataset": other}), SOURCE, Scripted())
+    assert not list(workplace.iterdir())
+
+
+@pytest.mark.parametrize("status", FINAL - {Status.OK})
+def test_what_another_attempt_would_not_change_is_returned_as_it_is(status):
+    first = run(make_job(), SOURCE, Scripted(training=ended(status)))
+    executor = Scripted()
+    assert resume(run_of(), executor) == first
+    assert executor.calls == []
+
+
+@pytest.mark.parametrize("status", UNFINISHED)
+def test_what_another_attempt_may_change_is_tried_again(status):
+    run(make_job(), SOURCE, Scripted(training=ended(status)))
+    executor = Scripted()
+    assert resume(run_of(), executor).status is Status.OK
+    assert executor.calls == [("trainer",), ("evaluator",)]
+
+
+@pytest.mark.parametrize("status", UNFINISHED)
+def test_an_evaluation_is_tried_again_without_training_again(status):
+    run(make_job(), SOURCE, Scripted(evaluation=ended(status, EvaluationRecord)))
+    executor = Scripted()
+    assert resume(run_of(), executor).status is Status.OK
+    assert executor.calls == [("evaluator",)]
+
+
+def test_a_trained_run_whose_checkpoint_was_deleted_is_trained_again():
+    run(make_job(), SOURCE, Scripted(evaluation=ended(Status.CRASHED, EvaluationRecord)))
+    shutil.rmtree(run_of().checkpoint_dir)
+    executor = Scripted()
+    assert resume(run_of(), executor).status is Status.OK
+    assert executor.calls == [("trainer",), ("evaluator",)]
+
+
+def test_a_run_that_somebody_works_on_cannot_be_resumed():
+    directory = make_run()
+    with directory.locked(), pytest.raises(ValueError, match="in use by another process"):
+        resume(directory, Scripted())
+
+
+def test_a_run_can_be_scored_again_on_another_rung():
+    run(make_job(), SOURCE, Scripted())
+    better = SCORED.model_copy(update={"val_bpb": 1.0})
+    executor = Scripted(evaluation=better)
+    result = evaluate(run_of(), "full", executor)
+    assert executor.calls == [("evaluator", "full")]
+    assert result.val_bpb == run_of().result().val_bpb == 1.0
+    assert result.total_seconds > result.training_seconds
+    evaluate(run_of(), None, executor)
+    assert executor.calls[-1] == ("evaluator",)
+
+
+def test_a_second_evaluation_that_cannot_start_leaves_the_first():
+    first = run(make_job(), SOURCE, Scripted())
+    with pytest.raises(ValueError, match="checkpoint is corrupt"):
+        evaluate(run_of(), "full", Scripted(evaluation=(BAD_INPUT, "checkpoint is corrupt")))
+    assert (run_of().result(), run_of().evaluation()) == (first, SCORED)
+
+
+def test_a_second_evaluation_that_crashes_is_not_taken_for_the_first():
+    run(make_job(), SOURCE, Scripted())
+    result = evaluate(run_of(), "full", Scripted(evaluation=(-9, "")))
+    assert (result.status, result.val_bpb) == (Status.CRASHED, None)
+    assert run_of().evaluation().status is Status.CRASHED
+
+
+@pytest.mark.parametrize("training", [None, ended(Status.CANCELLED)])
+def test_a_run_that_was_not_trained_to_its_end_cannot_be_scored(training):
+    directory = make_run()
+    if training:
+        write_record(directory.training_file, training)
+    with pytest.raises(ValueError, match="was not trained to its end: autoresearch train --resume"):
+        evaluate(directory, None, Scripted())
+
+
+def test_an_unknown_rung_names_the_ones_there_are():
+    with pytest.raises(ValueError, match="unknown rung 'best': choose one of auto, smoke, cheap, reference, full"):
+        evaluate(make_run(), "best", Scripted())
+
+
+def test_a_cancel_leaves_a_run_that_can_be_resumed():
+    def interrupt(stage):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make_job(), SOURCE, Scripted(), interrupt)
+    assert run_of().result() is None
+    assert resume(run_of(), Scripted()).status is Status.OK
+
+
+# with real stages
+
+SLOW = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
+RESUMER = """
+import sys
+from pathlib import Path
+from shared.stages.executors import NativeExecutor
+from shared.experiment.run import resume
+from shared.runs.directory import RunDirectory
+print(resume(RunDirectory(Path(sys.argv[1])), NativeExecutor()).status)
+"""
+
+
+def slow_run(run_id: str) -> RunDirectory:
+    policy = CheckpointPolicy(mode="async", every_s=0.1)
+    return make_run(SLOW, run_id=run_id, budget=Budget(tokens=60 * SHAPE.total_batch_size), checkpoints=policy)
+
+
+def start(directory: RunDirectory) -> subprocess.Popen:
+    argv = [sys.executable, "-c", RESUMER, str(directory.path)]
+    return subprocess.Popen(argv, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
+
+
+def kill_everything(process: subprocess.Popen) -> None:
+    """As a power cut: the starter and all below it at once."""
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in tree:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.communicate()
+    psutil.wait_procs(tree, timeout=10)
+
+
+def num_steps(directory: RunDirectory) -> int:
+    return len(directory.metrics_file.read_bytes().splitlines()) if directory.metrics_file.exists() else 0
+
+
+def moments(seed: int) -> list:
+    """When to kill: in start-up, at two steps, as soon as training is over, in evaluation."""
+    early, late = sorted(random.Random(seed).sample(range(3, 58), 2))
+    return [
+        lambda directory: (directory.path / "scratch").exists(),
+        lambda directory: num_steps(directory) >= early,
+        lambda directory: num_steps(directory) >= late,
+        lambda directory: directory.has_checkpoint() and latest_is_final(directory),
+        lambda directory: (directory.path / "scratch-scorer").exists(),
+    ]
+
+
+def latest_is_final(directory: RunDirectory) -> bool:
+    return json.loads((directory.checkpoint_dir / "latest.json").read_text())["final"]
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(seed):
+    whole, broken = slow_run("whole"), slow_run("broken")
+    expected = resume(whole, NativeExecutor())
+    assert expected.status is Status.OK, expected.reason
+    for moment in moments(seed):
+        process = start(broken)
+        wait_for(lambda moment=moment, process=process: moment(broken) or process.poll() is not None)
+        kill_everything(process)
+        assert broken.result() is None
+    trained_at = broken.training_file.stat().st_mtime_ns
+    result = resume(broken, NativeExecutor())
+    assert (result.status, result.val_bpb) == (Status.OK, expected.val_bpb)
+    assert latest(broken.checkpoint_dir).files == latest(whole.checkpoint_dir).files
+    assert broken.training_file.stat().st_mtime_ns == trained_at
+    assert [step.step for step in broken.steps()] == list(range(60))
+    assert not processes_of(broken)
+    assert not list(broken.path.glob("scratch*"))

@@ -1,0 +1,79 @@
+"""The list of runs: what became of each, from its directory alone."""
+
+import json
+import os
+
+import pytest
+
+from shared.contracts import Status
+from shared.runs.listing import list_runs
+from tests.shared.tracking.finished_runs import make_result, make_run
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """A run whose processes were killed while it trained."""
+    directory = make_run(tmp_path)
+    for file in (directory.result_file, directory.evaluation_file, directory.training_file):
+        file.unlink()
+    return directory
+
+
+def only_run(root):
+    (listed,) = list_runs(root=root)
+    return listed
+
+
+def test_a_finished_run_shows_its_number(tmp_path):
+    make_run(tmp_path)
+    listed = only_run(tmp_path)
+    assert (listed.state, listed.summary) == ("finished", "ok: val_bpb 1.441619 (reference)")
+
+
+def test_a_failed_run_shows_its_reason(tmp_path):
+    make_run(tmp_path, make_result("bad", None, Status.DIVERGED, "loss 131.2 above 100"))
+    assert only_run(tmp_path).summary == "diverged: loss 131.2 above 100"
+
+
+def test_an_interrupted_run_shows_how_far_it_came_despite_a_torn_last_line(tmp_path, interrupted):
+    lines = interrupted.metrics_file.read_text().splitlines(keepends=True)[:60]
+    interrupted.metrics_file.write_text("".join(lines) + '{"step": 60, "prog')
+    listed = only_run(tmp_path)
+    assert (listed.state, listed.summary) == ("interrupted", "interrupted while training at step 59 (50%)")
+
+
+def test_a_run_somebody_works_on_is_running(tmp_path, interrupted):
+    with interrupted.locked():
+        assert only_run(tmp_path).summary == "running while training at step 119 (100%)"
+
+
+def test_a_run_interrupted_before_its_first_step_says_so(tmp_path, interrupted):
+    interrupted.metrics_file.unlink()
+    assert only_run(tmp_path).summary == "interrupted before the first step"
+
+
+def test_a_run_interrupted_during_evaluation_says_so(tmp_path):
+    directory = make_run(tmp_path)
+    directory.result_file.unlink()
+    assert only_run(tmp_path).summary == "interrupted after training, before it had a result"
+
+
+def test_a_damaged_record_is_listed_and_hides_no_other_run(tmp_path):
+    make_run(tmp_path, make_result("good"))
+    make_run(tmp_path, make_result("damaged")).result_file.write_text("{")
+    states = {listed.path.name: listed.state for listed in list_runs(root=tmp_path)}
+    assert states == {"good": "finished", "damaged": "unreadable"}
+
+
+def test_the_newest_runs_come_first_and_folders_that_are_no_runs_are_left_out(tmp_path):
+    (tmp_path / "outbox").mkdir()
+    for age, name in enumerate(["newest", "middle", "oldest"]):
+        os.utime(make_run(tmp_path, make_result(name)).job_file, (1e9 - age, 1e9 - age))
+    assert [listed.run_id for listed in list_runs(limit=2, root=tmp_path)] == ["newest", "middle"]
+
+
+def test_a_listed_run_is_one_line_of_json_with_its_records(tmp_path, interrupted):
+    line = only_run(tmp_path).to_json()
+    fields = json.loads(line)
+    assert "\n" not in line
+    assert (fields["state"], fields["job"]["seed"], fields["result"]) == ("interrupted", 42, None)

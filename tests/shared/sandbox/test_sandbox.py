@@ -1,0 +1,339 @@
+"""The fence is tried with real processes: sandbox_probes.py attacks from inside, these tests judge."""
+
+import errno
+import itertools
+import os
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared import sandbox
+from shared.sandbox import landlock, seatbelt, seccomp
+from shared.sandbox.channel import Channel
+from shared.sandbox.policy import Policy, recipe_policy
+from shared.sandbox.processes import start
+from shared.settings import CHECKOUT
+from tests.shared.sandbox.sandbox_probes import Probes
+
+needs_fence = pytest.mark.skipif(sandbox.describe().chosen != "landlock+seccomp", reason=sandbox.describe().reason)
+ATTACKS = [name for name in dir(Probes) if name.startswith("try_")]
+NOTHING = Policy(readable=(), writable=())
+NEEDS = [name for name in dir(Probes) if name.startswith("need_")]
+
+HARMLESS = ["open", "list_its_folder", "symlink", "proc_self_root", "parent_descriptor", "path_descriptor"]
+HARMLESS += ["reopen_rows_for_writing", "parent_environment", "kill_parent", "list_checkout", "home"]
+HARMLESS += ["tcp", "listen", "udp", "unix_socket", "abstract_socket", "datagram_pair", "netlink"]
+HARMLESS += ["another_program", "another_program_in_a_new_session", "forked_child", "thread"]
+HARMLESS = [f"try_{name}" for name in HARMLESS]
+
+
+@pytest.fixture(scope="module")
+def secret(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("dataset") / "validation.bin"
+    path.write_text("secret")
+    return path
+
+
+def run_probes(names: list[str], secret: Path, scratch: Path, *, fenced: bool) -> dict:
+    """What happened to every probe, all in one process."""
+    rows = secret.with_name("rows.bin")
+    rows.write_text("rows")
+    abstract = f"are-test-{os.getpid()}-{fenced}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_UNIX) as unix,
+        socket.socket(socket.AF_UNIX) as hidden,
+        open(secret) as held_open,
+        open(rows) as rows_file,
+    ):
+        for listening, address in ((unix, str(scratch / "listening")), (hidden, "\0" + abstract)):
+            listening.bind(address)
+            listening.listen()
+        orders = {
+            "fenced": fenced,
+            "probes": names,
+            "secret": str(secret),
+            "writable": str(scratch),
+            "unix_socket": str(scratch / "listening"),
+            "abstract_socket": abstract,
+            "port": tcp.getsockname()[1],
+            "parent_fd": held_open.fileno(),
+        }
+        return ask_child(orders, rows_file.fileno(), scratch / "output.log")
+
+
+def ask_child(orders: dict, rows_fd: int, output: Path) -> dict:
+    ours, theirs = Channel.pair()
+    argv = [sys.executable, "-m", "tests.shared.sandbox.sandbox_probes", str(theirs.fileno())]
+    with start(argv, output=output, env_extra={}, pass_fds=[theirs.fileno()]) as child:
+        theirs.close()
+        ours.send(orders, fds=[rows_fd])
+        try:
+            return ours.receive(60)[0]
+        except EOFError:
+            child.kill()
+            pytest.fail(output.read_text())
+
+
+@pytest.fixture(scope="module")
+def outcomes(secret, tmp_path_factory) -> dict:
+    left_over = Path("/dev/shm/are-left-over")
+    left_over.touch()
+    try:
+        return run_probes([*ATTACKS, *NEEDS], secret, tmp_path_factory.mktemp("scratch"), fenced=True)
+    finally:
+        left_over.unlink()
+
+
+@needs_fence
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_every_way_out_is_refused(outcomes, attack):
+    if attack == "try_kill_parent" and landlock.abi() < 6:
+        pytest.skip("signals are fenced from Landlock ABI 6 on")
+    assert outcomes[attack] == "refused"
+
+
+@needs_fence
+@pytest.mark.parametrize("need", NEEDS)
+def test_what_a_recipe_needs_still_works(outcomes, need):
+    if need == "need_empty_shared_memory" and "none" in outcomes["choice"]:
+        pytest.skip("no namespaces for ordinary users here, so there is no shared memory at all")
+    assert outcomes[need] == "worked"
+
+
+@needs_fence
+def test_without_the_fence_the_harmless_attacks_succeed(secret, tmp_path):
+    """Else a refusal above would prove nothing."""
+    found = run_probes(HARMLESS, secret, tmp_path, fenced=False)
+    assert {name: found[name] for name in HARMLESS} == dict.fromkeys(HARMLESS, "worked")
+
+
+@needs_fence
+def test_the_secret_is_as_it_was(outcomes, secret):
+    assert secret.read_text() == "secret"
+    assert secret.stat().st_mode & 0o777 == 0o644
+    assert secret.stat().st_mtime > 1
+    assert not Path("/dev/shm/are-planted").exists()
+
+
+def run_fenced(code: str, scratch: Path, prepare: str = "") -> subprocess.CompletedProcess:
+    script = scratch / "fenced.py"
+    script.write_text(
+        "import os, sys, tempfile\nfrom pathlib import Path\n"
+        "from shared.sandbox import apply, recipe_policy, verify\nfrom shared.settings import CHECKOUT\n"
+        f"scratch = Path({str(scratch)!r})\n{prepare}\n"
+        "policy = recipe_policy(CHECKOUT, [scratch])\napply(policy)\n" + code
+    )
+    environment = {**os.environ, "HOME": str(scratch), "TMPDIR": str(scratch), "PYTHONPATH": str(CHECKOUT)}
+    return subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=300)
+
+
+@needs_fence
+def test_our_packages_are_found_from_a_checkout_that_cannot_be_listed(tmp_path):
+    code = "import importlib\nimportlib.invalidate_caches()\nimport kernels.rmsnorm\nprint(kernels.rmsnorm)"
+    not_installed = "sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in finder.__module__]"
+    done = run_fenced(code, tmp_path, not_installed)
+    assert "kernels" in done.stdout, done.stderr
+
+
+@needs_fence
+def test_torch_trains_inside_the_fence(tmp_path):
+    pytest.importorskip("torch")
+    code = (
+        "import torch\n"
+        "model = torch.nn.Linear(64, 64)\n"
+        "optimizer = torch.optim.AdamW(model.parameters())\n"
+        "model(torch.randn(8, 64)).square().mean().backward()\n"
+        "optimizer.step()\n"
+        "print((torch.randn(256, 256) @ torch.randn(256, 256)).shape)"
+    )
+    done = run_fenced(code, tmp_path)
+    assert "torch.Size([256, 256])" in done.stdout, done.stderr
+
+
+@needs_fence
+@pytest.mark.slow
+def test_torch_compiles_inside_the_fence(tmp_path):
+    pytest.importorskip("torch")
+    code = (
+        "import torch\n"
+        "square = torch.compile(lambda x: torch.relu(x).square().sum())\n"
+        "x = torch.randn(64, requires_grad=True)\n"
+        "square(x).backward()\n"
+        "print(torch.allclose(x.grad, 2 * torch.relu(x.detach())))"
+    )
+    done = run_fenced(code, tmp_path)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+@needs_fence
+def test_a_process_with_threads_cannot_be_fenced(tmp_path):
+    thread = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+    assert "before any thread" in run_fenced("", tmp_path, thread).stderr
+
+
+@needs_fence
+def test_a_file_left_open_before_the_fence_is_noticed(tmp_path, secret):
+    done = run_fenced(f"verify(policy, [Path({str(secret)!r})])", tmp_path, f"leak = open({str(secret)!r})")
+    assert "is open as descriptor" in done.stderr
+
+
+def test_without_a_fence_the_proof_fails(secret):
+    with pytest.raises(RuntimeError, match="does not hold: reading"):
+        sandbox.verify(NOTHING, [secret])
+
+
+def test_a_missing_file_proves_nothing(tmp_path):
+    with pytest.raises(RuntimeError, match="could not be proved"):
+        sandbox.verify(NOTHING, [tmp_path / "missing"])
+
+
+def test_a_kernel_without_landlock_is_said_aloud(monkeypatch):
+    monkeypatch.setattr(landlock, "abi", lambda: 0)
+    monkeypatch.setattr(sys, "platform", "linux")
+    choice = sandbox.describe()
+    assert choice.chosen == "none"
+    assert "Landlock" in choice.reason
+    assert sandbox.apply(NOTHING) == choice
+
+
+# the policy
+
+
+def test_the_policy_opens_packages_and_our_folders_but_not_the_checkout(tmp_path):
+    readable = recipe_policy(CHECKOUT, [tmp_path]).readable
+    assert CHECKOUT / "services" in readable
+    assert Path(sys.prefix).resolve() in readable
+    assert not any(place.is_relative_to(path) for path in readable for place in (CHECKOUT, Path.home(), Path("/tmp")))
+
+
+@pytest.mark.parametrize("folder", ["services/data", "shared", "services"])
+def test_a_dataset_below_a_readable_folder_is_refused(tmp_path, folder):
+    (tmp_path / "services" / "data").mkdir(parents=True)
+    (tmp_path / "shared").mkdir()
+    with pytest.raises(ValueError, match="move one of them"):
+        recipe_policy(tmp_path, [], protected=[tmp_path / folder])
+
+
+def test_a_writable_folder_may_not_hold_all_runs(tmp_path):
+    with pytest.raises(ValueError, match="move one of them"):
+        recipe_policy(CHECKOUT, [tmp_path], protected=[tmp_path / "runs"])
+
+
+def test_a_run_gets_its_own_folder_inside_the_protected_runs(tmp_path):
+    own = tmp_path / "runs" / "one"
+    own.mkdir(parents=True)
+    assert recipe_policy(CHECKOUT, [own], protected=[tmp_path / "runs"]).writable == (own,)
+
+
+def test_a_link_to_a_dataset_is_the_dataset(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    with pytest.raises(ValueError, match="move one of them"):
+        recipe_policy(CHECKOUT, [], [tmp_path / "link"], protected=[tmp_path / "data" / "rows"])
+
+
+# the filter, interpreted: so the architecture that does not run here is tested too
+
+
+def verdict(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int | None:
+    """The errno the filter answers with, or None when it allows the call."""
+    architecture = architecture or seccomp._AUDIT_ARCHITECTURES[machine]
+    data = struct.pack("<IIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
+    code, position, accumulator = seccomp.program(machine), 0, 0
+    while True:
+        operation, if_true, if_false, value = struct.unpack("=HBBI", code[position])
+        position += 1
+        if operation == seccomp._LOAD:
+            (accumulator,) = struct.unpack_from("<I", data, value)
+        elif operation == seccomp._AND:
+            accumulator &= value
+        elif operation == seccomp._RETURN:
+            return None if value == seccomp._ALLOW else value & 0xFFFF
+        else:
+            tests = {
+                seccomp._EQUAL: accumulator == value,
+                seccomp._AT_LEAST: accumulator >= value,
+                seccomp._ANY_BIT: bool(accumulator & value),
+            }
+            position += if_true if tests[operation] else if_false
+
+
+OTHER_FAMILIES = {"inet": 2, "inet6": 10, "netlink": 16, "packet": 17, "alg": 38, "vsock": 40}.values()
+CLOSE_ON_EXEC = 0o2000000
+CLONE_THREAD_FLAGS, CLONE_NEWUSER = 0x3D0F00, 0x10000000
+
+
+@pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1)])
+class TestFilter:
+    def test_listed_calls_are_refused(self, machine, column):
+        numbers = {name: pair[column] for name, pair in seccomp._REFUSED.items() if pair[column] is not None}
+        assert {name: verdict(machine, number) for name, number in numbers.items()} == dict.fromkeys(
+            numbers, errno.EPERM
+        )
+
+    def test_no_other_family_gets_a_socket(self, machine, column):
+        for call, family in itertools.product((seccomp._SOCKET, seccomp._SOCKETPAIR), OTHER_FAMILIES):
+            assert verdict(machine, call[column], family, socket.SOCK_STREAM) == errno.EACCES
+
+    def test_unix_sockets_need_a_connection_and_get_none(self, machine, column):
+        for call in (seccomp._SOCKET, seccomp._SOCKETPAIR):
+            assert verdict(machine, call[column], socket.AF_UNIX, socket.SOCK_STREAM | CLOSE_ON_EXEC) is None
+            assert verdict(machine, call[column], socket.AF_UNIX, socket.SOCK_SEQPACKET) is None
+            assert verdict(machine, call[column], socket.AF_UNIX, socket.SOCK_DGRAM) == errno.EACCES
+        assert verdict(machine, seccomp._CONNECT[column]) == errno.EACCES
+
+    def test_threads_start_and_namespaces_do_not(self, machine, column):
+        assert verdict(machine, seccomp._CLONE3[column]) == errno.ENOSYS
+        assert verdict(machine, seccomp._CLONE[column], CLONE_THREAD_FLAGS) is None
+        assert verdict(machine, seccomp._CLONE[column], CLONE_NEWUSER | 17) == errno.EPERM
+
+    def test_only_own_limits_are_set(self, machine, column):
+        assert verdict(machine, seccomp._PRLIMIT[column], 0) is None
+        assert verdict(machine, seccomp._PRLIMIT[column], 1) == errno.EPERM
+
+    def test_another_architecture_is_refused_whole(self, machine, column):
+        assert verdict(machine, 0, architecture=0x40000003) == errno.EPERM
+
+    def test_reading_writing_and_ioctl_pass(self, machine, column):
+        for numbers in ((0, 63), (1, 64), (16, 29), (9, 222), (202, 98)):
+            assert verdict(machine, numbers[column]) is None
+
+
+def test_the_second_64_bit_call_table_is_refused():
+    assert verdict("x86_64", 0x40000000 | 41) == errno.EPERM
+
+
+# macOS, by its text
+
+
+def test_the_profile_names_what_is_allowed_after_what_is_denied():
+    policy = Policy(
+        readable=(Path("/Users/me/checkout/shared"),), writable=(Path("/Users/me/run"),), protected=(Path("/data"),)
+    )
+    lines = seatbelt.profile(policy).splitlines()
+    assert lines[:3] == ["(version 1)", "(allow default)", "(deny network*)"]
+    denied = next(i for i, line in enumerate(lines) if line.startswith("(deny file-read-data"))
+    allowed = next(i for i, line in enumerate(lines) if line.startswith("(allow file-read-data"))
+    assert '(subpath "/Users")' in lines[denied]
+    assert '(subpath "/data")' in lines[denied]
+    assert '(subpath "/Users/me/run")' in lines[allowed]
+    assert denied < allowed
+    assert lines.index("(deny file-write*)") < lines.index('(allow file-write* (subpath "/Users/me/run"))')
+
+
+def test_quotes_in_a_path_do_not_leave_the_profile_string():
+    profile = seatbelt.profile(Policy(readable=(), writable=(Path('/x") (allow network*'),)))
+    assert r"(subpath \"" not in profile
+    assert r'"/x\") (allow network*"' in profile
+
+
+def test_the_command_is_wrapped_only_where_seatbelt_fences(monkeypatch):
+    policy = NOTHING
+    assert seatbelt.wrap(["python"], policy)[0::3] == [seatbelt.PROGRAM, "python"]
+    if sys.platform == "linux":
+        assert sandbox.wrap(["python"], policy) == ["python"]

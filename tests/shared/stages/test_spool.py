@@ -1,0 +1,128 @@
+"""The spool executor keeps the executors' contract, and what only a spool can get wrong."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from shared.settings import CHECKOUT
+from shared.stages.spool import KILLED, SpoolExecutor
+from tests.executor_contract import ExecutorContract
+from tests.run_making import make_run, make_trained_run
+
+
+class TestSpoolExecutor(ExecutorContract):
+    make = "from tests.spool_takers import make"
+
+
+def taker(folder, stage: str = "trainer") -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "shared.stages.spool", str(folder), stage], cwd=CHECKOUT)
+
+
+def test_a_taker_works_on_one_ticket_and_exits(tmp_path, workplace):
+    process = taker(tmp_path)
+    code, line = SpoolExecutor(tmp_path).execute("trainer", [str(workplace)], lambda stage: None)
+    assert (code, line) == (2, f"{workplace / 'job.json'} is missing")
+    assert process.wait(10) == 0
+    assert list((tmp_path / "trainer").iterdir()) == []
+
+
+def test_nobody_there_is_said_in_one_line(tmp_path):
+    with pytest.raises(ValueError, match="is its container running"):
+        SpoolExecutor(tmp_path, take_timeout_s=0.3).execute("prepare", ["{}"], lambda stage: None)
+    assert list((tmp_path / "prepare").iterdir()) == []
+
+
+def test_a_taker_that_dies_is_an_exit_code(tmp_path, workplace, monkeypatch):
+    process = taker(tmp_path)
+
+    def watch(stage):
+        if list((tmp_path / "trainer").glob("*.taken")):
+            process.kill()
+
+    code, line = SpoolExecutor(tmp_path).execute("trainer", [str(workplace)], watch)
+    assert (code, line) in [(KILLED, "the executor died"), (2, f"{workplace / 'job.json'} is missing")]
+
+
+def test_two_tickets_go_to_two_takers(tmp_path, workplace):
+    takers, answers = [taker(tmp_path), taker(tmp_path)], []
+
+    def ask(name: str):
+        (workplace / name).mkdir()
+        answers.append(SpoolExecutor(tmp_path).execute("trainer", [str(workplace / name)], lambda stage: None)[0])
+
+    threads = [threading.Thread(target=ask, args=[name]) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert answers == [2, 2]
+    assert [process.wait(10) for process in takers] == [0, 0]
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+from shared.stages.spool import SpoolExecutor
+SpoolExecutor(Path(sys.argv[1])).execute(sys.argv[2], [sys.argv[3]], lambda stage: os._exit(0))
+"""
+
+
+def place_and_die(folder, stage: str, argument: str) -> None:
+    subprocess.run([sys.executable, "-c", DYING, str(folder), stage, argument], cwd=CHECKOUT, check=True)
+    assert list((folder / stage).glob("*.json"))
+
+
+def test_a_ticket_of_somebody_who_died_is_not_worked_on(tmp_path):
+    place_and_die(tmp_path, "prepare", "{}")
+    assert taker(tmp_path, "prepare").wait(20) == 0
+    assert list((tmp_path / "prepare").iterdir()) == []
+
+
+def test_a_lent_run_of_somebody_who_died_comes_home(tmp_path, workplace):
+    run = make_trained_run()
+    place_and_die(tmp_path, "trainer", str(run.path))
+    (place,) = (tmp_path / "trainer").glob("*.run/run-1")
+    (place / "checkpoint" / "written-by-the-stage").write_text("x")
+    assert taker(tmp_path).wait(20) == 0
+    assert not (run.checkpoint_dir / "written-by-the-stage").exists()
+    SpoolExecutor(tmp_path).reclaim()
+    assert (run.checkpoint_dir / "written-by-the-stage").exists()
+    assert not (run.path / "lent.json").exists()
+    assert list((tmp_path / "trainer").iterdir()) == []
+
+
+def test_a_run_lent_through_another_spool_is_left_to_whoever_has_that(tmp_path, workplace):
+    run = make_trained_run()
+    place_and_die(tmp_path / "one", "trainer", str(run.path))
+    SpoolExecutor(tmp_path / "two").reclaim()
+    assert (run.path / "lent.json").exists()
+    SpoolExecutor(tmp_path / "one").reclaim()
+    assert not (run.path / "lent.json").exists()
+
+
+def test_a_run_that_is_being_worked_on_is_not_reclaimed(tmp_path, workplace):
+    run, process, seen = make_run(b"not python", run_id="run-2"), taker(tmp_path), []
+
+    def watch(stage):
+        SpoolExecutor(tmp_path).reclaim()
+        seen.append((run.path / "lent.json").exists())
+
+    assert SpoolExecutor(tmp_path).execute("trainer", [str(run.path)], watch)[0] == 1
+    assert seen
+    assert all(seen)
+    assert process.wait(10) == 0
+    assert not (run.path / "lent.json").exists()
+
+
+def test_an_executor_sees_the_one_run_it_works_on_and_no_other(tmp_path, workplace):
+    make_run(run_id="other")
+    run, process, seen = make_run(b"not python", run_id="run-3"), taker(tmp_path), set()
+
+    def watch(stage):
+        seen.update(path.name for path in (tmp_path / "trainer").glob("*.run/*"))
+
+    SpoolExecutor(tmp_path).execute("trainer", [str(run.path)], watch)
+    assert process.wait(10) == 0
+    assert seen == {"run-3"}
