@@ -49,6 +49,17 @@ class Rung(StrEnum):
     FULL = "full"
 
 
+class Integrity(StrEnum):
+    """How much of the isolation of recipes (docs/security.md) a run really had; rankings can ask for a level."""
+
+    FULL = "full"
+    """every isolation was enforced, and tried, before the recipe ran"""
+    PARTIAL = "partial"
+    """a sandbox stood, but something on the list could not be had on that machine; `choices` name it"""
+    NONE = "none"
+    """recipes ran without a sandbox"""
+
+
 class Shape(Contract):
     """Size of the model and of its batches."""
 
@@ -222,8 +233,10 @@ class TrainingRecord(Contract):
     startup_seconds: float = 0.0
     """imports, build, compilation, warm-up: before the clock"""
     training_seconds: float = 0.0
+    hand_over_seconds: float = 0.0
+    """copying the final weights to the supervisor, as rehearsed; part of training_seconds"""
     finish_seconds: float = 0.0
-    """final checkpoint, after the clock"""
+    """writing the weights to disk, after the clock and after the recipe's processes were ended"""
     num_steps: int = 0
     total_tokens: int = 0
     epochs: float = 0.0
@@ -236,6 +249,8 @@ class TrainingRecord(Contract):
     num_params: int | None = None
     attention_backend: str | None = None
     resumed_from_step: int | None = None
+    integrity: Integrity | None = None
+    """of the recipe's process; None when none was started"""
     choices: tuple[Choice, ...] = ()
 
 

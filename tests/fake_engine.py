@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from shared.contracts import Shape
 
@@ -40,8 +40,13 @@ class FakeEngine:
     def snapshot(self, state: dict) -> dict:
         return {group: {name: array.copy() for name, array in arrays.items()} for group, arrays in state.items()}
 
-    def save(self, path, arrays: dict) -> None:
-        save_file(arrays, path)
+    def describe(self, array: np.ndarray) -> tuple[str, tuple[int, ...]]:
+        return {"f": "F", "i": "I"}[array.dtype.kind] + str(8 * array.dtype.itemsize), array.shape
+
+    def store(self, target: np.ndarray, array: np.ndarray) -> None:
+        target.view(array.dtype).reshape(array.shape)[...] = array
+
+    def pin(self, buffer: np.ndarray) -> None: ...
 
     def load(self, path) -> dict:
         return load_file(path)

@@ -6,8 +6,9 @@ from typing import Any
 from shared.contracts import Budget, Job, Shape
 from shared.data.dataset import open_dataset
 from shared.files import sha256_bytes
-from shared.runs.checkpoint import CheckpointRecord, commit, write_arrays
+from shared.runs.checkpoint import CheckpointRecord, commit
 from shared.runs.directory import RunDirectory
+from tests.handed_over import write_arrays
 from tests.recipes import HONEST
 
 SHAPE = Shape(
@@ -50,7 +51,7 @@ def make_trained_run(source: bytes = HONEST.encode(), **changes: Any) -> RunDire
     namespace: dict[str, Any] = {}
     exec(HONEST, namespace)
     recipe = namespace["build"](job.shape, open_dataset("words").vocab_size, job.seed, engine.handle)
-    files = write_arrays(engine, directory.checkpoint_dir / "step-00000020", recipe.state())
+    files = write_arrays(engine, directory.checkpoint_dir / "step-00000020", {"model": recipe.state()["model"]})
     record = CheckpointRecord(
         folder="step-00000020",
         step=20,

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import FrameType
 
 from services.evaluator.evaluate import evaluate
-from services.evaluator.forward_process import Refused
 from shared.contracts import Rung, Status
 from shared.runs.directory import RunDirectory
-from shared.sandbox.processes import adopt_orphans, exit_with_parent
+from shared.sandbox.ending import adopt_orphans
+from shared.sandbox.launch import Ended
+from shared.sandbox.processes import exit_with_parent
 
 
 def main() -> int:
@@ -38,7 +39,7 @@ def _cancel(number: int, frame: FrameType | None) -> None:
     """Once: a second signal would interrupt the clearing up."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise Refused(Status.CANCELLED, f"cancelled by {signal.Signals(number).name}")
+    raise Ended(Status.CANCELLED, f"cancelled by {signal.Signals(number).name}")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def audit(
 ) -> tuple[float, float]:
     """Largest and mean difference in nats before the cuts, between `process` and the scores. inf when it fails."""
     largest, total, count = 0.0, 0.0, 0
-    for chosen in batches(np.arange(len(probes)), len(process.tokens.array)):
+    for chosen in batches(np.arange(len(probes)), len(process.tokens_BT)):
         batch = [probes[number] for number in chosen]
         positions = np.array([probe.position for probe in batch])
         cuts = np.array([probe.cut for probe in batch])

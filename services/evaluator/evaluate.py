@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from services.evaluator.audit import agrees, audit, draw_probes, verdict
-from services.evaluator.forward_process import ForwardProcess, Refused
+from services.evaluator.forward_process import ForwardProcess
 from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
 from shared.contracts import Check, Choice, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status
 from shared.data.dataset import Dataset, open_reference
@@ -24,6 +24,7 @@ from shared.evaluation.costs import CostKey, EvalCost, append_cost, read_costs, 
 from shared.evaluation.rungs import EVAL_SEQ_LEN, choose_rung, eval_signature, evaluation_batch, rows_for, shortfall
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
+from shared.sandbox.launch import Ended
 from shared.settings import settings
 
 LARGEST_LOGITS_BYTES = 2**29  # held twice, by the scoring and the auditing process
@@ -72,7 +73,7 @@ def _recorded(evaluation: Evaluation, dataset: Dataset, final: Path, requested_r
     try:
         _evaluate(evaluation, dataset, final, requested_rung)
         record = evaluation.record(Status.OK)
-    except Refused as refusal:
+    except Ended as refusal:
         evaluation.values = {key: value for key, value in evaluation.values.items() if key not in WITHHELD}
         record = evaluation.record(refusal.status, refusal.reason)
     write_record(evaluation.run.evaluation_file, record)
@@ -112,7 +113,6 @@ def _process_starter(evaluation: Evaluation, weights: Path, dataset: Dataset, ba
         return ForwardProcess(
             evaluation.run,
             evaluation.job,
-            name=name,
             weights=weights,
             vocab_size=dataset.vocab_size,
             shape_BT=(batch_size, EVAL_SEQ_LEN),
@@ -149,7 +149,7 @@ def _choose_rung(
         now=datetime.now(UTC),
     )
     evaluation.values["rung"] = choice
-    evaluation.choices += scorer.serving.choices
+    evaluation.choices += scorer.choices
     if missing := shortfall(choice.rung, rows.num_rows):
         evaluation.note("validation rows", str(rows.num_rows), missing)
     if not scorer.serving.on_device:
@@ -195,7 +195,7 @@ def _check(
     auditor: ForwardProcess,
     fresh: Starter,
 ) -> None:
-    """The four integrity checks; Refused at the first that fails. `finite` was checked on every logit while scoring."""
+    """The four integrity checks; Ended at the first that fails. `finite` was checked on every logit while scoring."""
     evaluation.checks = (Check(name="finite", passed=True, detail=f"{scores.nats_NT.size} tokens"),)
     unchanged = scorer.weights_digest() == scorer.serving.weights_digest
     _add(evaluation, Check(name="weights_unchanged", passed=unchanged, detail="state() after scoring against before"))
@@ -212,7 +212,7 @@ def _add(evaluation: Evaluation, *checks: Check) -> None:
     evaluation.checks += checks
     for check in checks:
         if not check.passed:
-            raise Refused(Status.REJECTED, f"{check.name}: {check.detail}")
+            raise Ended(Status.REJECTED, f"{check.name}: {check.detail}")
 
 
 def _score_curve(

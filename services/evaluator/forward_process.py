@@ -1,6 +1,5 @@
-"""The evaluator's handle on a recipe process: give it tokens, get logits, know when it dies or stalls."""
+"""The evaluator's view of a recipe process: give it tokens, get logits. What it does wrong ends in Ended."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
@@ -8,40 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from services.evaluator.messages import Digest, Digested, Failed, Forward, Forwarded, Load, Loaded, Serve, Serving
-from shared.contracts import Contract, Job, Status
-from shared.engines.handover import HostBuffer, share_on_device
+from services.evaluator.messages import ANSWERS, Digest, Digested, Forward, Forwarded, Load, Loaded, Serve, Serving
+from shared.contracts import Choice, Contract, Integrity, Job
+from shared.engines.shared_buffer import DeviceBuffer, HostBuffer
 from shared.runs.directory import RunDirectory
-from shared.sandbox.channel import ChannelClosed
-from shared.sandbox.launch import receive, start_fenced
-
-ANSWERS = {"serving": Serving, "forwarded": Forwarded, "loaded": Loaded, "digested": Digested, "failed": Failed}
-
-
-class Refused(Exception):
-    """There will be no number: the recipe process failed, broke the protocol, or a check did not pass."""
-
-    def __init__(self, status: Status, reason: str):
-        super().__init__(reason)
-        self.status, self.reason = status, reason
+from shared.sandbox.launch import RecipeProcess, new_scratch
 
 
 class ForwardProcess:
-    """One sandboxed process with the recipe and its weights. As a context manager it leaves nothing behind: what it
-    prints goes with its scratch folder, since it could print the validation rows.
+    """One sandboxed process with the recipe and its weights, alone in the world while it lives.
 
-    Start-up runs in the background until `serving` is first asked for. deadline: of the whole evaluation, in
-    seconds of the monotonic clock.
+    As a context manager it leaves nothing behind, also not what it prints, since it could print the validation rows.
+    deadline: of the whole evaluation, in seconds of the monotonic clock. curve: other weights it will be asked to load.
     """
 
     def __init__(
-        self, run: RunDirectory, job: Job, *, name: str, weights: Path, vocab_size: int, shape_BT: tuple[int, int],
-        deadline: float, secret: Sequence[Path],
+        self, run: RunDirectory, job: Job, *, weights: Path, vocab_size: int, shape_BT: tuple[int, int],
+        deadline: float, secret: Sequence[Path], curve: Sequence[Path] = (),
     ):  # fmt: skip
-        self.run, self.job, self.name, self.deadline, self.secret = run, job, name, deadline, secret
-        self.tokens = HostBuffer.create(shape_BT, np.uint16)
-        self.host_logits = HostBuffer.create((*shape_BT, vocab_size), np.float32)
-        self.device_logits, self.why_host = share_on_device(job.device, (*shape_BT, vocab_size))
+        self.job, self.deadline = job, deadline
+        shape_BTV = (*shape_BT, vocab_size)
+        self.tokens = HostBuffer.create(2 * shape_BT[0] * shape_BT[1])
+        self.tokens_BT = self.tokens.mapped().view(np.uint16).reshape(shape_BT)
+        self.host_logits = HostBuffer.create(4 * shape_BTV[0] * shape_BTV[1] * shape_BTV[2])
+        self.logits_BTV = np.empty(shape_BTV, np.float32)
+        self.device_logits, self.why_host = share_on_device(job.device, shape_BTV)
         self.request = Serve(
             job=job,
             recipe=str(run.recipe_file),
@@ -51,28 +41,38 @@ class ForwardProcess:
             seq_len=shape_BT[1],
             ticket=self.device_logits.ticket if self.device_logits else None,
         )
-        self.scratch = run.path / f"scratch-{name}"
+        self.process = RecipeProcess(
+            "services.evaluator.recipe_process",
+            new_scratch(run.path),
+            answers=ANSWERS,
+            readable=(run.recipe_file, weights, *curve),
+            secret=secret,
+        )
         self._serving: Serving | None = None
         self.peak_vram_mb = 0.0
 
     def __enter__(self) -> "ForwardProcess":
-        self.child, self.channel = start_fenced(
-            "services.evaluator.recipe_process",
-            self.run,
-            scratch=self.scratch,
-            output=self.scratch / "output.log",
-            readable=(self.run.checkpoint_dir,),
-            secret=self.secret,
-        )
-        self._send(self.request, self.tokens.descriptor, self.host_logits.descriptor)
+        self.process.__enter__()
+        try:
+            self.process.send(self.request, self.tokens.descriptor, self.host_logits.descriptor)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.child.kill()
-        self.channel.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.process.end()
         self.tokens.close()
         self.host_logits.close()
+
+    @property
+    def integrity(self) -> Integrity:
+        return self.process.integrity
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What was chosen for the process: its sandbox, and what the engine in it says of itself."""
+        return (*self.process.choices, *self.serving.choices)
 
     @property
     def serving(self) -> Serving:
@@ -82,18 +82,20 @@ class ForwardProcess:
         return self._serving
 
     def logits(self, tokens_nT: np.ndarray) -> Any:
-        """tokens [n <= B, T] -> logits [n, T, V]: a view that the next call overwrites.
+        """tokens [n <= B, T] -> logits [n, T, V], which the next call overwrites.
 
+        From host memory they are a copy that the recipe's process cannot change; device memory is still shared.
         The batch is always full, the last row repeated, so that a row's numbers do not depend on its company's size.
         """
-        n, size = len(tokens_nT), len(self.tokens.array)
-        self.tokens.array[:n] = tokens_nT
-        self.tokens.array[n:] = tokens_nT[-1]
+        n = len(tokens_nT)
+        self.tokens_BT[:n] = tokens_nT
+        self.tokens_BT[n:] = tokens_nT[-1]
         on_device = self.serving.on_device
         self.peak_vram_mb = self._ask(Forward(), Forwarded).peak_vram_mb
-        assert n <= size
-        array = self.device_logits.array if on_device and self.device_logits else self.host_logits.array
-        return array[:n]
+        if on_device and self.device_logits:
+            return self.device_logits.array[:n]
+        self.host_logits.read_into(memoryview(self.logits_BTV[:n]).cast("B"))
+        return self.logits_BTV[:n]
 
     def load(self, weights: Path) -> None:
         assert self.serving
@@ -103,41 +105,22 @@ class ForwardProcess:
         return self._ask(Digest(), Digested).weights_digest
 
     def _ask(self, request: Contract, answer: type[Contract]) -> Any:
-        self._send(request)
+        self.process.send(request)
         return self._expect(answer)
 
-    def _send(self, message: Contract, *descriptors: int) -> None:
-        try:
-            self.channel.send(message, fds=descriptors)
-        except (ChannelClosed, TimeoutError):
-            raise self._death() from None
+    def _expect(self, answer: type[Contract]) -> Any:
+        return self.process.expect(
+            answer, self.deadline - monotonic(), "had not answered by the end of ARE_EVAL_TIMEOUT_S"
+        )
 
-    def _expect(self, model: type[Contract]) -> Any:
-        try:
-            content, fds = receive(self.child, self.channel, self.deadline - monotonic())
-            kind = str(content.get("kind"))
-            if fds or kind not in ANSWERS:
-                raise ValueError(f"unknown message {kind!r}")
-            message = ANSWERS[kind].model_validate(content)
-        except TimeoutError:
-            raise Refused(Status.TIMED_OUT, "the evaluation took longer than ARE_EVAL_TIMEOUT_S") from None
-        except ChannelClosed:
-            raise self._death() from None
-        except ValueError as error:
-            raise Refused(Status.REJECTED, f"the recipe's process broke the protocol: {error}") from None
-        if isinstance(message, Failed):
-            raise Refused(message.status, message.reason)
-        if not isinstance(message, model):
-            raise Refused(Status.REJECTED, f"the recipe's process said {kind} out of turn")
-        return message
 
-    def _death(self) -> Refused:
-        try:
-            self.child.wait(5.0)
-        except TimeoutError:
-            return Refused(Status.REJECTED, "the recipe's process closed its channel and went on")
-        status = Status.OUT_OF_MEMORY if self.child.was_oom_killed() else Status.CRASHED
-        return Refused(status, f"the recipe's process died in evaluation: {self.child.exit_reason()}")
+def share_on_device(device: str, shape: tuple[int, ...]) -> tuple[DeviceBuffer | None, str]:
+    """A buffer for logits on the device, or None and the reason why the host's memory is used."""
+    if not device.startswith("cuda"):
+        return None, f"{device} works in host memory"
+    from shared.engines import cuda_ipc
+
+    return cuda_ipc.share_on_device(device, shape)
 
 
 def batches(items: Sequence[int] | np.ndarray, size: int) -> list[np.ndarray]:

@@ -9,14 +9,18 @@
                                   <-   Loaded
     Digest                        ->
                                   <-   Digested
-    at any time                   <-   Failed
+    at any time                   <-   Failed (shared/sandbox/launch.py)
 
 Targets are never sent: the tokens of a row are all a recipe sees.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from shared.contracts import Choice, Contract, Job, Status
+from pydantic import Field, StringConstraints
+
+from shared.contracts import Choice, Contract, Job, OneLine, Sha256
+
+Word = Annotated[str, StringConstraints(pattern=r"^[\w.+-]{1,60}$")]
 
 
 class Serve(Contract):
@@ -35,11 +39,11 @@ class Serving(Contract):
     kind: Literal["serving"] = "serving"
     on_device: bool
     """logits are written into the device buffer"""
-    framework_version: str
-    dtype: str
-    attention_backend: str | None
-    weights_digest: str
-    choices: tuple[Choice, ...]
+    framework_version: Word
+    dtype: Word
+    attention_backend: OneLine | None
+    weights_digest: Sha256
+    choices: tuple[Choice, ...] = Field(max_length=64)
 
 
 class Forward(Contract):
@@ -48,7 +52,7 @@ class Forward(Contract):
 
 class Forwarded(Contract):
     kind: Literal["forwarded"] = "forwarded"
-    peak_vram_mb: float
+    peak_vram_mb: Annotated[float, Field(ge=0, le=1e9)]
 
 
 class Load(Contract):
@@ -66,10 +70,7 @@ class Digest(Contract):
 
 class Digested(Contract):
     kind: Literal["digested"] = "digested"
-    weights_digest: str
+    weights_digest: Sha256
 
 
-class Failed(Contract):
-    kind: Literal["failed"] = "failed"
-    status: Literal[Status.REJECTED, Status.OUT_OF_MEMORY, Status.CRASHED]
-    reason: str
+ANSWERS = {"serving": Serving, "forwarded": Forwarded, "loaded": Loaded, "digested": Digested}

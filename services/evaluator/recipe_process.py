@@ -14,11 +14,11 @@ REQUEST_TIMEOUT_S = 24 * 3600.0  # the evaluator keeps the time; this process en
 
 def main(descriptor: int) -> int:
     """Everything that goes wrong becomes one Failed message."""
-    channel, sandboxed = enter(descriptor)
+    channel = enter(descriptor)
     from services.evaluator.server import Server
 
     message, descriptors = channel.receive(REQUEST_TIMEOUT_S)
-    server = Server(message, sandboxed, *descriptors)
+    server = Server(message, *descriptors)
     try:
         channel.send(server.open())
         while True:

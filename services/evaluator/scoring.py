@@ -6,10 +6,11 @@ from time import perf_counter
 
 import numpy as np
 
-from services.evaluator.forward_process import ForwardProcess, Refused, batches
+from services.evaluator.forward_process import ForwardProcess, batches
 from shared.contracts import Status
 from shared.data.rows import Rows
 from shared.engines import Engine
+from shared.sandbox.launch import Ended
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Scores:
 
 
 def score_rows(process: ForwardProcess, engine: Engine, rows: Rows, indices: np.ndarray, batch_size: int) -> Scores:
-    """Refused with status rejected when a logit or a probability is not finite."""
+    """Ended with status rejected when a logit or a probability is not finite."""
     assert process.serving, "loading is not part of the time measured here"
     started = perf_counter()
     parts = [score_tokens(process, engine, take(rows, chosen)) for chosen in batches(indices, batch_size)]
@@ -44,7 +45,7 @@ def score_tokens(
     targets_nT = rows_nT1[:, 1:] if targets_nT is None else targets_nT
     nats, lse = engine.token_nats(process.logits(rows_nT1[:, :-1]), targets_nT)
     if not (np.isfinite(nats).all() and np.isfinite(lse).all()):
-        raise Refused(Status.REJECTED, "finite: logits() gave values whose softmax is not finite")
+        raise Ended(Status.REJECTED, "finite: logits() gave values whose softmax is not finite")
     return nats, lse
 
 

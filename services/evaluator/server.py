@@ -1,24 +1,26 @@
 """What the recipe's process does for the evaluator: tokens in, logits out, nothing else. See recipe_process.py."""
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from services.evaluator.messages import Digested, Failed, Forwarded, Loaded, Serve, Serving
-from shared.contracts import Choice, Status
+from services.evaluator.messages import Digested, Forwarded, Loaded, Serve, Serving
+from shared.contracts import Status
 from shared.engines import open_engine
-from shared.engines.handover import HostBuffer
+from shared.engines.shared_buffer import HostBuffer
 from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
+from shared.sandbox.launch import Failed
 
 
 class Server:
-    def __init__(self, request: dict, sandboxed: Choice, tokens_fd: int, logits_fd: int):
-        self.request, self.sandboxed = Serve.model_validate(request), sandboxed
+    def __init__(self, request: dict, tokens_fd: int, logits_fd: int):
+        self.request = Serve.model_validate(request)
         self.job = self.request.job
         self.shape_BT = (self.request.batch_size, self.request.seq_len)
-        self.tokens_BT = HostBuffer.open(tokens_fd, self.shape_BT, np.uint16).array
+        self.tokens_BT = mapped(tokens_fd, self.shape_BT, np.uint16)
         self.logits_fd = logits_fd
         self.engine: Any = None
         self.recipe: Any = None
@@ -41,7 +43,7 @@ class Server:
             dtype=next(choice.chosen for choice in self.engine.choices if choice.what == "dtype"),
             attention_backend=attention[-1] if attention else None,
             weights_digest=self._digest(),
-            choices=(self.sandboxed, *(choice for choice in self.engine.choices if choice.what != "compile")),
+            choices=tuple(choice for choice in self.engine.choices if choice.what != "compile"),
         )
 
     def answer(self, request: dict) -> Any:
@@ -71,7 +73,7 @@ class Server:
             except RuntimeError as error:
                 self.engine.handle.note("logits hand-over", "host memory", str(error))
         shape_BTV = (*self.shape_BT, self.request.vocab_size)
-        self.buffer = HostBuffer.open(self.logits_fd, shape_BTV, np.float32).array
+        self.buffer = mapped(self.logits_fd, shape_BTV, np.float32)
         return False
 
     def _load(self, weights: str) -> None:
@@ -96,3 +98,9 @@ class Server:
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(self.engine.to_host(arrays[name])).tobytes())
         return digest.hexdigest()
+
+
+def mapped(descriptor: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """The evaluator's memory behind `descriptor`, as an array to read or to write."""
+    num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    return HostBuffer(descriptor, num_bytes).mapped().view(dtype).reshape(shape)

@@ -1,44 +1,38 @@
-"""When checkpoints are written during training, and how: in the loop, or from a thread on a copied state.
+"""When the state is handed over during training. The supervisor writes the files (state_store.py).
 
-Either way the time it takes is training time: a pause of the clock would be a place to train unseen.
-Format on disk: shared/runs/checkpoint.py.
+Copying into the buffer takes place in the loop. With mode sync the loop also waits until the files are on disk; with
+async it goes on, and waits only when the buffer is needed again. Either way the time it takes is training time: a
+pause of the clock would be a place to train unseen.
 """
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from services.trainer.clock import BudgetClock
+from services.trainer.hand_over import HandOver
+from services.trainer.messages import Kept, Saved, Stored
 from services.trainer.telemetry import Telemetry
-from shared.contracts import Job
-from shared.engines import Engine, State
-from shared.files import write_atomic
-from shared.runs.checkpoint import CheckpointRecord, CurveRecord, commit, free_folder, write_arrays
+from shared.contracts import Contract, Job
+from shared.engines import Engine
+from shared.sandbox.channel import Channel
 
-
-class Final(NamedTuple):
-    state: State
-    record: dict[str, Any]
-    generators: dict[str, Any]
+STORED_TIMEOUT_S = 24 * 3600.0  # the supervisor keeps the time; this process ends with it
 
 
 @dataclass
 class Saver:
-    directory: Path
     job: Job
     recipe: Any
     engine: Engine
     clock: BudgetClock
     telemetry: Telemetry
-    announce: Callable[[CheckpointRecord], None]
-    """tells the supervisor, which notes its own clock"""
+    hand_over: HandOver
+    channel: Channel
     curve_index: int = 0
     saved_at: float = 0.0
     """training seconds at the last periodic checkpoint"""
-    _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"))
-    _under_way: Future | None = None
+    _is_free: bool = True
+    """of the buffer: nothing in it waits for the supervisor"""
 
     def __post_init__(self) -> None:
         self.saved_at = self.clock.seconds
@@ -56,57 +50,30 @@ class Saver:
 
     def save_checkpoint(self, step: int) -> None:
         self.saved_at = self.clock.seconds
-        self._write(self.recipe.state(), step, final=False)
-
-    def take_final(self, step: int) -> Final:
-        """The state as it is when the clock stops, in host memory."""
-        self.wait()
-        return Final(self.engine.snapshot(self.recipe.state()), self._record(step, final=True), self.engine.rng_state())
-
-    def write_final(self, final: Final) -> None:
-        """The checkpoint that is evaluated; on disk when this returns."""
-        self._write_now(*final)
+        state = {**self.recipe.state(), "rng": self.engine.rng_state()}
+        self._announce(state, Saved(step=step, loss_ema=self.telemetry.loss_ema))
 
     def save_curve_point(self, step: int, progress: float) -> None:
         self.curve_index = self._points_passed(progress)
-        folder = self.directory / f"curve-{self.curve_index:02d}"
-        files = write_arrays(self.engine, folder, {"model": self.recipe.state()["model"]})
-        record = CurveRecord(
-            progress=progress, train_seconds=self.clock.seconds, step=step, sha256=files["model.safetensors"]
-        )
-        write_atomic(folder / "record.json", record.model_dump_json())
+        self._announce({"model": self.recipe.state()["model"]}, Kept(step=step, progress=progress))
 
-    def _record(self, step: int, *, final: bool) -> dict[str, Any]:
-        return {
-            "folder": free_folder(self.directory, step),
-            "step": step,
-            "tokens": self.clock.tokens,
-            "next_row": step * self.job.shape.rows_per_step,
-            "train_seconds": self.clock.seconds,
-            "loss_ema": self.telemetry.loss_ema,
-            "final": final,
-            "recipe_sha": self.job.recipe_sha,
-            "shape": self.job.shape,
-        }
-
-    def _write(self, state: State, step: int, *, final: bool) -> None:
-        record, generators = self._record(step, final=final), self.engine.rng_state()
-        if self.job.checkpoints.mode == "sync":
-            self._write_now(state, record, generators)
-            return
+    def hand_over_final(self) -> None:
+        """The weights that are evaluated are with the supervisor when this returns."""
         self.wait()
-        copy = self.engine.snapshot(state)
-        self._under_way = self._writer.submit(self._write_now, copy, record, generators)
+        self.hand_over.fill({"model": self.recipe.state()["model"]})
 
-    def _write_now(self, state: State, record: dict[str, Any], generators: dict[str, Any]) -> None:
-        groups = {"model": state["model"], "optimizer": state["optimizer"], "rng": generators}
-        files = write_arrays(self.engine, self.directory / record["folder"], groups)
-        checkpoint = CheckpointRecord(**record, files=files)
-        commit(self.directory, checkpoint)
-        self.announce(checkpoint)
+    def _announce(self, state: dict[str, Any], message: Contract) -> None:
+        self.wait()
+        self.telemetry.flush()  # a checkpoint is never ahead of the telemetry
+        self.hand_over.fill(state)
+        self._is_free = False
+        self.channel.send(message)
+        if self.job.checkpoints.mode == "sync":
+            self.wait()
 
     def wait(self) -> None:
-        """Until the write under way is done; its error is raised here."""
-        if self._under_way is not None:
-            self._under_way.result()
-            self._under_way = None
+        """Until the supervisor has stored what was announced last."""
+        if not self._is_free:
+            message, _ = self.channel.receive(STORED_TIMEOUT_S)
+            Stored.model_validate(message)
+            self._is_free = True

@@ -14,11 +14,22 @@ LONGEST_OVERRUN_S = 2.0
 
 
 class BudgetClock:
-    """Spent training seconds and tokens, carried over from a checkpoint."""
+    """Spent training seconds and tokens, carried over from a checkpoint.
 
-    def __init__(self, budget: Budget, spent_seconds: float, tokens: int, now: Callable[[], float] = monotonic):
+    reserve_s: the end of a time budget that is kept free for handing the weights over.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        spent_seconds: float,
+        tokens: int,
+        reserve_s: float = 0.0,
+        now: Callable[[], float] = monotonic,
+    ):
         self.budget = budget
         self.tokens = tokens
+        self.usable_s = max((budget.seconds or 0.0) - reserve_s, 1e-9)
         self._now = now
         self._origin = now() - spent_seconds
 
@@ -30,8 +41,7 @@ class BudgetClock:
     def progress(self) -> float:
         if self.budget.tokens is not None:
             return min(self.tokens / self.budget.tokens, 1.0)
-        assert self.budget.seconds is not None
-        return min(self.seconds / self.budget.seconds, 1.0)
+        return min(self.seconds / self.usable_s, 1.0)
 
     def is_over(self, step_seconds: float, in_flight_seconds: float) -> bool:
         """True when one more step would end further from the budget than stopping now, or too long after it.
@@ -41,7 +51,6 @@ class BudgetClock:
         """
         if self.budget.tokens is not None:
             return self.tokens >= self.budget.tokens
-        assert self.budget.seconds is not None
         overrun = min(step_seconds / 2, LONGEST_OVERRUN_S)
         spread = (step_seconds / 2 - overrun) / 2
-        return self.seconds + in_flight_seconds + step_seconds + spread >= self.budget.seconds + overrun
+        return self.seconds + in_flight_seconds + step_seconds + spread >= self.usable_s + overrun

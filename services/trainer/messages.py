@@ -1,39 +1,64 @@
 """What the trainer's supervisor and the recipe process say to each other, over one socket.
 
 supervisor                 recipe process
-Start + metrics fd   ->    (sandbox, imports, build, warm-up)
+Start                ->    (imports, build, load of a checkpoint)
+                     <-    Built                    (names, types and shapes of the state, fixed from here on)
+Buffer + its fd      ->    (compilation, warm-up, rehearsal of the hand-over)
                      <-    Ready
 Rows + rows fd       ->    (the clock runs from here)
-                     <-    Checkpointed, any number of times
-                     <-    Trained                  (the clock stops here)
-                     <-    Finished
-at any time          <-    Failed
+                     <-    Steps, Saved, Kept, any number of times
+Stored               ->    (after each Saved and Kept: the buffer is free again)
+                     <-    Trained                  (the weights are in the buffer; the clock stops, all is killed)
+at any time          <-    Failed (shared/sandbox/launch.py)
+
+Everything that comes from the recipe process may be forged. It is bounded here, and what it says of the run is
+recorded as reported, never as measured.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from shared.contracts import Choice, Contract, Job, Status
+from pydantic import Field
+
+from shared.contracts import Choice, Contract, Job, OneLine
+from shared.runs.checkpoint import CheckpointRecord
+from shared.runs.layout import ArraySpec
+
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
 class Start(Contract):
     kind: Literal["start"] = "start"
     job: Job
     recipe: str
-    checkpoint_dir: str
     vocab_size: int
-    resume: bool
+    resume: CheckpointRecord | None
+    checkpoint: str | None
+    """folder of the checkpoint to go on from"""
     peak_flops: float | None
     """of the device, from the targets table; None is measured"""
 
 
+class Built(Contract):
+    kind: Literal["built"] = "built"
+    model: tuple[ArraySpec, ...]
+    optimizer: tuple[ArraySpec, ...]
+    rng: tuple[ArraySpec, ...]
+
+
+class Buffer(Contract):
+    """Comes with the descriptor of the memory that the state is handed over in, laid out by shared/runs/layout.py."""
+
+    kind: Literal["buffer"] = "buffer"
+
+
 class Ready(Contract):
     kind: Literal["ready"] = "ready"
-    num_params: int
-    flops_per_token: float | None
-    peak_flops: float
-    attention_backend: str | None
-    resumed_from_step: int | None
-    choices: tuple[Choice, ...]
+    flops_per_token: Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False)] | None
+    peak_flops: Annotated[float, Field(gt=0, le=1e20, allow_inf_nan=False)]
+    attention_backend: OneLine | None
+    hand_over_seconds: Seconds
+    choices: tuple[Choice, ...] = Field(max_length=64)
 
 
 class Rows(Contract):
@@ -46,30 +71,45 @@ class Rows(Contract):
     """training seconds before this start, by the supervisor's clock"""
 
 
-class Checkpointed(Contract):
-    kind: Literal["checkpointed"] = "checkpointed"
-    folder: str
-    step: int
+class Steps(Contract):
+    """Telemetry: StepRecords as JSON lines, in order and without a gap."""
+
+    kind: Literal["steps"] = "steps"
+    lines: tuple[Annotated[str, Field(max_length=10_000)], ...]
+
+
+class Saved(Contract):
+    """The whole state is in the buffer."""
+
+    kind: Literal["saved"] = "saved"
+    step: Count
+    loss_ema: float
+
+
+class Kept(Contract):
+    """The weights are in the buffer, for a point of the validation curve."""
+
+    kind: Literal["kept"] = "kept"
+    step: Count
+    progress: Annotated[float, Field(ge=0, le=1)]
+
+
+class Stored(Contract):
+    """What the last Saved or Kept announced is on disk."""
+
+    kind: Literal["stored"] = "stored"
 
 
 class Trained(Contract):
+    """The final weights are in the buffer."""
+
     kind: Literal["trained"] = "trained"
-    num_steps: int
-    total_tokens: int
-    train_seconds: float
+    num_steps: Count
+    train_seconds: Seconds
     """by the recipe process's own clock, to be compared with the supervisor's"""
-
-
-class Finished(Contract):
-    kind: Literal["finished"] = "finished"
     last_loss: float
-    input_percent: float
-    peak_vram_mb: float
+    input_percent: Annotated[float, Field(ge=0, le=100)]
+    peak_vram_mb: Annotated[float, Field(ge=0, le=1e9)]
 
 
-class Failed(Contract):
-    kind: Literal["failed"] = "failed"
-    status: Literal[Status.INVALID, Status.DIVERGED, Status.OUT_OF_MEMORY, Status.CRASHED]
-    reason: str
-    disk_full: bool = False
-    """no fault of the experiment: with room it can go on"""
+ANSWERS = {"built": Built, "ready": Ready, "steps": Steps, "saved": Saved, "kept": Kept, "trained": Trained}

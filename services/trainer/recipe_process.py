@@ -13,11 +13,11 @@ START_TIMEOUT_S = 60.0
 
 def main(descriptor: int) -> int:
     """Everything that goes wrong becomes one Failed message."""
-    channel, sandboxed = enter(descriptor)
+    channel = enter(descriptor)
     from services.trainer.session import Session
 
-    message, (metrics_fd,) = channel.receive(START_TIMEOUT_S)
-    session = Session(channel, message, metrics_fd, sandboxed)
+    message, _ = channel.receive(START_TIMEOUT_S)
+    session = Session(channel, message)
     try:
         session.run()
     except Exception as error:

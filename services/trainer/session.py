@@ -1,45 +1,47 @@
 """What the recipe's process does: build, warm up, wait for the rows, train. Runs fenced; see recipe_process.py."""
 
-import errno
-import math
-import os
 from pathlib import Path
 from typing import Any
 
 from services.trainer.checkpoints import Saver
 from services.trainer.clock import BudgetClock
+from services.trainer.hand_over import HandOver, describe
 from services.trainer.loop import Diverged, Loop
-from services.trainer.messages import Checkpointed, Failed, Finished, Ready, Rows, Start, Trained
+from services.trainer.messages import Buffer, Built, Ready, Rows, Start, Steps, Trained
 from services.trainer.telemetry import Telemetry
-from services.trainer.warmup import warm_up
-from shared.contracts import Choice, Status
+from services.trainer.warmup import read_state, warm_up
+from shared.contracts import Status
 from shared.data.rows import Rows as PackedRows
 from shared.engines import open_engine
+from shared.engines.shared_buffer import HostBuffer
 from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
-from shared.runs import checkpoint
+from shared.runs.checkpoint import read_arrays
 from shared.sandbox.channel import Channel
+from shared.sandbox.launch import Failed
 
-HAND_OVER_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 60.0
 
 
 class Session:
     """One training run as this process sees it."""
 
-    def __init__(self, channel: Channel, request: dict, metrics_fd: int, sandboxed: Choice):
+    def __init__(self, channel: Channel, request: dict):
         self.channel, self.start = channel, Start.model_validate(request)
         self.job = self.start.job
-        self.metrics_fd, self.sandboxed = metrics_fd, sandboxed
         self.engine: Any = None
         self.recipe: Any = None
-        self.restored: checkpoint.CheckpointRecord | None = None
         self.peak_flops = 0.0
         self.flops_per_token: float | None = None
 
     def run(self) -> None:
         self._build()
-        self.channel.send(self._ready())
-        message, (rows_fd,) = self.channel.receive(HAND_OVER_TIMEOUT_S)
-        self._train(Rows.model_validate(message), rows_fd)
+        hand_over = self._offer_state()
+        warm_up(self.recipe, self.engine, self.job, self.start.vocab_size, hand_over)
+        if hasattr(self.recipe, "flops_per_token"):
+            self.flops_per_token = float(self.recipe.flops_per_token())
+        self.channel.send(self._ready(hand_over))
+        message, (rows_fd,) = self.channel.receive(ANSWER_TIMEOUT_S)
+        self._train(Rows.model_validate(message), rows_fd, hand_over)
 
     def failure(self, error: Exception) -> Failed:
         if isinstance(error, InvalidRecipe):
@@ -48,8 +50,7 @@ class Session:
             return Failed(status=Status.DIVERGED, reason=str(error))
         if self.engine is not None and self.engine.is_out_of_memory(error):
             return Failed(status=Status.OUT_OF_MEMORY, reason=f"{self.job.device} is full with {self.job.shape}")
-        disk_full = os.strerror(errno.ENOSPC) in str(error)  # safetensors raises its own class, not OSError
-        return Failed(status=Status.CRASHED, reason=describe_error(error), disk_full=disk_full)
+        return Failed(status=Status.CRASHED, reason=describe_error(error))
 
     def _build(self) -> None:
         job = self.job
@@ -60,54 +61,57 @@ class Session:
         with blaming("build() failed", unless=self.engine.is_out_of_memory):
             self.recipe = module.build(job.shape, self.start.vocab_size, job.seed, self.engine.handle)
         check_protocol(self.recipe)
-        if self.start.resume:
-            self._restore(Path(self.start.checkpoint_dir))
-        warm_up(self.recipe, self.engine, job, self.start.vocab_size)
-        if hasattr(self.recipe, "flops_per_token"):
-            self.flops_per_token = float(self.recipe.flops_per_token())
+        if self.start.checkpoint is not None:
+            self._restore(Path(self.start.checkpoint))
 
-    def _restore(self, directory: Path) -> None:
-        self.restored = checkpoint.latest(directory)
-        assert self.restored is not None, "the supervisor asks for a resume only when there is a checkpoint"
-        arrays = checkpoint.read_arrays(self.engine, directory / self.restored.folder, ("model", "optimizer", "rng"))
+    def _restore(self, folder: Path) -> None:
+        arrays = read_arrays(self.engine, folder, ("model", "optimizer", "rng"))
         self.engine.set_rng_state(arrays.pop("rng"))
         with blaming("load() failed"):
             self.recipe.load(arrays)
 
-    def _ready(self) -> Ready:
+    def _offer_state(self) -> HandOver:
+        """Tells the supervisor what the state consists of, and maps the memory it answers with."""
+        state = {**read_state(self.recipe, self.engine), "rng": self.engine.rng_state()}
+        specs = describe(self.engine, state)
+        hand_over = HandOver(self.engine, specs)
+        self.channel.send(Built(**specs))
+        message, (descriptor,) = self.channel.receive(ANSWER_TIMEOUT_S)
+        Buffer.model_validate(message)
+        hand_over.attach(HostBuffer(descriptor, hand_over.layout.num_bytes).mapped())
+        return hand_over
+
+    def _ready(self, hand_over: HandOver) -> Ready:
         attention = [choice.chosen for choice in self.engine.choices if choice.what == "attention_backend"]
         return Ready(
-            num_params=sum(math.prod(array.shape) for array in self.recipe.state()["model"].values()),
             flops_per_token=self.flops_per_token,
             peak_flops=self.peak_flops,
             attention_backend=attention[-1] if attention else None,
-            resumed_from_step=self.restored.step if self.restored else None,
-            choices=(self.sandboxed, *self.engine.choices),
+            hand_over_seconds=hand_over.seconds,
+            choices=tuple(self.engine.choices),
         )
 
-    def _train(self, handed: Rows, rows_fd: int) -> None:
+    def _train(self, handed: Rows, rows_fd: int, hand_over: HandOver) -> None:
         rows = PackedRows.from_descriptor(rows_fd, handed.num_rows, handed.seq_len)
-        tokens = self.restored.tokens if self.restored else 0
-        clock = BudgetClock(self.job.budget, handed.spent_seconds, tokens)
-        with os.fdopen(self.metrics_fd, "w", encoding="utf-8") as metrics:
-            telemetry = Telemetry(metrics, self.job.shape.total_batch_size, self.flops_per_token, self.peak_flops)
-            telemetry.loss_ema = self.restored.loss_ema if self.restored else 0.0
-            saver = Saver(
-                Path(self.start.checkpoint_dir), self.job, self.recipe, self.engine, clock, telemetry, self._announce
-            )
-            loop = Loop(self.recipe, self.engine, rows, self.job.shape, clock, telemetry, saver)
-            num_steps = loop.run()
-            final = saver.take_final(num_steps)
-            self.channel.send(Trained(num_steps=num_steps, total_tokens=clock.tokens, train_seconds=clock.seconds))
-            saver.write_final(final)
+        resumed = self.start.resume
+        clock = BudgetClock(self.job.budget, handed.spent_seconds, resumed.tokens if resumed else 0, hand_over.seconds)
+        telemetry = Telemetry(self._send_steps, self.job.shape.total_batch_size, self.flops_per_token, self.peak_flops)
+        telemetry.loss_ema = resumed.loss_ema if resumed else 0.0
+        saver = Saver(self.job, self.recipe, self.engine, clock, telemetry, hand_over, self.channel)
+        try:
+            num_steps = Loop(self.recipe, self.engine, rows, self.job.shape, clock, telemetry, saver).run()
+        finally:
+            telemetry.flush()
+        saver.hand_over_final()
         self.channel.send(
-            Finished(
+            Trained(
+                num_steps=num_steps,
+                train_seconds=clock.seconds,
                 last_loss=telemetry.last_loss,
                 input_percent=telemetry.input_percent,
                 peak_vram_mb=telemetry.peak_memory_mb,
             )
         )
 
-    def _announce(self, record: checkpoint.CheckpointRecord) -> None:
-        if not record.final:
-            self.channel.send(Checkpointed(folder=record.folder, step=record.step))
+    def _send_steps(self, lines: tuple[str, ...]) -> None:
+        self.channel.send(Steps(lines=lines))

@@ -1,11 +1,14 @@
-"""One StepRecord a step into metrics.jsonl: some ten microseconds, no network, no second process."""
+"""One StepRecord a step: some ten microseconds in the loop, and a message to the supervisor some times a second."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TextIO
+from time import perf_counter
 
 from shared.contracts import StepRecord
 
 EMA_DECAY = 0.9
+SEND_EVERY_S = 0.2
+MOST_LINES = 256
 MEMORY_EVERY = 20  # asking a device for its peak memory costs more than a line of telemetry
 
 
@@ -25,7 +28,8 @@ class StepTimes:
 
 @dataclass(slots=True)
 class Telemetry:
-    file: TextIO
+    send: Callable[[tuple[str, ...]], None]
+    """takes StepRecords as JSON lines"""
     tokens_per_step: int
     flops_per_token: float | None
     peak_flops: float
@@ -35,6 +39,9 @@ class Telemetry:
     step_seconds: float = 0.0
     peak_memory_mb: float = 0.0
     last_loss: float = field(default=float("nan"))
+    lines: list[str] = field(default_factory=list)
+    """not sent yet"""
+    sent_at: float = field(default_factory=perf_counter)
 
     def record(self, step: int, loss: float, progress: float, train_seconds: float, times: StepTimes, recipe: dict):
         """step counts from 0; recipe: what the recipe says of itself."""
@@ -60,8 +67,14 @@ class Telemetry:
             peak_vram_mb=self.peak_memory_mb,
             recipe=recipe,
         )
-        self.file.write(line.model_dump_json() + "\n")
-        self.file.flush()
+        self.lines.append(line.model_dump_json())
+        if len(self.lines) >= MOST_LINES or perf_counter() - self.sent_at >= SEND_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.lines:
+            self.send(tuple(self.lines))
+        self.lines, self.sent_at = [], perf_counter()
 
     def _mfu_percent(self, tok_per_sec: float) -> float | None:
         return 100 * self.flops_per_token * tok_per_sec / self.peak_flops if self.flops_per_token else None

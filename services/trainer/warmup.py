@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from services.trainer.hand_over import HandOver
 from shared.contracts import Job
 from shared.engines import Engine, State
 from shared.evaluation.rungs import EVAL_SEQ_LEN
@@ -17,8 +18,11 @@ from shared.experiment.recipe import InvalidRecipe, blaming
 PROGRESS = (0.0, 0.5, 1.0)  # different values, so that a schedule which makes the compiler start over does it here
 
 
-def warm_up(recipe: Any, engine: Engine, job: Job, vocab_size: int) -> None:
-    """Runs the recipe's functions once or more. InvalidRecipe when shapes, values or the restored state are wrong."""
+def warm_up(recipe: Any, engine: Engine, job: Job, vocab_size: int, hand_over: HandOver) -> None:
+    """Runs the recipe's functions once or more, and the hand-over of its state.
+
+    InvalidRecipe when shapes, values or the restored state are wrong, or the hand-over would take half the budget.
+    """
     before, generators = copy_state(recipe, engine), engine.rng_state()
     random = np.random.default_rng(0)
     shape = (job.shape.rows_per_step, job.shape.seq_len + 1)
@@ -26,6 +30,8 @@ def warm_up(recipe: Any, engine: Engine, job: Job, vocab_size: int) -> None:
     _warm_steps(recipe, engine, rows)
     check_telemetry(recipe)
     check_logits(recipe, engine, random.integers(0, vocab_size, (1, EVAL_SEQ_LEN), dtype=np.uint16), vocab_size)
+    hand_over.rehearse(read_state(recipe, engine))
+    check_hand_over(hand_over, job)
     with blaming("load(state()) failed", unless=engine.is_out_of_memory):
         recipe.load(before)
     engine.set_rng_state(generators)
@@ -34,11 +40,22 @@ def warm_up(recipe: Any, engine: Engine, job: Job, vocab_size: int) -> None:
 
 
 def copy_state(recipe: Any, engine: Engine) -> State:
+    return engine.snapshot(read_state(recipe, engine))
+
+
+def read_state(recipe: Any, engine: Engine) -> State:
     with blaming("state() failed", unless=engine.is_out_of_memory):
         state = recipe.state()
         if set(state) != {"model", "optimizer"} or not state["model"]:
             raise InvalidRecipe('state() must be {"model": {...}, "optimizer": {...}} with arrays by name')
-        return engine.snapshot(state)
+        return state
+
+
+def check_hand_over(hand_over: HandOver, job: Job) -> None:
+    budget_s = job.budget.seconds
+    if budget_s is not None and hand_over.seconds > budget_s / 2:
+        reason = f"handing the weights over takes {hand_over.seconds:.1f} s of a budget of {budget_s:g} s"
+        raise InvalidRecipe(f"{reason}: use a smaller model or a longer budget")
 
 
 def _warm_steps(recipe: Any, engine: Engine, rows: Any) -> None:

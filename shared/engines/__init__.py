@@ -48,14 +48,20 @@ class Engine(Protocol):
     def snapshot(self, state: State) -> State:
         """A copy in host memory that later steps do not change."""
 
-    def save(self, path: Path, arrays: Mapping[str, Any]) -> None:
-        """Writes a safetensors file."""
+    def describe(self, array: Any) -> tuple[str, tuple[int, ...]]:
+        """Type, as safetensors names it, and shape. ValueError for a type that cannot be stored."""
+
+    def store(self, target: np.ndarray, array: Any) -> None:
+        """Copies `array` bit for bit into `target`, uint8 of its size. The copy may be under way: see `synchronize`."""
+
+    def pin(self, buffer: np.ndarray) -> None:
+        """Lets the device copy straight into `buffer`, where it can; notes why not where it cannot."""
 
     def load(self, path: Path) -> dict[str, Any]:
         """Reads a safetensors file into host memory. ValueError when it is corrupt."""
 
     def rng_state(self) -> dict[str, Any]:
-        """State of the framework's generators, as arrays that `save` accepts."""
+        """State of the framework's generators, as arrays that `store` accepts."""
 
     def set_rng_state(self, state: Mapping[str, Any]) -> None: ...
 

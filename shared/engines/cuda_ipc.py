@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from shared.engines.handover import DeviceBuffer
+from shared.engines.shared_buffer import DeviceBuffer
 
 _HANDLE_BYTES = 64
 _LAZY_PEER_ACCESS = 1
@@ -30,6 +30,14 @@ class _View:
             "data": (address, False),
             "version": 3,
         }
+
+
+def share_on_device(device: str, shape: tuple[int, ...]) -> tuple[DeviceBuffer | None, str]:
+    """A buffer on the device, or None and the reason why the host's memory is used."""
+    try:
+        return share(device, shape), ""
+    except (OSError, RuntimeError) as error:
+        return None, f"CUDA memory cannot be shared: {error}"
 
 
 def share(device: str, shape: tuple[int, ...]) -> DeviceBuffer:

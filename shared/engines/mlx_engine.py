@@ -4,7 +4,6 @@ Precision, compilation and memory limits are chosen here, once, with reasons tha
 only `MlxDevice`. What only a Mac can show: docs/validation/mac.md.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,9 @@ from shared.engines.host_memory import peak_rss_bytes, reset_peak_rss
 
 MIB = 2**20
 DTYPES = {"bf16": mx.bfloat16, "fp32": mx.float32}
+STORED_AS = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.bool_: "BOOL"}
+STORED_AS |= {mx.int64: "I64", mx.int32: "I32", mx.int16: "I16", mx.int8: "I8"}
+STORED_AS |= {mx.uint64: "U64", mx.uint32: "U32", mx.uint16: "U16", mx.uint8: "U8"}
 OOM_PHRASES = ("unable to allocate", "maximum allowed buffer size", "insufficient memory", "outofmemory")
 
 
@@ -88,11 +90,19 @@ class MlxEngine:
         mx.eval(held)
         return held
 
-    def save(self, path: Path, arrays: Mapping[str, mx.array]) -> None:
-        """Durable when it returns; not atomic, the caller renames what it writes into."""
-        mx.save_safetensors(str(path), dict(arrays))
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
+    def describe(self, array: mx.array) -> tuple[str, tuple[int, ...]]:
+        if array.dtype not in STORED_AS:
+            raise ValueError(f"arrays of {array.dtype} cannot be stored")
+        return STORED_AS[array.dtype], tuple(array.shape)
+
+    def store(self, target: np.ndarray, array: mx.array) -> None:
+        """numpy knows no bfloat16: its bits travel as integers."""
+        if array.size:
+            bits = np.asarray(mx.contiguous(array).view(mx.uint16) if array.dtype == mx.bfloat16 else array)
+            target.view(bits.dtype).reshape(bits.shape)[...] = bits
+
+    def pin(self, buffer: np.ndarray) -> None:
+        """Nothing to do: the memory is one for processor and GPU."""
 
     def load(self, path: Path) -> dict[str, mx.array]:
         try:

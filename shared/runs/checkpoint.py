@@ -1,13 +1,19 @@
-"""Checkpoints on disk: written by the trainer, read by the evaluator and by a resumed trainer.
+"""Checkpoints on disk: written by the trainer's supervisor, read by the evaluator and by a resumed trainer.
 
     checkpoint/latest.json                 CheckpointRecord, replaced atomically: it alone makes a checkpoint exist
     checkpoint/step-00000444/model.safetensors, optimizer.safetensors, rng.safetensors
     checkpoint/curve-01/...                weights kept for the validation curve, record.json beside them
 
+The final checkpoint holds the weights alone.
+
 A kill between two writes leaves the previous checkpoint in force.
 """
 
+import hashlib
+import os
 import shutil
+from collections.abc import Mapping
+from io import RawIOBase
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,9 +21,13 @@ from typing import Any
 from pydantic import Field
 
 from shared.contracts import Contract, CurvePoint, Sha256, Shape
-from shared.engines import Engine, State
+from shared.engines import Engine
+from shared.engines.shared_buffer import HostBuffer
 from shared.files import sha256_file, sync_directory
 from shared.runs.directory import read_record, write_record
+from shared.runs.layout import Group
+
+COPY_BYTES = 1 << 24
 
 
 class CheckpointRecord(Contract):
@@ -52,16 +62,14 @@ def free_folder(directory: Path, step: int) -> str:
     return next(name for name in names if not (directory / name).exists())
 
 
-def write_arrays(engine: Engine, directory: Path, groups: State) -> dict[str, str]:
+def write_groups(directory: Path, groups: Mapping[str, Group], buffer: HostBuffer) -> dict[str, str]:
     """One safetensors file a group, in a folder that appears whole. Returns sha256 by file name."""
     partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        for group, arrays in groups.items():
-            engine.save(partial / f"{group}.safetensors", dict(arrays))
-        files = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
+        files = {f"{name}.safetensors": _write(partial / f"{name}.safetensors", groups[name], buffer) for name in groups}
         sync_directory(partial)
         partial.rename(directory)
     except BaseException:
@@ -69,6 +77,27 @@ def write_arrays(engine: Engine, directory: Path, groups: State) -> dict[str, st
         raise
     sync_directory(directory.parent)
     return files
+
+
+def _write(path: Path, group: Group, buffer: HostBuffer) -> str:
+    """On disk when it returns; what is hashed is what is written, whatever happens to the buffer meanwhile."""
+    digest = hashlib.sha256(group.header)
+    piece = bytearray(COPY_BYTES)
+    with open(path, "wb", buffering=0) as file:
+        _write_all(file, memoryview(group.header))
+        for start in range(0, group.num_bytes, COPY_BYTES):
+            part = memoryview(piece)[: min(COPY_BYTES, group.num_bytes - start)]
+            buffer.read_into(part, group.offset + start)
+            digest.update(part)
+            _write_all(file, part)
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _write_all(file: RawIOBase, content: memoryview) -> None:
+    """A disk that is nearly full takes a part, and refuses the next one."""
+    while content:
+        content = content[file.write(content) or 0 :]
 
 
 def commit(directory: Path, record: CheckpointRecord) -> None:

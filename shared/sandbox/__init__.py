@@ -1,11 +1,11 @@
 """The fence around untrusted code in native mode: which files a recipe's process may touch, and that it has no network.
 
-    policy = recipe_policy(CHECKOUT, writable=[scratch, checkpoint_dir], protected=[datasets, runs])
-    choice = apply(policy)                       # in the child, before anything untrusted is imported
+    policy = recipe_policy(CHECKOUT, writable=[scratch], protected=[datasets, runs])
+    choice = apply(policy, alone=True)           # in the child, before anything untrusted is imported
     verify(policy, must_fail=[validation_rows])  # the fence is tried, not assumed
 
-Linux fences the running process (landlock.py, seccomp.py, namespaces.py), macOS the command line (seatbelt.py, by
-`wrap`). What each denies and what not: docs/security.md.
+Linux fences the running process (landlock.py, seccomp.py, privileges.py), macOS the command line (seatbelt.py, by
+`wrap`). What each denies and what not: docs/security.md. Starting and ending such a process: launch.py.
 """
 
 import importlib
@@ -17,8 +17,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from shared.contracts import Choice
-from shared.sandbox import landlock, namespaces, seatbelt, seccomp
+from shared.sandbox import landlock, privileges, seatbelt, seccomp
 from shared.sandbox.policy import Policy, recipe_policy
+
+SHARED_MEMORY = Path("/dev/shm")
 
 __all__ = ["Policy", "apply", "describe", "recipe_policy", "verify", "wrap"]
 
@@ -39,9 +41,11 @@ def describe() -> Choice:
     return Choice(what="sandbox", chosen="landlock+seccomp", reason=f"Landlock ABI {abi}{gap}")
 
 
-def apply(policy: Policy) -> Choice:
+def apply(policy: Policy, *, alone: bool) -> Choice:
     """Fences this process and all it starts, for good. Says what was done, as `describe` does.
 
+    alone: the process was started in namespaces of its own (launcher.py), so /dev/shm is empty and goes with it.
+    Otherwise /dev/shm is one for all runs, where weights could be left for the next one, and stays closed.
     On Linux it must run while the process has one thread: Landlock does not reach threads that are already there.
     On macOS the process is already fenced by `wrap`. Where there is no sandbox nothing happens and `none` is returned.
     """
@@ -50,13 +54,12 @@ def apply(policy: Policy) -> Choice:
         return choice
     if len(os.listdir("/proc/self/task")) != 1:
         raise RuntimeError("the sandbox must be applied before any thread is started")
-    shared_memory = namespaces.private_shared_memory()
-    writable = (*policy.writable, namespaces.SHARED_MEMORY) if shared_memory == "private" else policy.writable
+    writable = (*policy.writable, SHARED_MEMORY) if alone else policy.writable
     _import_packages(policy)
-    namespaces.drop_privileges()
+    privileges.drop_privileges()
     landlock.restrict(policy.readable, writable, policy.devices)
     seccomp.restrict()
-    return choice.model_copy(update={"reason": f"{choice.reason}; shared memory: {shared_memory}"})
+    return choice.model_copy(update={"reason": f"{choice.reason}; shared memory: {'private' if alone else 'none'}"})
 
 
 def _import_packages(policy: Policy) -> None:

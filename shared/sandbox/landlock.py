@@ -45,7 +45,7 @@ def abi() -> int:
 
 
 def restrict(readable: Iterable[Path], writable: Iterable[Path], devices: Iterable[Path] = ()) -> None:
-    """Irrevocable. Needs PR_SET_NO_NEW_PRIVS (namespaces.drop_privileges) and a process with one thread."""
+    """Irrevocable. Needs PR_SET_NO_NEW_PRIVS (privileges.drop_privileges) and a process with one thread."""
     version = min(abi(), _NEWEST_ABI)
     handled = _handled_rights(version)
     attributes = _RulesetAttributes(handled, _TCP_BIND_CONNECT, _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS)

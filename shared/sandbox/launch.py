@@ -1,92 +1,272 @@
-"""Starting a recipe's process inside the sandbox, and entering the sandbox in it: the same for trainer and evaluator.
+"""One handle on untrusted code: start a recipe's process in the sandbox, ask it, expect its answers, end it.
 
-parent:  child, channel = start_fenced("services.trainer.recipe_process", run, scratch=..., output=...)
-child:   channel, choice = enter(int(sys.argv[1]))     before anything untrusted is imported
+parent:  with RecipeProcess("services.trainer.recipe_process", new_scratch(run.path), answers=ANSWERS) as process:
+             process.send(Start(...), file.fileno())
+             ready = process.expect(Ready, timeout_s=900, late="was not ready")
+child:   channel = enter(int(sys.argv[1]))     before anything untrusted is imported
+
+Whatever the process does wrong ends in one exception, Ended, with the status for the record.
 """
 
+import os
+import secrets
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from typing import Any, Literal, TypeVar
 
 from shared import sandbox
-from shared.contracts import Choice, Contract
-from shared.runs.directory import RunDirectory
+from shared.contracts import Choice, Contract, Integrity, OneLine, Status
+from shared.sandbox import ending
 from shared.sandbox.channel import Channel, ChannelClosed
+from shared.sandbox.ending import Isolation
 from shared.sandbox.processes import Child, exit_with_parent, start
 from shared.settings import CHECKOUT, settings
 
 ENTER_TIMEOUT_S = 60.0
 LOOK_EVERY_S = 0.5
+DEATH_TIMEOUT_S = 5.0
+
+Answer = TypeVar("Answer", bound=Contract)
 
 
 class Fence(Contract):
     """The first message to a recipe's process."""
 
     enabled: bool
+    alone: bool
+    """started in namespaces of its own"""
     policy: sandbox.Policy
     must_fail: tuple[Path, ...]
     """what the process tries to read once it is fenced, and may not"""
 
 
-def start_fenced(
-    module: str,
-    run: RunDirectory,
-    *,
-    scratch: Path,
-    output: Path,
-    writable: Sequence[Path] = (),
-    readable: Sequence[Path] = (),
-    secret: Sequence[Path] = (),
-    environment: Mapping[str, str] | None = None,
-) -> tuple[Child, Channel]:
-    """`python -m module DESCRIPTOR`. The child tries the `secret` paths in vain; the caller removes `scratch`.
+class Entered(Contract):
+    """The first message from it, sent before anything untrusted is imported: nobody can have forged it."""
 
-    A secret that is not even here for us, as in a container without it, needs no fence.
+    kind: Literal["entered"] = "entered"
+    sandbox: Choice
+
+
+class Failed(Contract):
+    """What a recipe's process says of its own end, in place of any other answer."""
+
+    kind: Literal["failed"] = "failed"
+    status: Literal[Status.INVALID, Status.DIVERGED, Status.OUT_OF_MEMORY, Status.CRASHED, Status.REJECTED]
+    reason: OneLine
+
+
+class Ended(Exception):
+    """The stage is over before its time: the recipe's process failed, or somebody asked for its end."""
+
+    def __init__(self, status: Status, reason: str):
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+class RecipeProcess:
+    """A process that runs `python -m module DESCRIPTOR` with a recipe in it. Leaving the context ends all of it.
+
+    answers: the messages it may send, by kind; `failed` is always among them
+    scratch: from `new_scratch`, removed at the end
+    output: where stdout and stderr go; None keeps them in the scratch folder, to go with it
+    readable, writable: what it needs besides its scratch folder: the recipe, weights, a compile cache
+    secret: what it tries to read in vain; what is not even here, as in a container, needs no fence
     """
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed attempt left is not for this one to read
-    scratch.mkdir()
-    policy = sandbox.recipe_policy(
-        CHECKOUT,
-        writable=(scratch, *writable),
-        extra_readable=(run.recipe_file, *readable),
-        protected=(*(settings().home / kind for kind in ("datasets", "validation", "corpora")), settings().runs),
-    )
-    channel, theirs = Channel.pair()
-    enabled = settings().sandbox == "on"
-    argv = [sys.executable, "-m", module, str(theirs.fileno())]
-    argv = sandbox.wrap(argv, policy) if enabled else argv
-    extra = {"PYTHONPATH": str(CHECKOUT), **(environment or {})}
-    child = start(argv, output=output, env_extra=extra, pass_fds=(theirs.fileno(),), scratch=scratch)
-    theirs.close()
-    channel.send(Fence(enabled=enabled, policy=policy, must_fail=tuple(path for path in secret if path.exists())))
-    return child, channel
+
+    def __init__(
+        self,
+        module: str,
+        scratch: Path,
+        *,
+        answers: Mapping[str, type[Contract]],
+        output: Path | None = None,
+        readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        secret: Sequence[Path] = (),
+        environment: Mapping[str, str] | None = None,
+    ):
+        self.module, self.scratch, self.answers = module, scratch, {**answers, "failed": Failed}
+        self.output, self.secret = output or scratch / "output.log", secret
+        self.readable, self.writable, self.environment = readable, writable, environment or {}
+        self.isolation = ending.strongest()
+        self.sandbox = Choice(what="sandbox", chosen="none", reason="not entered")
+        self.child: Child
+        self.channel: Channel
+
+    def __enter__(self) -> "RecipeProcess":
+        try:
+            self._start()
+            self.sandbox = self._receive(ENTER_TIMEOUT_S, "did not enter the sandbox", {"entered": Entered}).sandbox
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def _start(self) -> None:
+        policy = sandbox.recipe_policy(
+            CHECKOUT,
+            writable=(self.scratch, *self.writable),
+            extra_readable=self.readable,
+            protected=(*(settings().home / kind for kind in ("datasets", "validation", "corpora")), settings().runs),
+        )
+        enabled = settings().sandbox == "on"
+        self.channel, theirs = Channel.pair()
+        argv = [sys.executable, "-m", self.module, str(theirs.fileno())]
+        self.child = start(
+            sandbox.wrap(argv, policy) if enabled else argv,
+            output=self.output,
+            env_extra={"PYTHONPATH": str(CHECKOUT), **self.environment},
+            pass_fds=(theirs.fileno(),),
+            scratch=self.scratch,
+            isolation=self.isolation,
+        )
+        theirs.close()
+        must_fail = tuple(path for path in self.secret if path.exists())
+        alone = self.isolation is Isolation.NAMESPACE
+        self.channel.send(Fence(enabled=enabled, alone=alone, policy=policy, must_fail=must_fail))
+
+    @property
+    def integrity(self) -> Integrity:
+        """How much of the isolation in docs/security.md this process really has."""
+        if self.sandbox.chosen == "none":
+            return Integrity.NONE
+        complete = self.sandbox.chosen == "landlock+seccomp" and self.isolation is not Isolation.SESSION
+        return Integrity.FULL if complete else Integrity.PARTIAL
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What was found to fence it with, for the record."""
+        reasons = {
+            Isolation.NAMESPACE: "a process namespace, ended by the kernel as a whole",
+            Isolation.CONTAINER: "this container, in which everything else is ended at once",
+            Isolation.SESSION: "no namespaces are permitted here: what a recipe starts is searched for, and may escape",
+        }
+        return self.sandbox, Choice(
+            what="process isolation", chosen=str(self.isolation), reason=reasons[self.isolation]
+        )
+
+    def send(self, message: Contract, *descriptors: int) -> None:
+        """Ended when the process is gone or does not read."""
+        try:
+            self.channel.send(message, fds=descriptors)
+        except (ChannelClosed, TimeoutError):
+            raise self.death() from None
+
+    def ask(self, request: Contract, answer: type[Answer], timeout_s: float, late: str) -> Answer:
+        self.send(request)
+        return self.expect(answer, timeout_s, late)
+
+    def expect(self, answer: type[Answer], timeout_s: float, late: str) -> Answer:
+        """The next message, which must be an `answer`. late: what is said of the process after `timeout_s`."""
+        message = self.receive(timeout_s, late)
+        if not isinstance(message, answer):
+            raise Ended(Status.REJECTED, f"the recipe's process said {_kind_of(message)} out of turn")
+        return message
+
+    def receive(self, timeout_s: float, late: str) -> Any:
+        """The next message, any of the `answers`."""
+        message = self._receive(timeout_s, late, self.answers)
+        if isinstance(message, Failed):
+            raise Ended(message.status, message.reason)
+        return message
+
+    def _receive(self, timeout_s: float, late: str, answers: Mapping[str, type[Contract]]) -> Any:
+        try:
+            content, descriptors = self._next(monotonic() + timeout_s)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            kind = str(content.get("kind"))
+            if kind not in answers:
+                raise ValueError(f"unknown message {kind[:40]!r}")
+            return answers[kind].model_validate(content)
+        except TimeoutError:
+            raise Ended(Status.TIMED_OUT, f"the recipe's process {late}") from None
+        except ChannelClosed:
+            raise self.death() from None
+        except ValueError as error:
+            raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {error}") from None
+
+    def _next(self, deadline: float) -> tuple[dict, list[int]]:
+        """ChannelClosed also when the process died and something it forked holds the channel open."""
+        while not self.channel.waiting(max(0.0, min(LOOK_EVERY_S, deadline - monotonic()))):
+            if self.child.poll() is not None and not self.channel.waiting(0):
+                raise ChannelClosed("the other process is gone")
+            if monotonic() >= deadline:
+                break
+        return self.channel.receive(deadline - monotonic())
+
+    def waiting(self, timeout_s: float) -> bool:
+        """Whether there is something to receive, or the process is gone, before `timeout_s`."""
+        return self.channel.waiting(timeout_s) or self.child.poll() is not None
+
+    def death(self) -> Ended:
+        """Why a process that closed its channel died."""
+        try:
+            self.child.wait(DEATH_TIMEOUT_S)
+        except TimeoutError:
+            return Ended(Status.REJECTED, "the recipe's process closed its channel and went on")
+        status = Status.OUT_OF_MEMORY if self.child.was_oom_killed() else Status.CRASHED
+        return Ended(status, f"the recipe's process died: {self.child.exit_reason()}")
+
+    def end(self) -> None:
+        """Nothing of it is left afterwards: no process, no file. May be called twice.
+
+        TimeoutError when a process survives SIGKILL.
+        """
+        if hasattr(self, "child"):
+            self.child.kill()
+        if hasattr(self, "channel"):
+            self.channel.close()
+        _remove(self.scratch.parent)
 
 
-def receive(child: Child, channel: Channel, timeout_s: float) -> tuple[dict, list[int]]:
-    """As Channel.receive. ChannelClosed also when the process died and something it forked holds the channel open."""
-    deadline = monotonic() + timeout_s
-    while not channel.waiting(max(0.0, min(LOOK_EVERY_S, deadline - monotonic()))):
-        if child.poll() is not None and not channel.waiting(0):
-            raise ChannelClosed("the other process is gone")
-        if monotonic() >= deadline:
-            break
-    return channel.receive(deadline - monotonic())
+def _kind_of(message: Any) -> str:
+    return str(getattr(message, "kind", "something"))
 
 
-def enter(descriptor: int) -> tuple[Channel, Choice]:
-    """Fences this process for good and proves it. RuntimeError when the fence does not hold."""
+def new_scratch(folder: Path) -> Path:
+    """A new folder in `folder`/scratch, the only one there, under a name that was never used and tells nothing.
+
+    So a process finds nothing that an earlier one left, even where that could not be removed.
+    """
+    places = folder / "scratch"
+    _remove(places)
+    scratch = places / secrets.token_hex(8)
+    scratch.mkdir(parents=True)
+    return scratch
+
+
+def _remove(folder: Path) -> None:
+    """Also a tree too deep for Python's own recursion."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False, stderr=subprocess.DEVNULL)
+
+
+def enter(descriptor: int) -> Channel:
+    """Fences this process for good, proves it, and says so. RuntimeError when the fence does not hold."""
     exit_with_parent()
     with suppress(OSError):  # there is none on macOS
         Path("/proc/self/oom_score_adj").write_text("1000")  # out of memory, the kernel ends the recipe, not its host
     channel = Channel.from_fd(descriptor)
     message, _ = channel.receive(ENTER_TIMEOUT_S)
     fence = Fence.model_validate(message)
+    channel.send(Entered(sandbox=_apply(fence)))
+    return channel
+
+
+def _apply(fence: Fence) -> Choice:
     if not fence.enabled:
-        return channel, Choice(what="sandbox", chosen="none", reason="ARE_SANDBOX=off")
-    choice = sandbox.apply(fence.policy)
+        return Choice(what="sandbox", chosen="none", reason="ARE_SANDBOX=off")
+    choice = sandbox.apply(fence.policy, alone=fence.alone)
     if choice.chosen != "none":
         sandbox.verify(fence.policy, fence.must_fail)
-    return channel, choice
+    return choice

@@ -1,33 +1,28 @@
 """Children of a supervisor: started in a session of their own with a scrubbed environment, dead when the
-supervisor dies, killed as a whole tree, their output capped. Talking to them: shared/sandbox/channel.py.
+supervisor dies, ended completely, their output capped. Talking to them: channel.py; a recipe's process: launch.py.
 
-    ours, theirs = Channel.pair()
-    with start([sys.executable, "-m", "...", str(theirs.fileno())], output=log, env_extra={},
-               pass_fds=[theirs.fileno()]) as child:
-        theirs.close()
-        ours.send({"kind": "go"}, fds=[rows_fd])
-        message, fds = ours.receive(timeout_s=60)
+    with start([sys.executable, "-m", "..."], output=log, env_extra={}) as child:
+        child.wait(timeout_s=60)
 """
 
 import ctypes
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
+from shared.sandbox import ending
+from shared.sandbox.ending import Isolation
+from shared.sandbox.output_log import CappedLog
 from shared.settings import CHECKOUT, settings
 
-LOG_HEAD_BYTES = LOG_TAIL_BYTES = 1 << 20
+LAUNCHER = Path(__file__).with_name("launcher.py")
 
 _PASSED_NAMES = {"PATH", "LANG", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD"}
 _PASSED_NAMES |= {"CC", "CXX", "CPATH", "LIBRARY_PATH", "SDKROOT", "DEVELOPER_DIR"}
@@ -35,18 +30,7 @@ _PASSED_NAMES |= {"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}
 _PASSED_PREFIXES = ("LC_", "OMP_", "MKL_", "OPENBLAS_", "VECLIB_", "CUDA_", "TORCH_", "PYTORCH_", "TORCHINDUCTOR_")
 _PASSED_PREFIXES += ("GOMP_", "TRITON_", "CUTE_DSL_", "FLASH_ATTENTION_", "MLX_")
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-# Runs between fork and the real program: preexec_fn would run Python in a fork of a process with threads.
-# The parent may have died before prctl was called, hence the second look at getppid.
-_LAUNCHER = (
-    "import ctypes, os, sys\n"
-    f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, int(sys.argv[1]), 0, 0, 0)\n"
-    "os.getppid() == int(sys.argv[2]) or os._exit(1)\n"
-    "os.execvp(sys.argv[3], sys.argv[3:])\n"
-)
-
-_adopting = False
-_started: dict[int, "Child"] = {}
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -54,7 +38,8 @@ class Child:
     """A started process. As a context manager it leaves no process of its tree behind."""
 
     process: subprocess.Popen
-    log: "CappedLog"
+    log: CappedLog
+    isolation: Isolation
     started_at: float = field(default_factory=time.time)
     oom_kills_before: int | None = field(default_factory=lambda: _oom_kills())
     killed_by_us: bool = False
@@ -78,8 +63,12 @@ class Child:
             raise TimeoutError(f"process {self.pid} still runs after {timeout_s:g} s") from None
 
     def kill(self) -> None:
-        """Ends the whole tree, also after the process itself ended, and completes the output file."""
-        kill_tree(self)
+        """Ends the process and all it started, also after it ended itself, and completes the output file.
+
+        TimeoutError when something survives SIGKILL, which a process inside a device driver can.
+        """
+        self.killed_by_us = self.killed_by_us or self.poll() is None
+        ending.end(self.process, self.isolation, self.started_at)
         self.log.close()
 
     def was_oom_killed(self) -> bool:
@@ -108,9 +97,11 @@ def start(
     env_extra: Mapping[str, str],
     pass_fds: Iterable[int] = (),
     scratch: Path | None = None,
+    isolation: Isolation = Isolation.SESSION,
 ) -> Child:
     """Starts `argv` in the checkout, in its own session, without stdin.
 
+    isolation: what keeps it and its children together; NAMESPACE gives it a world of its own (launcher.py).
     stdout and stderr are appended to `output` (capped, see CappedLog). HOME and TMPDIR lie in `scratch`
     (default: the folder `scratch` beside `output`). On Linux the child is killed when the *thread* that calls
     this ends, so call it from the main thread.
@@ -120,7 +111,7 @@ def start(
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(
-            dies_with_parent(argv),
+            dies_with_parent(argv, alone=isolation is Isolation.NAMESPACE),
             stdin=subprocess.DEVNULL,
             stdout=write_end,
             stderr=write_end,
@@ -134,16 +125,16 @@ def start(
         raise
     finally:
         os.close(write_end)
-    child = Child(process, CappedLog(output, read_end))
-    _started[process.pid] = child
-    return child
+    ending.know(process)
+    return Child(process, CappedLog(output, read_end), isolation)
 
 
-def dies_with_parent(argv: Sequence[str], by: signal.Signals = signal.SIGKILL) -> list[str]:
+def dies_with_parent(argv: Sequence[str], by: signal.Signals = signal.SIGKILL, *, alone: bool = False) -> list[str]:
     """The command that runs `argv` and gets signal `by` when this process dies. On macOS see `exit_with_parent`."""
     if sys.platform != "linux":
         return list(argv)
-    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(int(by)), str(os.getpid()), *argv]
+    mode = "alone" if alone else "shared"
+    return [sys.executable, "-I", "-S", str(LAUNCHER), str(int(by)), str(os.getpid()), mode, *argv]
 
 
 def child_environment(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]:
@@ -188,73 +179,6 @@ def exit_with_parent(grace_s: float = 0.0) -> None:
         threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
 
 
-# ending trees
-
-
-def adopt_orphans() -> None:
-    """First line of a supervisor's main: daemons of its children become its own, so kill_tree finds them.
-
-    From then on every child of this process that `start` did not start is taken for such a daemon.
-    """
-    global _adopting
-    if sys.platform == "linux":
-        _adopting = ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-
-
-def kill_tree(child: Child, timeout_s: float = 5.0) -> None:
-    """SIGKILL for the child, all it started, its session, and orphans adopted from it.
-
-    Everything is stopped first, so nothing forks between looking and killing. Raises TimeoutError with the
-    process ids when something survives, which a process inside a device driver can.
-    """
-    child.killed_by_us = child.killed_by_us or child.poll() is None
-    deadline = time.monotonic() + timeout_s
-    stopped: set[int] = set()
-    while alive := _living_tree(child):
-        fresh = alive - stopped
-        _signal_all(fresh or alive, signal.SIGSTOP if fresh else signal.SIGKILL)
-        stopped |= fresh
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"processes {sorted(alive)} survive SIGKILL")
-        if not fresh:
-            time.sleep(0.005)
-    _started.pop(child.pid, None)
-
-
-def _signal_all(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-
-
-def _living_tree(child: Child) -> set[int]:
-    child.poll()
-    parent_of, members = {}, set()
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, ProcessLookupError):
-            if process.status() == psutil.STATUS_ZOMBIE:
-                _reap(process.pid)
-                continue
-            parent_of[process.pid] = process.ppid()
-            in_session = os.getsid(process.pid) == child.pid and process.create_time() >= child.started_at - 5
-            if in_session or process.pid == child.pid or _is_adopted(process):
-                members.add(process.pid)
-    while grown := {pid for pid, parent in parent_of.items() if parent in members} - members:
-        members |= grown
-    return members
-
-
-def _is_adopted(process: psutil.Process) -> bool:
-    return _adopting and process.ppid() == os.getpid() and process.pid not in _started
-
-
-def _reap(pid: int) -> None:
-    """Collects an adopted orphan; Popen collects what `start` started."""
-    if _adopting and pid not in _started:
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-
-
 def exit_reason(returncode: int, *, killed_by_us: bool = False) -> str:
     """One line for people: `exit code 1`, `SIGSEGV (Segmentation fault)`, ..."""
     if returncode >= 0:
@@ -286,56 +210,3 @@ def _oom_counters(groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path
     version2, version1 = (path_of.get(kind, "/").lstrip("/") for kind in ("", "memory"))
     folders = [mounted / "memory" / version1, mounted / "memory"]
     return [mounted / version2 / "memory.events", *(folder / "memory.oom_control" for folder in folders)]
-
-
-class CappedLog:
-    """Copies a pipe into a file from a thread: the first MiB at once, the last MiB when the writers are gone.
-
-    A recipe that prints gigabytes costs a pipe read, not a disk; what was left out is said in between.
-    """
-
-    def __init__(self, path: Path, read_end: int):
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - the thread closes it
-        self._read_end = read_end
-        self._stop_read, self._stop_write = os.pipe()
-        self._thread = threading.Thread(target=self._copy, name=f"log {path.name}", daemon=True)
-        self._thread.start()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Takes what is still in the pipe and completes the file, even when a process still holds the pipe."""
-        if self._stop_write >= 0:
-            os.close(self._stop_write)
-            self._stop_write = -1
-        self._thread.join(timeout_s)
-
-    def _copy(self) -> None:
-        head_left, tail, tail_bytes, left_out = LOG_HEAD_BYTES, deque(), 0, 0
-        while chunk := self._read():
-            self._write(chunk[:head_left])
-            rest = chunk[head_left:]
-            head_left = max(0, head_left - len(chunk))
-            tail.append(rest)
-            tail_bytes += len(rest)
-            while tail_bytes - len(tail[0]) >= LOG_TAIL_BYTES:
-                left_out += len(tail[0])
-                tail_bytes -= len(tail.popleft())
-        if left_out:
-            self._write(b"\n[... %d bytes left out ...]\n" % left_out)
-        self._write(b"".join(tail))
-        self._file.close()
-        os.close(self._read_end)
-        os.close(self._stop_read)
-
-    def _read(self) -> bytes:
-        poller = select.poll()
-        poller.register(self._read_end, select.POLLIN)
-        poller.register(self._stop_read, select.POLLIN)
-        ready = dict(poller.poll())
-        if self._read_end not in ready:
-            return b""
-        return os.read(self._read_end, 1 << 16)
-
-    def _write(self, content: bytes) -> None:
-        # a full disk loses the log; the pipe is still emptied, or the experiment would hang
-        with suppress(OSError):
-            self._file.write(content)

@@ -1,5 +1,6 @@
 """A seccomp filter for what Landlock cannot deny: sockets that reach anything, looking into other processes,
-namespaces and mounts, io_uring (which makes sockets without system calls), kernel interfaces.
+namespaces and mounts, io_uring (which makes sockets without system calls), kernel interfaces, and what would be left
+for a later process: System V and POSIX message queues, knowledge of the page cache.
 
 The program is a straight list of comparisons, no library: struct seccomp_data in linux/seccomp.h, numbers from
 asm/unistd_64.h and asm-generic/unistd.h.
@@ -78,6 +79,24 @@ _REFUSED = {
     "fremovexattr": (199, 16),
     "setxattrat": (463, 463),
     "removexattrat": (466, 466),
+    # System V and POSIX message queues, semaphores and shared memory outlive a process
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semctl": (66, 191),
+    "semtimedop": (220, 192),
+    "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    # which pages of a file are in memory is a message that outlives whoever read them
+    "mincore": (27, 232),
+    "preadv2": (327, 286),
+    "cachestat": (451, 451),
 }
 # Landlock does not fence them, so a recipe could lock others out of files of the same user. Compilers and linkers
 # call them on their own output and stop when refused, so they report success and do nothing.

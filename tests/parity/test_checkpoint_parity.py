@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.handed_over import save
 from tests.parity.twins import make_rows, make_twins, mx, small, torch
 
 ARRAYS = {
@@ -19,7 +20,7 @@ def test_files_cross_over_bit_for_bit(direction, tmp_path):
     arrays = {name: convert(array) for name, array in ARRAYS.items()}
     bf16 = {"torch": lambda a: a.bfloat16(), "mlx": lambda a: a.astype(mx.bfloat16)}[writer.name]
     arrays["bf16"] = bf16(arrays["fp32"])
-    writer.save(tmp_path / "a.safetensors", arrays)
+    save(writer, tmp_path / "a.safetensors", arrays)
     loaded = reader.load(tmp_path / "a.safetensors")
     assert "bfloat16" in str(loaded["bf16"].dtype)
     for name, array in arrays.items():
@@ -37,7 +38,7 @@ def test_a_run_goes_on_with_the_other_engine(direction, dtype, tmp_path):
         first.step(make_rows(shape, step), 0.2)
     state = first.recipe.state()
     for group, arrays in state.items():
-        first.engine.save(tmp_path / f"{group}.safetensors", arrays)
+        save(first.engine, tmp_path / f"{group}.safetensors", arrays)
     other.recipe.load({group: other.engine.load(tmp_path / f"{group}.safetensors") for group in state})
     assert other.recipe.telemetry()["muon_momentum"] == first.recipe.telemetry()["muon_momentum"]
     rel = {"fp32": 1e-4, "bf16": 2e-2}[dtype]

@@ -1,7 +1,6 @@
 """The training loop on an engine and a recipe in numpy: telemetry, checkpoints, stops."""
 
 import gc
-import io
 import math
 from types import SimpleNamespace
 
@@ -10,29 +9,67 @@ import pytest
 
 from services.trainer.checkpoints import Saver
 from services.trainer.clock import BudgetClock
+from services.trainer.hand_over import HandOver, describe
 from services.trainer.loop import Diverged, Loop
+from services.trainer.messages import Kept, Saved, Steps
+from services.trainer.state_store import StateStore
 from services.trainer.telemetry import Telemetry
 from shared.contracts import Budget, CheckpointPolicy, StepRecord
 from shared.data.rows import Rows
+from shared.engines.shared_buffer import HostBuffer
 from shared.runs.checkpoint import curve_folders, latest, read_arrays
 from tests.fake_engine import SHAPE, VOCAB_SIZE, FakeEngine, FakeRecipe
 
 ROWS = Rows(np.random.default_rng(0).integers(0, VOCAB_SIZE, (37, SHAPE.seq_len + 1), dtype=np.uint16))
 
 
+class Supervisor:
+    """The other end of the channel, in this process: stores what is announced, and keeps the telemetry."""
+
+    def __init__(self, directory, job, hand_over, seconds):
+        run = SimpleNamespace(checkpoint_dir=directory)
+        directory.mkdir(exist_ok=True)
+        self.store = StateStore(run, job, seconds)
+        specs = {name: [place.spec for place in group.places] for name, group in hand_over.layout.groups.items()}
+        self.store.open(specs)
+        hand_over.attach(self.store.buffer.mapped())
+        self.lines, self.announced, self.lines_at = [], [], []
+
+    def send(self, message):
+        if isinstance(message, Steps):
+            self.lines += message.lines
+            return
+        self.lines_at.append(len(self.lines))
+        if isinstance(message, Saved):
+            self.announced.append(message.step)
+            self.store.save_checkpoint(message.step, message.loss_ema)
+        if isinstance(message, Kept):
+            self.store.save_curve_point(message.step, message.progress)
+
+    def receive(self, timeout_s):
+        while not self.store.finished():
+            pass
+        return {"kind": "stored"}, []
+
+
 class Run:
     """A loop with everything it needs; `seconds` is the time its clock shows."""
 
     def __init__(self, directory, tokens=10 * SHAPE.total_batch_size, budget=None, resumed=None, **job):
-        self.seconds, self.announced = 0.0, []
+        self.seconds = 0.0
         self.engine = FakeEngine()
         self.recipe = FakeRecipe(self.engine)
         budget = budget or Budget(tokens=tokens)
         self.clock = BudgetClock(budget, 0.0, resumed.tokens if resumed else 0, now=lambda: self.seconds)
-        self.telemetry = Telemetry(io.StringIO(), SHAPE.total_batch_size, 6.0, 1e9)
         policy = {"checkpoints": CheckpointPolicy(), "curve_points": 0, "recipe_sha": "0" * 64, "shape": SHAPE}
         job = SimpleNamespace(**policy | job)
-        self.saver = Saver(directory, job, self.recipe, self.engine, self.clock, self.telemetry, self.announced.append)
+        hand_over = HandOver(
+            self.engine, describe(self.engine, {**self.recipe.state(), "rng": self.engine.rng_state()})
+        )
+        self.supervisor = Supervisor(directory, job, hand_over, lambda: self.seconds)
+        send = lambda lines: self.supervisor.send(Steps(lines=lines))  # noqa: E731
+        self.telemetry = Telemetry(send, SHAPE.total_batch_size, 6.0, 1e9)
+        self.saver = Saver(job, self.recipe, self.engine, self.clock, self.telemetry, hand_over, self.supervisor)
         if resumed:
             self._restore(directory, resumed)
         self.loop = Loop(self.recipe, self.engine, ROWS, SHAPE, self.clock, self.telemetry, self.saver)
@@ -44,7 +81,8 @@ class Run:
         self.recipe.num_steps, self.telemetry.loss_ema = record.step, record.loss_ema
 
     def records(self) -> list[StepRecord]:
-        return [StepRecord.model_validate_json(line) for line in self.telemetry.file.getvalue().splitlines()]
+        self.telemetry.flush()
+        return [StepRecord.model_validate_json(line) for line in self.supervisor.lines]
 
 
 def passing(run: Run, seconds: float = 1.0, fails_at: int | None = None) -> None:
@@ -158,15 +196,11 @@ def test_the_collector_wakes_up_after_an_exception_too(tmp_path):
 def test_a_periodic_checkpoint_holds_the_state_after_its_step_and_all_telemetry_up_to_it(tmp_path, mode):
     run = Run(tmp_path, checkpoints=CheckpointPolicy(mode=mode, every_s=3))
     passing(run)
-    telemetry_at = []
-    run.saver.announce = lambda record: (telemetry_at.append(len(run.records())), run.announced.append(record))
     run.loop.run()
     run.saver.wait()
-    assert [record.step for record in run.announced] == [3, 6, 9]
-    if mode == "sync":
-        assert telemetry_at == [3, 6, 9]
-    assert [record.next_row for record in run.announced] == [12, 24, 36]
-    assert not any(record.final for record in run.announced)
+    assert run.supervisor.announced == run.supervisor.lines_at == [3, 6, 9]
+    record = latest(tmp_path)
+    assert (record.step, record.next_row, record.final) == (9, 36, False)
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -193,21 +227,21 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_bits(tmp_path, mode, seed):
 def test_an_asynchronous_checkpoint_is_a_copy(tmp_path):
     run = Run(tmp_path, checkpoints=CheckpointPolicy(mode="async", every_s=1))
     run.recipe.weights = np.zeros(VOCAB_SIZE)
-    run.saver._write(run.recipe.state(), 1, final=False)
+    run.saver.save_checkpoint(1)
     run.recipe.weights += 1
     run.saver.wait()
     arrays = read_arrays(run.engine, tmp_path / latest(tmp_path).folder, ("model",))
     assert not arrays["model"]["weights"].any()
 
 
-def test_an_asynchronous_write_that_fails_ends_the_run(tmp_path):
+def test_an_asynchronous_write_that_fails_ends_the_run(tmp_path, monkeypatch):
     run = Run(tmp_path, checkpoints=CheckpointPolicy(mode="async", every_s=1))
     passing(run)
 
-    def full(path, arrays):
+    def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    run.engine.save = full
+    monkeypatch.setattr(HostBuffer, "read_into", full)
     with pytest.raises(OSError, match="No space"):
         run.loop.run()
 
@@ -216,7 +250,8 @@ def test_the_final_checkpoint_of_a_step_that_already_has_one_takes_another_folde
     run = Run(tmp_path)
     run.loop.run()
     run.saver.save_checkpoint(10)
-    run.saver.write_final(run.saver.take_final(10))
+    run.saver.hand_over_final()
+    run.supervisor.store.save_final(10, 1.0)
     assert latest(tmp_path).final
     assert latest(tmp_path).folder == "step-00000010-1"
     assert [folder.name for folder in tmp_path.glob("step-*")] == ["step-00000010-1"]
@@ -228,7 +263,7 @@ def test_points_of_the_curve_are_evenly_spaced_and_written_once(tmp_path):
     assert [folder.name for folder in curve_folders(tmp_path)] == ["curve-01", "curve-02", "curve-03", "curve-04"]
     resumed = Run(tmp_path, curve_points=4)
     resumed.clock.tokens = 5 * SHAPE.total_batch_size
-    assert Saver(tmp_path, resumed.saver.job, *[None] * 2, resumed.clock, None, print).curve_index == 2
+    assert Saver(resumed.saver.job, None, None, resumed.clock, None, None, None).curve_index == 2
 
 
 def test_what_the_recipe_says_of_itself_is_in_every_record(tmp_path):

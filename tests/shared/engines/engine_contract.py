@@ -1,13 +1,13 @@
 """What every engine must do, whatever its framework. Not collected itself: each engine's test file subclasses it."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
 from shared.engines import Engine, open_engine
+from tests.handed_over import save
 
 
 class EngineContract:
@@ -95,25 +95,14 @@ class EngineContract:
             "empty": self.floats(0, 3),
             **engine.rng_state(),
         }
-        engine.save(tmp_path / "a.safetensors", arrays)
+        save(engine, tmp_path / "a.safetensors", arrays)
         loaded = engine.load(tmp_path / "a.safetensors")
         assert loaded.keys() == arrays.keys()
         assert all(self.same(engine, loaded[name], arrays[name]) for name in arrays)
 
-    def test_a_snapshot_and_generators_are_saved_from_another_thread(self, engine, tmp_path):
-        """As asynchronous checkpoints do."""
-        engine.from_host(np.zeros(3, dtype=np.uint16))
-        engine.seed(3)
-        self.uniform()
-        arrays = {**engine.snapshot({"model": {"w": self.floats(2, 3).T}})["model"], **engine.rng_state()}
-        with ThreadPoolExecutor(1) as writer:
-            writer.submit(engine.save, tmp_path / "a.safetensors", arrays).result()
-        loaded = engine.load(tmp_path / "a.safetensors")
-        assert all(self.same(engine, loaded[name], array) for name, array in arrays.items())
-
     def test_loaded_arrays_do_not_need_the_file(self, engine, tmp_path):
         path = tmp_path / "a.safetensors"
-        engine.save(path, {"w": self.floats(3)})
+        save(engine, path, {"w": self.floats(3)})
         loaded = engine.load(path)
         path.unlink()
         assert self.same(engine, loaded["w"], self.floats(3))
@@ -121,7 +110,7 @@ class EngineContract:
     @pytest.mark.parametrize("kept_bytes", [0, 5, 40, 200])
     def test_a_cut_file_is_a_value_error(self, engine, tmp_path, kept_bytes):
         path = tmp_path / "a.safetensors"
-        engine.save(path, {"w": self.floats(100)})
+        save(engine, path, {"w": self.floats(100)})
         path.write_bytes(path.read_bytes()[:kept_bytes])
         with pytest.raises(ValueError, match=r"a\.safetensors is not a readable safetensors file"):
             engine.load(path)
@@ -129,7 +118,7 @@ class EngineContract:
     def test_random_numbers_continue_from_a_saved_state(self, engine, tmp_path):
         engine.seed(5)
         self.uniform()
-        engine.save(tmp_path / "rng.safetensors", engine.rng_state())
+        save(engine, tmp_path / "rng.safetensors", engine.rng_state())
         first = engine.to_host(self.uniform())
         engine.set_rng_state(engine.load(tmp_path / "rng.safetensors"))
         assert np.array_equal(first, engine.to_host(self.uniform()))

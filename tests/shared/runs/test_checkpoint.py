@@ -11,8 +11,10 @@ import pytest
 
 from shared import files
 from shared.runs import checkpoint
-from shared.runs.checkpoint import CheckpointRecord, commit, free_folder, latest, read_arrays, write_arrays
+from shared.engines.shared_buffer import HostBuffer
+from shared.runs.checkpoint import CheckpointRecord, commit, free_folder, latest, read_arrays
 from tests.fake_engine import SHAPE, FakeEngine
+from tests.handed_over import write_arrays
 
 ENGINE = FakeEngine()
 GROUPS = ("model", "optimizer", "rng")
@@ -67,7 +69,7 @@ class Killed(BaseException):
 
 
 SEAMS = {
-    "save": (FakeEngine, "save"),
+    "read": (HostBuffer, "read_into"),
     "replace": (os, "replace"),
     "rename": (Path, "rename"),
     "rmtree": (shutil, "rmtree"),
@@ -113,7 +115,7 @@ def test_a_write_that_fails_leaves_nothing_of_itself(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(FakeEngine, "save", full)
+    monkeypatch.setattr(HostBuffer, "read_into", full)
     with pytest.raises(OSError, match="No space"):
         save(tmp_path, 11)
     assert {path.name for path in tmp_path.iterdir()} == {"latest.json", "step-00000010"}

@@ -37,7 +37,8 @@ class Probes:
         self.secret = Path(orders["secret"])
         self.writable = Path(orders["writable"])
         self.unix_socket, self.abstract_socket = orders["unix_socket"], orders["abstract_socket"]
-        self.port, self.parent, self.parent_fd = orders["port"], os.getppid(), orders["parent_fd"]
+        self.port, self.parent, self.parent_fd = orders["port"], orders["supervisor"], orders["parent_fd"]
+        self.alone = orders["alone"]
         self.rows_fd = rows_fd
 
     def try_open(self):
@@ -90,6 +91,34 @@ class Probes:
 
     def try_kill_parent(self):
         os.kill(self.parent, signal.SIGCONT)
+
+    def try_kill_its_process_group(self):
+        """The launcher outside was in it; the parent's own is another one."""
+        os.kill(os.getppid(), signal.SIGCONT)
+
+    def try_system_v_shared_memory(self):
+        call(libc.shmget, 4711, 4096, 0o1600)
+
+    def try_system_v_semaphore(self):
+        call(libc.semget, 4711, 1, 0o1600)
+
+    def try_system_v_queue(self):
+        call(libc.msgget, 4711, 0o1600)
+
+    def try_posix_queue(self):
+        call(libc.mq_open, b"/are-planted", os.O_CREAT | os.O_RDWR, 0o600, None)
+
+    def try_page_cache(self):
+        with mmap.mmap(-1, 4096) as page:
+            address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+            call(libc.mincore, ctypes.c_void_p(address), 4096, ctypes.create_string_buffer(1))
+
+    def try_page_cache_without_waiting(self):
+        with open(sys.executable, "rb") as file:
+            os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+
+    def try_word_lists(self):
+        os.listdir("/usr/share/doc")
 
     def try_limit_parent(self):
         import resource
@@ -238,6 +267,16 @@ class Probes:
         assert "are-left-over" not in os.listdir("/dev/shm")
         Path("/dev/shm/are-planted").write_text("")
 
+    def need_no_other_process_in_sight(self):
+        if self.alone:
+            seen = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+            assert seen <= {1, *range(os.getpid(), os.getpid() + 100)}, seen
+            assert b"launcher.py" in Path("/proc/1/cmdline").read_bytes()
+
+    def need_reading_without_a_trace(self):
+        """The test looks at the access time afterwards."""
+        (self.writable / "old").read_bytes()
+
     def need_harmless_chmod(self):
         """Reported as done; the test looks at the mode afterwards."""
         os.chmod(self.secret, 0)
@@ -249,6 +288,8 @@ def outcome_of(probe) -> str:
         probe()
     except PermissionError:
         return "refused"
+    except (ProcessLookupError, FileNotFoundError):
+        return "absent"
     except Exception as error:
         if getattr(error, "errno", None) == errno.EXDEV:  # Landlock's word for a move between folders with other rights
             return "refused"
@@ -267,7 +308,7 @@ def main() -> None:
 def fence(orders: dict) -> str:
     secret = Path(orders["secret"])
     policy = recipe_policy(CHECKOUT, [Path(orders["writable"])], protected=[secret.parent])
-    choice = apply(policy)
+    choice = apply(policy, alone=orders["alone"])
     verify(policy, [secret])
     return choice.reason
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.sandbox import processes
+from shared.sandbox import output_log, processes
 from shared.sandbox.channel import Channel, ChannelClosed
 from shared.sandbox.processes import exit_reason, start
 from shared.settings import CHECKOUT
@@ -120,7 +120,8 @@ os.write(1, b"%d\\n" % os.getpid())
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from shared.sandbox.processes import adopt_orphans, start
+from shared.sandbox.processes import start
+from shared.sandbox.ending import adopt_orphans
 adopt_orphans()
 log = Path(sys.argv[1])
 child = start([sys.executable, '-c', sys.argv[2]], output=log, env_extra={})
@@ -238,7 +239,7 @@ def test_output_is_capped_at_both_ends(tmp_path):
     content = (tmp_path / "log").read_bytes()
     assert content.startswith(b"line 000000\n")
     assert content.endswith(b"line 599999\n")
-    assert len(content) < processes.LOG_HEAD_BYTES + processes.LOG_TAIL_BYTES + (1 << 17)
+    assert len(content) < output_log.LOG_HEAD_BYTES + output_log.LOG_TAIL_BYTES + (1 << 17)
     assert b"bytes left out ...]" in content
 
 

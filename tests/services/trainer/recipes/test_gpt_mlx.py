@@ -11,6 +11,7 @@ from services.trainer.recipes import gpt_mlx  # noqa: E402
 from shared.contracts import Shape  # noqa: E402
 from shared.engines import open_engine  # noqa: E402
 from shared.experiment.presets import PRESETS  # noqa: E402
+from tests.handed_over import save  # noqa: E402
 
 VOCAB_SIZE = 61
 TINY = {"seq_len": 24, "depth": 3, "d_model": 32, "heads": 2, "window_pattern": "SL"}
@@ -89,7 +90,7 @@ def test_a_saved_state_continues_bit_for_bit(dtype, tmp_path):
     for step in range(3):
         recipe.step(rows_of(shape, step), 0.3)
     for group, arrays in recipe.state().items():
-        engine.save(tmp_path / f"{group}.safetensors", arrays)
+        save(engine, tmp_path / f"{group}.safetensors", arrays)
     fresh = build(shape, seed=9, dtype=dtype)
     fresh.load({group: engine.load(tmp_path / f"{group}.safetensors") for group in ("model", "optimizer")})
     for step in range(3, 6):

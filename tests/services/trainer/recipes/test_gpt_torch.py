@@ -8,6 +8,7 @@ from services.trainer.recipes import gpt_torch
 from shared.contracts import Shape
 from shared.engines import open_engine
 from shared.experiment.presets import PRESETS
+from tests.handed_over import save
 from tests.services.trainer.recipes.slow_gpt import SlowTrainer
 
 VOCAB_SIZE = 61
@@ -89,9 +90,9 @@ def test_a_saved_state_continues_bit_for_bit(dtype, tmp_path):
     for step in range(3):
         recipe.step(rows_of(shape, step), 0.3)
     for group, arrays in recipe.state().items():
-        engine.save(tmp_path / group, arrays)
+        save(engine, tmp_path / f"{group}.safetensors", arrays)
     fresh = build(shape, seed=9, dtype=dtype)
-    fresh.load({group: engine.load(tmp_path / group) for group in ("model", "optimizer")})
+    fresh.load({group: engine.load(tmp_path / f"{group}.safetensors") for group in ("model", "optimizer")})
     for step in range(3, 6):
         assert recipe.step(rows_of(shape, step), 0.7).item() == fresh.step(rows_of(shape, step), 0.7).item()
     assert recipe.telemetry() == fresh.telemetry()

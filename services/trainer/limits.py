@@ -1,0 +1,41 @@
+"""What the supervisor allows around the clock, and how its clock is compared with the recipe process's own."""
+
+from services.trainer.clock import LONGEST_OVERRUN_S
+from services.trainer.messages import Trained
+from shared.contracts import Job, Status
+from shared.sandbox.launch import Ended
+from shared.settings import settings
+
+CLOCK_SLACK_S = 1.0
+CLOCK_SLACK_SHARE = 0.01
+OVERRUN_SLACK_SHARE = 0.002
+KILL_AFTER_S = 4.0
+SMOKE_GRACE_S = 120.0  # a smoke run is never ranked, and must pass on a machine that is busy with something else
+LONGEST_TOKEN_BUDGET_S = 24 * 3600.0
+EAGER_STARTUP_S, EAGER_STARTUP_SHARE = 180.0, 0.2
+
+
+def startup_limit_s(job: Job) -> float:
+    """Longest time from the start to a warmed-up recipe.
+
+    Before the clock a recipe has no rows, but it could train on what text it finds among the program files. Where
+    nothing is compiled there is no reason to take long: three minutes and a fifth of the budget.
+    """
+    longest = settings().startup_timeout_s
+    eager = job.compile != "on" and job.device == "cpu"
+    return min(longest, EAGER_STARTUP_S + EAGER_STARTUP_SHARE * (job.budget.seconds or 0.0)) if eager else longest
+
+
+def check_clocks(job: Job, trained: Trained, seconds: float) -> None:
+    """The two clocks must agree, and a time budget may be overrun by at most one step, and no long one."""
+    slack = CLOCK_SLACK_S + CLOCK_SLACK_SHARE * seconds
+    if abs(trained.train_seconds - seconds) > slack:
+        reason = f"the recipe's clock says {trained.train_seconds:.1f} s, the supervisor's {seconds:.1f} s"
+        raise Ended(Status.REJECTED, reason)
+    budget = job.budget.seconds
+    if budget is None or job.rung == "smoke":
+        return
+    allowed = CLOCK_SLACK_S + OVERRUN_SLACK_SHARE * budget + min(seconds / max(1, trained.num_steps), LONGEST_OVERRUN_S)
+    if seconds > budget + allowed:
+        reason = f"trained {seconds:.1f} s on a budget of {budget:g} s in {trained.num_steps} steps"
+        raise Ended(Status.TIMED_OUT, f"{reason}: take smaller steps")
