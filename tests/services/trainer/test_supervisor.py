@@ -219,7 +219,8 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_bits(workplace, mode):
     slow = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
     budget = Budget(tokens=60 * SHAPE.total_batch_size)
     whole = make_run(slow, run_id="whole", budget=budget, checkpoints=policy)
-    train(whole)
+    record, _ = train(whole)
+    assert record.status is Status.OK, record.reason
     broken = make_run(slow, run_id="broken", budget=budget, checkpoints=policy)
     process = start_trainer(broken)
     wait_for(lambda: num_steps(broken) >= 20)
@@ -457,17 +458,16 @@ if os.fork() == 0:
 """
 
 
-def test_a_chain_of_forks_does_not_outlive_the_run(workplace, tmp_path):
+def test_a_chain_of_forks_does_not_outlive_the_run(workplace):
     run = make_run(FORK_CHAIN + HONEST.encode())
-    before = set(psutil.pids())
-    train(run)
-    new = [pid for pid in set(psutil.pids()) - before if _is_ours(pid)]
-    assert new == []
+    record, _ = train(run)
+    assert record.status is Status.OK, record.reason
+    assert [pid for pid in psutil.pids() if _has_its_home_in(pid, run.path)] == []
 
 
-def _is_ours(pid: int) -> bool:
+def _has_its_home_in(pid: int, folder) -> bool:
     try:
-        return "recipe_process" in " ".join(psutil.Process(pid).cmdline())
+        return psutil.Process(pid).environ().get("HOME", "").startswith(str(folder))
     except psutil.Error:
         return False
 
