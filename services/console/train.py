@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.console import progress, summary
+from shared.experiment.recipe import read_source
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.experiment.run import resume as resume_run
 from shared.experiment.run import run
@@ -102,7 +103,7 @@ def resumable(directory: RunDirectory) -> Iterator[None]:
 def read_recipe(path: Path) -> bytes:
     if not path.is_file():
         raise ValueError(f"recipe {path} does not exist")
-    return path.read_bytes()
+    return read_source(path)
 
 
 def pairs(items: list[str]) -> dict[str, str]:

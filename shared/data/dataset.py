@@ -30,6 +30,10 @@ VALIDATION_SEQ_LEN = 2048
 MAX_VALIDATION_ROWS = 10240
 
 
+DEMO_CORPUS = "stdlib"
+"""for first steps: every Python that runs a recipe holds its text, so no number on it says anything"""
+
+
 class Shard(Contract):
     """A piece of the corpus as it was found."""
 
@@ -60,6 +64,11 @@ class Manifest(Contract):
     """what to run to make it again"""
     prepared_at: float
     """unix time of the last preparation"""
+
+    @property
+    def is_demo(self) -> bool:
+        """Results on it are never ranked."""
+        return self.corpus == DEMO_CORPUS
 
 
 def dataset_fingerprint(corpus: str, shards: tuple[Shard, ...], tokenizer: str, packing_version: int) -> str:
