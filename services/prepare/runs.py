@@ -39,9 +39,12 @@ def run_numbers(tokens: np.ndarray) -> np.ndarray:
 
 
 def short_numbers(tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """uint64 [documents]: whole documents of at most 32 tokens, BOS among them, that start in `tokens`."""
+    """uint64 [documents]: whole documents of at most 32 tokens, BOS among them, that start in `tokens`.
+
+    The BOS is left out, so that no other document's beginning has the same number.
+    """
     places = np.arange(RUN_TOKENS)
-    inside = places < lengths[:, None]
+    inside = (places > 0) & (places < lengths[:, None])
     window = tokens[np.where(inside, starts[:, None] + places, 0)].astype(np.int64)
     return run_numbers(np.where(inside, window, _PAD))[:, 0] if len(starts) else np.empty(0, dtype=np.uint64)
 
