@@ -278,3 +278,19 @@ def test_climbmix_keeps_its_fingerprint_and_every_validation_document(climbmix):
     assert manifest.fingerprint == sha256_bytes(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode())
     assert (manifest.repeats.removed_pieces, manifest.repeats.share) == (0, 0.0)
     assert not (climbmix.split_path("validation") / "kept").exists()
+
+
+def test_a_shard_replaced_during_prepare_gives_no_dataset_and_a_rerun_takes_the_new_one(home, report, tmp_path):
+    directory = write_corpus(tmp_path / "words")
+
+    class Replacing(type(report)):
+        def say(self, line):
+            super().say(line)
+            if line.startswith("tokenizer: trained"):
+                write_parquet(directory / "a.parquet", make_documents(700, 99))
+
+    with pytest.raises(ValueError, match=r"a\.parquet was changed or replaced while it was prepared: leave"):
+        prepare(words_job(directory), Replacing())
+    assert not list(home.glob("datasets/*/dataset.json"))
+    again = prepare(words_job(directory), report)
+    assert files_of(again.path) == files_of(prepare(words_job(directory, name="fresh"), report).path)
