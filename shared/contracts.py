@@ -7,19 +7,54 @@ shared/runs/directory.py.
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+LARGEST_RECIPE_BYTES = 256 * 1024
+"""of a recipe's source, at every door: shared/experiment/recipe.py"""
+LONGEST_LINE, LONGEST_NAME = 1000, 100
+LARGEST_MFU_PERCENT = 1000.0
 
 
-def one_line(text: str) -> str:
-    """Printable characters, single spaces, at most 1000 of them."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:1000]
+def one_line(text: str, longest: int = LONGEST_LINE) -> str:
+    """Printable characters, single spaces, at most `longest` of them."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:longest]
+
+
+def believable_mfu(value: Any) -> Any:
+    """None for a share of the peak that no run reaches: it says that one of the two figures is wrong."""
+    return value if value is None or 0 <= float(value) <= LARGEST_MFU_PERCENT else None
 
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 OneLine = Annotated[str, AfterValidator(one_line)]
-"""what a recipe may have had a hand in: no line ends, no control characters, not too long"""
+"""what a recipe may have had a hand in: no line ends, no control characters, at most 1000 characters"""
+Name = Annotated[str, AfterValidator(partial(one_line, longest=LONGEST_NAME))]
+"""the same, at most 100 characters"""
+
+# Numbers a recipe may have had a hand in: finite, and below what any honest run meets.
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Milliseconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Megabytes = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+MfuPercent = Annotated[float | None, BeforeValidator(believable_mfu)]
+TokensPerSecond = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
+NumSteps = Annotated[int, Field(ge=0, le=10**10)]
+NumTokens = Annotated[int, Field(ge=0, le=10**16)]
+NumParams = Annotated[int, Field(ge=0, le=10**14)]
+BitsPerByte = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
 
 
@@ -49,15 +84,33 @@ class Rung(StrEnum):
     FULL = "full"
 
 
+class Unranked(StrEnum):
+    """Why a result is not compared with others. None of these: it is ranked."""
+
+    NOT_OK = "not_ok"
+    """it has no number"""
+    SMOKE_RUNG = "smoke_rung"
+    """the number is of too few tokens"""
+    DEMO_CORPUS = "demo_corpus"
+    """a corpus for first steps: every Python holds it, validation text too (shared/data/dataset.py)"""
+    TOKEN_BUDGET = "token_budget"
+    """the recipe's own process counts the steps, so nobody knows how many it took"""
+
+
 class Integrity(StrEnum):
-    """How much of the isolation of recipes (docs/security.md) a run really had; rankings can ask for a level."""
+    """How far the recipe was fenced in while its number was made. Says nothing about the number itself."""
 
     FULL = "full"
-    """every isolation was enforced, and tried, before the recipe ran"""
+    """every isolation of docs/security.md was enforced, and tried before the recipe was read"""
     PARTIAL = "partial"
-    """a sandbox stood, but something on the list could not be had on that machine; `choices` name it"""
+    """a sandbox stood, but something on that list could not be had on this machine; `choices` names it"""
     NONE = "none"
-    """recipes ran without a sandbox"""
+    """the recipe ran without a sandbox"""
+
+
+def weaker(first: Integrity | None, second: Integrity | None) -> Integrity | None:
+    """None, not known, is weaker than anything that is."""
+    return max(first, second, key=[*Integrity].index) if first and second else None
 
 
 class Shape(Contract):
@@ -192,66 +245,77 @@ class Job(Contract):
 class Choice(Contract):
     """Something chosen automatically, and why."""
 
-    what: str
-    chosen: str
-    reason: str
+    what: Name
+    chosen: OneLine
+    reason: OneLine
 
 
 class StepRecord(Contract):
-    """One line of metrics.jsonl. step_ms = input_ms + dispatch_ms + wait_ms + record_ms."""
+    """One line of metrics.jsonl, as the recipe's process reports it. step_ms = input_ms + ... + record_ms."""
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
-    step: int
-    progress: float
-    train_seconds: float
-    tokens: int
+    step: NumSteps
+    progress: float = Field(ge=0, le=1e6, allow_inf_nan=False)
+    train_seconds: Seconds
+    tokens: NumTokens
     loss: float
+    """may be infinite or not a number: then the run has diverged"""
     loss_ema: float
     """exponential mean over 0.9 of the past, debiased"""
-    tok_per_sec: float
-    mfu_percent: float | None
-    step_ms: float
-    input_ms: float
+    tok_per_sec: TokensPerSecond
+    mfu_percent: MfuPercent
+    step_ms: Milliseconds
+    input_ms: Milliseconds
     """reading rows and starting their copy to the device"""
-    dispatch_ms: float
+    dispatch_ms: Milliseconds
     """inside the recipe's step()"""
-    wait_ms: float
+    wait_ms: Milliseconds
     """waiting for the device to finish"""
-    record_ms: float
+    record_ms: Milliseconds
     """telemetry and checkpoints that count as training time"""
-    peak_vram_mb: float
-    recipe: dict[str, float] = {}
-    """what the recipe reports of itself, e.g. lr_multiplier"""
+    peak_vram_mb: Megabytes
+    recipe: dict[Name, float] = Field(default={}, max_length=64)
+    """what the recipe says of itself, e.g. lr_multiplier"""
 
 
 class TrainingRecord(Contract):
-    """What the trainer's supervisor saw. Times are its own clock, outside the recipe's process."""
+    """What the trainer's supervisor saw. Times are its own clock, outside the recipe's process.
+
+    What it did not see itself is named in REPORTED: bounded, one line, and no more than a claim.
+    """
+
+    REPORTED: ClassVar = (
+        "num_steps", "total_tokens", "epochs", "last_loss", "tok_per_sec", "mfu_percent", "input_percent",
+        "peak_vram_mb", "num_params", "attention_backend",
+    )  # fmt: skip
+    """fields that only the recipe's process can know"""
 
     status: Status
     reason: OneLine = ""
-    startup_seconds: float = 0.0
+    startup_seconds: Seconds = 0.0
     """imports, build, compilation, warm-up: before the clock"""
-    training_seconds: float = 0.0
-    hand_over_seconds: float = 0.0
+    training_seconds: Seconds = 0.0
+    hand_over_seconds: Seconds = 0.0
     """copying the final weights to the supervisor, as rehearsed; part of training_seconds"""
-    finish_seconds: float = 0.0
+    finish_seconds: Seconds = 0.0
     """writing the weights to disk, after the clock and after the recipe's processes were ended"""
-    num_steps: int = 0
-    total_tokens: int = 0
-    epochs: float = 0.0
+    num_steps: NumSteps = 0
+    total_tokens: NumTokens = 0
+    epochs: float = Field(default=0.0, ge=0, le=1e9, allow_inf_nan=False)
     last_loss: float | None = None
-    tok_per_sec: float | None = None
-    mfu_percent: float | None = None
-    input_percent: float | None = None
+    tok_per_sec: TokensPerSecond | None = None
+    mfu_percent: MfuPercent = None
+    """None also where what was reported is beyond 1000 %"""
+    input_percent: Percent | None = None
     """share of the step time spent waiting for rows"""
-    peak_vram_mb: float | None = None
-    num_params: int | None = None
-    attention_backend: str | None = None
-    resumed_from_step: int | None = None
+    peak_vram_mb: Megabytes | None = None
+    num_params: NumParams | None = None
+    attention_backend: Name | None = None
+    resumed_from_step: NumSteps | None = None
     integrity: Integrity | None = None
-    """of the recipe's process; None when none was started"""
-    choices: tuple[Choice, ...] = ()
+    """of the training process; None: not recorded"""
+    choices: tuple[Choice, ...] = Field(default=(), max_length=100)
 
 
 class Check(Contract):
@@ -259,7 +323,7 @@ class Check(Contract):
 
     name: Literal["finite", "causal", "stateless", "weights_unchanged"]
     passed: bool
-    detail: str
+    detail: OneLine
 
 
 class RungChoice(Contract):
@@ -273,10 +337,10 @@ class RungChoice(Contract):
 
 
 class CurvePoint(Contract):
-    progress: float
-    train_seconds: float
-    step: int
-    val_bpb: float
+    progress: float = Field(ge=0, le=1e6, allow_inf_nan=False)
+    train_seconds: Seconds
+    step: NumSteps
+    val_bpb: BitsPerByte
 
 
 class EvaluationRecord(Contract):
@@ -284,23 +348,25 @@ class EvaluationRecord(Contract):
 
     status: Status
     reason: OneLine = ""
-    val_bpb: float | None = None
-    val_bpb_upstream: float | None = None
+    val_bpb: BitsPerByte | None = None
+    val_bpb_upstream: BitsPerByte | None = None
     """the same nats over upstream's byte counts (issue karpathy/autoresearch#384)"""
     rung: RungChoice | None = None
-    num_tokens: int = 0
-    total_nats: float = 0.0
-    total_bytes: int = 0
-    eval_seconds: float = 0.0
+    num_tokens: NumTokens = 0
+    total_nats: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    total_bytes: int = Field(default=0, ge=0)
+    eval_seconds: Seconds = 0.0
     """scoring passes alone"""
-    total_seconds: float = 0.0
+    total_seconds: Seconds = 0.0
     """with start-up of the evaluator, its children and the audit"""
     eval_batch_size: int | None = None
     eval_signature: str = ""
-    peak_vram_mb: float | None = None
+    peak_vram_mb: Megabytes | None = None
     checks: tuple[Check, ...] = ()
-    curve: tuple[CurvePoint, ...] = ()
-    choices: tuple[Choice, ...] = ()
+    curve: tuple[CurvePoint, ...] = Field(default=(), max_length=64)
+    integrity: Integrity | None = None
+    """of the weakest of its processes that ran the recipe; None: not recorded"""
+    choices: tuple[Choice, ...] = Field(default=(), max_length=200)
 
     @model_validator(mode="after")
     def _number_only_when_ok(self) -> Self:
@@ -312,25 +378,35 @@ class EvaluationRecord(Contract):
 class RunResult(Contract):
     """The summary of one experiment: printed at the end, written as result.json, compared in MLflow."""
 
+    REPORTED: ClassVar = (
+        "peak_vram_mb", "mfu_percent", "total_tokens_M", "num_steps", "num_params_M", "tok_per_sec",
+        "attention_backend",
+    )  # fmt: skip
+    """fields that are the recipe's process's own claim, as in TrainingRecord; nothing is decided by them"""
+
     run_id: RunId
     status: Status
     reason: OneLine = ""
-    val_bpb: float | None = None
-    val_bpb_upstream: float | None = None
-    training_seconds: float = 0.0
-    total_seconds: float = 0.0
-    peak_vram_mb: float | None = None
-    mfu_percent: float | None = None
-    total_tokens_M: float = 0.0
-    num_steps: int = 0
-    num_params_M: float | None = None
+    val_bpb: BitsPerByte | None = None
+    val_bpb_upstream: BitsPerByte | None = None
+    training_seconds: Seconds = 0.0
+    total_seconds: Seconds = 0.0
+    peak_vram_mb: Megabytes | None = None
+    mfu_percent: MfuPercent = None
+    total_tokens_M: float = Field(default=0.0, ge=0, le=1e10, allow_inf_nan=False)
+    num_steps: NumSteps = 0
+    num_params_M: float | None = Field(default=None, ge=0, le=1e8, allow_inf_nan=False)
     depth: int
-    tok_per_sec: float | None = None
+    tok_per_sec: TokensPerSecond | None = None
     rung: Rung | None = None
-    ranked: bool = False
-    """comparable with other runs: ok, and not scored on the smoke rung"""
+    ranked: bool
+    """comparable with other runs: true exactly when `unranked` is empty"""
+    unranked: tuple[Unranked, ...] = ()
+    """every reason why it is not"""
+    integrity: Integrity | None = None
+    """the weaker of training's and evaluation's; None: one of them did not record it"""
     engine: str
-    attention_backend: str | None = None
+    attention_backend: Name | None = None
     target: str
     hardware_key: str
     dataset: str
@@ -339,4 +415,28 @@ class RunResult(Contract):
     seed: int
     budget: Budget
     eval_signature: str = ""
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[Choice, ...] = Field(default=(), max_length=400)
+
+    @model_validator(mode="after")
+    def _number_only_when_ok(self) -> Self:
+        if (self.val_bpb is not None) != (self.status is Status.OK):
+            raise ValueError("val_bpb is given exactly when the status is ok")
+        return self
+
+    @model_validator(mode="after")
+    def _ranked_unless_there_is_a_reason(self) -> Self:
+        if self.ranked != (not self.unranked):
+            raise ValueError("ranked is true exactly when unranked names no reason")
+        if missing := set(evident_reasons(self.status, self.rung, self.budget)) - set(self.unranked):
+            raise ValueError(f"unranked must name {', '.join(sorted(missing))}")
+        return self
+
+
+def evident_reasons(status: Status, rung: Rung | None, budget: Budget) -> tuple[Unranked, ...]:
+    """What keeps a result from being ranked, as far as its own fields tell."""
+    shown = {
+        Unranked.NOT_OK: status is not Status.OK,
+        Unranked.SMOKE_RUNG: rung is Rung.SMOKE or (status is Status.OK and rung is None),
+        Unranked.TOKEN_BUDGET: budget.tokens is not None,
+    }
+    return tuple(reason for reason, holds in shown.items() if holds)

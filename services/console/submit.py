@@ -13,7 +13,6 @@ from services.console.train import pairs, read_recipe
 from shared.experiment.presets import find_preset
 from shared.experiment.recipe import check_source
 from shared.experiment.request import TrainRequest, validated
-from shared.fleet.contracts import MAX_RECIPE_BYTES
 from shared.machine.targets import find_target
 
 JOB_FUNCTION = "services.worker.jobs.train"
@@ -67,8 +66,6 @@ def checked(arguments: dict[str, Any]) -> dict[str, Any]:
 def checked_source(path: Path) -> str:
     source = read_recipe(path)
     check_source(source, path.name)
-    if len(source) > MAX_RECIPE_BYTES:
-        raise ValueError(f"{path} has {len(source) >> 10} KiB, a recipe may have {MAX_RECIPE_BYTES >> 10}")
     return source.decode()
 
 

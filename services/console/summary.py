@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared.contracts import Job, RunResult, Status
+from shared.contracts import Job, RunResult, Status, Unranked
+from shared.data.dataset import open_reference
 from shared.runs.directory import RunDirectory
 
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
@@ -15,8 +16,16 @@ NUMBERS = {
     "peak_vram_mb": "{:.1f}", "mfu_percent": "{:.2f}", "total_tokens_M": "{:.2f}", "num_steps": "{}",
     "num_params_M": "{:.1f}", "depth": "{}", "tok_per_sec": "{:.0f}", "rung": "{}", "engine": "{}",
     "attention_backend": "{}", "hardware_key": "{}", "dataset": "{:.12}", "recipe_sha": "{:.12}", "seed": "{}",
-    "status": "{}",
+    "status": "{}", "integrity": "{}",
 }  # fmt: skip
+WHY_UNRANKED = {
+    Unranked.NOT_OK: "it has no number",
+    Unranked.SMOKE_RUNG: "a smoke run shows that everything works",
+    Unranked.DEMO_CORPUS: "stdlib is a demo corpus, which the machine of every recipe holds",
+    Unranked.TOKEN_BUDGET: "under a token budget the recipe's own process counts the steps",
+}
+DEMO_NOTICE = "stdlib, a demo corpus: for first steps and CI, its results are never ranked"
+REPORTED_MARK = "  (reported by the recipe's process)"
 
 
 def announce(job: Job, directory: RunDirectory) -> None:
@@ -26,6 +35,8 @@ def announce(job: Job, directory: RunDirectory) -> None:
     print(f"budget   {job.budget}, seed {job.seed}, {job.hardware_key}", file=sys.stderr)
     for choice in job.choices:
         print(f"{choice.what:<8} {choice.chosen}: {choice.reason}", file=sys.stderr)
+    if open_reference(job.dataset).manifest.is_demo:
+        print(f"corpus   {DEMO_NOTICE}", file=sys.stderr)
 
 
 def describe(job: Job) -> str:
@@ -52,7 +63,9 @@ def print_summary(result: RunResult) -> None:
     print("---")
     for name, form in NUMBERS.items():
         value = getattr(result, name)
-        print(f"{name + ':':<20}{'-' if value is None else form.format(value)}")
+        mark = REPORTED_MARK if value is not None and name in result.REPORTED else ""
+        print(f"{name + ':':<20}{'-' if value is None else form.format(value)}{mark}")
+    print(f"{'ranked:':<20}{'yes' if result.ranked else 'no, ' + ', '.join(result.unranked)}")
 
 
 def print_meaning(result: RunResult) -> None:
@@ -66,7 +79,7 @@ def print_meaning(result: RunResult) -> None:
         "seen. Lower is better; 8 is no model at all."
     )
     if not result.ranked:
-        console.print("This was a smoke run: it shows that everything works, its number is not comparable.")
+        console.print(f"Not ranked, not comparable: {'; '.join(WHY_UNRANKED[reason] for reason in result.unranked)}.")
 
 
 def record_run(directory: RunDirectory) -> None:

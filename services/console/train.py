@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from services.console import progress, summary
+from services.console.interruption import ends_like_ctrl_c
+from shared.experiment.recipe import read_source
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.experiment.run import resume as resume_run
 from shared.experiment.run import run
@@ -48,13 +50,15 @@ def train(
     """Train a recipe for its budget, score it, record it, print val_bpb (bits per byte, lower is better)."""
     if resume is not None:
         refuse_others(context)
-        raise typer.Exit(_resume(RunDirectory(resume.resolve())))
+        with ends_like_ctrl_c():
+            raise typer.Exit(_resume(RunDirectory(resume.resolve())))
     request = dict(
         preset=preset, time_budget=time_budget, tokens=tokens, seed=seed, set=pairs(set_ or []), rung=rung,
         smoke=smoke, dataset=dataset, engine=engine, device=device, target=target,
         checkpoint_every=checkpoint_every, checkpoint_mode=checkpoint_mode, curve_points=curve_points,
     )  # fmt: skip
-    raise typer.Exit(_train(validated(TrainRequest, request), recipe))
+    with ends_like_ctrl_c():
+        raise typer.Exit(_train(validated(TrainRequest, request), recipe))
 
 
 def _train(request: TrainRequest, recipe: Path | None) -> int:
@@ -102,7 +106,7 @@ def resumable(directory: RunDirectory) -> Iterator[None]:
 def read_recipe(path: Path) -> bytes:
     if not path.is_file():
         raise ValueError(f"recipe {path} does not exist")
-    return path.read_bytes()
+    return read_source(path)
 
 
 def pairs(items: list[str]) -> dict[str, str]:

@@ -5,13 +5,18 @@ on stderr when the job, the corpus or the disk is at fault. Run it again after a
 """
 
 import json
+import os
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 from pydantic import ValidationError
 
 from services.prepare.report import Report
 from shared.contracts import PackJob, PrepareJob
 from shared.data.dataset import Dataset
+from shared.sandbox.processes import exit_with_parent
 from shared.settings import settings
 
 
@@ -60,5 +65,35 @@ def main() -> int:
     return 0
 
 
+class Told(BaseException):
+    """To end, by a signal."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+
+def ended_by_signals() -> NoReturn:
+    """main(), which clears up when it is told to end, and then has ended by that very signal."""
+    if os.getsid(0) == os.getpid():  # started by the console or an executor, not by hand
+        exit_with_parent(grace_s=10.0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _told)
+    try:
+        sys.exit(main())
+    except Told as told:
+        print("prepare: interrupted; the same command goes on where it was", file=sys.stderr, flush=True)
+        signal.signal(told.number, signal.SIG_DFL)
+        os.kill(os.getpid(), told.number)
+        sys.exit(128 + told.number)  # the first process of a container does not die of it
+
+
+def _told(number: int, frame: FrameType | None) -> None:
+    """Once: a second signal would interrupt the clearing up."""
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    raise Told(number)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    ended_by_signals()

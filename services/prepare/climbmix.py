@@ -16,6 +16,7 @@ from services.prepare.corpora import Corpus
 from services.prepare.lock import writer_lock
 from services.prepare.parquet import num_text_rows, parquet_shard
 from services.prepare.report import Report
+from services.prepare.unchanged import Fixed
 from shared.contracts import Contract, Sha256
 from shared.data.dataset import Shard
 from shared.data.rows import remembered_sha256, stamp_file
@@ -80,8 +81,11 @@ def climbmix_corpus(
         split = "validation" if name == names[-1] else "train"
         file = index.files[name]
         record = Shard(name=name, split=split, num_bytes=file.num_bytes, sha256=file.sha256)
-        num_rows = num_text_rows(directory / name, TEXT_COLUMN)
-        shards.append(parquet_shard(record, directory / name, TEXT_COLUMN, 0, num_rows))
+        fixed = Fixed.now(directory / name)
+        if not _is_there(fixed.path, file):
+            raise ValueError(f"{fixed.path} was replaced after it had been verified: prepare again")
+        num_rows = num_text_rows(fixed.path, TEXT_COLUMN)
+        shards.append(parquet_shard(record, fixed, TEXT_COLUMN, 0, num_rows))
     return Corpus("climbmix", tuple(shards))
 
 

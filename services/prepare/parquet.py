@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from services.prepare.corpora import Corpus, CorpusShard, Documents
 from services.prepare.report import Report
+from services.prepare.unchanged import Fixed
 from shared.data.dataset import Shard
 from shared.data.rows import remembered_sha256
 from shared.files import sha256_bytes
@@ -31,23 +32,32 @@ def parquet_corpus(directory: str, column: str, report: Report) -> Corpus:
     paths = sorted(path for path in root.rglob("*.parquet") if not _hidden(path.relative_to(root)))
     if not paths:
         raise ValueError(f"no *.parquet file in {root} or below it: put files with a text column there")
+    fixed = [Fixed.now(path) for path in paths]
     num_rows = [num_text_rows(path, column) for path in paths]
     if len(paths) == 1:
-        return Corpus(f"parquet:{column}", _held_out(paths[0], root, num_rows[0], column))
+        return Corpus(f"parquet:{column}", _held_out(fixed[0], root, num_rows[0], column))
     shards = []
     with report.stage("corpus: hashing", len(paths), "files") as advance:
-        for path, rows in zip(paths, num_rows, strict=True):
+        for file, rows in zip(fixed, num_rows, strict=True):
+            path = file.path
             split = "validation" if path == paths[-1] else "train"
             name = path.relative_to(root).as_posix()
-            shard = Shard(name=name, split=split, num_bytes=path.stat().st_size, sha256=_sha256(path))
-            shards.append(parquet_shard(shard, path, column, 0, rows))
+            shard = Shard(name=name, split=split, num_bytes=file.num_bytes, sha256=_sha256(file))
+            shards.append(parquet_shard(shard, file, column, 0, rows))
             advance(1)
     return Corpus(f"parquet:{column}", tuple(shards))
 
 
-def parquet_shard(shard: Shard, path: Path, column: str, start: int, stop: int) -> CorpusShard:
-    """Rows start .. stop of a file."""
-    return CorpusShard(shard, stop - start, partial(read_documents, path, column, start, stop))
+def parquet_shard(shard: Shard, file: Fixed, column: str, start: int, stop: int) -> CorpusShard:
+    """Rows start .. stop of a file. Reading ends in a ValueError when the file is not the one that was hashed."""
+    return CorpusShard(shard, stop - start, partial(_read_unchanged, file, column, start, stop))
+
+
+def _read_unchanged(file: Fixed, column: str, start: int, stop: int) -> Documents:
+    """Asked before and after: whoever stops in between keeps nothing that is not read again as a whole."""
+    file.check()
+    yield from read_documents(file.path, column, start, stop)
+    file.check()
 
 
 def read_documents(path: Path, column: str, start: int, stop: int) -> Documents:
@@ -105,26 +115,27 @@ def _described(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} ({field.type})" for field in schema)
 
 
-def _held_out(path: Path, root: Path, num_rows: int, column: str) -> tuple[CorpusShard, ...]:
+def _held_out(file: Fixed, root: Path, num_rows: int, column: str) -> tuple[CorpusShard, ...]:
     """One rule for any row groups: the last 5 % of the rows, at least one, whole row groups or not."""
     boundary = num_rows - max(1, round(num_rows * HELD_OUT_FRACTION))
     if boundary < 1:
-        raise ValueError(f"{path} has {num_rows} rows: two at least are needed, one of them for validation")
-    digest, size, name = _sha256(path), path.stat().st_size, path.relative_to(root).as_posix()
+        raise ValueError(f"{file.path} has {num_rows} rows: two at least are needed, one of them for validation")
+    digest, size, name = _sha256(file), file.num_bytes, file.path.relative_to(root).as_posix()
     ranges = {"train": (0, boundary), "validation": (boundary, num_rows)}
     return tuple(
         parquet_shard(
-            Shard(name=f"{name}[{start}:{stop}]", split=split, num_bytes=size, sha256=digest), path, column, start, stop
+            Shard(name=f"{name}[{start}:{stop}]", split=split, num_bytes=size, sha256=digest), file, column, start, stop
         )
         for split, (start, stop) in ranges.items()
     )
 
 
-def _sha256(path: Path) -> str:
-    """Stamps are kept at home: the user's directory may be read-only."""
+def _sha256(file: Fixed) -> str:
+    """Stamps are kept at home, since the user's directory may be read-only, one for each change of the file."""
     stamps = settings().home / "corpora" / "stamps"
     stamps.mkdir(parents=True, exist_ok=True)
-    return remembered_sha256(path, stamps / f"{sha256_bytes(str(path.resolve()).encode())}.json")
+    key = f"{file.path.resolve()}\0{file.inode}\0{file.changed_ns}"
+    return remembered_sha256(file.path, stamps / f"{sha256_bytes(key.encode())}.json")
 
 
 def _hidden(path: Path) -> bool:

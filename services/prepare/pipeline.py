@@ -13,9 +13,10 @@ from typing import get_args
 
 from services.prepare.corpora import Corpus, open_corpus
 from services.prepare.lock import writer_lock
-from services.prepare.packing import pack_split
+from services.prepare.packing import Source, pack_split, token_directory
+from services.prepare.repeats import examine
 from services.prepare.report import Report
-from services.prepare.token_cache import CachedShard
+from services.prepare.token_cache import CachedShard, cached_shards
 from services.prepare.tokenization import tokenize
 from services.prepare.tokenizer_training import train_tokenizer
 from shared.contracts import Contract, PrepareJob, Sha256
@@ -28,6 +29,8 @@ from shared.data.dataset import (
     SplitCounts,
     dataset_fingerprint,
     datasets_directory,
+    keeps_upstream_rows,
+    kept_directory,
     split_directory,
 )
 from shared.data.rows import PACKING_VERSION
@@ -51,7 +54,7 @@ def prepare(job: PrepareJob, report: Report) -> Dataset:
     corpus = open_corpus(job, report)
     path = datasets_directory() / (job.name or default_name(job))
     directories = {split: split_directory(path, split) for split in get_args(Split)}
-    with writer_lock(path, *directories.values(), report=report):
+    with writer_lock(path, *directories.values(), kept_directory(directories["validation"]), report=report):
         plan = Plan(corpus=corpus.identity, shards=corpus.records, tokenizer=_fingerprint(given))
         _claim(path, plan, directories["validation"], report)
         tokenizer = _tokenizer(path, corpus, given, report)
@@ -59,6 +62,10 @@ def prepare(job: PrepareJob, report: Report) -> Dataset:
         _check_fingerprint(path, fingerprint)
         train = tokenize(corpus.of("train"), directories["train"], tokenizer, job.workers, report)
         validation = tokenize(corpus.of("validation"), directories["validation"], tokenizer, job.workers, report)
+        counts = {"train": _counts(train, "training", corpus), "validation": _counts(validation, "validation", corpus)}
+        repeats = examine(
+            corpus.identity, (directories["train"], train), (directories["validation"], validation), report
+        )
         manifest = Manifest(
             name=path.name,
             corpus=corpus.identity,
@@ -66,15 +73,19 @@ def prepare(job: PrepareJob, report: Report) -> Dataset:
             tokenizer=tokenizer.fingerprint,
             vocab_size=tokenizer.vocab_size,
             packing_version=PACKING_VERSION,
-            train=_counts(train, "training", corpus),
-            validation=_counts(validation, "validation", corpus),
+            **counts,
+            repeats=repeats,
             fingerprint=fingerprint,
             job=job,
             prepared_at=time.time(),
         )
-        pack_split(directories["validation"], validation, "validation", VALIDATION_SEQ_LEN, fingerprint, report)
+        upstream = keeps_upstream_rows(corpus.identity)
+        kept = token_directory(corpus.identity, directories["validation"], "validation")
+        source = Source(kept, cached_shards(kept, len(validation)), "validation", upstream)
+        pack_split(source, directories["validation"], VALIDATION_SEQ_LEN, fingerprint, report)
         for seq_len in job.seq_lens:
-            pack_split(directories["train"], train, "train", seq_len, fingerprint, report)
+            source = Source(directories["train"], train, "train", upstream)
+            pack_split(source, directories["train"], seq_len, fingerprint, report)
         write_record(path / "dataset.json", manifest)
     return Dataset(path, manifest)
 
@@ -128,7 +139,7 @@ def _check_fingerprint(path: Path, fingerprint: str) -> None:
 
 def _other_dataset(path: Path) -> ValueError:
     return ValueError(
-        f"a dataset {path.name!r} from other shards or another tokenizer is in {path}: "
+        f"a dataset {path.name!r} from other shards, another tokenizer or an earlier version is in {path}: "
         "prepare this one under another name, or delete that directory"
     )
 

@@ -22,7 +22,8 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 
 from services.worker import jobs
-from shared.fleet.contracts import JOB_ID_PATTERN, MAX_ATTEMPTS, MAX_RECIPE_BYTES, Outcome
+from shared.contracts import LARGEST_RECIPE_BYTES
+from shared.fleet.contracts import JOB_ID_PATTERN, MAX_ATTEMPTS, Outcome
 from shared.fleet.store import dump_outcome
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -30,7 +31,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     for function in (jobs.prepare, jobs.train, jobs.calibrate, jobs.lab)
 }
 # escaped, every byte of a recipe may take six
-MAX_DATA_BYTES = 6 * MAX_RECIPE_BYTES + 16_384
+MAX_DATA_BYTES = 6 * LARGEST_RECIPE_BYTES + 16_384
 RESULT_TTL_S = 7 * 24 * 3600
 MAINTENANCE_LOCK_S = 30
 STUCK_AFTER_S = 15
@@ -185,7 +186,7 @@ def _inflated(data: bytes) -> bytes:
     except zlib.error:
         content = data
     if len(content) > MAX_DATA_BYTES:
-        raise Refused(f"the job is larger than {MAX_DATA_BYTES >> 10} KiB: a recipe may have {MAX_RECIPE_BYTES >> 10}")
+        raise Refused(f"the job is larger than {MAX_DATA_BYTES >> 10} KiB: a recipe has {LARGEST_RECIPE_BYTES >> 10}")
     return content
 
 

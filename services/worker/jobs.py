@@ -12,8 +12,9 @@ from services.worker.attempt import Attempt, InfrastructureFault, current
 from services.worker.experiments import run_attempt
 from services.worker.watch import Cancelled, watching
 from shared.contracts import Contract, PrepareJob, Status
+from shared.experiment.recipe import check_size
 from shared.experiment.request import TrainRequest, build_job, validated
-from shared.fleet.contracts import MAX_RECIPE_BYTES, Outcome
+from shared.fleet.contracts import Outcome
 from shared.fleet.store import dump_outcome
 
 
@@ -90,6 +91,5 @@ def source_of(recipe: Any) -> bytes | None:
     if not isinstance(recipe, str) or not recipe.strip():
         raise ValueError("recipe: give the source of a recipe as text (rq enqueue ... recipe=@FILE)")
     source = recipe.encode(errors="surrogatepass")
-    if len(source) > MAX_RECIPE_BYTES:
-        raise ValueError(f"recipe: {len(source) >> 10} KiB are too many, at most {MAX_RECIPE_BYTES >> 10} KiB")
+    check_size(len(source), "recipe")
     return source

@@ -30,6 +30,17 @@ VALIDATION_SEQ_LEN = 2048
 MAX_VALIDATION_ROWS = 10240
 
 
+# A validation piece nearly repeats training text when more than this share of its runs of so many consecutive tokens
+# occur there. Part of the fingerprint where such pieces are removed.
+RUN_TOKENS = 32
+LARGEST_REPEATED_SHARE = 0.2
+# Raise it when the same documents would be cut into other pieces.
+PIECES_VERSION = 1
+
+DEMO_CORPUS = "stdlib"
+"""for first steps: every Python that runs a recipe holds its text, so no number on it says anything"""
+
+
 class Shard(Contract):
     """A piece of the corpus as it was found."""
 
@@ -45,6 +56,28 @@ class SplitCounts(Contract):
     """with the BOS in front of every document"""
 
 
+class Repeats(Contract):
+    """How much validation text is training text too, by runs of RUN_TOKENS tokens, and what was done about it."""
+
+    num_pieces: int = Field(ge=0)
+    """row-sized pieces of the validation text, before any was removed"""
+    num_tokens: int = Field(ge=0)
+    one_run_in: int = Field(ge=1)
+    """so many was looked up, chosen by its content"""
+    training_tokens: int = Field(ge=0)
+    """that were looked through: all of them where pieces are removed"""
+    share: float = Field(ge=0, le=1)
+    """of the runs of the validation text that also occur in training text"""
+    removed_pieces: int = Field(ge=0)
+    """near repeats: more than LARGEST_REPEATED_SHARE of their runs occur in training text"""
+    removed_tokens: int = Field(ge=0)
+    same_pieces: int = Field(ge=0)
+    """equal to an earlier validation piece; kept, like all of climbmix's, where rows are upstream's"""
+    same_tokens: int = Field(ge=0)
+    remaining_share: float = Field(ge=0, le=1)
+    """as `share`, of what was not removed"""
+
+
 class Manifest(Contract):
     name: str
     corpus: str
@@ -55,11 +88,18 @@ class Manifest(Contract):
     packing_version: int
     train: SplitCounts
     validation: SplitCounts
+    """as found: what was removed of it is in `repeats`"""
+    repeats: Repeats | None = None
     fingerprint: Sha256
     job: PrepareJob
     """what to run to make it again"""
     prepared_at: float
     """unix time of the last preparation"""
+
+    @property
+    def is_demo(self) -> bool:
+        """Results on it are never ranked."""
+        return self.corpus == DEMO_CORPUS
 
 
 def dataset_fingerprint(corpus: str, shards: tuple[Shard, ...], tokenizer: str, packing_version: int) -> str:
@@ -68,8 +108,31 @@ def dataset_fingerprint(corpus: str, shards: tuple[Shard, ...], tokenizer: str, 
         "shards": [shard.model_dump() for shard in shards],
         "tokenizer": tokenizer,
         "packing_version": packing_version,
+        **_document_rule(corpus),
     }
     return sha256_bytes(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _document_rule(corpus: str) -> dict[str, float]:
+    """What is done to documents before packing: nothing where rows are upstream's, so fingerprints stay theirs."""
+    cut = {} if keeps_upstream_rows(corpus) else {"pieces_version": PIECES_VERSION}
+    near = {"run_tokens": RUN_TOKENS, "largest_repeated_share": LARGEST_REPEATED_SHARE}
+    return {**cut, **(near if removes_repeats(corpus) else {})}
+
+
+def keeps_upstream_rows(corpus: str) -> bool:
+    """Rows bit for bit as upstream packs them: documents whole, validation as it is published."""
+    return corpus == "climbmix"
+
+
+def removes_repeats(corpus: str) -> bool:
+    """Validation pieces that nearly repeat training text are removed."""
+    return corpus.startswith("parquet:")
+
+
+def kept_directory(validation: Path) -> Path:
+    """Tokens of the validation pieces that stayed; of climbmix all do, and there is no such folder."""
+    return validation / "kept"
 
 
 @dataclass(frozen=True)

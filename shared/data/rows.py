@@ -30,6 +30,8 @@ class RowsRecord(Contract):
     sha256: Sha256
     dataset: Sha256
     packing_version: int
+    coverage: float | None = Field(default=None, ge=0, le=1)
+    """of the split's text: the share of its tokens that stands in some row; None where rows are upstream's"""
 
     @property
     def num_bytes(self) -> int:

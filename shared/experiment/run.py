@@ -7,7 +7,18 @@ import shutil
 from pathlib import Path
 from time import monotonic
 
-from shared.contracts import EvaluationRecord, Job, PackJob, Rung, RunResult, Status, TrainingRecord
+from shared.contracts import (
+    EvaluationRecord,
+    Job,
+    PackJob,
+    Rung,
+    RunResult,
+    Status,
+    TrainingRecord,
+    Unranked,
+    evident_reasons,
+    weaker,
+)
 from shared.data.dataset import open_reference
 from shared.machine.device_lock import check_idle, device_lock, foreign_processes
 from shared.runs.directory import RunDirectory, write_record
@@ -143,6 +154,7 @@ def _conclude(
 def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | None, total_seconds: float) -> RunResult:
     """The summary of one experiment. total_seconds: wall-clock of all its stages, also of those before a resume."""
     last = evaluation or training
+    unranked = why_unranked(job, last.status, evaluation)
     rung = evaluation.rung.rung if evaluation and evaluation.rung else None
     return RunResult(
         run_id=job.run_id,
@@ -160,7 +172,9 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         depth=job.shape.depth,
         tok_per_sec=training.tok_per_sec,
         rung=rung,
-        ranked=last.status is Status.OK and rung is not None and rung is not Rung.SMOKE,
+        ranked=not unranked,
+        unranked=unranked,
+        integrity=weaker(training.integrity, evaluation.integrity) if evaluation else training.integrity,
         engine=job.engine,
         attention_backend=training.attention_backend,
         target=job.target,
@@ -172,3 +186,10 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         eval_signature=evaluation.eval_signature if evaluation else "",
         choices=tuple(dict.fromkeys((*job.choices, *training.choices, *(evaluation.choices if evaluation else ())))),
     )
+
+
+def why_unranked(job: Job, status: Status, evaluation: EvaluationRecord | None) -> tuple[Unranked, ...]:
+    """Every reason not to compare the result. ValueError when there is a number but no more dataset to ask about."""
+    rung = evaluation.rung.rung if evaluation and evaluation.rung else None
+    demo = status is Status.OK and open_reference(job.dataset).manifest.is_demo
+    return (*evident_reasons(status, rung, job.budget), *((Unranked.DEMO_CORPUS,) if demo else ()))

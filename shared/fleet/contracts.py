@@ -10,7 +10,6 @@ from shared.contracts import Contract, RunId, RunResult, Status
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 JobId = Annotated[str, StringConstraints(pattern=JOB_ID_PATTERN)]
 
-MAX_RECIPE_BYTES = 256 * 1024
 MAX_ATTEMPTS = 3
 """starts of one job before its infrastructure faults are taken for its end"""
 

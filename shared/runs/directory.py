@@ -26,7 +26,8 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from shared.contracts import Contract, EvaluationRecord, Job, RunResult, StepRecord, TrainingRecord
-from shared.files import sha256_file, write_atomic
+from shared.experiment.recipe import check_size, read_source
+from shared.files import sha256_bytes, write_atomic
 from shared.settings import settings
 
 Record = TypeVar("Record", bound=Contract)
@@ -80,7 +81,11 @@ class RunDirectory:
         return self.path / "result.json"
 
     def create(self, job: Job, recipe_source: bytes) -> None:
-        """Lays the directory out; job.json comes last, so a directory without one holds nothing."""
+        """Lays the directory out; job.json comes last, so a directory without one holds nothing.
+
+        ValueError when the recipe is larger than a recipe may be.
+        """
+        check_size(len(recipe_source), "the recipe")
         self.path.mkdir(parents=True, exist_ok=False)
         try:
             write_atomic(self.recipe_file, recipe_source)
@@ -93,9 +98,9 @@ class RunDirectory:
         return read_record(self.job_file, Job)
 
     def verified_recipe(self) -> Path:
-        """The recipe's path. ValueError when it is not the file the job names."""
+        """The recipe's path. ValueError when it is not the file the job names, or larger than a recipe may be."""
         job = self.job()
-        if not self.recipe_file.is_file() or sha256_file(self.recipe_file) != job.recipe_sha:
+        if not self.recipe_file.is_file() or sha256_bytes(read_source(self.recipe_file)) != job.recipe_sha:
             raise ValueError(f"{self.recipe_file} is not the recipe this job names ({job.recipe_sha[:12]})")
         return self.recipe_file
 

@@ -5,10 +5,11 @@ Read from the run directories, which are the record; MLflow is only a view of th
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from shared.contracts import Job, RunResult, StepRecord
+from shared.contracts import Integrity, Job, RunResult, StepRecord
 from shared.runs.directory import RunDirectory
 from shared.settings import settings
 
@@ -36,10 +37,22 @@ class ListedRun:
         return json.dumps({**fields, "created_at": self.created_at, **dumped})
 
 
-def list_runs(limit: int | None = None, root: Path | None = None) -> list[ListedRun]:
-    """The newest `limit` runs under `root` (ARE_RUNS); a directory without job.json is not a run."""
+def list_runs(
+    limit: int | None = None, root: Path | None = None, integrity: Integrity | None = None, only_ranked: bool = False
+) -> list[ListedRun]:
+    """The newest `limit` runs under `root` (ARE_RUNS); a directory without job.json is not a run.
+
+    With `integrity` or `only_ranked`, only those finished ones whose result says so.
+    """
     jobs = sorted((root or settings().runs).glob("*/job.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    return [_listed(RunDirectory(file.parent)) for file in jobs[:limit]]
+    listed = (_listed(RunDirectory(file.parent)) for file in jobs)
+    return list(islice((run for run in listed if _is_wanted(run.result, integrity, only_ranked)), limit))
+
+
+def _is_wanted(result: RunResult | None, integrity: Integrity | None, only_ranked: bool) -> bool:
+    if result is None:
+        return integrity is None and not only_ranked
+    return integrity in (None, result.integrity) and (result.ranked or not only_ranked)
 
 
 def _listed(directory: RunDirectory) -> ListedRun:
@@ -56,7 +69,8 @@ def _listed(directory: RunDirectory) -> ListedRun:
 
 def _outcome(result: RunResult) -> str:
     if result.val_bpb is not None:
-        return f"{result.status}: val_bpb {result.val_bpb:.6f} ({result.rung})"
+        ranked = "" if result.ranked else f", not ranked: {', '.join(result.unranked)}"
+        return f"{result.status}: val_bpb {result.val_bpb:.6f} ({result.rung}{ranked})"
     return f"{result.status}: {result.reason or 'no reason given'}"
 
 

@@ -89,7 +89,7 @@ def run_note(evidence: Evidence) -> str:
         outcome = f"**{result.status}**" + (f": {result.reason}" if result.reason else "")
     else:
         outcome = f"**val_bpb {result.val_bpb:.6f}** on the {result.rung} rung"
-    ranked = "" if result.ranked else "\n\nNot ranked against other runs."
+    ranked = "" if result.ranked else f"\n\nNot ranked against other runs: {', '.join(result.unranked)}."
     return (
         f"{outcome}\n\nTrained for {result.training_seconds:.1f} s (budget {result.budget}) on "
         f"`{result.hardware_key}`, engine {result.engine}.{ranked}\n\n"
@@ -121,6 +121,9 @@ def tags(evidence: Evidence) -> dict[str, str]:
         "status": result.status,
         "reason": result.reason,
         "ranked": str(result.ranked).lower(),
+        "unranked": ", ".join(result.unranked),
+        "integrity": result.integrity or "unknown",
+        "reported": ", ".join(result.REPORTED),
         "metric.source": "trusted" if result.val_bpb is not None else "none",
         "target": result.target,
         "hardware_key": result.hardware_key,

@@ -8,15 +8,20 @@ from pydantic import ValidationError
 from shared import contracts
 from shared.contracts import (
     Budget,
+    Check,
     CheckpointPolicy,
+    Choice,
     Contract,
     EvaluationRecord,
+    Integrity,
     PrepareJob,
     RunResult,
     Shape,
     Status,
     StepRecord,
     TrainingRecord,
+    Unranked,
+    weaker,
 )  # fmt: skip
 from tests.shared.tracking.finished_runs import make_evaluation, make_job, make_result, make_steps
 
@@ -114,6 +119,73 @@ def test_a_loss_that_is_not_finite_survives_its_line_of_telemetry():
 def test_a_training_that_ends_before_its_first_step_has_a_record():
     record = TrainingRecord(status=Status.CRASHED, reason="no room", last_loss=math.nan)
     assert TrainingRecord.model_validate_json(record.model_dump_json()).last_loss is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_steps", -1), ("num_steps", 10**12), ("total_tokens", 10**18), ("tok_per_sec", math.inf),
+        ("peak_vram_mb", math.nan), ("num_params", 10**20), ("input_percent", 101.0), ("training_seconds", math.inf),
+        ("choices", [Choice(what="a", chosen="b", reason="c")] * 3000),
+    ],
+)  # fmt: skip
+def test_no_record_holds_a_number_that_no_honest_run_meets(field, value):
+    with pytest.raises(ValidationError, match=field):
+        TrainingRecord(status=Status.OK, **{field: value})
+
+
+@pytest.mark.parametrize("claimed", [2e20, math.inf, math.nan, -1])
+def test_a_share_of_the_peak_that_nobody_reaches_is_not_kept(claimed):
+    assert TrainingRecord(status=Status.OK, mfu_percent=claimed).mfu_percent is None
+    assert TrainingRecord(status=Status.OK, mfu_percent=43).mfu_percent == 43
+
+
+def test_what_a_recipe_had_a_hand_in_is_one_short_printable_line():
+    dirty = "\x1b[31mred\n\u202e" + "x" * 5000
+    choice = Choice(what=dirty, chosen=dirty, reason=dirty)
+    record = TrainingRecord(status=Status.OK, reason=dirty, attention_backend=dirty, choices=(choice,))
+    detail = Check(name="causal", passed=True, detail=dirty).detail
+    (said,) = record.choices
+    for text in (record.reason, record.attention_backend, said.what, said.chosen, said.reason, detail):
+        assert text.isprintable()
+        assert len(text) <= 1000
+    assert len(said.what) == len(record.attention_backend) == 100
+
+
+def test_a_recipe_names_few_series_with_short_names():
+    step = make_steps(1)[0].model_dump()
+    (name,) = StepRecord.model_validate(step | {"recipe": {"a\n" * 500: 1.0}}).recipe
+    assert (len(name), name.isprintable()) == (100, True)
+    with pytest.raises(ValidationError, match="recipe"):
+        StepRecord.model_validate(step | {"recipe": {str(i): 0.0 for i in range(65)}})
+
+
+def test_a_result_is_ranked_exactly_when_nothing_speaks_against_it():
+    result = make_result().model_dump()
+    for changes in (
+        {"ranked": False},
+        {"unranked": ["demo_corpus"]},
+        {"rung": "smoke"},
+        {"rung": None},
+        {"budget": {"tokens": 512}},
+        {"ranked": False, "unranked": ["demo_corpus"], "budget": {"tokens": 512}},
+        {"val_bpb": None},
+    ):
+        with pytest.raises(ValidationError):
+            RunResult.model_validate(result | changes)
+    unranked = RunResult.model_validate(result | {"ranked": False, "unranked": ["demo_corpus"]})
+    assert unranked.unranked == (Unranked.DEMO_CORPUS,)
+
+
+def test_unknown_integrity_is_the_weakest():
+    full, partial, none = Integrity
+    assert [weaker(full, partial), weaker(none, partial), weaker(full, full)] == [partial, none, full]
+    assert weaker(full, None) is weaker(None, none) is None
+
+
+@pytest.mark.parametrize("model", [TrainingRecord, RunResult])
+def test_what_is_only_reported_is_named_on_the_record(model):
+    assert set(model.REPORTED) < set(model.model_fields)
 
 
 def test_the_result_holds_every_name_of_the_summary():

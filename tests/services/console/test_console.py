@@ -10,6 +10,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 import typer
 
@@ -233,7 +234,36 @@ def recorded_numbers(directory: RunDirectory) -> dict[str, float]:
     return {name: numbers[name] for name in ("val_bpb", "num_steps")}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_prepare_that_is_told_to_end_leaves_nothing_running(tmp_path, number):
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += "from services.console.main import main; main()"
+    home = tmp_path / "home"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "prepare", "--corpus", "stdlib", "--name", f"ended-by-{int(number)}"],
+        cwd=CHECKOUT, env={**os.environ, "ARE_HOME": str(home)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: list(home.glob("datasets/*/train/.00000.u16.*.tmp")))
+        (preparing,) = [child for child in psutil.Process(process.pid).children() if is_preparing(child)]
+        process.send_signal(number)
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert ("the same command goes on where it was" in error) == (number != signal.SIGKILL)
+    wait_for(lambda: not preparing.is_running())
+    assert not list(home.rglob("*.tmp"))
+
+
+def is_preparing(process):
+    return "services.prepare" in process.cmdline()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 130), (signal.SIGKILL, -9)]
+)
 def test_an_interrupted_train_says_how_to_go_on(workplace, tmp_path, number, code):
     (tmp_path / "slow.py").write_bytes(SLOW)
     # a shell starts what runs in its background with the interrupt ignored; a person's terminal does not
@@ -250,7 +280,7 @@ def test_an_interrupted_train_says_how_to_go_on(workplace, tmp_path, number, cod
     finally:
         process.kill()
     assert process.returncode == code
-    assert (f"autoresearch train --resume {directory.path}" in error) == (number == signal.SIGINT)
+    assert (f"autoresearch train --resume {directory.path}" in error) == (number != signal.SIGKILL)
     wait_for(lambda: not processes_of(directory))
     wait_for(lambda: directory.training())
     assert directory.training().status is Status.CANCELLED

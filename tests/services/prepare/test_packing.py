@@ -82,16 +82,16 @@ def test_rows_are_those_of_upstream_for_documents_of_any_lengths(lengths, row_to
 
 
 @pytest.mark.parametrize(("split", "seq_len"), [("train", 16), ("train", 33), ("validation", 2048)])
-def test_a_prepared_dataset_holds_the_rows_upstream_would_make_of_its_files(prepared, corpus_directory, split, seq_len):
+def test_climbmix_holds_the_rows_upstream_would_make_of_its_files(climbmix, corpus_directory, split, seq_len):
     names = ["a.parquet", "b/c.parquet"] if split == "train" else ["d.parquet"]
-    encoding, bos = prepared.tokenizer.encoding(), prepared.tokenizer.bos
+    encoding, bos = climbmix.tokenizer.encoding(), climbmix.tokenizer.bos
     groups = []
     for name in names:
         by_group: dict[int, list] = {}
         for group, texts in read_documents(corpus_directory / name, "text", 0, 10**9):
             by_group.setdefault(group, []).extend([bos, *encoding.encode_ordinary(text)] for text in texts)
         groups += by_group.values()
-    rows = prepared.rows(split, seq_len)
+    rows = climbmix.rows(split, seq_len)
     num_tokens = sum(len(document) for group in groups for document in group)
     assert rows.num_rows == max(1, num_tokens // (seq_len + 1))
     checked = min(rows.num_rows, 400)
@@ -107,3 +107,21 @@ def test_only_validation_rows_are_capped_at_what_upstream_evaluates():
     assert num_rows_for("validation", 10**12, 2048) * 2048 == 40 * 524_288
     assert num_rows_for("train", 2049 * 20_000, 2048) == 20_000
     assert num_rows_for("validation", 5, 2048) == num_rows_for("train", 5, 2048) == 1
+
+
+def finite(documents, row_tokens):
+    """One pass: rows of a list of documents, each as its pieces."""
+    batches = ([(len(d), np.array(d, "<u2").tobytes()) for d in documents[i : i + 128]] for i in range(0, 10**4, 128))
+    return list(pack(iter([batch for batch in batches if batch]), row_tokens))
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=st.lists(st.integers(1, 40), max_size=2000), row_tokens=st.integers(40, 45))
+def test_one_pass_places_no_document_twice_and_ends_when_they_fill_no_row(lengths, row_tokens):
+    count = iter(range(10**9))
+    documents = [[next(count) % 65536 for _ in range(n)] for n in lengths]
+    rows = finite(documents, row_tokens)
+    assert all(sum(map(len, row)) == 2 * row_tokens for row in rows)
+    firsts = [piece[:2] for row in rows for piece in row]
+    assert len(firsts) == len(set(firsts)) <= len(documents)
+    assert len(rows) * row_tokens <= sum(lengths)

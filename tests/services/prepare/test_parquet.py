@@ -130,3 +130,46 @@ def test_other_content_under_the_same_name_is_another_shard(tmp_path, report):
     after = open_it(tmp_path, report).records
     assert before[0] != after[0]
     assert before[1] == after[1]
+
+
+@pytest.mark.parametrize("how", ["renamed over", "written into", "with the old time", "removed"])
+@pytest.mark.parametrize("single", [True, False])
+def test_a_file_that_is_replaced_before_it_was_read_to_its_end_is_refused(tmp_path, report, how, single):
+    path = write_parquet(tmp_path / "x" / "a.parquet", TEXTS * 100)
+    if not single:
+        write_parquet(tmp_path / "x" / "b.parquet", TEXTS)
+    corpus = open_it(tmp_path / "x", report)
+    before = path.stat()
+    other = write_parquet(tmp_path / "elsewhere" / "a.parquet", TEXTS[::-1] * 100)
+    if how == "removed":
+        path.unlink()
+    elif how == "renamed over":
+        other.replace(path)
+    else:
+        path.write_bytes(other.read_bytes())
+        if how == "with the old time":
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ValueError, match=r"a\.parquet was changed or replaced while it was prepared"):
+        texts(corpus, "train")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_refused(tmp_path, report):
+    path = write_parquet(tmp_path / "x" / "a.parquet", TEXTS * 100)
+    write_parquet(tmp_path / "x" / "b.parquet", TEXTS)
+    documents = open_it(tmp_path / "x", report).shards[0].documents()
+    next(documents)
+    write_parquet(tmp_path / "elsewhere" / "a.parquet", TEXTS[::-1] * 100).replace(path)
+    with pytest.raises(ValueError, match=r"a\.parquet was changed or replaced"):
+        list(documents)
+
+
+def test_other_content_with_the_size_and_time_of_the_old_is_another_shard(tmp_path, report):
+    path = write_parquet(tmp_path / "a.parquet", TEXTS)
+    write_parquet(tmp_path / "b.parquet", TEXTS)
+    before, state = open_it(tmp_path, report).records, path.stat()
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert path.stat().st_size == state.st_size
+    assert open_it(tmp_path, report).records[0] != before[0]

@@ -18,7 +18,7 @@ from services.prepare import __main__ as command
 from services.prepare.pipeline import default_name, prepare
 from shared.contracts import PackJob, PrepareJob
 from shared.data.dataset import default_dataset, open_dataset
-from shared.files import sha256_file
+from shared.files import sha256_bytes, sha256_file
 from shared.settings import settings
 from tests.services.prepare.tiny_corpus import SEQ_LENS, make_documents, write_corpus, write_parquet
 
@@ -82,6 +82,7 @@ def test_a_second_run_reuses_everything_and_a_new_length_is_added(home, report, 
 
 def test_a_given_tokenizer_is_used_and_makes_another_dataset(home, report, tmp_path, corpus_directory, prepared):
     write_parquet(tmp_path / "few" / "a.parquet", ["ab ab ab ab"] * 50)
+    write_parquet(tmp_path / "few" / "b.parquet", make_documents(50, 98, mean_words=200))
     other = prepare(words_job(tmp_path / "few"), report)
     dataset = prepare(words_job(corpus_directory, tokenizer=str(other.path)), report)
     assert dataset.tokenizer == other.tokenizer
@@ -236,6 +237,7 @@ def test_peak_memory_does_not_grow_with_the_corpus_even_in_one_row_group(tmp_pat
     def peak_kb(num_copies):
         documents = make_documents(1000, 4, mean_words=200) * num_copies
         write_parquet(tmp_path / str(num_copies) / "a.parquet", documents, row_group_size=10**9)
+        write_parquet(tmp_path / str(num_copies) / "b.parquet", make_documents(100, 5, mean_words=200))
         job = words_job(tmp_path / str(num_copies), tokenizer=str(prepared.path), seq_lens=(512,))
         code = (
             "import sys; from services.prepare.__main__ import main; assert main() == 0;"
@@ -257,9 +259,38 @@ def test_names_come_from_the_corpus():
         default_name(PrepareJob(corpus="parquet:/"))
 
 
-def test_documents_differ_from_rows_only_in_order(prepared):
+def test_documents_differ_from_rows_only_in_order(climbmix):
     """Sanity of the whole: one pass of rows holds tokens of the training documents, nothing else."""
-    rows = prepared.rows("train", 33).tokens
-    cache = np.concatenate([np.fromfile(path, "<u2") for path in sorted((prepared.path / "train").glob("0*.u16"))])
+    rows = climbmix.rows("train", 33).tokens
+    cache = np.concatenate([np.fromfile(path, "<u2") for path in sorted((climbmix.path / "train").glob("0*.u16"))])
     assert set(np.unique(rows)) <= set(np.unique(cache))
     assert abs(len(cache) - rows.size) < 34
+
+
+def test_climbmix_keeps_its_fingerprint_and_every_validation_document(climbmix):
+    manifest = climbmix.manifest
+    facts = {
+        "corpus": "climbmix",
+        "shards": [shard.model_dump() for shard in manifest.shards],
+        "tokenizer": manifest.tokenizer,
+        "packing_version": 1,
+    }
+    assert manifest.fingerprint == sha256_bytes(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode())
+    assert (manifest.repeats.removed_pieces, manifest.repeats.share) == (0, 0.0)
+    assert not (climbmix.split_path("validation") / "kept").exists()
+
+
+def test_a_shard_replaced_during_prepare_gives_no_dataset_and_a_rerun_takes_the_new_one(home, report, tmp_path):
+    directory = write_corpus(tmp_path / "words")
+
+    class Replacing(type(report)):
+        def say(self, line):
+            super().say(line)
+            if line.startswith("tokenizer: trained"):
+                write_parquet(directory / "a.parquet", make_documents(700, 99))
+
+    with pytest.raises(ValueError, match=r"a\.parquet was changed or replaced while it was prepared: leave"):
+        prepare(words_job(directory), Replacing())
+    assert not list(home.glob("datasets/*/dataset.json"))
+    again = prepare(words_job(directory), report)
+    assert files_of(again.path) == files_of(prepare(words_job(directory, name="fresh"), report).path)

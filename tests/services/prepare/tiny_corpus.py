@@ -1,11 +1,15 @@
 """Made-up words in parquet files, and a report that remembers: what the tests of this folder share."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from services.prepare.climbmix import HubFile
 from services.prepare.report import Report
+from shared.files import sha256_file
 
 SEQ_LENS = (16, 33)
 
@@ -38,6 +42,26 @@ def write_parquet(path, documents, row_group_size=100, column="text"):
     table = documents if isinstance(documents, pa.Table) else pa.table({column: documents})
     pq.write_table(table, path, row_group_size=row_group_size)
     return path
+
+
+CORPUS_FILES = ("a.parquet", "b/c.parquet", "d.parquet")
+
+
+class LocalHub:
+    """The hub of climbmix with files of this disk: {name: path}."""
+
+    def __init__(self, files):
+        self.files = files
+
+    def revision(self):
+        return "c0ffee" * 6
+
+    def describe(self, revision, names):
+        files = {name: self.files[name] for name in names}
+        return {name: HubFile(sha256=sha256_file(p), num_bytes=p.stat().st_size) for name, p in files.items()}
+
+    def fetch(self, revision, name, directory):
+        shutil.copy(self.files[name], directory / name)
 
 
 def write_corpus(directory):

@@ -1,8 +1,13 @@
 """Loading recipes: everything wrong with one becomes one line that its author understands."""
 
+import os
+
 import pytest
 
+from shared.contracts import LARGEST_RECIPE_BYTES
 from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, check_source, describe_error, load_recipe
+from shared.runs.directory import RunDirectory
+from tests.shared.tracking.finished_runs import RECIPE, make_job
 
 BUILD = b"def build(shape, vocab_size, seed, device):\n    return None\n"
 
@@ -83,3 +88,25 @@ def test_an_object_without_the_protocols_methods_lists_them():
 
 def test_a_long_message_is_cut():
     assert len(describe_error(ValueError("x" * 10_000))) < 600
+
+
+def test_a_recipe_is_no_larger_than_a_recipe_may_be_whatever_the_door(tmp_path):
+    large = BUILD + b"#" * (LARGEST_RECIPE_BYTES - len(BUILD))
+    check_source(large, "recipe.py")
+    (tmp_path / "recipe.py").write_bytes(large + b"#")
+    for door in (
+        lambda: check_source(large + b"#", "recipe.py"),
+        lambda: load_recipe(tmp_path / "recipe.py"),
+        lambda: RunDirectory(tmp_path / "run").create(make_job(), large + b"#"),
+    ):
+        with pytest.raises(InvalidRecipe, match="a recipe may have 256 KiB"):
+            door()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_grew_in_its_run_directory_is_not_read_to_its_end(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(make_job(), RECIPE)
+    os.truncate(directory.recipe_file, 10**12)
+    with pytest.raises(ValueError, match="a recipe may have 256 KiB"):
+        directory.verified_recipe()

@@ -10,9 +10,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.contracts import Budget, CheckpointPolicy, EvaluationRecord, Rung, Status, TrainingRecord
+from shared.contracts import (
+    Budget,
+    CheckpointPolicy,
+    EvaluationRecord,
+    Integrity,
+    Rung,
+    Status,
+    TrainingRecord,
+    Unranked,
+)
+from shared.data.dataset import dataset_fingerprint, open_dataset
 from shared.experiment import run as experiment
-from shared.experiment.run import FINAL, evaluate, resume, run
+from shared.experiment.run import FINAL, evaluate, gather, resume, run, why_unranked
 from shared.machine.device_lock import DeviceBusy, ForeignProcess, device_lock
 from shared.runs.checkpoint import latest
 from shared.runs.directory import RunDirectory, write_record
@@ -64,7 +74,7 @@ def run_of(**changes) -> RunDirectory:
 
 
 def test_a_good_run_is_one_complete_record():
-    executor, job = Scripted(), make_job()
+    executor, job = Scripted(), make_job(budget=Budget(seconds=300))
     result = run(job, SOURCE, executor)
     assert (result.status, result.val_bpb, result.ranked) == (Status.OK, SCORED.val_bpb, True)
     assert (result.recipe_sha, result.dataset, result.seed) == (job.recipe_sha, job.dataset.fingerprint, job.seed)
@@ -97,8 +107,41 @@ def test_a_stage_that_leaves_no_record_has_crashed_with_its_last_words(line):
 
 def test_a_smoke_run_is_never_ranked():
     rung = SCORED.rung.model_copy(update={"rung": Rung.SMOKE})
-    result = run(make_job(), SOURCE, Scripted(evaluation=SCORED.model_copy(update={"rung": rung})))
-    assert (result.status, result.ranked) == (Status.OK, False)
+    executor = Scripted(evaluation=SCORED.model_copy(update={"rung": rung}))
+    result = run(make_job(budget=Budget(seconds=5)), SOURCE, executor)
+    assert (result.status, result.ranked, result.unranked) == (Status.OK, False, (Unranked.SMOKE_RUNG,))
+
+
+def test_a_token_budget_is_never_ranked_because_the_recipes_own_process_counts_the_steps():
+    result = run(make_job(budget=Budget(tokens=512)), SOURCE, Scripted())
+    assert (result.status, result.ranked, result.unranked) == (Status.OK, False, (Unranked.TOKEN_BUDGET,))
+
+
+def test_a_demo_corpus_is_never_ranked(monkeypatch, tmp_path):
+    home = shutil.copytree(settings().home, tmp_path / "home")
+    monkeypatch.setenv("ARE_HOME", str(home))
+    settings.cache_clear()
+    dataset = open_dataset("words")
+    manifest = dataset.manifest.model_copy(update={"corpus": "stdlib"})
+    facts = (manifest.shards, manifest.tokenizer, manifest.packing_version)
+    manifest = manifest.model_copy(update={"fingerprint": dataset_fingerprint("stdlib", *facts)})
+    write_record(dataset.path / "dataset.json", manifest)
+    job = make_job(budget=Budget(seconds=300))
+    unranked = why_unranked(job, Status.OK, SCORED)
+    assert unranked == (Unranked.DEMO_CORPUS,)
+    assert gather(job, TRAINED, SCORED, 306).ranked is False
+
+
+@pytest.mark.parametrize(
+    ("training", "evaluation", "expected"),
+    [("full", "full", "full"), ("full", "partial", "partial"), ("none", "full", "none"), ("full", None, None)],
+)
+def test_a_result_has_the_weaker_integrity_of_its_stages(training, evaluation, expected):
+    trained = TRAINED.model_copy(update={"integrity": Integrity(training)})
+    scored = SCORED.model_copy(update={"integrity": evaluation and Integrity(evaluation)})
+    assert gather(make_job(), trained, scored, 306).integrity == expected
+    crashed = ended(Status.CRASHED).model_copy(update={"integrity": trained.integrity})
+    assert gather(make_job(), crashed, None, 1).integrity == training
 
 
 def test_rows_of_another_length_are_packed_first():

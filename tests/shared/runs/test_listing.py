@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from shared.contracts import Status
+from shared.contracts import Integrity, Status, Unranked
 from shared.runs.listing import list_runs
 from tests.shared.tracking.finished_runs import make_result, make_run
 
@@ -77,3 +77,14 @@ def test_a_listed_run_is_one_line_of_json_with_its_records(tmp_path, interrupted
     fields = json.loads(line)
     assert "\n" not in line
     assert (fields["state"], fields["job"]["seed"], fields["result"]) == ("interrupted", 42, None)
+
+
+def test_runs_can_be_asked_for_by_integrity_and_by_being_ranked(tmp_path):
+    full, demo = make_result("full"), make_result("demo")
+    make_run(tmp_path, full.model_copy(update={"integrity": Integrity.FULL}))
+    make_run(tmp_path, demo.model_copy(update={"ranked": False, "unranked": (Unranked.DEMO_CORPUS,)}))
+    make_run(tmp_path, make_result("bad", None, Status.CRASHED))
+    assert [listed.run_id for listed in list_runs(root=tmp_path, integrity=Integrity.FULL)] == ["full"]
+    assert [listed.run_id for listed in list_runs(root=tmp_path, only_ranked=True)] == ["full"]
+    (shown,) = [listed.summary for listed in list_runs(root=tmp_path) if listed.run_id == "demo"]
+    assert shown == "ok: val_bpb 1.441619 (reference, not ranked: demo_corpus)"

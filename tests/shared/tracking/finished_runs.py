@@ -19,6 +19,7 @@ from shared.contracts import (
     Status,
     StepRecord,
     TrainingRecord,
+    Unranked,
 )
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.presets import find_preset
@@ -100,6 +101,7 @@ def make_result(
         tok_per_sec=46_000.0,
         rung=None if val_bpb is None else Rung.REFERENCE,
         ranked=val_bpb is not None,
+        unranked=() if val_bpb is not None else (Unranked.NOT_OK,),
         engine="mlx",
         attention_backend="mx.fast",
         target="mac",
