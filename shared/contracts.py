@@ -40,6 +40,17 @@ class Status(StrEnum):
     INVALID = "invalid"
 
 
+class VoidCause(StrEnum):
+    """Why an attempt says nothing of its recipe and is started again. Set by trusted code alone, by what it saw."""
+
+    DEVICE_SHARED = "device_shared"
+    """somebody else's process computed on the device"""
+    HOST_SLEPT = "host_slept"
+    """the machine was suspended"""
+    EXECUTOR_LOST = "executor_lost"
+    """the process that ran the stage was killed before it could write a record"""
+
+
 class Rung(StrEnum):
     """Evaluation fidelity; sizes and rules in shared/evaluation/rungs.py."""
 
@@ -219,6 +230,7 @@ class TrainingRecord(Contract):
 
     status: Status
     reason: OneLine = ""
+    void: VoidCause | None = None
     startup_seconds: float = 0.0
     """imports, build, compilation, warm-up: before the clock"""
     training_seconds: float = 0.0
@@ -269,6 +281,7 @@ class EvaluationRecord(Contract):
 
     status: Status
     reason: OneLine = ""
+    void: VoidCause | None = None
     val_bpb: float | None = None
     val_bpb_upstream: float | None = None
     """the same nats over upstream's byte counts (issue karpathy/autoresearch#384)"""
@@ -300,6 +313,8 @@ class RunResult(Contract):
     run_id: RunId
     status: Status
     reason: OneLine = ""
+    void: VoidCause | None = None
+    """the attempt was disturbed and says nothing of the recipe"""
     val_bpb: float | None = None
     val_bpb_upstream: float | None = None
     training_seconds: float = 0.0

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.contracts import RunResult, Status
+from shared.contracts import RunResult
 from shared.files import write_atomic
 from shared.fleet.contracts import AttemptRecord, Delivery, Outcome
 from shared.fleet.store import FleetStore
@@ -43,13 +43,9 @@ class InfrastructureFault(Exception):
     """The attempt came to nothing through no fault of the recipe: the job is started again, up to a limit."""
 
 
-def is_void(directory: RunDirectory, result: RunResult) -> bool:
-    """Whether the end says nothing of the recipe: a disturbed attempt, or a stage that died without a word."""
-    if result.status is Status.CANCELLED:
-        return result.reason.startswith("void")
-    if result.status is not Status.CRASHED:
-        return False
-    return directory.training() is None or "left no record" in result.reason
+def is_void(result: RunResult) -> bool:
+    """Whether the end says nothing of the recipe. Reasons are not read: a recipe may have written them."""
+    return result.void is not None
 
 
 # notes

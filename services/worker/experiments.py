@@ -6,7 +6,7 @@ import time
 from services.worker.attempt import Attempt, InfrastructureFault, deliver, is_void, open_note, outcome_of, settle
 from services.worker.recovery import end_stages_of_dead_attempts
 from services.worker.watch import Cancelled, Slept, watching
-from shared.contracts import Job, RunResult, Status, TrainingRecord
+from shared.contracts import Job, RunResult, Status, TrainingRecord, VoidCause
 from shared.experiment import run as experiment
 from shared.fleet.contracts import Outcome
 from shared.machine.device_lock import DeviceBusy
@@ -28,11 +28,11 @@ def run_attempt(attempt: Attempt, job: Job, source: bytes) -> Outcome:
     except Cancelled as cancelled:
         result = ended_early(attempt.directory, job, source, str(cancelled))
     except Slept as slept:
-        result = ended_early(attempt.directory, job, source, str(slept))
+        result = ended_early(attempt.directory, job, source, str(slept), VoidCause.HOST_SLEPT)
     except (ValueError, OSError) as error:
         # the job was checked before: this is the disk, the device or the dataset of this host
         raise InfrastructureFault(" ".join(str(error).split())) from error
-    if attempt.retries_left and is_void(attempt.directory, result):
+    if attempt.retries_left and is_void(result):
         settle(attempt.record, "void")
         raise InfrastructureFault(result.reason)
     deliver(attempt.record, result, attempt.store)
@@ -88,12 +88,14 @@ def take_over(earlier: RunDirectory, directory: RunDirectory, job: Job, source: 
     shutil.copytree(earlier.checkpoint_dir, directory.checkpoint_dir, symlinks=True)
 
 
-def ended_early(directory: RunDirectory, job: Job, source: bytes, reason: str) -> RunResult:
+def ended_early(
+    directory: RunDirectory, job: Job, source: bytes, reason: str, void: VoidCause | None = None
+) -> RunResult:
     """The record of an experiment that was stopped from here, at whatever point that was."""
     if not directory.job_file.exists():
         directory.create(job, source)
     seen = directory.training() or TrainingRecord(status=Status.CANCELLED)
-    training = seen.model_copy(update={"status": Status.CANCELLED, "reason": reason})
+    training = seen.model_copy(update={"status": Status.CANCELLED, "reason": reason, "void": void})
     total_seconds = training.startup_seconds + training.training_seconds + training.finish_seconds
     result = experiment.gather(job, training, None, total_seconds)
     write_record(directory.result_file, result)

@@ -64,7 +64,7 @@ def is_alive(record: AttemptRecord) -> bool:
 def _settle(record: AttemptRecord, store: FleetStore, device: str) -> None:
     directory = RunDirectory.of(record.run_id)
     result = directory.result() if directory.path.exists() and not directory.in_use() else None
-    if result is not None and is_void(directory, result):
+    if result is not None and is_void(result):
         settle(record, "void")
     elif result is not None:
         log.info("attempt %s: %s", record.run_id, deliver(record, result, store))
