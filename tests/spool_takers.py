@@ -17,7 +17,7 @@ while True:
     for stage in ("prepare", "trainer", "evaluator"):
         taker = takers.get(stage)
         if taker is None or taker.poll() is not None:
-            argv = [sys.executable, "-m", "shared.stages.spool", sys.argv[1], stage]
+            argv = [sys.executable, "-m", "services.executor", sys.argv[1], stage]
             takers[stage] = subprocess.Popen(dies_with_parent(argv))
     for taker in takers.values():
         try:

@@ -12,5 +12,5 @@ expect_harmless_user("/are", "/spool", *folders, *(f"/spool/{stage}" for stage i
 
 for command in (["autoresearch", "--help"], ["python3", "-m", "services.worker", "--help"]):
     subprocess.run(command, check=True, capture_output=True)
-done = subprocess.run(["python3", "-m", "shared.stages.spool", "/spool", "nothing"], capture_output=True, text=True)
+done = subprocess.run(["python3", "-m", "services.executor", "/spool", "nothing"], capture_output=True, text=True)
 assert done.returncode == 2, done.stderr

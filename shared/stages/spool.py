@@ -1,7 +1,7 @@
 """The spool: a folder through which a stage is handed to a process elsewhere, such as a container without a network.
 
     SpoolExecutor(folder).execute("trainer", [run_dir], watch)     the trusted side, in place of NativeExecutor
-    python -m shared.stages.spool FOLDER trainer                   takes one ticket, runs it, exits; then a fresh one
+    python -m services.executor FOLDER trainer                     takes one ticket, runs it, exits; then a fresh one
 
 The executor sees FOLDER/trainer and nothing else of the trusted side, so the run is lent to it there
 (shared/stages/staging.py). Each side holds an OS lock while it lives, so the other notices its death at once and
@@ -11,21 +11,18 @@ without a clock: a stage dies with whoever asked for it, and a dead taker is an 
 import secrets
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from filelock import FileLock, Timeout
 
-from shared import sandbox
 from shared.contracts import Contract
 from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.settings import settings
-from shared.stages.executors import NativeExecutor, Stage, Watch
+from shared.stages.executors import Stage, Watch
 from shared.stages.staging import LentTo, MetricsMirror, lend, take_back
 
 POLL_S = 0.1
@@ -50,10 +47,6 @@ class Loan(Contract):
 class Done(Contract):
     code: int
     line: str
-
-
-class Ended(Exception):
-    """Whoever asked for the stage is gone, or wants no more of it."""
 
 
 @dataclass(frozen=True)
@@ -175,68 +168,3 @@ def _end_loan(run: RunDirectory, ticket: Ticket, stage: LentTo) -> None:
     take_back(run, ticket.place(run.path.name), stage)
     ticket.remove()
     (run.path / LOAN).unlink(missing_ok=True)
-
-
-def take(folder: Path, stage: Stage) -> None:
-    """Waits for one ticket and works on it."""
-    tickets = folder / stage
-    tickets.mkdir(parents=True, exist_ok=True)
-    while (ticket := _claim(tickets)) is None:
-        time.sleep(POLL_S)
-    with ticket.lock("taker"):
-        ticket.file("claimed").rename(ticket.file("taken"))
-        done = _work(ticket, stage)
-        write_record(ticket.file("done"), done)
-    if not ticket.file("run").exists() and not ticket.is_held("placer"):
-        ticket.remove()  # nobody comes back for it; a lent run is reclaimed
-
-
-def _claim(tickets: Path) -> Ticket | None:
-    """Oldest first; renaming is what two takers cannot both do."""
-    for file in sorted(tickets.glob("*.json")):
-        ticket = Ticket(tickets, file.stem)
-        try:
-            file.rename(ticket.file("claimed"))
-        except FileNotFoundError:
-            continue
-        return ticket
-    return None
-
-
-def _work(ticket: Ticket, stage: Stage) -> Done:
-    def watch(_: Stage) -> None:
-        if ticket.file("cancel").exists() or not ticket.is_held("placer"):
-            raise Ended
-
-    try:
-        work = read_record(ticket.file("taken"), Work)
-        watch(stage)
-        if work.stage != stage:
-            return Done(code=2, line=f"this executor runs {stage}, not {work.stage}")
-        lent = [str(ticket.place(work.lent).absolute())] if work.lent else []
-        code, line = NativeExecutor().execute(stage, [*lent, *work.arguments], watch)
-    except Ended:
-        return Done(code=-signal.SIGTERM, line="ended on request")
-    except ValueError as error:
-        return Done(code=2, line=str(error))
-    return Done(code=code, line=line)
-
-
-def main() -> int:
-    if len(sys.argv) != 3 or sys.argv[2] not in get_args(Stage):
-        print(f"usage: python -m shared.stages.spool FOLDER {'|'.join(get_args(Stage))}", file=sys.stderr)
-        return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    fence = sandbox.describe()
-    if fence.chosen == "none" and sys.argv[2] != "prepare" and settings().sandbox == "on":
-        print(f"recipes would run unfenced here: {fence.reason}", file=sys.stderr)
-        return 2
-    try:
-        take(Path(sys.argv[1]).resolve(), sys.argv[2])
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,7 +17,7 @@ class TestSpoolExecutor(ExecutorContract):
 
 
 def taker(folder, stage: str = "trainer") -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "shared.stages.spool", str(folder), stage], cwd=CHECKOUT)
+    return subprocess.Popen([sys.executable, "-m", "services.executor", str(folder), stage], cwd=CHECKOUT)
 
 
 def test_a_taker_works_on_one_ticket_and_exits(tmp_path, workplace):
