@@ -14,56 +14,56 @@ from shared import sandbox
 from shared.runs.directory import read_record, write_record
 from shared.settings import settings
 from shared.stages.executors import NativeExecutor, Stage
-from shared.stages.spool import POLL_S, Done, Ticket, Work
+from shared.stages.spool import POLL_S, WorkItem, WorkRequest, WorkResult
 
 
 class Ended(Exception):
     """Whoever asked for the stage is gone, or wants no more of it."""
 
 
-def take(folder: Path, stage: Stage) -> None:
-    """Waits for one ticket and works on it."""
-    tickets = folder / stage
-    tickets.mkdir(parents=True, exist_ok=True)
-    while (ticket := _claim(tickets)) is None:
+def run_one(folder: Path, stage: Stage) -> None:
+    """Waits for one work item and runs it."""
+    items = folder / stage
+    items.mkdir(parents=True, exist_ok=True)
+    while (item := _claim(items)) is None:
         time.sleep(POLL_S)
-    with ticket.lock("taker"):
-        ticket.file("claimed").rename(ticket.file("taken"))
-        done = _work(ticket, stage)
-        write_record(ticket.file("done"), done)
-    if not ticket.file("run").exists() and not ticket.is_held("placer"):
-        ticket.remove()  # nobody comes back for it; a lent run is reclaimed
+    with item.lock("runner"):
+        item.file("claimed").rename(item.file("running"))
+        done = _work(item, stage)
+        write_record(item.file("done"), done)
+    if not item.file("run").exists() and not item.is_held("submitter"):
+        item.remove()  # nobody comes back for it; a staged run is reclaimed
 
 
-def _claim(tickets: Path) -> Ticket | None:
-    """Oldest first; renaming is what two takers cannot both do."""
-    for file in sorted(tickets.glob("*.json")):
-        ticket = Ticket(tickets, file.stem)
+def _claim(items: Path) -> WorkItem | None:
+    """Oldest first; renaming is what two runners cannot both do."""
+    for file in sorted(items.glob("*.json")):
+        item = WorkItem(items, file.stem)
         try:
-            file.rename(ticket.file("claimed"))
+            file.rename(item.file("claimed"))
         except FileNotFoundError:
             continue
-        return ticket
+        return item
     return None
 
 
-def _work(ticket: Ticket, stage: Stage) -> Done:
+def _work(item: WorkItem, stage: Stage) -> WorkResult:
     def watch(_: Stage) -> None:
-        if ticket.file("cancel").exists() or not ticket.is_held("placer"):
+        if item.file("cancel").exists() or not item.is_held("submitter"):
             raise Ended
 
     try:
-        work = read_record(ticket.file("taken"), Work)
+        work = read_record(item.file("running"), WorkRequest)
         watch(stage)
         if work.stage != stage:
-            return Done(code=2, line=f"this executor runs {stage}, not {work.stage}")
-        lent = [str(ticket.place(work.lent).absolute())] if work.lent else []
-        code, line = NativeExecutor().execute(stage, [*lent, *work.arguments], watch)
+            return WorkResult(code=2, line=f"this executor runs {stage}, not {work.stage}")
+        run = [str(item.run_copy(work.run).absolute())] if work.run else []
+        code, line = NativeExecutor().execute(stage, [*run, *work.arguments], watch)
     except Ended:
-        return Done(code=-signal.SIGTERM, line="ended on request")
+        return WorkResult(code=-signal.SIGTERM, line="ended on request")
     except ValueError as error:
-        return Done(code=2, line=str(error))
-    return Done(code=code, line=line)
+        return WorkResult(code=2, line=str(error))
+    return WorkResult(code=code, line=line)
 
 
 def main() -> int:
@@ -76,7 +76,7 @@ def main() -> int:
         print(f"recipes would run unfenced here: {fence.reason}", file=sys.stderr)
         return 2
     try:
-        take(Path(sys.argv[1]).resolve(), sys.argv[2])
+        run_one(Path(sys.argv[1]).resolve(), sys.argv[2])
     except KeyboardInterrupt:
         return 130
     return 0

@@ -9,7 +9,7 @@ clock.json       trainer supervisor  training seconds spent at the newest checkp
 training.json    trainer supervisor  TrainingRecord
 evaluation.json  evaluator           EvaluationRecord
 result.json      experiment          RunResult
-lent.json        spool executor      where a copy is at work (shared/stages/spool.py)
+staged.json      spool executor      where a copy is at work (shared/stages/spool.py)
 .lock            whoever works on it an OS lock, free again when that process dies
 .stage.lock      trainer, evaluator  the same, for the time of one stage
 """
