@@ -17,7 +17,7 @@ from shared.experiment.request import TrainRequest, build_job
 from shared.fleet.contracts import AttemptRecord
 from shared.fleet.store import FleetStore
 from shared.runs.directory import RunDirectory, read_record
-from shared.stages.executors import NativeExecutor, Stage
+from shared.stages.executors import NativeExecutor
 
 BLOCK_S, SEED = 1.0, 1
 SHAPE = {"device_batch_size": "4", "total_batch_size": "1024"}  # one small batch a step: many steps in a block
@@ -63,7 +63,7 @@ class Alternating(Watcher):
         number = int((at - self.began_at) // BLOCK_S) if self.began_at else -1
         return number if 0 <= number < len(self.looks) else None
 
-    def tick(self, stage: Stage) -> None:
+    def tick(self, stage: str) -> None:
         super().tick(stage)
         clock = self.attempt.directory.clock_file
         if not self.began_at and clock.exists():

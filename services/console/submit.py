@@ -15,8 +15,9 @@ from shared.experiment.recipe import check_source
 from shared.experiment.request import TrainRequest, validated
 from shared.fleet.contracts import MAX_RECIPE_BYTES
 from shared.machine.targets import find_target
+from shared.stages.table import job_path
 
-JOB_FUNCTION = "services.worker.jobs.train"
+JOB_FUNCTION = job_path("train")
 
 
 def submit(

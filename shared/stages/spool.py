@@ -15,36 +15,45 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from filelock import FileLock, Timeout
+from pydantic import AfterValidator
 
 from shared.contracts import Contract
 from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.settings import settings
-from shared.stages.executors import Stage, Watch
-from shared.stages.staging import MetricsMirror, StagedFor, stage_in, stage_out
+from shared.stages.executors import Watch
+from shared.stages.staging import MetricsMirror, stage_in, stage_out
+from shared.stages.table import find_stage
 
 POLL_S = 0.1
 STAGED = "staged.json"
 KILLED = -signal.SIGKILL
 
+StageName = Annotated[str, AfterValidator(lambda name: find_stage(name).name)]
+
 
 class WorkRequest(Contract):
-    stage: Stage
+    """NAME.json: what is to be run."""
+
+    stage: StageName
     run: str | None
-    """name of the run directory whose copy lies beside the item; a preparation has none"""
+    """name of the run directory whose copy lies beside the item; None: the stage works on none"""
     arguments: tuple[str, ...]
 
 
 class Staged(Contract):
     """staged.json in the run directory, while a copy of it is at work."""
 
-    stage: StagedFor
+    stage: StageName
     item: str
 
 
 class WorkResult(Contract):
+    """NAME.done: how it ended, as Executor.execute says it."""
+
     code: int
     line: str
 
@@ -82,16 +91,16 @@ class SpoolExecutor:
     def __init__(self, folder: Path, start_timeout_s: float = 120.0, term_timeout_s: float = 15.0):
         self.folder, self.start_timeout_s, self.term_timeout_s = folder, start_timeout_s, term_timeout_s
 
-    def execute(self, stage: Stage, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
+    def execute(self, stage: str, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
         """As NativeExecutor's. ValueError when no executor takes it in time."""
         items = self.folder / stage
         items.mkdir(parents=True, exist_ok=True)
         item = WorkItem(items, f"{time.time_ns()}-{secrets.token_hex(4)}")
         with item.lock("submitter"):
-            if stage == "prepare":
-                done = self._without_run(item, arguments, watch)
-            else:
+            if find_stage(stage).has_run:
                 done = self._with_run(item, stage, Path(arguments[0]), arguments[1:], watch)
+            else:
+                done = self._without_run(item, stage, arguments, watch)
         return done.code, done.line
 
     def reclaim(self) -> None:
@@ -104,20 +113,18 @@ class SpoolExecutor:
             self._await_end(item)
             _unstage(run, item, staged.stage)
 
-    def _without_run(self, item: WorkItem, arguments: Sequence[str], watch: Watch) -> WorkResult:
+    def _without_run(self, item: WorkItem, stage: str, arguments: Sequence[str], watch: Watch) -> WorkResult:
         try:
-            return self._submit(item, WorkRequest(stage="prepare", run=None, arguments=tuple(arguments)), watch)
+            return self._submit(item, WorkRequest(stage=stage, run=None, arguments=tuple(arguments)), watch)
         finally:
             item.remove()
 
-    def _with_run(
-        self, item: WorkItem, stage: StagedFor, path: Path, arguments: Sequence[str], watch: Watch
-    ) -> WorkResult:
+    def _with_run(self, item: WorkItem, stage: str, path: Path, arguments: Sequence[str], watch: Watch) -> WorkResult:
         run, place = RunDirectory(path), item.run_copy(path.name)
         write_record(path / STAGED, Staged(stage=stage, item=item.name))
         mirror = MetricsMirror(run, place)
 
-        def watch_and_mirror(stage: Stage) -> None:
+        def watch_and_mirror(stage: str) -> None:
             mirror.look()
             watch(stage)
 
@@ -166,7 +173,7 @@ class SpoolExecutor:
             time.sleep(POLL_S)
 
 
-def _unstage(run: RunDirectory, item: WorkItem, stage: StagedFor) -> None:
+def _unstage(run: RunDirectory, item: WorkItem, stage: str) -> None:
     stage_out(run, item.run_copy(run.path.name), stage)
     item.remove()
     (run.path / STAGED).unlink(missing_ok=True)

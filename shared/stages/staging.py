@@ -11,34 +11,24 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Literal
 
 from shared.files import atomic_writer
 from shared.runs.directory import RunDirectory
+from shared.stages.table import find_stage
 
-StagedFor = Literal["trainer", "evaluator"]
 MIRROR_EVERY_S = 1.0
 
-_STAGED_IN: dict[StagedFor, tuple[str, ...]] = {
-    "trainer": ("recipe.py", "metrics.jsonl", "clock.json", "checkpoint", "job.json"),
-    "evaluator": ("recipe.py", "training.json", "checkpoint", "job.json"),
-}
-_STAGED_OUT: dict[StagedFor, tuple[str, ...]] = {
-    "trainer": ("output.log", "metrics.jsonl", "clock.json", "checkpoint", "training.json"),
-    "evaluator": ("evaluation.json",),
-}
 
-
-def stage_in(run: RunDirectory, place: Path, stage: StagedFor) -> None:
-    """What the stage needs, under `place`; job.json last."""
+def stage_in(run: RunDirectory, place: Path, stage: str) -> None:
+    """What the stage needs, under `place`."""
     place.mkdir(parents=True)
-    for name in _STAGED_IN[stage]:
+    for name in find_stage(stage).staged_in:
         _copy(run.path / name, place / name)
 
 
-def stage_out(run: RunDirectory, place: Path, stage: StagedFor) -> None:
+def stage_out(run: RunDirectory, place: Path, stage: str) -> None:
     """What the stage wrote. May be repeated after a crash: `place` is not touched."""
-    for name in _STAGED_OUT[stage]:
+    for name in find_stage(stage).staged_out:
         _copy(place / name, run.path / name)
 
 
