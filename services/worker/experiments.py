@@ -8,7 +8,7 @@ from services.worker.recovery import end_stages_of_dead_attempts
 from services.worker.watch import Cancelled, Slept, watching
 from shared.contracts import Job, RunResult, Status, TrainingRecord, VoidCause
 from shared.experiment import run as experiment
-from shared.fleet.contracts import Outcome
+from shared.fleet.contracts import Outcome, Verdict
 from shared.machine.device_lock import DeviceBusy
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
@@ -33,7 +33,7 @@ def run_attempt(attempt: Attempt, job: Job, source: bytes) -> Outcome:
         # the job was checked before: this is the disk, the device or the dataset of this host
         raise InfrastructureFault(" ".join(str(error).split())) from error
     if attempt.retries_left and is_void(result):
-        settle(attempt.record, "void")
+        settle(attempt.record, Verdict.VOID)
         raise InfrastructureFault(result.reason)
     deliver(attempt.record, result, attempt.store)
     return outcome_of(attempt.record, result)

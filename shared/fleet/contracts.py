@@ -1,6 +1,7 @@
 """What the fleet writes down: how a job ended, which attempt is under way, what it does now."""
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated
 
 from pydantic import StringConstraints
 
@@ -14,7 +15,17 @@ MAX_RECIPE_BYTES = 256 * 1024
 MAX_ATTEMPTS = 3
 """starts of one job before its infrastructure faults are taken for its end"""
 
-Verdict = Literal["accepted", "late", "superseded"]
+
+class Verdict(StrEnum):
+    """What became of the result of an attempt."""
+
+    ACCEPTED = "accepted"
+    LATE = "late"
+    """another attempt's result was accepted before"""
+    SUPERSEDED = "superseded"
+    """a newer attempt has begun"""
+    VOID = "void"
+    """never offered: the attempt was disturbed"""
 
 
 class Outcome(Contract):
@@ -52,7 +63,7 @@ class Delivery(Contract):
     """delivery.json in a run directory: what became of the attempt's result."""
 
     attempt: AttemptRecord
-    verdict: Verdict | Literal["void"]
+    verdict: Verdict
 
 
 class Progress(Contract):
