@@ -1,8 +1,7 @@
 """What crosses a process: frozen pydantic models that forbid extra fields.
 
 A job goes in, records come out, one per stage, and `RunResult` is the summary people compare. Nothing
-here imports a framework, Redis or MLflow. Which file of a run directory holds which model:
-shared/runs/directory.py.
+here imports a framework, Redis or MLflow.
 """
 
 import re
@@ -52,7 +51,7 @@ class VoidCause(StrEnum):
 
 
 class Rung(StrEnum):
-    """Evaluation fidelity; sizes and rules in shared/evaluation/rungs.py."""
+    """Evaluation fidelity, from a look that is never ranked to all validation rows."""
 
     SMOKE = "smoke"
     CHEAP = "cheap"
@@ -121,7 +120,7 @@ class DatasetRef(Contract):
 
 
 class PrepareJob(Contract):
-    """Work for services.prepare: make a dataset, or add rows of other lengths to one that is there."""
+    """Work for the preparation: make a dataset, or add rows of other lengths to one that is there."""
 
     corpus: str
     """climbmix, stdlib or parquet:DIR"""
@@ -147,7 +146,7 @@ class PrepareJob(Contract):
 
 
 class PackJob(Contract):
-    """Work for services.prepare: rows of one length of a dataset that is there."""
+    """Work for the preparation: rows of one length of a dataset that is there."""
 
     dataset: DatasetRef
     seq_len: int = Field(gt=1)
