@@ -12,9 +12,10 @@ from shared.stages.spool import SpoolExecutor
 KEEPER = """
 import subprocess, sys
 from shared.sandbox.processes import dies_with_parent
+from shared.stages.table import STAGES
 runners = {}
 while True:
-    for stage in ("prepare", "trainer", "evaluator"):
+    for stage in (row.name for row in STAGES):
         runner = runners.get(stage)
         if runner is None or runner.poll() is not None:
             argv = [sys.executable, "-m", "services.executor", sys.argv[1], stage]

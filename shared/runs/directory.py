@@ -9,6 +9,8 @@ clock.json       trainer supervisor  training seconds spent at the newest checkp
 training.json    trainer supervisor  TrainingRecord
 evaluation.json  evaluator           EvaluationRecord
 result.json      experiment          RunResult
+delivery.json    worker              what became of the result of an attempt (Delivery in shared/fleet/contracts.py)
+scratch*/        trainer, evaluator  homes of the untrusted processes, removed when they end
 staged.json      spool executor      where a copy is at work (shared/stages/spool.py)
 .lock            whoever works on it an OS lock, free again when that process dies
 .stage.lock      trainer, evaluator  the same, for the time of one stage

@@ -144,7 +144,7 @@ class SpoolExecutor:
                 watch(work.stage)
                 if not item.file("running").exists() and time.monotonic() > give_up:
                     raise ValueError(
-                        f"no executor took the {work.stage}'s work item from {item.folder}: is its container running?"
+                        f"nobody took the {work.stage}'s work item from {item.folder}: is its container running?"
                     )
                 time.sleep(POLL_S)
         except BaseException:
