@@ -1,4 +1,4 @@
-"""The health checks of `autoresearch doctor`. Every check answers with a finding, also when what it looks at is broken."""
+"""The health checks of `autoresearch doctor`. Each answers with a finding, also when what it looks at is broken."""
 
 import os
 import re
