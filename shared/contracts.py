@@ -228,8 +228,8 @@ class TrainingRecord(Contract):
     """What the trainer's supervisor saw. Times are its own clock, outside the recipe's process."""
 
     status: Status
-    reason: OneLine = ""
     void: VoidCause | None = None
+    reason: OneLine = ""
     startup_seconds: float = 0.0
     """imports, build, compilation, warm-up: before the clock"""
     training_seconds: float = 0.0
@@ -279,8 +279,8 @@ class EvaluationRecord(Contract):
     """What the evaluator measured. A number is here only when every check passed."""
 
     status: Status
-    reason: OneLine = ""
     void: VoidCause | None = None
+    reason: OneLine = ""
     val_bpb: float | None = None
     val_bpb_upstream: float | None = None
     """the same nats over upstream's byte counts (issue karpathy/autoresearch#384)"""
@@ -311,9 +311,9 @@ class RunResult(Contract):
 
     run_id: RunId
     status: Status
-    reason: OneLine = ""
     void: VoidCause | None = None
-    """the attempt was disturbed and says nothing of the recipe"""
+    """set when the attempt says nothing of the recipe"""
+    reason: OneLine = ""
     val_bpb: float | None = None
     val_bpb_upstream: float | None = None
     training_seconds: float = 0.0
