@@ -54,7 +54,7 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "$(PYTHON) is older than 3.10: say PYTHON=/path/to/a/newer/python3"; exit 2; }
 
-test: setup ## everything that runs in minutes on any machine
+test: setup ## what any machine can run: without a GPU, Docker, and what is slow or kills at random
 	$(BIN)/python -m pytest -m 'not slow and not chaos and not gpu and not metal and not stack'
 
 test-slow: setup ## what takes longer

@@ -1,4 +1,4 @@
-"""What the fleet costs, measured in one run: `python -m benchmarks.fleet`. Needs redis-server and the dataset `stdlib`.
+"""What the fleet costs, measured in one run: `python -m benchmarks.fleet`. Needs the dataset `stdlib`.
 
 enqueue to start      a plain RQ client, until the job function is entered (warm worker, idle)
 worker overhead       from enqueue to the recorded outcome, training and evaluation left out (their stages take no time)

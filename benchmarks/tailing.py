@@ -10,14 +10,13 @@ import threading
 import time
 from dataclasses import dataclass
 
-from services.trainer.trusted_clock import ClockRecord
 from services.worker.attempt import Attempt
 from services.worker.watch import Watcher
 from shared.experiment.request import TrainRequest, build_job
 from shared.fleet.contracts import AttemptRecord
 from shared.fleet.store import FleetStore
-from shared.runs.directory import RunDirectory, read_record
-from shared.stages.executors import NativeExecutor, Stage
+from shared.runs.directory import RunDirectory
+from shared.stages.executors import NativeExecutor
 
 BLOCK_S, SEED = 1.0, 1
 SHAPE = {"device_batch_size": "4", "total_batch_size": "1024"}  # one small batch a step: many steps in a block
@@ -63,10 +62,9 @@ class Alternating(Watcher):
         number = int((at - self.began_at) // BLOCK_S) if self.began_at else -1
         return number if 0 <= number < len(self.looks) else None
 
-    def tick(self, stage: Stage) -> None:
+    def tick(self, stage: str) -> None:
         super().tick(stage)
-        clock = self.attempt.directory.clock_file
-        if not self.began_at and clock.exists():
+        if not self.began_at:
             self.began_at = clock_origin(self.attempt.directory)
 
     def _look_once(self) -> None:
@@ -103,8 +101,9 @@ def make_attempt(store: FleetStore, budget_s: float) -> Attempt:
 
 
 def clock_origin(run: RunDirectory) -> float:
-    """When the budget began, in seconds since the epoch: the supervisor writes its clock down every second."""
-    return run.clock_file.stat().st_mtime - read_record(run.clock_file, ClockRecord).seconds
+    """When the budget began, in seconds since the epoch, by the first telemetry; 0 before there is any."""
+    steps = list(run.steps())
+    return run.metrics_file.stat().st_mtime - steps[-1].train_seconds if steps else 0.0
 
 
 def by_pair(watcher: Alternating, run: RunDirectory) -> list[tuple[list[float], list[float]]]:

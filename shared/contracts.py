@@ -1,8 +1,7 @@
 """What crosses a process: frozen pydantic models that forbid extra fields.
 
 A job goes in, records come out, one per stage, and `RunResult` is the summary people compare. Nothing
-here imports a framework, Redis or MLflow. Which file of a run directory holds which model:
-shared/runs/directory.py.
+here imports a framework, Redis or MLflow.
 """
 
 import re
@@ -75,8 +74,19 @@ class Status(StrEnum):
     INVALID = "invalid"
 
 
+class VoidCause(StrEnum):
+    """Why an attempt says nothing of its recipe and is started again. Set by trusted code alone, by what it saw."""
+
+    DEVICE_SHARED = "device_shared"
+    """somebody else's process computed on the device"""
+    HOST_SLEPT = "host_slept"
+    """the machine was suspended"""
+    EXECUTOR_LOST = "executor_lost"
+    """the process that ran the stage was killed before it could write a record"""
+
+
 class Rung(StrEnum):
-    """Evaluation fidelity; sizes and rules in shared/evaluation/rungs.py."""
+    """Evaluation fidelity, from a look that is never ranked to all validation rows."""
 
     SMOKE = "smoke"
     CHEAP = "cheap"
@@ -174,7 +184,7 @@ class DatasetRef(Contract):
 
 
 class PrepareJob(Contract):
-    """Work for services.prepare: make a dataset, or add rows of other lengths to one that is there."""
+    """Work for the preparation: make a dataset, or add rows of other lengths to one that is there."""
 
     corpus: str
     """climbmix, stdlib or parquet:DIR"""
@@ -200,7 +210,7 @@ class PrepareJob(Contract):
 
 
 class PackJob(Contract):
-    """Work for services.prepare: rows of one length of a dataset that is there."""
+    """Work for the preparation: rows of one length of a dataset that is there."""
 
     dataset: DatasetRef
     seq_len: int = Field(gt=1)
@@ -292,6 +302,7 @@ class TrainingRecord(Contract):
     """fields that only the recipe's process can know"""
 
     status: Status
+    void: VoidCause | None = None
     reason: OneLine = ""
     startup_seconds: Seconds = 0.0
     """imports, build, compilation, warm-up: before the clock"""
@@ -347,6 +358,7 @@ class EvaluationRecord(Contract):
     """What the evaluator measured. A number is here only when every check passed."""
 
     status: Status
+    void: VoidCause | None = None
     reason: OneLine = ""
     val_bpb: BitsPerByte | None = None
     val_bpb_upstream: BitsPerByte | None = None
@@ -386,6 +398,8 @@ class RunResult(Contract):
 
     run_id: RunId
     status: Status
+    void: VoidCause | None = None
+    """set when the attempt says nothing of the recipe"""
     reason: OneLine = ""
     val_bpb: BitsPerByte | None = None
     val_bpb_upstream: BitsPerByte | None = None

@@ -38,8 +38,6 @@ class Settings(BaseSettings):
     """ARE_WORKER_REDIS_URL: the same for workers and operators, who may do more; empty takes ARE_REDIS_URL"""
     startup_timeout_s: float = Field(default=900.0, gt=0)
     """ARE_STARTUP_TIMEOUT_S: longest time from process start to a compiled, warmed-up recipe"""
-    finish_timeout_s: float = Field(default=120.0, gt=0)
-    """ARE_FINISH_TIMEOUT_S: longest time for the final checkpoint"""
     eval_timeout_s: float = Field(default=3600.0, gt=0)
     """ARE_EVAL_TIMEOUT_S: longest evaluation"""
 

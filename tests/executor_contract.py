@@ -40,7 +40,7 @@ class Enough(Exception):
 
 
 def processes_of(run) -> list[psutil.Process]:
-    """Whatever has the run, or a copy lent out of it, in its command line or as its scratch folder."""
+    """Whatever has the run, or a staged copy of it, in its command line or as its scratch folder."""
     found = []
     for process in psutil.process_iter():
         try:

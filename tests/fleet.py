@@ -1,8 +1,7 @@
-"""A hub and workers for tests: a real redis-server on a free port, workers as real processes, fast stages."""
+"""A hub and workers for tests: the queue's real server on a free port, workers as real processes, fast stages."""
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
 from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from services.hub.queue_program import find_program
 from shared.fleet.store import FleetStore
 from shared.settings import CHECKOUT
 
@@ -40,29 +39,17 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """redis-server as the hub runs it: every write is on disk before it is acknowledged."""
+    """The program that a hub would start, without users: every write is on disk before it is acknowledged."""
 
-    def __init__(self, folder: Path, *options: str, port: int = 0, url: str = ""):
-        if shutil.which("redis-server") is None:
-            pytest.skip("redis-server is not installed (apt install redis-server)")
-        self.folder, self.port = folder, port or free_port()
-        self.options, self.url = options, url or f"redis://127.0.0.1:{self.port}/0"
+    def __init__(self, folder: Path):
+        self.program, self.folder, self.port = find_program(), folder, free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
         folder.mkdir(parents=True, exist_ok=True)
         self.start()
 
     def start(self) -> None:
-        argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        argv += [
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-            "--save",
-            "",
-            "--logfile",
-            "redis.log",
-            *self.options,
-        ]
+        argv = [self.program.path, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        argv += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--logfile", "redis.log"]
         self.process = subprocess.Popen(argv)
         wait_for(self.answers)
 

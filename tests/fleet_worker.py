@@ -12,7 +12,7 @@ from unittest import mock
 from services.worker import __main__ as main
 from services.worker import jobs, watch
 from services.worker.fleet_worker import FleetWorker, Post
-from services.worker.lease import only_worker
+from services.worker.worker_lock import only_worker
 from shared.machine import device_lock
 from shared.settings import CHECKOUT
 from shared.stages.executors import NativeExecutor

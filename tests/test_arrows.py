@@ -1,6 +1,7 @@
 """The house rules, read from the source: services -> kernels -> shared, never back, never sideways."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ FRAMEWORKS = {"torch", "mlx", "triton"}
 HEAVY = {*FRAMEWORKS, "mlflow", "redis", "rq", "pyarrow", "tiktoken", "matplotlib", "scipy", "pandas"}
 NETWORKED = {"mlflow", "redis", "rq"}
 MAY_USE_NETWORK = ("services/worker/", "services/console/", "services/hub/", "shared/tracking")
+GROUND_FLOOR = ("contracts.py", "files.py", "settings.py")
 MAX_LINES, MAX_FUNCTION_LINES = 500, 60
 LONG_FUNCTIONS: set[str] = set()
 """path:function, each a debt"""
@@ -76,6 +78,14 @@ def test_only_engines_of_shared_import_a_framework():
 
 def test_only_worker_console_hub_and_tracking_reach_redis_and_mlflow():
     assert violations(lambda path, name: name[0] in NETWORKED and not path.startswith(MAY_USE_NETWORK)) == []
+
+
+def test_the_ground_floor_names_no_room_above_it():
+    """Not even in words: settings, files and contracts know nothing of who uses them."""
+    rooms = [path.name for path in (CHECKOUT / "shared").iterdir() if path.is_dir()]
+    above = re.compile(rf"\b(services|kernels)[/.]\w|\bshared[/.]({'|'.join(rooms)})\b")
+    named = {name: above.findall((CHECKOUT / "shared" / name).read_text()) for name in GROUND_FLOOR}
+    assert not any(named.values()), named
 
 
 def test_tests_are_imported_by_nothing():

@@ -10,14 +10,17 @@ from pathlib import Path
 
 from checks import expect_harmless_user, expect_no_module, expect_no_program, expect_pinned_versions
 
+from shared.stages.table import STAGES
+
 expect_pinned_versions("torch", "numpy", "safetensors", "pydantic")
 expect_no_module("redis", "rq", "mlflow", "pyarrow", "huggingface_hub", "requests", "mlx", "pytest")
 expect_no_module("services.worker", "services.console", "services.hub", "services.prepare")
 expect_no_program("git", "curl", "wget", "ssh")
 folders = [f"/are/{name}" for name in ("datasets", "validation", "cache", "platform")]
-expect_harmless_user("/are", "/spool", *folders, "/spool/trainer", "/spool/evaluator")
+stages = [stage.name for stage in STAGES if stage.image == "executor"]
+expect_harmless_user("/are", "/spool", *folders, *(f"/spool/{stage}" for stage in stages))
 
-for stage in ("trainer", "evaluator"):
+for stage in stages:
     done = subprocess.run([sys.executable, "-m", f"services.{stage}", "/nowhere"], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
 subprocess.run(["g++", "--version"], check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Squared ReLU (Primer, arXiv 2109.08668)."""
+"""The op activation_pointwise is `relu_squared`, the squared ReLU (Primer, arXiv 2109.08668)."""
 
 import torch
 

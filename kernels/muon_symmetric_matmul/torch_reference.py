@@ -1,4 +1,5 @@
-"""Orthogonalization of Muon's update: products of a matrix with its own transpose, in the Polar Express polynomial.
+"""`polar_express`, which orthogonalizes Muon's update by the Polar Express polynomial. The op muon_symmetric_matmul is
+named after its inner step, products of a matrix with its own transpose.
 
 Muon: Jordan et al. 2024. Coefficients: Amsel et al., "The Polar Express", arXiv 2505.16932, five steps, with a
 safety factor of 1.02 on the norm.

@@ -14,9 +14,9 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
     """Check the queue, MLflow, device, driver, disk, clock and versions. Exit code 1 when something must be fixed."""
-    from services.console.examination import examine
+    from services.console.health_checks import run_checks
 
-    findings = examine()
+    findings = run_checks()
     if json:
         for finding in findings:
             print(json_module.dumps(asdict(finding)))

@@ -8,9 +8,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from shared.runs.directory import RunDirectory
 from shared.runs.listing import last_step
-from shared.stages.executors import Stage, Watch
-
-STAGES = {"prepare": "packing rows", "trainer": "warming up", "evaluator": "evaluating"}
+from shared.stages.executors import Watch
+from shared.stages.table import find_stage
 
 
 @contextmanager
@@ -28,10 +27,10 @@ def shown(directory: RunDirectory) -> Iterator[Watch]:
 def line(bar: Progress, directory: RunDirectory) -> Watch:
     task = bar.add_task("starting", total=None, numbers="")
 
-    def watch(stage: Stage) -> None:
+    def watch(stage: str) -> None:
         step = last_step(directory.metrics_file) if stage == "trainer" else None
         if step is None:
-            bar.update(task, description=STAGES[stage], total=None, numbers="")
+            bar.update(task, description=find_stage(stage).activity, total=None, numbers="")
             return
         numbers = f"step {step.step}  loss {step.loss_ema:.4f}  {step.tok_per_sec:,.0f} tok/s"
         bar.update(task, description="training", total=1.0, completed=step.progress, numbers=numbers)
@@ -40,9 +39,9 @@ def line(bar: Progress, directory: RunDirectory) -> Watch:
 
 
 def plain(console: Console) -> Watch:
-    seen: set[Stage] = set()
+    seen: set[str] = set()
 
-    def watch(stage: Stage) -> None:
+    def watch(stage: str) -> None:
         if stage not in seen:
             seen.add(stage)
             console.print(f"{stage} ...", highlight=False)

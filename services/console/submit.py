@@ -14,8 +14,9 @@ from shared.experiment.presets import find_preset
 from shared.experiment.recipe import check_source
 from shared.experiment.request import TrainRequest, validated
 from shared.machine.targets import find_target
+from shared.stages.table import job_path
 
-JOB_FUNCTION = "services.worker.jobs.train"
+JOB_FUNCTION = job_path("train")
 
 
 def submit(
@@ -70,16 +71,22 @@ def checked_source(path: Path) -> str:
 
 
 def enqueue(requests: list[dict[str, Any]], source: str | None) -> tuple[str, list[str]]:
-    """Every job or an error: a group that is cut short by an outage says which were enqueued."""
+    """Every job, or ValueError: when the hub goes away half-way it says which jobs were enqueued."""
     from services.console.hub_connection import hub, queue, store
 
     group_id, job_ids = f"g-{secrets.token_hex(4)}", []
-    with hub() as connection:
-        connection.ping()
-        for number, arguments in enumerate(requests):
-            kwargs = arguments | ({"recipe": source} if source else {})
-            job_id = f"{group_id[2:]}-{number:02d}-{arguments['target']}-s{arguments.get('seed', 42)}"
-            store(connection).add_to_group(group_id, job_id)
-            queue(arguments["target"], connection).enqueue_call(JOB_FUNCTION, kwargs=kwargs, job_id=job_id)
-            job_ids.append(job_id)
+    try:
+        with hub() as connection:
+            connection.ping()
+            for number, arguments in enumerate(requests):
+                kwargs = arguments | ({"recipe": source} if source else {})
+                job_id = f"{group_id[2:]}-{number:02d}-{arguments['target']}-s{arguments.get('seed', 42)}"
+                store(connection).add_to_group(group_id, job_id)
+                queue(arguments["target"], connection).enqueue_call(JOB_FUNCTION, kwargs=kwargs, job_id=job_id)
+                job_ids.append(job_id)
+    except ValueError as error:
+        if not job_ids:
+            raise
+        done, last = f"{len(job_ids)} of {len(requests)} jobs", f"autoresearch status {group_id} shows whether one more"
+        raise ValueError(f"{error}; before that {done} were enqueued: {', '.join(job_ids)} ({last} was)") from None
     return group_id, job_ids

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.contracts import Choice, Contract, Job, OneLine, Sha256
+from shared.contracts import Choice, Contract, Job, Megabytes, Name, Sha256
 
 Word = Annotated[str, StringConstraints(pattern=r"^[\w.+-]{1,60}$")]
 
@@ -41,7 +41,7 @@ class Serving(Contract):
     """logits are written into the device buffer"""
     framework_version: Word
     dtype: Word
-    attention_backend: OneLine | None
+    attention_backend: Name | None
     weights_digest: Sha256
     choices: tuple[Choice, ...] = Field(max_length=64)
 
@@ -52,7 +52,7 @@ class Forward(Contract):
 
 class Forwarded(Contract):
     kind: Literal["forwarded"] = "forwarded"
-    peak_vram_mb: Annotated[float, Field(ge=0, le=1e9)]
+    peak_vram_mb: Megabytes
 
 
 class Load(Contract):

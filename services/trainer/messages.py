@@ -19,12 +19,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.contracts import Choice, Contract, Job, OneLine
+from shared.contracts import Choice, Contract, Job, Megabytes, Name, NumSteps, Percent, Seconds, Share
 from shared.runs.checkpoint import CheckpointRecord
 from shared.runs.layout import ArraySpec
-
-Count = Annotated[int, Field(ge=0, le=10**15)]
-Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
 class Start(Contract):
@@ -56,7 +53,7 @@ class Ready(Contract):
     kind: Literal["ready"] = "ready"
     flops_per_token: Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False)] | None
     peak_flops: Annotated[float, Field(gt=0, le=1e20, allow_inf_nan=False)]
-    attention_backend: OneLine | None
+    attention_backend: Name | None
     hand_over_seconds: Seconds
     choices: tuple[Choice, ...] = Field(max_length=64)
 
@@ -82,7 +79,7 @@ class Saved(Contract):
     """The whole state is in the buffer."""
 
     kind: Literal["saved"] = "saved"
-    step: Count
+    step: NumSteps
     loss_ema: float
 
 
@@ -90,8 +87,8 @@ class Kept(Contract):
     """The weights are in the buffer, for a point of the validation curve."""
 
     kind: Literal["kept"] = "kept"
-    step: Count
-    progress: Annotated[float, Field(ge=0, le=1)]
+    step: NumSteps
+    progress: Share
 
 
 class Stored(Contract):
@@ -104,12 +101,12 @@ class Trained(Contract):
     """The final weights are in the buffer."""
 
     kind: Literal["trained"] = "trained"
-    num_steps: Count
+    num_steps: NumSteps
     train_seconds: Seconds
     """by the recipe process's own clock, to be compared with the supervisor's"""
     last_loss: float
-    input_percent: Annotated[float, Field(ge=0, le=100)]
-    peak_vram_mb: Annotated[float, Field(ge=0, le=1e9)]
+    input_percent: Percent
+    peak_vram_mb: Megabytes
 
 
 ANSWERS = {"built": Built, "ready": Ready, "steps": Steps, "saved": Saved, "kept": Kept, "trained": Trained}

@@ -14,6 +14,8 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
+from pydantic import ValidationError
+
 from services.trainer.compile_cache import cache_environment, compile_cache
 from services.trainer.limits import KILL_AFTER_S, LONGEST_TOKEN_BUDGET_S, SMOKE_GRACE_S, check_clocks, startup_limit_s
 from services.trainer.messages import ANSWERS, Buffer, Built, Kept, Ready, Rows, Saved, Start, Steps, Stored, Trained
@@ -40,7 +42,14 @@ class Measured:
     values: dict[str, Any] = field(default_factory=dict)
 
     def record(self, status: Status, reason: str) -> TrainingRecord:
-        return TrainingRecord(status=status, reason=reason, **self.values)
+        """Rejected, with what is trusted, when the recipe's process reported a number that no run has."""
+        try:
+            return TrainingRecord(status=status, reason=reason, **self.values)
+        except ValidationError as error:
+            name = str(error.errors()[0]["loc"][0])
+            kept = {key: value for key, value in self.values.items() if key not in TrainingRecord.REPORTED}
+            reason = f"the recipe's process reported what no run has: {name} = {self.values.get(name)}"
+            return TrainingRecord(status=Status.REJECTED, reason=reason, **kept)
 
 
 def supervise(run: RunDirectory) -> TrainingRecord:

@@ -12,8 +12,8 @@ import uuid
 from pathlib import Path
 
 from services.worker.fleet_worker import FleetWorker, Post
-from services.worker.lease import only_worker
 from services.worker.spawn_worker import SpawnFleetWorker
+from services.worker.worker_lock import only_worker
 from shared.machine.hardware import detect
 from shared.machine.targets import find_target
 from shared.sandbox.processes import dies_with_parent

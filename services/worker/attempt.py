@@ -9,9 +9,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.contracts import RunResult, Status
+from shared.contracts import RunResult
 from shared.files import write_atomic
-from shared.fleet.contracts import AttemptRecord, Delivery, Outcome
+from shared.fleet.contracts import AttemptRecord, Delivery, Outcome, Verdict
 from shared.fleet.store import FleetStore
 from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.settings import settings
@@ -43,13 +43,9 @@ class InfrastructureFault(Exception):
     """The attempt came to nothing through no fault of the recipe: the job is started again, up to a limit."""
 
 
-def is_void(directory: RunDirectory, result: RunResult) -> bool:
-    """Whether the end says nothing of the recipe: a disturbed attempt, or a stage that died without a word."""
-    if result.status is Status.CANCELLED:
-        return result.reason.startswith("void")
-    if result.status is not Status.CRASHED:
-        return False
-    return directory.training() is None or "left no record" in result.reason
+def is_void(result: RunResult) -> bool:
+    """Whether the end says nothing of the recipe. Reasons are not read: a recipe may have written them."""
+    return result.void is not None
 
 
 # notes
@@ -87,20 +83,20 @@ def outcome_of(record: AttemptRecord, result: RunResult) -> Outcome:
     )
 
 
-def deliver(record: AttemptRecord, result: RunResult, store: FleetStore) -> str:
+def deliver(record: AttemptRecord, result: RunResult, store: FleetStore) -> Verdict:
     """Offers a result that is on disk and settles the attempt by the verdict. May be repeated after a crash."""
     verdict = store.accept(record.execution, outcome_of(record, result))
     settle(record, verdict)
     return verdict
 
 
-def settle(record: AttemptRecord, verdict: str) -> None:
+def settle(record: AttemptRecord, verdict: Verdict) -> None:
     """Says in the run directory what became of it; an accepted one waits in the outbox for MLflow."""
     directory = RunDirectory.of(record.run_id)
     if directory.path.exists():
-        delivery = Delivery.model_validate({"attempt": record, "verdict": verdict})
+        delivery = Delivery(attempt=record, verdict=verdict)
         write_atomic(directory.path / "delivery.json", delivery.model_dump_json(indent=2) + "\n")
-    if verdict == "accepted":
+    if verdict is Verdict.ACCEPTED:
         from shared.tracking import keep_for_later
 
         keep_for_later(directory.path)

@@ -6,9 +6,9 @@ import time
 from services.worker.attempt import Attempt, InfrastructureFault, deliver, is_void, open_note, outcome_of, settle
 from services.worker.recovery import end_stages_of_dead_attempts
 from services.worker.watch import Cancelled, Slept, watching
-from shared.contracts import Job, RunResult, Status, TrainingRecord
+from shared.contracts import Job, RunResult, Status, TrainingRecord, VoidCause
 from shared.experiment import run as experiment
-from shared.fleet.contracts import Outcome
+from shared.fleet.contracts import Outcome, Verdict
 from shared.machine.device_lock import DeviceBusy
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
@@ -28,12 +28,12 @@ def run_attempt(attempt: Attempt, job: Job, source: bytes) -> Outcome:
     except Cancelled as cancelled:
         result = ended_early(attempt.directory, job, source, str(cancelled))
     except Slept as slept:
-        result = ended_early(attempt.directory, job, source, str(slept))
+        result = ended_early(attempt.directory, job, source, str(slept), VoidCause.HOST_SLEPT)
     except (ValueError, OSError) as error:
         # the job was checked before: this is the disk, the device or the dataset of this host
         raise InfrastructureFault(" ".join(str(error).split())) from error
-    if attempt.retries_left and is_void(attempt.directory, result):
-        settle(attempt.record, "void")
+    if attempt.retries_left and is_void(result):
+        settle(attempt.record, Verdict.VOID)
         raise InfrastructureFault(result.reason)
     deliver(attempt.record, result, attempt.store)
     return outcome_of(attempt.record, result)
@@ -68,9 +68,9 @@ def dead_attempt(attempt: Attempt, job: Job) -> RunDirectory | None:
 
 
 def _can_go_on(directory: RunDirectory) -> bool:
-    """There is a whole checkpoint, and the file from which the trainer charges it with training time."""
+    """There is a whole checkpoint. It says how much training time it is worth."""
     try:
-        return directory.clock_file.exists() and checkpoint.latest(directory.checkpoint_dir) is not None
+        return checkpoint.latest(directory.checkpoint_dir) is not None
     except (ValueError, OSError):
         return False
 
@@ -78,7 +78,7 @@ def _can_go_on(directory: RunDirectory) -> bool:
 def take_over(earlier: RunDirectory, directory: RunDirectory, job: Job, source: bytes) -> None:
     """A copy of what training goes on from: what is left of the dead attempt can change nothing here."""
     directory.create(job, source)
-    kept = [earlier.clock_file, earlier.metrics_file]
+    kept = [earlier.metrics_file]
     training = earlier.training()
     if training is not None and training.status is Status.OK:
         kept.append(earlier.training_file)
@@ -88,12 +88,14 @@ def take_over(earlier: RunDirectory, directory: RunDirectory, job: Job, source: 
     shutil.copytree(earlier.checkpoint_dir, directory.checkpoint_dir, symlinks=True)
 
 
-def ended_early(directory: RunDirectory, job: Job, source: bytes, reason: str) -> RunResult:
+def ended_early(
+    directory: RunDirectory, job: Job, source: bytes, reason: str, void: VoidCause | None = None
+) -> RunResult:
     """The record of an experiment that was stopped from here, at whatever point that was."""
     if not directory.job_file.exists():
         directory.create(job, source)
     seen = directory.training() or TrainingRecord(status=Status.CANCELLED)
-    training = seen.model_copy(update={"status": Status.CANCELLED, "reason": reason})
+    training = seen.model_copy(update={"status": Status.CANCELLED, "reason": reason, "void": void})
     total_seconds = training.startup_seconds + training.training_seconds + training.finish_seconds
     result = experiment.gather(job, training, None, total_seconds)
     write_record(directory.result_file, result)

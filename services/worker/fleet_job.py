@@ -1,4 +1,4 @@
-"""RQ's Job and Queue where anybody may enqueue: JSON only, four functions only, nothing else named by a job.
+"""RQ's Job and Queue where anybody may enqueue: JSON only, our job functions only, nothing else named by a job.
 
 What a stored job says beside its function and arguments (callbacks, webhooks, dependencies, time limits, thousands
 of retries) is dropped or bounded, and a job that cannot be read is set aside; none of it ends the worker.
@@ -25,10 +25,11 @@ from services.worker import jobs
 from shared.contracts import LARGEST_RECIPE_BYTES
 from shared.fleet.contracts import JOB_ID_PATTERN, MAX_ATTEMPTS, Outcome
 from shared.fleet.store import dump_outcome
+from shared.stages.table import STAGES, job_path
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    f"services.worker.jobs.{function.__name__}": function
-    for function in (jobs.prepare, jobs.train, jobs.calibrate, jobs.lab)
+    job_path(name): getattr(jobs, name)
+    for name in (*(stage.job_function for stage in STAGES if stage.job_function), *jobs.NOT_BUILT_YET)
 }
 # escaped, every byte of a recipe may take six
 MAX_DATA_BYTES = 6 * LARGEST_RECIPE_BYTES + 16_384

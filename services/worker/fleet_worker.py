@@ -23,7 +23,7 @@ from services.worker.fleet_job import FleetJob, FleetQueue, Refused
 from services.worker.recovery import settle_old_attempts
 from shared.contracts import Status
 from shared.fleet.contracts import JOB_ID_PATTERN, AttemptRecord, Outcome
-from shared.fleet.store import GIVEN_UP, Begun, FleetStore
+from shared.fleet.store import GIVEN_UP, Answer, Begun, FleetStore
 from shared.sandbox.processes import die_with_parent
 from shared.stages.executors import Executor
 
@@ -102,9 +102,9 @@ class FleetWorker(Worker):
         """In the horse: an outcome that is there already is the answer; else an attempt is made."""
         if self.begun is None:
             job.refuse(job.refusal or "its attempt was never begun")
-        elif self.begun.answer == "taken":
+        elif self.begun.answer is Answer.TAKEN:
             job.refuse(f"job id {job.id} belongs to another job: choose another id")
-        elif self.begun.answer == "done":
+        elif self.begun.answer is Answer.DONE:
             job.known_outcome = self.store.outcome(job.id)
         else:
             current.set(self._attempt(job, execution, self.begun.number))
@@ -177,7 +177,7 @@ class FleetWorker(Worker):
 
     def _is_superseded(self, job: FleetJob, execution: Execution) -> bool:
         """An execution that only repeats an outcome is no attempt, so nothing supersedes it."""
-        attempted = self.begun is not None and self.begun.answer == "begun"
+        attempted = self.begun is not None and self.begun.answer is Answer.BEGUN
         return attempted and not self.store.is_newest(job.id, execution.id)
 
     def _forget(self, job: FleetJob, execution: Execution) -> None:

@@ -1,4 +1,4 @@
-"""The four functions a job may name. Arguments arrive as JSON or as strings of a command line.
+"""The functions a job may name (shared/stages/table.py). Arguments arrive as JSON or as strings of a command line.
 
     rq enqueue -S json -q cpu services.worker.jobs.train recipe=@my_recipe.py preset=m5-tiny
 
@@ -16,6 +16,8 @@ from shared.experiment.recipe import check_size
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import dump_outcome
+
+NOT_BUILT_YET = ("calibrate", "lab")
 
 
 def train(recipe: Any = None, **arguments: Any) -> dict[str, Any]:

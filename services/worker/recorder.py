@@ -12,7 +12,7 @@ import threading
 import time
 
 from shared.sandbox.processes import exit_with_parent
-from shared.tracking import flush_outbox, pending_notes, repair_half_recorded
+from shared.tracking import flush_outbox, pending_notes, reconcile_with_mlflow
 
 LOOK_EVERY_S, AFTER_FAILURE_S, REPAIR_EVERY_S = 1.0, 15.0, 600.0
 
@@ -44,7 +44,7 @@ class Recorder:
     def _repair(self) -> None:
         if time.monotonic() < self.repair_at:
             return
-        lines, looked = repair_half_recorded()
+        lines, looked = reconcile_with_mlflow()
         for line in lines:
             if line not in self.repaired:
                 say(line)

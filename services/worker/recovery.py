@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from services.worker.attempt import Attempt, deliver, is_void, note_file, notes, settle
-from shared.fleet.contracts import AttemptRecord
+from shared.fleet.contracts import AttemptRecord, Verdict
 from shared.fleet.store import FleetStore
 from shared.runs.directory import RunDirectory
 
@@ -64,8 +64,8 @@ def is_alive(record: AttemptRecord) -> bool:
 def _settle(record: AttemptRecord, store: FleetStore, device: str) -> None:
     directory = RunDirectory.of(record.run_id)
     result = directory.result() if directory.path.exists() and not directory.in_use() else None
-    if result is not None and is_void(directory, result):
-        settle(record, "void")
+    if result is not None and is_void(result):
+        settle(record, Verdict.VOID)
     elif result is not None:
         log.info("attempt %s: %s", record.run_id, deliver(record, result, store))
         store.end_lease(record.queue, record.job_id, record.execution)

@@ -17,7 +17,7 @@ from rq.serializers import JSONSerializer
 
 from services.worker.fleet_job import FleetJob, FleetQueue
 from services.worker.fleet_worker import FleetWorker, Post
-from shared.fleet.store import Begun
+from shared.fleet.store import Answer, Begun
 from shared.sandbox.processes import exit_with_parent
 from shared.settings import CHECKOUT
 from shared.stages.executors import NativeExecutor
@@ -62,8 +62,8 @@ def horse() -> None:
     letter = json.loads(sys.stdin.buffer.read())
     executor = SpoolExecutor(Path(letter["spool"])) if letter["spool"] else NativeExecutor()
     worker = SpawnFleetWorker.at(Post(**letter["post"], executor=executor), letter["name"])
-    worker.pid = letter["worker_pid"]
-    worker.begun = Begun(**letter["begun"]) if letter["begun"] else None
+    worker.pid, begun = letter["worker_pid"], letter["begun"]
+    worker.begun = begun and Begun(Answer(begun["answer"]), begun["number"])
     job = FleetJob.fetch(letter["job"], connection=worker.connection, serializer=JSONSerializer)
     execution = Execution.fetch(letter["execution"], job.id, connection=worker.connection)
     worker.executions[execution.id] = execution

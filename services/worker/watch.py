@@ -15,14 +15,13 @@ from redis.exceptions import RedisError
 from services.worker.attempt import Attempt
 from shared.fleet.contracts import Progress
 from shared.runs.listing import last_step
-from shared.stages.executors import Stage, Watch
+from shared.stages.executors import Watch
+from shared.stages.table import find_stage
 
 LOOK_EVERY_S = 0.15
 PROGRESS_EVERY_S = 1.0
 LONGEST_SLEEP_S = 2.0
 """a machine that was suspended for longer while an experiment ran has spoiled it"""
-
-ACTIVITIES = {"prepare": "packing rows", "trainer": "warming up", "evaluator": "evaluating"}
 
 
 class Cancelled(Exception):
@@ -49,12 +48,12 @@ def watching(attempt: Attempt) -> Iterator[Watch]:
 class Watcher:
     def __init__(self, attempt: Attempt):
         self.attempt = attempt
-        self.stage: Stage | None = None
+        self.stage: str | None = None
         self.cancelled, self.over = threading.Event(), threading.Event()
         self.asleep_before = seconds_asleep()
         self.told_at = 0.0
 
-    def tick(self, stage: Stage) -> None:
+    def tick(self, stage: str) -> None:
         self.stage = stage
         if self.cancelled.is_set():
             raise Cancelled("cancelled on request")
@@ -82,7 +81,7 @@ class Watcher:
         if self.stage == "trainer":
             step = last_step(self.attempt.directory.metrics_file)
         if step is None:
-            return Progress(attempt=number, activity=ACTIVITIES.get(self.stage or "", "starting"))
+            return Progress(attempt=number, activity=find_stage(self.stage).activity if self.stage else "starting")
         return Progress(
             attempt=number,
             activity="training",

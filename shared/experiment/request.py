@@ -15,7 +15,8 @@ from shared.data.dataset import default_dataset, open_dataset
 from shared.experiment.presets import DEFAULT_PRESET, find_preset
 from shared.experiment.recipe import check_source
 from shared.files import sha256_bytes
-from shared.machine.hardware import Hardware, default_engine, detect
+from shared.machine.device import Device, DeviceKind
+from shared.machine.hardware import Hardware, Vendor, default_engine, detect
 from shared.machine.targets import find_target
 from shared.settings import CHECKOUT
 
@@ -101,7 +102,7 @@ def validated(model: type[Contract], values: dict[str, Any]) -> Any:
 def _machine(request: TrainRequest, choices: list[Choice]) -> tuple[Hardware, str]:
     hardware = detect(request.device)
     if request.engine is not None:
-        if request.device is None and request.engine == "mlx" and hardware.vendor != "apple":
+        if request.device is None and request.engine == "mlx" and hardware.vendor is not Vendor.APPLE:
             choices.append(Choice(what="device", chosen="cpu", reason="no Apple chip was found"))
             return detect("cpu"), "mlx"
         return hardware, request.engine
@@ -112,11 +113,12 @@ def _machine(request: TrainRequest, choices: list[Choice]) -> tuple[Hardware, st
 
 def _device(engine: str, device: str) -> str:
     """The device as the engine calls it. ValueError when it cannot run there."""
-    if engine == "torch":
-        return "mps" if device == "metal" else device
-    if device.startswith("cuda"):
+    asked = Device.parse(device)
+    if asked.is_apple:
+        return str(DeviceKind.MPS if engine == "torch" else DeviceKind.METAL)
+    if asked.is_cuda and engine == "mlx":
         raise ValueError(f"device {device}: the mlx engine runs on metal or cpu; --engine torch runs there")
-    return "metal" if device == "mps" else device
+    return device
 
 
 def _target(request: TrainRequest, hardware: Hardware) -> str:

@@ -16,6 +16,7 @@ from shared.contracts import (
     Status,
     TrainingRecord,
     Unranked,
+    VoidCause,
     evident_reasons,
     weaker,
 )
@@ -101,9 +102,18 @@ def _train(directory: RunDirectory, executor: Executor, watch: Watch) -> Trainin
         raise ValueError(line)
     if others := foreign_processes(job.device):
         directory.discard_checkpoint()  # disturbed steps are fewer: there is nothing to go on from
-        void = TrainingRecord(status=Status.CANCELLED, reason=f"void: {others[0]} used {job.device} during training")
-        write_record(directory.training_file, void)
-    return directory.training() or TrainingRecord(status=Status.CRASHED, reason=line or "the trainer left no record")
+        reason = f"void: {others[0]} used {job.device} during training"
+        shared = TrainingRecord(status=Status.CANCELLED, reason=reason, void=VoidCause.DEVICE_SHARED)
+        write_record(directory.training_file, shared)
+    if (training := directory.training()) is not None:
+        return training
+    reason = line or "the trainer left no record"
+    return TrainingRecord(status=Status.CRASHED, reason=reason, void=lost(code))
+
+
+def lost(code: int) -> VoidCause | None:
+    """Of a stage that left no record: it was killed, or a fault of its own ended it, which would come again."""
+    return VoidCause.EXECUTOR_LOST if code < 0 else None
 
 
 def _ensure_rows(job: Job, executor: Executor, watch: Watch) -> None:
@@ -131,8 +141,8 @@ def _evaluate(
     if code == BAD_INPUT:
         raise ValueError(line)
     if _version(directory.evaluation_file) == earlier:
-        crash = EvaluationRecord(status=Status.CRASHED, reason=line or "the evaluator left no record")
-        write_record(directory.evaluation_file, crash)
+        reason = line or "the evaluator left no record"
+        write_record(directory.evaluation_file, EvaluationRecord(status=Status.CRASHED, reason=reason, void=lost(code)))
     return _conclude(directory, started, training, directory.evaluation())
 
 
@@ -160,6 +170,7 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         run_id=job.run_id,
         status=last.status,
         reason=last.reason,
+        void=last.void,
         val_bpb=evaluation.val_bpb if evaluation else None,
         val_bpb_upstream=evaluation.val_bpb_upstream if evaluation else None,
         training_seconds=training.training_seconds,

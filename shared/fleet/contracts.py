@@ -1,6 +1,7 @@
 """What the fleet writes down: how a job ended, which attempt is under way, what it does now."""
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated
 
 from pydantic import StringConstraints
 
@@ -13,7 +14,17 @@ JobId = Annotated[str, StringConstraints(pattern=JOB_ID_PATTERN)]
 MAX_ATTEMPTS = 3
 """starts of one job before its infrastructure faults are taken for its end"""
 
-Verdict = Literal["accepted", "late", "superseded"]
+
+class Verdict(StrEnum):
+    """What became of the result of an attempt."""
+
+    ACCEPTED = "accepted"
+    LATE = "late"
+    """another attempt's result was accepted before"""
+    SUPERSEDED = "superseded"
+    """a newer attempt has begun"""
+    VOID = "void"
+    """never offered: the attempt was disturbed"""
 
 
 class Outcome(Contract):
@@ -51,7 +62,7 @@ class Delivery(Contract):
     """delivery.json in a run directory: what became of the attempt's result."""
 
     attempt: AttemptRecord
-    verdict: Verdict | Literal["void"]
+    verdict: Verdict
 
 
 class Progress(Contract):

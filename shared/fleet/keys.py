@@ -1,6 +1,5 @@
 """Every key this project uses in Redis beside RQ's own (prefix rq:), which keep RQ's layout."""
 
-PREFIX = "are:"
 INDEX = "are:jobs"
 """sorted set: job ids by the time their first attempt began"""
 

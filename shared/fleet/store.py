@@ -6,6 +6,7 @@ half done when a process or the connection dies, and every step may be sent agai
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from time import time
 from typing import Any
 
@@ -56,11 +57,21 @@ redis.call('DEL', KEYS[3])
 """
 
 
+class Answer(StrEnum):
+    """To whoever wants to begin an attempt."""
+
+    BEGUN = "begun"
+    DONE = "done"
+    """the job has an outcome"""
+    TAKEN = "taken"
+    """the id belongs to another job"""
+
+
 @dataclass(frozen=True)
 class Begun:
-    answer: str
-    """begun; done: it has an outcome; taken: the id belongs to another job"""
+    answer: Answer
     number: int
+    """fencing number of the attempt, 0 when none was begun"""
 
 
 class FleetStore:
@@ -71,12 +82,13 @@ class FleetStore:
         """Hands out the next fencing number. Every attempt with a lower one is no longer the newest."""
         arguments = (keys.job(job_id), keys.INDEX, job_id, execution, digest, time())
         answer, number = self.connection.eval(BEGIN, 2, *arguments)
-        return Begun(_text(answer), int(number))
+        return Begun(Answer(_text(answer)), int(number))
 
     def accept(self, execution: str, outcome: Outcome) -> Verdict:
         """The first result of the newest attempt counts; others are kept as evidence. Sending one again is harmless."""
         where = (keys.job(outcome.job_id), keys.refused(outcome.job_id))
-        return _text(self.connection.eval(ACCEPT, 2, *where, execution, outcome.model_dump_json(), GIVEN_UP))
+        verdict = self.connection.eval(ACCEPT, 2, *where, execution, outcome.model_dump_json(), GIVEN_UP)
+        return Verdict(_text(verdict))
 
     def reopen(self, job_id: str) -> None:
         """Sets the outcome aside, so that the job can be run again; its attempts go on counting."""

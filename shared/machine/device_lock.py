@@ -6,7 +6,6 @@ else's, before the clock starts and after it stops (an attempt that shared its d
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import visible_gpus
 from shared.settings import settings
 
@@ -59,16 +59,16 @@ def lock_path(device: str) -> Path:
 
 def _physical_name(device: str) -> str:
     """cuda:0 is another GPU under another CUDA_VISIBLE_DEVICES; mps and metal are the same one."""
-    if device in ("mps", "metal"):
-        return "metal"
-    if device.startswith("cuda:") and (uuid := _uuid(device)):
-        return uuid
-    return re.sub(r"[^A-Za-z0-9]+", "-", device)
+    asked = Device.parse(device)
+    if asked.is_apple:
+        return str(DeviceKind.METAL)
+    return _uuid(asked) or str(asked).replace(":", "-")
 
 
-def _uuid(device: str) -> str | None:
-    gpus, index = visible_gpus(), int(device.removeprefix("cuda:"))
-    return gpus[index].uuid if index < len(gpus) else None
+def _uuid(device: Device) -> str | None:
+    """Of a CUDA device that is here."""
+    gpus = visible_gpus() if device.is_cuda else []
+    return gpus[device.index].uuid if device.index < len(gpus) else None
 
 
 def _holder_file(path: Path) -> Path:
@@ -98,7 +98,7 @@ def foreign_processes(device: str) -> list[ForeignProcess]:
     NVML counts in the host's process ids. Inside a container those name nothing, so strangers are seen only by
     whoever shares the host's process namespace.
     """
-    if not device.startswith("cuda:") or (uuid := _uuid(device)) is None:
+    if (uuid := _uuid(Device.parse(device))) is None:
         return []
     ours = _own_tree()
     strangers = [pid for pid in _computing_on(uuid) if pid not in ours and psutil.pid_exists(pid)]

@@ -12,12 +12,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
+from shared.machine.device import Device, DeviceKind
 from shared.machine.targets import target_for
 from shared.settings import CHECKOUT
 
@@ -25,10 +27,16 @@ _GIB = 2**30
 _GENERATIONS = {70: "volta", 75: "turing", 80: "ampere", 89: "ada", 90: "hopper", 100: "blackwell"}
 
 
+class Vendor(StrEnum):
+    NVIDIA = "nvidia"
+    APPLE = "apple"
+    CPU = "cpu"
+    """no accelerator, whoever made the processor"""
+
+
 @dataclass(frozen=True)
 class Hardware:
-    vendor: str
-    """nvidia, apple or cpu"""
+    vendor: Vendor
     product: str
     """as the vendor prints it"""
     architecture: str
@@ -59,29 +67,27 @@ class NvidiaProbe:
 
 def detect(device: str | None = None) -> Hardware:
     """The machine's best device, or the one named as in Job.device. ValueError when it is not there."""
-    if device == "cpu":
-        return cpu_hardware(*_probe_cpu())
-    if device in ("metal", "mps") or (device is None and is_apple_silicon()):
+    asked = Device.parse(device) if device else _best_device()
+    if asked.is_apple:
         if not is_apple_silicon():
             raise ValueError(f"device '{device}' needs an Apple chip and macOS; this is {platform.platform()}")
         return apple_hardware(_probe_apple())
-    gpus = visible_gpus()
-    if device is None and not gpus:
-        return cpu_hardware(*_probe_cpu())
-    index = _cuda_index(device or "cuda:0")
-    if index >= len(gpus):
-        raise ValueError(f"device '{device}' is not here: {len(gpus)} NVIDIA GPUs are visible")
-    return nvidia_hardware(gpus[index], f"cuda:{index}", psutil.virtual_memory().total)
+    if asked.is_cuda:
+        gpus = visible_gpus()
+        if asked.index >= len(gpus):
+            raise ValueError(f"device '{device}' is not here: {len(gpus)} NVIDIA GPUs are visible")
+        return nvidia_hardware(gpus[asked.index], str(asked), psutil.virtual_memory().total)
+    return cpu_hardware(*_probe_cpu())
+
+
+def _best_device() -> Device:
+    if is_apple_silicon():
+        return Device(DeviceKind.METAL)
+    return Device(DeviceKind.CUDA) if visible_gpus() else Device(DeviceKind.CPU)
 
 
 def is_apple_silicon() -> bool:
     return sys.platform == "darwin" and platform.machine() == "arm64"
-
-
-def _cuda_index(device: str) -> int:
-    if not (matched := re.fullmatch(r"cuda:(\d+)", device)):
-        raise ValueError(f"unknown device '{device}': choose cpu, cuda:0, metal or mps")
-    return int(matched[1])
 
 
 # NVIDIA
@@ -142,7 +148,7 @@ def nvidia_hardware(probe: NvidiaProbe, device: str, system_memory_bytes: int) -
     product = _slug(re.sub(r"NVIDIA|GeForce|Generation|\b\d+ ?GB\b", " ", probe.name, flags=re.IGNORECASE))
     key = f"nvidia-{_generation(10 * major + minor)}-{product}-{_gigabytes(memory_bytes)}gb"
     return Hardware(
-        vendor="nvidia",
+        vendor=Vendor.NVIDIA,
         product=probe.name,
         architecture=architecture,
         memory_bytes=memory_bytes,
@@ -177,7 +183,7 @@ def apple_hardware(probe: tuple[str, int, str, str]) -> Hardware:
     cores = next((int(gpu["sppci_cores"]) for gpu in gpus if "sppci_cores" in gpu), 0)
     key = f"{_slug(chip)}-{_gigabytes(memory_bytes)}gb-{cores}gpu"
     return Hardware(
-        vendor="apple",
+        vendor=Vendor.APPLE,
         product=chip,
         architecture="metal",
         memory_bytes=memory_bytes,
@@ -224,7 +230,7 @@ def cpu_hardware(name: str, cores: int, memory_bytes: int) -> Hardware:
     product = _slug(re.sub(r"\((R|TM)\)|\bCPU\b|@.*|\b\d+-Core\b|\bProcessor\b", " ", name, flags=re.IGNORECASE))
     key = f"cpu-{product}-{cores}core-{_gigabytes(memory_bytes)}gb"
     return Hardware(
-        vendor="cpu",
+        vendor=Vendor.CPU,
         product=name,
         architecture="cpu",
         memory_bytes=memory_bytes,
@@ -242,9 +248,9 @@ def cpu_hardware(name: str, cores: int, memory_bytes: int) -> Hardware:
 
 def default_engine(hardware: Hardware) -> tuple[str, str, str]:
     """(engine, device, why), as in Job. ValueError asks for --engine where two are equally right."""
-    if hardware.vendor == "apple":
+    if hardware.vendor is Vendor.APPLE:
         return _apple_engine(find_spec("mlx") is not None, find_spec("torch") is not None)
-    if hardware.vendor == "nvidia":
+    if hardware.vendor is Vendor.NVIDIA:
         return "torch", hardware.device, f"{hardware.product} is an NVIDIA GPU"
     if find_spec("torch") is None and find_spec("mlx") is not None:
         raise ValueError(

@@ -2,14 +2,22 @@
 
 Peaks are dense bf16 products with fp32 accumulation, from vendors' data sheets; a product without a row has no
 known peak and its MFU is left out, never guessed. Hardware keys: shared/machine/hardware.py, docs/hardware.md.
+Imports nothing but the standard library: compose/ reads it on a host without packages.
 """
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from shared.machine.hardware import Hardware
+
+class Machine(Protocol):
+    """What is asked of a machine here, as shared/machine/hardware.py finds it."""
+
+    @property
+    def hardware_key(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -152,26 +160,22 @@ def _runnable_architectures(architecture: str) -> list[str]:
     return [f"{generation}{number}" for number in range(minor, -1, -1)]
 
 
-def target_of(hardware: "Hardware") -> Target:
-    return find_target(hardware.target)
-
-
-def peak_flops(hardware: "Hardware") -> tuple[float | None, str]:
+def peak_flops(machine: Machine) -> tuple[float | None, str]:
     """Dense bf16 FLOP/s of this product and where the number is from; None and why when it is not known."""
-    product = _product_of(hardware)
+    product = _product_of(machine)
     if product is None or product.bf16_tflops is None:
-        return None, f"no published bf16 peak of {hardware.hardware_key} in shared/machine/targets.py"
+        return None, f"no published bf16 peak of {machine.hardware_key} in shared/machine/targets.py"
     return product.bf16_tflops * 1e12, f"{product.bf16_tflops:g} TFLOP/s dense bf16 ({product.key})"
 
 
-def peak_bandwidth(hardware: "Hardware") -> tuple[float | None, str]:
+def peak_bandwidth(machine: Machine) -> tuple[float | None, str]:
     """Bytes per second of device memory and where the number is from; None and why when it is not known."""
-    product = _product_of(hardware)
+    product = _product_of(machine)
     if product is None or product.bandwidth_gbs is None:
-        return None, f"no published memory bandwidth of {hardware.hardware_key} in shared/machine/targets.py"
+        return None, f"no published memory bandwidth of {machine.hardware_key} in shared/machine/targets.py"
     return product.bandwidth_gbs * 1e9, f"{product.bandwidth_gbs:g} GB/s ({product.key})"
 
 
-def _product_of(hardware: "Hardware") -> Product | None:
-    products = target_of(hardware).products
-    return next((product for product in products if fnmatchcase(hardware.hardware_key, product.key)), None)
+def _product_of(machine: Machine) -> Product | None:
+    products = find_target(machine.target).products
+    return next((product for product in products if fnmatchcase(machine.hardware_key, product.key)), None)

@@ -5,11 +5,12 @@ recipe.py        console or worker   the recipe's source
 metrics.jsonl    recipe process      one StepRecord a line
 output.log       recipe process      whatever the recipe printed; never parsed
 checkpoint/      recipe process      services/trainer/checkpoints.py
-clock.json       trainer supervisor  training seconds spent at the newest checkpoint
 training.json    trainer supervisor  TrainingRecord
 evaluation.json  evaluator           EvaluationRecord
 result.json      experiment          RunResult
-lent.json        spool executor      where a copy is at work (shared/stages/spool.py)
+delivery.json    worker              what became of the result of an attempt (Delivery in shared/fleet/contracts.py)
+scratch*/        trainer, evaluator  homes of the untrusted processes, removed when they end
+staged.json      spool executor      where a copy is at work (shared/stages/spool.py)
 .lock            whoever works on it an OS lock, free again when that process dies
 .stage.lock      trainer, evaluator  the same, for the time of one stage
 """
@@ -65,10 +66,6 @@ class RunDirectory:
         return self.path / "checkpoint"
 
     @property
-    def clock_file(self) -> Path:
-        return self.path / "clock.json"
-
-    @property
     def training_file(self) -> Path:
         return self.path / "training.json"
 
@@ -110,7 +107,6 @@ class RunDirectory:
     def discard_checkpoint(self) -> None:
         (self.checkpoint_dir / "latest.json").unlink(missing_ok=True)  # first: without it the rest counts for nothing
         shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
-        self.clock_file.unlink(missing_ok=True)
 
     def training(self) -> TrainingRecord | None:
         return read_record(self.training_file, TrainingRecord) if self.training_file.exists() else None

@@ -9,21 +9,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from shared.sandbox.processes import dies_with_parent
 from shared.settings import CHECKOUT
+from shared.stages.table import find_stage
 
-Stage = Literal["prepare", "trainer", "evaluator"]
-Watch = Callable[[Stage], None]
+Watch = Callable[[str], None]
+"""called with the name of the stage that runs"""
 
 BAD_INPUT = 2
 
 
 class Executor(Protocol):
-    def execute(self, stage: Stage, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
+    def execute(self, stage: str, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
         """Runs `python -m services.<stage> <arguments>`, calls `watch` some times a second meanwhile.
 
+        ValueError when the table has no such stage.
         Returns the exit code and the last line of stderr: one clear line when the code is BAD_INPUT.
         """
 
@@ -44,8 +46,10 @@ class NativeExecutor:
 
     def __init__(self, poll_s: float = 0.2, term_timeout_s: float = 10.0):
         self.poll_s, self.term_timeout_s = poll_s, term_timeout_s
+        self.pid: int | None = None
+        """of the stage that runs"""
 
-    def execute(self, stage: Stage, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
+    def execute(self, stage: str, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
         process = subprocess.Popen(
             dies_with_parent(self.command(stage, arguments), by=signal.SIGTERM),
             cwd=CHECKOUT,
@@ -56,6 +60,7 @@ class NativeExecutor:
             text=True,
             start_new_session=True,
         )
+        self.pid = process.pid
         try:
             stderr = self._wait(process, stage, watch)
         except BaseException:
@@ -66,10 +71,10 @@ class NativeExecutor:
     def reclaim(self) -> None:
         """Native stages write into the run directory itself."""
 
-    def command(self, stage: Stage, arguments: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", f"services.{stage}", *arguments]
+    def command(self, stage: str, arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", f"services.{find_stage(stage).name}", *arguments]
 
-    def _wait(self, process: subprocess.Popen, stage: Stage, watch: Watch) -> str:
+    def _wait(self, process: subprocess.Popen, stage: str, watch: Watch) -> str:
         while True:
             try:
                 return process.communicate(timeout=self.poll_s)[1]

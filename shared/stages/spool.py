@@ -1,64 +1,66 @@
 """The spool: a folder through which a stage is handed to a process elsewhere, such as a container without a network.
 
     SpoolExecutor(folder).execute("trainer", [run_dir], watch)     the trusted side, in place of NativeExecutor
-    python -m shared.stages.spool FOLDER trainer                   takes one ticket, runs it, exits; then a fresh one
+    python -m services.executor FOLDER trainer                     runs one work item, exits; then a fresh one
 
-The executor sees FOLDER/trainer and nothing else of the trusted side, so the run is lent to it there
-(shared/stages/staging.py). Each side holds an OS lock while it lives, so the other notices its death at once and
-without a clock: a stage dies with whoever asked for it, and a dead taker is an exit code.
+The executor sees FOLDER/trainer and nothing else of the trusted side, so the files it needs are staged
+there (shared/stages/staging.py). Each side holds an OS lock while it lives, so the other notices its death at once and
+without a clock: a stage dies with whoever asked for it, and a dead runner is an exit code.
 """
 
 import secrets
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Annotated
 
 from filelock import FileLock, Timeout
+from pydantic import AfterValidator
 
-from shared import sandbox
 from shared.contracts import Contract
 from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.settings import settings
-from shared.stages.executors import NativeExecutor, Stage, Watch
-from shared.stages.staging import LentTo, MetricsMirror, lend, take_back
+from shared.stages.executors import Watch
+from shared.stages.staging import MetricsMirror, stage_in, stage_out
+from shared.stages.table import find_stage
 
 POLL_S = 0.1
-LOAN = "lent.json"
+STAGED = "staged.json"
 KILLED = -signal.SIGKILL
 
+StageName = Annotated[str, AfterValidator(lambda name: find_stage(name).name)]
 
-class Work(Contract):
-    stage: Stage
-    lent: str | None
-    """name of the run directory, which lies beside the ticket; a preparation has none"""
+
+class WorkRequest(Contract):
+    """NAME.json: what is to be run."""
+
+    stage: StageName
+    run: str | None
+    """name of the run directory whose copy lies beside the item; None: the stage works on none"""
     arguments: tuple[str, ...]
 
 
-class Loan(Contract):
-    """lent.json in the run directory, while a ticket has a copy of it."""
+class Staged(Contract):
+    """staged.json in the run directory, while a copy of it is at work."""
 
-    stage: LentTo
-    ticket: str
+    stage: StageName
+    item: str
 
 
-class Done(Contract):
+class WorkResult(Contract):
+    """NAME.done: how it ended, as Executor.execute says it."""
+
     code: int
     line: str
 
 
-class Ended(Exception):
-    """Whoever asked for the stage is gone, or wants no more of it."""
-
-
 @dataclass(frozen=True)
-class Ticket:
-    """The files of one stage: NAME.json is taken by renaming it to NAME.taken."""
+class WorkItem:
+    """The files of one stage: NAME.json is taken by renaming it to NAME.running."""
 
     folder: Path
     name: str
@@ -66,7 +68,7 @@ class Ticket:
     def file(self, kind: str) -> Path:
         return self.folder / f"{self.name}.{kind}"
 
-    def place(self, run: str) -> Path:
+    def run_copy(self, run: str) -> Path:
         return self.file("run") / run
 
     def lock(self, side: str) -> FileLock:
@@ -86,157 +88,92 @@ class Ticket:
 
 
 class SpoolExecutor:
-    def __init__(self, folder: Path, take_timeout_s: float = 120.0, term_timeout_s: float = 15.0):
-        self.folder, self.take_timeout_s, self.term_timeout_s = folder, take_timeout_s, term_timeout_s
+    def __init__(self, folder: Path, start_timeout_s: float = 120.0, term_timeout_s: float = 15.0):
+        self.folder, self.start_timeout_s, self.term_timeout_s = folder, start_timeout_s, term_timeout_s
 
-    def execute(self, stage: Stage, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
-        """As NativeExecutor's. ValueError when nobody takes the ticket in time."""
-        tickets = self.folder / stage
-        tickets.mkdir(parents=True, exist_ok=True)
-        ticket = Ticket(tickets, f"{time.time_ns()}-{secrets.token_hex(4)}")
-        with ticket.lock("placer"):
-            if stage == "prepare":
-                done = self._prepare(ticket, arguments, watch)
+    def execute(self, stage: str, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
+        """As NativeExecutor's. ValueError when no executor takes it in time."""
+        items = self.folder / stage
+        items.mkdir(parents=True, exist_ok=True)
+        item = WorkItem(items, f"{time.time_ns()}-{secrets.token_hex(4)}")
+        with item.lock("submitter"):
+            if find_stage(stage).has_run:
+                done = self._with_run(item, stage, Path(arguments[0]), arguments[1:], watch)
             else:
-                done = self._lend(ticket, stage, Path(arguments[0]), arguments[1:], watch)
+                done = self._without_run(item, stage, arguments, watch)
         return done.code, done.line
 
     def reclaim(self) -> None:
-        """Brings home what callers that died had lent, once their stages are over."""
-        for loan_file in settings().runs.glob("*/lent.json"):
-            loan, run = read_record(loan_file, Loan), RunDirectory(loan_file.parent)
-            ticket = Ticket(self.folder / loan.stage, loan.ticket)
-            if not ticket.place(run.path.name).exists() or ticket.is_held("placer"):
-                continue  # lent through the spool of another device's stack, or still at work
-            self._await_end(ticket)
-            _end_loan(run, ticket, loan.stage)
+        """Stages out what submitters that died had staged in, once their stages are over."""
+        for staged_file in settings().runs.glob("*/staged.json"):
+            staged, run = read_record(staged_file, Staged), RunDirectory(staged_file.parent)
+            item = WorkItem(self.folder / staged.stage, staged.item)
+            if not item.run_copy(run.path.name).exists() or item.is_held("submitter"):
+                continue  # staged through the spool of another device's stack, or still at work
+            self._await_end(item)
+            _unstage(run, item, staged.stage)
 
-    def _prepare(self, ticket: Ticket, arguments: Sequence[str], watch: Watch) -> Done:
+    def _without_run(self, item: WorkItem, stage: str, arguments: Sequence[str], watch: Watch) -> WorkResult:
         try:
-            return self._hand_over(ticket, Work(stage="prepare", lent=None, arguments=tuple(arguments)), watch)
+            return self._submit(item, WorkRequest(stage=stage, run=None, arguments=tuple(arguments)), watch)
         finally:
-            ticket.remove()
+            item.remove()
 
-    def _lend(self, ticket: Ticket, stage: LentTo, path: Path, arguments: Sequence[str], watch: Watch) -> Done:
-        run, place = RunDirectory(path), ticket.place(path.name)
-        write_record(path / LOAN, Loan(stage=stage, ticket=ticket.name))
+    def _with_run(self, item: WorkItem, stage: str, path: Path, arguments: Sequence[str], watch: Watch) -> WorkResult:
+        run, place = RunDirectory(path), item.run_copy(path.name)
+        write_record(path / STAGED, Staged(stage=stage, item=item.name))
         mirror = MetricsMirror(run, place)
 
-        def watch_and_mirror(stage: Stage) -> None:
+        def watch_and_mirror(stage: str) -> None:
             mirror.look()
             watch(stage)
 
         try:
-            lend(run, place, stage)
-            work = Work(stage=stage, lent=path.name, arguments=tuple(arguments))
-            done = self._hand_over(ticket, work, watch_and_mirror)
+            stage_in(run, place, stage)
+            work = WorkRequest(stage=stage, run=path.name, arguments=tuple(arguments))
+            done = self._submit(item, work, watch_and_mirror)
         finally:
-            _end_loan(run, ticket, stage)
+            _unstage(run, item, stage)
         return done.model_copy(update={"line": done.line.replace(str(place), str(path))})
 
-    def _hand_over(self, ticket: Ticket, work: Work, watch: Watch) -> Done:
-        write_record(ticket.file("json"), work)
-        give_up = time.monotonic() + self.take_timeout_s
+    def _submit(self, item: WorkItem, work: WorkRequest, watch: Watch) -> WorkResult:
+        write_record(item.file("json"), work)
+        give_up = time.monotonic() + self.start_timeout_s
         try:
-            while (done := self._look(ticket)) is None:
+            while (done := self._look(item)) is None:
                 watch(work.stage)
-                if not ticket.file("taken").exists() and time.monotonic() > give_up:
+                if not item.file("running").exists() and time.monotonic() > give_up:
                     raise ValueError(
-                        f"nobody took the {work.stage}'s ticket from {ticket.folder}: is its container running?"
+                        f"nobody took the {work.stage}'s work item from {item.folder}: is its container running?"
                     )
                 time.sleep(POLL_S)
         except BaseException:
-            self._end(ticket)
+            self._end(item)
             raise
         return done
 
-    def _look(self, ticket: Ticket) -> Done | None:
-        """A taker that is gone without a word was killed, and its stage with it."""
-        dead = ticket.file("taken").exists() and not ticket.is_held("taker")
-        if ticket.file("done").exists():
-            return read_record(ticket.file("done"), Done)
-        return Done(code=KILLED, line="the executor died") if dead else None
+    def _look(self, item: WorkItem) -> WorkResult | None:
+        """A runner that is gone without a word was killed, and its stage with it."""
+        dead = item.file("running").exists() and not item.is_held("runner")
+        if item.file("done").exists():
+            return read_record(item.file("done"), WorkResult)
+        return WorkResult(code=KILLED, line="the executor died") if dead else None
 
-    def _end(self, ticket: Ticket) -> None:
-        """The taker lets the stage write its record and ends its processes."""
-        ticket.file("json").unlink(missing_ok=True)
-        if not ticket.file("taken").exists():
+    def _end(self, item: WorkItem) -> None:
+        """The runner lets the stage write its record and ends its processes."""
+        item.file("json").unlink(missing_ok=True)
+        if not item.file("running").exists():
             return
-        write_atomic(ticket.file("cancel"), "")
-        self._await_end(ticket)
+        write_atomic(item.file("cancel"), "")
+        self._await_end(item)
 
-    def _await_end(self, ticket: Ticket) -> None:
+    def _await_end(self, item: WorkItem) -> None:
         give_up = time.monotonic() + self.term_timeout_s
-        while ticket.file("taken").exists() and self._look(ticket) is None and time.monotonic() < give_up:
+        while item.file("running").exists() and self._look(item) is None and time.monotonic() < give_up:
             time.sleep(POLL_S)
 
 
-def _end_loan(run: RunDirectory, ticket: Ticket, stage: LentTo) -> None:
-    take_back(run, ticket.place(run.path.name), stage)
-    ticket.remove()
-    (run.path / LOAN).unlink(missing_ok=True)
-
-
-def take(folder: Path, stage: Stage) -> None:
-    """Waits for one ticket and works on it."""
-    tickets = folder / stage
-    tickets.mkdir(parents=True, exist_ok=True)
-    while (ticket := _claim(tickets)) is None:
-        time.sleep(POLL_S)
-    with ticket.lock("taker"):
-        ticket.file("claimed").rename(ticket.file("taken"))
-        done = _work(ticket, stage)
-        write_record(ticket.file("done"), done)
-    if not ticket.file("run").exists() and not ticket.is_held("placer"):
-        ticket.remove()  # nobody comes back for it; a lent run is reclaimed
-
-
-def _claim(tickets: Path) -> Ticket | None:
-    """Oldest first; renaming is what two takers cannot both do."""
-    for file in sorted(tickets.glob("*.json")):
-        ticket = Ticket(tickets, file.stem)
-        try:
-            file.rename(ticket.file("claimed"))
-        except FileNotFoundError:
-            continue
-        return ticket
-    return None
-
-
-def _work(ticket: Ticket, stage: Stage) -> Done:
-    def watch(_: Stage) -> None:
-        if ticket.file("cancel").exists() or not ticket.is_held("placer"):
-            raise Ended
-
-    try:
-        work = read_record(ticket.file("taken"), Work)
-        watch(stage)
-        if work.stage != stage:
-            return Done(code=2, line=f"this executor runs {stage}, not {work.stage}")
-        lent = [str(ticket.place(work.lent).absolute())] if work.lent else []
-        code, line = NativeExecutor().execute(stage, [*lent, *work.arguments], watch)
-    except Ended:
-        return Done(code=-signal.SIGTERM, line="ended on request")
-    except ValueError as error:
-        return Done(code=2, line=str(error))
-    return Done(code=code, line=line)
-
-
-def main() -> int:
-    if len(sys.argv) != 3 or sys.argv[2] not in get_args(Stage):
-        print(f"usage: python -m shared.stages.spool FOLDER {'|'.join(get_args(Stage))}", file=sys.stderr)
-        return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    fence = sandbox.describe()
-    if fence.chosen == "none" and sys.argv[2] != "prepare" and settings().sandbox == "on":
-        print(f"recipes would run unfenced here: {fence.reason}", file=sys.stderr)
-        return 2
-    try:
-        take(Path(sys.argv[1]).resolve(), sys.argv[2])
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _unstage(run: RunDirectory, item: WorkItem, stage: str) -> None:
+    stage_out(run, item.run_copy(run.path.name), stage)
+    item.remove()
+    (run.path / STAGED).unlink(missing_ok=True)

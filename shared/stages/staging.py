@@ -1,4 +1,4 @@
-"""A run directory lent to an executor that sees no other run, and what is taken back from it.
+"""Stage in: a copy of a run directory for an executor that sees no other run. Stage out: what comes back of it.
 
 Two containers share no file system on which a folder could be moved, so files are copied: of 50M parameters with
 their optimizer half a gigabyte, once each way. What comes back is a stranger's: regular files under the names a stage
@@ -11,39 +11,29 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Literal
 
 from shared.files import atomic_writer
 from shared.runs.directory import RunDirectory
+from shared.stages.table import find_stage
 
-LentTo = Literal["trainer", "evaluator"]
 MIRROR_EVERY_S = 1.0
 
-_LENT: dict[LentTo, tuple[str, ...]] = {
-    "trainer": ("recipe.py", "metrics.jsonl", "clock.json", "checkpoint", "job.json"),
-    "evaluator": ("recipe.py", "training.json", "checkpoint", "job.json"),
-}
-_TAKEN_BACK: dict[LentTo, tuple[str, ...]] = {
-    "trainer": ("output.log", "metrics.jsonl", "clock.json", "checkpoint", "training.json"),
-    "evaluator": ("evaluation.json",),
-}
 
-
-def lend(run: RunDirectory, place: Path, to: LentTo) -> None:
-    """What the stage needs, under `place`; job.json last."""
+def stage_in(run: RunDirectory, place: Path, stage: str) -> None:
+    """What the stage needs, under `place`."""
     place.mkdir(parents=True)
-    for name in _LENT[to]:
+    for name in find_stage(stage).staged_in:
         _copy(run.path / name, place / name)
 
 
-def take_back(run: RunDirectory, place: Path, lent_to: LentTo) -> None:
+def stage_out(run: RunDirectory, place: Path, stage: str) -> None:
     """What the stage wrote. May be repeated after a crash: `place` is not touched."""
-    for name in _TAKEN_BACK[lent_to]:
+    for name in find_stage(stage).staged_out:
         _copy(place / name, run.path / name)
 
 
 class MetricsMirror:
-    """Telemetry of a lent run, brought once a second to where it is read while training goes on."""
+    """Telemetry of a staged run, brought once a second to where it is read while training goes on."""
 
     def __init__(self, run: RunDirectory, place: Path):
         self.source, self.target = RunDirectory(place).metrics_file, run.metrics_file
@@ -51,7 +41,7 @@ class MetricsMirror:
         self.looked_at = 0.0
 
     def look(self) -> None:
-        """Not synced to the disk: at the end the file is taken back as the others are."""
+        """Not synced to the disk: at the end the file is staged out as the others are."""
         if monotonic() - self.looked_at < MIRROR_EVERY_S:
             return
         self.looked_at = monotonic()

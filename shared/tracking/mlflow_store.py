@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from shared.settings import settings
-from shared.tracking import contents
-from shared.tracking.evidence import Evidence
+from shared.tracking import mlflow_mapping
+from shared.tracking.run_bundle import RunBundle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,14 +46,14 @@ class Unreachable(Exception):
     """The tracking server does not answer; the message says which and why."""
 
 
-def store_run(evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> str | None:
+def store_run(bundle: RunBundle, picture: Callable[[RunBundle, Path], None]) -> str | None:
     """Records the run completely; its page's address, None for a local store.
 
     Unreachable when the server does not answer, else whatever MLflow raises.
     """
     uri = settings().mlflow_uri
     with reachable_client() as client:
-        experiment_id, run_id = _store(client, uri, evidence, picture)
+        experiment_id, run_id = _store(client, uri, bundle, picture)
     if not uri.startswith("http"):
         return None
     page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
@@ -74,12 +74,12 @@ def reachable_client() -> Iterator["MlflowClient"]:
 
 
 def _store(
-    client: "MlflowClient", uri: str, evidence: Evidence, picture: Callable[[Evidence, Path], None]
+    client: "MlflowClient", uri: str, bundle: RunBundle, picture: Callable[[RunBundle, Path], None]
 ) -> tuple[str, str]:
-    experiment_id = _experiment(client, evidence.job.target, uri)
-    run = _find_or_create(client, experiment_id, evidence)
-    if run.data.tags.get(contents.COMPLETE_TAG) != evidence.result_sha:
-        _fill(client, run.info.run_id, evidence, picture)
+    experiment_id = _experiment(client, bundle.job.target, uri)
+    run = _find_or_create(client, experiment_id, bundle)
+    if run.data.tags.get(mlflow_mapping.COMPLETE_TAG) != bundle.result_sha:
+        _fill(client, run.info.run_id, bundle, picture)
     return experiment_id, run.info.run_id
 
 
@@ -114,13 +114,13 @@ def _client(uri: str) -> "MlflowClient":
 def _experiment(client: "MlflowClient", target: str, uri: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    name = contents.experiment_name(target)
+    name = mlflow_mapping.experiment_name(target)
     found = client.get_experiment_by_name(name)
     if found:
         return found.experiment_id
     # a server knows where its artifacts go; without one they would land in the current directory
     location = None if uri.startswith("http") else (settings().runs.absolute() / "mlflow-artifacts" / target).as_uri()
-    note = contents.experiment_note(target)
+    note = mlflow_mapping.experiment_note(target)
     try:
         return client.create_experiment(name, artifact_location=location, tags={"mlflow.note.content": note})
     except MlflowException:
@@ -130,53 +130,55 @@ def _experiment(client: "MlflowClient", target: str, uri: str) -> str:
         return created_by_another_host.experiment_id
 
 
-def _find_or_create(client: "MlflowClient", experiment_id: str, evidence: Evidence) -> "Run":
-    if found := copies(client, experiment_id, evidence.result.run_id):
+def _find_or_create(client: "MlflowClient", experiment_id: str, bundle: RunBundle) -> "Run":
+    if found := copies(client, experiment_id, bundle.result.run_id):
         return found[0]
     return client.create_run(
         experiment_id,
-        start_time=contents.started_at_ms(evidence),
-        tags={contents.RUN_ID_TAG: evidence.result.run_id, contents.RECORDING_TAG: _now_ms()},
-        run_name=contents.run_name(evidence),
+        start_time=mlflow_mapping.started_at_ms(bundle),
+        tags={mlflow_mapping.RUN_ID_TAG: bundle.result.run_id, mlflow_mapping.RECORDING_TAG: _now_ms()},
+        run_name=mlflow_mapping.run_name(bundle),
     )
 
 
 def copies(client: "MlflowClient", experiment_id: str, run_id: str) -> list["Run"]:
     """What MLflow has of a run of ours, the one that counts first: one recorded to its end, or whichever is chosen."""
-    found = client.search_runs([experiment_id], f"tags.`{contents.RUN_ID_TAG}` = '{run_id}'")
-    return sorted(found, key=lambda run: (contents.COMPLETE_TAG not in run.data.tags, run.info.run_id))
+    found = client.search_runs([experiment_id], f"tags.`{mlflow_mapping.RUN_ID_TAG}` = '{run_id}'")
+    return sorted(found, key=lambda run: (mlflow_mapping.COMPLETE_TAG not in run.data.tags, run.info.run_id))
 
 
 def _now_ms() -> str:
     return str(round(1000 * time.time()))
 
 
-def _fill(client: "MlflowClient", run_id: str, evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> None:
+def _fill(client: "MlflowClient", run_id: str, bundle: RunBundle, picture: Callable[[RunBundle, Path], None]) -> None:
     """Every part may be sent again without harm; the tag that says it is complete comes last."""
     from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 
-    tags = contents.tags(evidence) | {contents.RECORDING_TAG: _now_ms()}
+    tags = mlflow_mapping.tags(bundle) | {mlflow_mapping.RECORDING_TAG: _now_ms()}
     client.log_batch(
         run_id,
-        params=[Param(name, value) for name, value in contents.params(evidence).items()],
+        params=[Param(name, value) for name, value in mlflow_mapping.params(bundle).items()],
         tags=[RunTag(name, value) for name, value in tags.items()],
         synchronous=True,
     )
-    dataset = evidence.job.dataset
+    dataset = bundle.job.dataset
     client.log_inputs(run_id, [DatasetInput(Dataset(dataset.name, dataset.fingerprint[:12], "prepared", "{}"))])
-    metrics = (Metric(point.name, point.value, point.timestamp_ms, point.step) for point in contents.points(evidence))
+    metrics = (
+        Metric(point.name, point.value, point.timestamp_ms, point.step) for point in mlflow_mapping.points(bundle)
+    )
     for batch in _batches(metrics, BATCH):
         client.log_batch(run_id, metrics=batch, synchronous=True)
-    _upload(client, run_id, evidence, picture)
-    client.set_terminated(run_id, contents.mlflow_status(evidence.result), contents.ended_at_ms(evidence))
-    client.set_tag(run_id, contents.COMPLETE_TAG, evidence.result_sha)
+    _upload(client, run_id, bundle, picture)
+    client.set_terminated(run_id, mlflow_mapping.mlflow_status(bundle.result), mlflow_mapping.ended_at_ms(bundle))
+    client.set_tag(run_id, mlflow_mapping.COMPLETE_TAG, bundle.result_sha)
 
 
-def _upload(client: "MlflowClient", run_id: str, evidence: Evidence, picture: Callable[[Evidence, Path], None]) -> None:
+def _upload(client: "MlflowClient", run_id: str, bundle: RunBundle, picture: Callable[[RunBundle, Path], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="are-record-") as folder:
-        for name, content in evidence.files.items():
+        for name, content in bundle.files.items():
             (Path(folder) / name).write_bytes(content)
-        picture(evidence, Path(folder) / "training.png")
+        picture(bundle, Path(folder) / "training.png")
         client.log_artifacts(run_id, folder)
 
 

@@ -13,9 +13,9 @@ from filelock import FileLock, Timeout
 from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_json
 from shared.settings import settings
-from shared.tracking.evidence import Evidence, read_evidence
 from shared.tracking.mlflow_store import Unreachable, store_run, without_passwords
 from shared.tracking.plots import plot_training
+from shared.tracking.run_bundle import RunBundle, read_bundle
 
 LOCK_TIMEOUT_S = 5.0
 
@@ -81,8 +81,8 @@ def pending_notes() -> list[Path]:
 def _attempt(note: Path) -> Recorded:
     """Unreachable when there is no point in trying others; anything else that goes wrong becomes a line."""
     try:
-        evidence = read_evidence(Path(read_json(note)["run_directory"]))
-        url = store_run(evidence, _draw)
+        bundle = read_bundle(Path(read_json(note)["run_directory"]))
+        url = store_run(bundle, _draw)
     except Unreachable:
         raise
     except Exception as error:  # the edge of MLflow: whatever it raises, the note stays
@@ -91,9 +91,9 @@ def _attempt(note: Path) -> Recorded:
     return Recorded(note.stem, url)
 
 
-def _draw(evidence: Evidence, path: Path) -> None:
-    curve = evidence.evaluation.curve if evidence.evaluation else ()
-    plot_training(evidence.steps, curve, evidence.result, path)
+def _draw(bundle: RunBundle, path: Path) -> None:
+    curve = bundle.evaluation.curve if bundle.evaluation else ()
+    plot_training(bundle.steps, curve, bundle.result, path)
 
 
 def one_line(error: Exception) -> str:

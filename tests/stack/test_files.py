@@ -8,13 +8,14 @@ import yaml
 
 from shared.machine.targets import TARGETS, find_target
 from shared.settings import CHECKOUT
+from shared.stages.table import STAGES
 
 COMPOSE, IMAGES = CHECKOUT / "compose", CHECKOUT / "images"
 IN_CONTAINERS = [target.name for target in TARGETS if target.image]
 DOCKERFILES = sorted(IMAGES.glob("*/Dockerfile"))
 BAKE = (IMAGES / "docker-bake.hcl").read_text()
 STACK = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
-EXECUTORS = ("prepare", "trainer", "evaluator")
+EXECUTORS = {stage.name: stage for stage in STAGES}
 
 
 def makefile_list(name: str) -> list[str]:
@@ -36,8 +37,17 @@ def instructions(dockerfile: Path) -> list[str]:
 @pytest.mark.parametrize("name", IN_CONTAINERS)
 def test_a_target_has_a_compose_file_with_the_image_of_the_table(name):
     services = yaml.safe_load((COMPOSE / f"{name}.yaml").read_text())["services"]
-    for service in ("trainer", "evaluator"):
+    in_image = [stage.name for stage in STAGES if stage.image == "executor"]
+    assert {service for service, block in services.items() if "image" in block} == set(in_image)
+    for service in in_image:
         assert services[service]["image"] == f"autoresearch/{find_target(name).image}:${{TAG:-dev}}"
+
+
+@pytest.mark.parametrize("name", [name for name in IN_CONTAINERS if name != "cpu"])
+def test_a_target_gives_its_device_to_the_stages_that_need_it_and_to_no_other(name):
+    services = yaml.safe_load((COMPOSE / f"{name}.yaml").read_text())["services"]
+    given = {service for service, block in services.items() if block.get("extends", {}).get("service") == "nvidia"}
+    assert given == {stage.name for stage in STAGES if stage.needs_device}
 
 
 def test_every_target_with_an_image_has_its_make_up_and_no_other_does():
@@ -70,7 +80,7 @@ def test_every_service_is_without_privileges_and_bounded(name):
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"]
-    assert service["init"]
+    assert service["init"] == (name not in EXECUTORS), "an executor is the first process of its container"
     assert "privileged" not in service
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 
@@ -80,8 +90,37 @@ def test_an_executor_is_started_afresh_and_is_handed_no_password(name):
     service = STACK[name]
     assert service["restart"] == "always"
     assert "secrets" not in service
-    assert service["network_mode"] == ("bridge" if name == "prepare" else "none")
+    assert not EXECUTORS[name].runs_untrusted_code or service["network_mode"] == "none"
     assert {"pids_limit", "mem_limit", "memswap_limit"} <= set(service)
+
+
+def test_the_stages_of_the_table_are_the_executors_of_the_stack():
+    assert {name for name, service in STACK.items() if service["restart"] == "always"} == set(EXECUTORS)
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_an_executor_runs_the_stage_of_its_name_from_a_spool_it_shares_with_the_worker_alone(name):
+    service, in_worker = STACK[name], EXECUTORS[name].image == "worker"
+    assert service["command"] == (["services.executor", "/spool", name] if in_worker else [name])
+    assert service.get("image") == ("autoresearch/worker:${TAG:-dev}" if in_worker else None)
+    mount = f"spool-{name}:/spool/{name}"
+    users = [user for user, block in STACK.items() if mount in block.get("volumes", [])]
+    assert users == ["worker", name]
+    assert [volume for volume in service["volumes"] if volume.startswith("spool-")] == [mount]
+    assert f"spool-{name}" in yaml.safe_load((COMPOSE / "compose.yaml").read_text())["volumes"]
+    assert name in STACK["worker"]["depends_on"]
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_a_stage_is_a_folder_of_services_with_a_main(name):
+    assert (CHECKOUT / "services" / name / "__main__.py").is_file()
+
+
+def test_images_follow_the_table_of_stages():
+    assert "-m shared.stages.table executor" in (IMAGES / "executor" / "Dockerfile").read_text()
+    assert "-m shared.stages.table worker executor" in (IMAGES / "worker" / "Dockerfile").read_text()
+    entry = 'ENTRYPOINT ["python3", "-m", "services.executor", "/spool"]'
+    assert entry in instructions(IMAGES / "executor" / "Dockerfile")
 
 
 def test_only_those_who_score_or_make_validation_rows_have_them():

@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from services.console import hub_connection, submit
 from services.console.service_file import launchd_plist, systemd_unit
+from shared.settings import settings
 from tests.fleet import WorkerProcess, wait_for
 from tests.hubs import HubQueue
 from tests.recipes import HONEST
@@ -48,6 +51,27 @@ def recipe(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(HONEST)
     return str(path)
+
+
+def test_a_group_that_an_outage_cuts_short_says_which_jobs_were_enqueued(hub, monkeypatch, tmp_path):
+    connect, calls = hub_connection.queue, count(1)
+
+    def queue(name, connection):
+        if next(calls) == 3:
+            hub.kill()
+        return connect(name, connection)
+
+    monkeypatch.setattr(hub_connection, "queue", queue)
+    monkeypatch.setenv("ARE_REDIS_URL", hub.agent_url)
+    monkeypatch.setenv("ARE_ENV_FILE", str(tmp_path / "none"))
+    settings.cache_clear()
+    with pytest.raises(ValueError, match="before that 2 of 4 jobs were enqueued") as failure:
+        submit.enqueue([{"target": "cpu", "seed": seed} for seed in (1, 2, 3, 4)], None)
+    settings.cache_clear()
+    hub.start()
+    waiting = [entry.decode() for entry in hub.connection.lrange("rq:queue:cpu", 0, -1)]
+    assert len(waiting) == 2
+    assert all(job_id in str(failure.value) for job_id in waiting)
 
 
 def test_submit_takes_several_seeds_and_waits_for_all(autoresearch, worker, recipe):

@@ -6,7 +6,7 @@ import pytest
 
 from services.worker import watch
 from services.worker.watch import LONGEST_SLEEP_S, Slept, Watcher, seconds_asleep
-from shared.contracts import Status
+from shared.contracts import Status, VoidCause
 from shared.files import write_atomic
 from shared.fleet.contracts import Delivery
 from shared.runs.directory import RunDirectory, read_record
@@ -43,6 +43,7 @@ def test_an_attempt_during_which_the_machine_slept_is_void_and_starts_again(
     first = RunDirectory.of("laptop-a1")
     assert (first.result().status, first.result().val_bpb) == (Status.CANCELLED, None)
     assert first.result().reason == "void: this machine slept for 3 s during the attempt"
+    assert first.result().void is VoidCause.HOST_SLEPT
     assert read_record(first.path / "delivery.json", Delivery).verdict == "void"
     assert hub.store.refused(job) == []
 

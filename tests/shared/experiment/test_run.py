@@ -19,6 +19,7 @@ from shared.contracts import (
     Status,
     TrainingRecord,
     Unranked,
+    VoidCause,
 )
 from shared.data.dataset import dataset_fingerprint, open_dataset
 from shared.experiment import run as experiment
@@ -103,6 +104,13 @@ def test_a_stage_that_leaves_no_record_has_crashed_with_its_last_words(line):
     assert (result.status, result.reason) == (Status.CRASHED, line or "the trainer left no record")
     result = run(make_job(run_id="b"), SOURCE, Scripted(evaluation=(-9, line)))
     assert (result.status, result.reason) == (Status.CRASHED, line or "the evaluator left no record")
+
+
+@pytest.mark.parametrize(("code", "void"), [(-9, VoidCause.EXECUTOR_LOST), (1, None)])
+@pytest.mark.parametrize("line", ["", "the executor died", "the trainer left no record"])
+def test_a_stage_without_a_record_is_void_when_it_was_killed_whatever_it_said(code, void, line):
+    assert run(make_job(run_id="a"), SOURCE, Scripted(training=(code, line))).void is void
+    assert run(make_job(run_id="b"), SOURCE, Scripted(evaluation=(code, line))).void is void
 
 
 def test_a_smoke_run_is_never_ranked():
@@ -203,6 +211,7 @@ def test_an_attempt_that_shared_its_device_is_void_and_starts_from_nothing(monke
     monkeypatch.setattr(experiment, "foreign_processes", lambda device: [ForeignProcess(7, "game")])
     result = run(make_job(), SOURCE, Scripted())
     assert (result.status, result.reason) == (Status.CANCELLED, "void: process 7 (game) used cpu during training")
+    assert result.void is VoidCause.DEVICE_SHARED
     assert not run_of().has_checkpoint()
     monkeypatch.undo()
     executor = Scripted()

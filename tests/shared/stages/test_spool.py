@@ -13,15 +13,15 @@ from tests.run_making import make_run, make_trained_run
 
 
 class TestSpoolExecutor(ExecutorContract):
-    make = "from tests.spool_takers import make"
+    make = "from tests.spool_runners import make"
 
 
-def taker(folder, stage: str = "trainer") -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "shared.stages.spool", str(folder), stage], cwd=CHECKOUT)
+def start_runner(folder, stage: str = "trainer") -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "services.executor", str(folder), stage], cwd=CHECKOUT)
 
 
-def test_a_taker_works_on_one_ticket_and_exits(tmp_path, workplace):
-    process = taker(tmp_path)
+def test_a_runner_works_on_one_item_and_exits(tmp_path, workplace):
+    process = start_runner(tmp_path)
     code, line = SpoolExecutor(tmp_path).execute("trainer", [str(workplace)], lambda stage: None)
     assert (code, line) == (2, f"{workplace / 'job.json'} is missing")
     assert process.wait(10) == 0
@@ -30,23 +30,23 @@ def test_a_taker_works_on_one_ticket_and_exits(tmp_path, workplace):
 
 def test_nobody_there_is_said_in_one_line(tmp_path):
     with pytest.raises(ValueError, match="is its container running"):
-        SpoolExecutor(tmp_path, take_timeout_s=0.3).execute("prepare", ["{}"], lambda stage: None)
+        SpoolExecutor(tmp_path, start_timeout_s=0.3).execute("prepare", ["{}"], lambda stage: None)
     assert list((tmp_path / "prepare").iterdir()) == []
 
 
-def test_a_taker_that_dies_is_an_exit_code(tmp_path, workplace, monkeypatch):
-    process = taker(tmp_path)
+def test_a_runner_that_dies_is_an_exit_code(tmp_path, workplace, monkeypatch):
+    process = start_runner(tmp_path)
 
     def watch(stage):
-        if list((tmp_path / "trainer").glob("*.taken")):
+        if list((tmp_path / "trainer").glob("*.running")):
             process.kill()
 
     code, line = SpoolExecutor(tmp_path).execute("trainer", [str(workplace)], watch)
     assert (code, line) in [(KILLED, "the executor died"), (2, f"{workplace / 'job.json'} is missing")]
 
 
-def test_two_tickets_go_to_two_takers(tmp_path, workplace):
-    takers, answers = [taker(tmp_path), taker(tmp_path)], []
+def test_two_items_go_to_two_runners(tmp_path, workplace):
+    runners, answers = [start_runner(tmp_path), start_runner(tmp_path)], []
 
     def ask(name: str):
         (workplace / name).mkdir()
@@ -58,7 +58,7 @@ def test_two_tickets_go_to_two_takers(tmp_path, workplace):
     for thread in threads:
         thread.join(30)
     assert answers == [2, 2]
-    assert [process.wait(10) for process in takers] == [0, 0]
+    assert [process.wait(10) for process in runners] == [0, 0]
 
 
 DYING = """
@@ -69,56 +69,56 @@ SpoolExecutor(Path(sys.argv[1])).execute(sys.argv[2], [sys.argv[3]], lambda stag
 """
 
 
-def place_and_die(folder, stage: str, argument: str) -> None:
+def submit_and_die(folder, stage: str, argument: str) -> None:
     subprocess.run([sys.executable, "-c", DYING, str(folder), stage, argument], cwd=CHECKOUT, check=True)
     assert list((folder / stage).glob("*.json"))
 
 
-def test_a_ticket_of_somebody_who_died_is_not_worked_on(tmp_path):
-    place_and_die(tmp_path, "prepare", "{}")
-    assert taker(tmp_path, "prepare").wait(20) == 0
+def test_an_item_of_somebody_who_died_is_not_worked_on(tmp_path):
+    submit_and_die(tmp_path, "prepare", "{}")
+    assert start_runner(tmp_path, "prepare").wait(20) == 0
     assert list((tmp_path / "prepare").iterdir()) == []
 
 
-def test_a_lent_run_of_somebody_who_died_comes_home(tmp_path, workplace):
+def test_a_staged_run_of_somebody_who_died_comes_home(tmp_path, workplace):
     run = make_trained_run()
-    place_and_die(tmp_path, "trainer", str(run.path))
+    submit_and_die(tmp_path, "trainer", str(run.path))
     (place,) = (tmp_path / "trainer").glob("*.run/run-1")
     (place / "checkpoint" / "written-by-the-stage").write_text("x")
-    assert taker(tmp_path).wait(20) == 0
+    assert start_runner(tmp_path).wait(20) == 0
     assert not (run.checkpoint_dir / "written-by-the-stage").exists()
     SpoolExecutor(tmp_path).reclaim()
     assert (run.checkpoint_dir / "written-by-the-stage").exists()
-    assert not (run.path / "lent.json").exists()
+    assert not (run.path / "staged.json").exists()
     assert list((tmp_path / "trainer").iterdir()) == []
 
 
-def test_a_run_lent_through_another_spool_is_left_to_whoever_has_that(tmp_path, workplace):
+def test_a_run_staged_through_another_spool_is_left_to_whoever_has_that(tmp_path, workplace):
     run = make_trained_run()
-    place_and_die(tmp_path / "one", "trainer", str(run.path))
+    submit_and_die(tmp_path / "one", "trainer", str(run.path))
     SpoolExecutor(tmp_path / "two").reclaim()
-    assert (run.path / "lent.json").exists()
+    assert (run.path / "staged.json").exists()
     SpoolExecutor(tmp_path / "one").reclaim()
-    assert not (run.path / "lent.json").exists()
+    assert not (run.path / "staged.json").exists()
 
 
 def test_a_run_that_is_being_worked_on_is_not_reclaimed(tmp_path, workplace):
-    run, process, seen = make_run(b"not python", run_id="run-2"), taker(tmp_path), []
+    run, process, seen = make_run(b"not python", run_id="run-2"), start_runner(tmp_path), []
 
     def watch(stage):
         SpoolExecutor(tmp_path).reclaim()
-        seen.append((run.path / "lent.json").exists())
+        seen.append((run.path / "staged.json").exists())
 
     assert SpoolExecutor(tmp_path).execute("trainer", [str(run.path)], watch)[0] == 1
     assert seen
     assert all(seen)
     assert process.wait(10) == 0
-    assert not (run.path / "lent.json").exists()
+    assert not (run.path / "staged.json").exists()
 
 
 def test_an_executor_sees_the_one_run_it_works_on_and_no_other(tmp_path, workplace):
     make_run(run_id="other")
-    run, process, seen = make_run(b"not python", run_id="run-3"), taker(tmp_path), set()
+    run, process, seen = make_run(b"not python", run_id="run-3"), start_runner(tmp_path), set()
 
     def watch(stage):
         seen.update(path.name for path in (tmp_path / "trainer").glob("*.run/*"))

@@ -1,11 +1,11 @@
-"""What is lent, and that nothing but files of a stage's own names comes back."""
+"""What is staged in, and that nothing but files of a stage's own names comes back."""
 
 import os
 
 import pytest
 
 from shared.runs.directory import RunDirectory
-from shared.stages.staging import MetricsMirror, lend, take_back
+from shared.stages.staging import MetricsMirror, stage_in, stage_out
 
 
 @pytest.fixture
@@ -34,40 +34,40 @@ def names(path) -> set[str]:
 
 
 def test_each_stage_gets_what_it_reads_and_no_more(run, place):
-    lend(run, place, "trainer")
+    stage_in(run, place, "trainer")
     assert names(place) == {"job.json", "recipe.py", "metrics.jsonl", "checkpoint/step-1/weights"}
     other = place.with_name("scored")
-    lend(run, other, "evaluator")
+    stage_in(run, other, "evaluator")
     assert names(other) == {"job.json", "recipe.py", "training.json", "checkpoint/step-1/weights"}
 
 
 def test_the_checkpoint_comes_back_as_the_stage_left_it(run, place):
-    lend(run, place, "trainer")
+    stage_in(run, place, "trainer")
     (place / "checkpoint" / "step-1" / "weights").unlink()
     (place / "checkpoint" / "step-2").mkdir()
     (place / "checkpoint" / "step-2" / "weights").write_text("new")
     (place / "training.json").write_text("new record")
-    take_back(run, place, "trainer")
+    stage_out(run, place, "trainer")
     assert names(run.checkpoint_dir) == {"step-2/weights"}
     assert run.training_file.read_text() == "new record"
 
 
 @pytest.mark.parametrize("name", ["job.json", "recipe.py", "delivery.json", "result.json", "evaluation.json"])
 def test_a_trainer_gives_back_only_what_a_trainer_writes(run, place, name):
-    lend(run, place, "trainer")
+    stage_in(run, place, "trainer")
     before = names(run.path)
     (place / name).write_text("forged")
-    take_back(run, place, "trainer")
+    stage_out(run, place, "trainer")
     assert names(run.path) == before
     assert not (run.path / name).exists() or (run.path / name).read_text() == f"old {name}"
 
 
 def test_an_evaluator_cannot_change_the_checkpoint_or_the_training_record(run, place):
-    lend(run, place, "evaluator")
+    stage_in(run, place, "evaluator")
     (place / "checkpoint" / "step-1" / "weights").write_text("forged")
     (place / "training.json").write_text("forged")
     (place / "evaluation.json").write_text("record")
-    take_back(run, place, "evaluator")
+    stage_out(run, place, "evaluator")
     assert (run.checkpoint_dir / "step-1" / "weights").read_text() == "old checkpoint/step-1/weights"
     assert run.training_file.read_text() == "old training.json"
     assert run.evaluation_file.read_text() == "record"
@@ -76,38 +76,39 @@ def test_an_evaluator_cannot_change_the_checkpoint_or_the_training_record(run, p
 def test_links_pipes_and_folders_in_place_of_files_do_not_come_back(run, place, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("secret")
-    lend(run, place, "trainer")
+    stage_in(run, place, "trainer")
     (place / "training.json").symlink_to(secret)
-    os.mkfifo(place / "clock.json")
+    (place / "metrics.jsonl").unlink()
+    os.mkfifo(place / "metrics.jsonl")
     (place / "checkpoint" / "link").symlink_to(secret)
     (place / "checkpoint" / "folder").symlink_to(tmp_path)
     os.mkfifo(place / "checkpoint" / "pipe")
-    take_back(run, place, "trainer")
+    stage_out(run, place, "trainer")
     assert run.training_file.read_text() == "old training.json"
-    assert not run.clock_file.exists()
+    assert run.metrics_file.read_text() == "old metrics.jsonl"
     assert names(run.checkpoint_dir) == {"step-1/weights"}
     assert not any(path.is_symlink() for path in run.path.rglob("*"))
 
 
 def test_a_checkpoint_that_is_a_link_to_a_folder_is_left_alone(run, place, tmp_path):
-    lend(run, place, "trainer")
+    stage_in(run, place, "trainer")
     (place / "checkpoint" / "step-1" / "weights").unlink()
     (place / "checkpoint" / "step-1").rmdir()
     (place / "checkpoint").rmdir()
     (place / "checkpoint").symlink_to(tmp_path)
-    take_back(run, place, "trainer")
+    stage_out(run, place, "trainer")
     assert names(run.checkpoint_dir) == {"step-1/weights"}
 
 
 def test_telemetry_is_mirrored_while_the_stage_writes_it(run, place):
-    lend(run, place, "trainer")
+    stage_in(run, place, "trainer")
     (place / "metrics.jsonl").write_text("new line\n")
     MetricsMirror(run, place).look()
     assert run.metrics_file.read_text() == "new line\n"
 
 
 def test_telemetry_that_became_a_link_is_not_followed(run, place, tmp_path):
-    lend(run, place, "trainer")
+    stage_in(run, place, "trainer")
     (place / "metrics.jsonl").unlink()
     (place / "metrics.jsonl").symlink_to(tmp_path / "secret")
     (tmp_path / "secret").write_text("secret")

@@ -1,6 +1,5 @@
 """Finished run directories as the stages leave them, for tests of whatever reads one."""
 
-import json
 import math
 import random
 from pathlib import Path
@@ -152,7 +151,6 @@ def make_run(root: Path, result: RunResult | None = None, num_steps: int = 120) 
     lines = [step.model_dump_json() + "\n" for step in make_steps(num_steps)]
     directory.metrics_file.write_text("".join(lines))
     directory.output_file.write_text("compiled in 12.1 s\nhello from the recipe\n")
-    directory.clock_file.write_text(json.dumps({"119": 300.1}))
     trained = result.status in (Status.OK, Status.REJECTED)
     training_status = Status.OK if trained else result.status
     write_record(

@@ -16,7 +16,7 @@ from shared.contracts import Status
 from shared.runs.directory import write_record
 from shared.settings import settings
 from shared.tracking import flush_outbox, mlflow_store, outbox, pending_notes, record
-from shared.tracking.contents import MAX_POINTS, experiment_name
+from shared.tracking.mlflow_mapping import MAX_POINTS, experiment_name
 from tests.fleet import free_port
 from tests.mlflow_server import MlflowServer, empty_store, runs, use_server
 from tests.shared.tracking.finished_runs import make_result, make_run

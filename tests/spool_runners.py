@@ -12,16 +12,17 @@ from shared.stages.spool import SpoolExecutor
 KEEPER = """
 import subprocess, sys
 from shared.sandbox.processes import dies_with_parent
-takers = {}
+from shared.stages.table import STAGES
+runners = {}
 while True:
-    for stage in ("prepare", "trainer", "evaluator"):
-        taker = takers.get(stage)
-        if taker is None or taker.poll() is not None:
-            argv = [sys.executable, "-m", "shared.stages.spool", sys.argv[1], stage]
-            takers[stage] = subprocess.Popen(dies_with_parent(argv))
-    for taker in takers.values():
+    for stage in (row.name for row in STAGES):
+        runner = runners.get(stage)
+        if runner is None or runner.poll() is not None:
+            argv = [sys.executable, "-m", "services.executor", sys.argv[1], stage]
+            runners[stage] = subprocess.Popen(dies_with_parent(argv))
+    for runner in runners.values():
         try:
-            taker.wait(0.05)
+            runner.wait(0.05)
         except subprocess.TimeoutExpired:
             pass
 """

@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from shared.runs.directory import RunDirectory
 from shared.settings import settings
-from shared.tracking import contents
+from shared.tracking import mlflow_mapping
 from shared.tracking.mlflow_store import Unreachable, copies, reachable_client
 from shared.tracking.outbox import keep_for_later, one_line, only_recorder, pending_notes
 
@@ -26,7 +26,7 @@ CLOSE_AFTER_S = 24 * 3600.0
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # anybody may write into MLflow, also a path
 
 
-def repair_half_recorded() -> tuple[list[str], bool]:
+def reconcile_with_mlflow() -> tuple[list[str], bool]:
     """A line for everything that was done, and whether MLflow could be looked into to the end."""
     done: list[str] = []
     if not settings().tracking_uri and not (settings().runs / "mlflow.db").exists():
@@ -43,17 +43,17 @@ def repair_half_recorded() -> tuple[list[str], bool]:
 
 
 def _half_recorded(client: "MlflowClient") -> Iterator["Run"]:
-    named = f"name LIKE '{contents.EXPERIMENT_PREFIX}%'"
+    named = f"name LIKE '{mlflow_mapping.EXPERIMENT_PREFIX}%'"
     experiments = [experiment.experiment_id for experiment in client.search_experiments(filter_string=named)]
     running = client.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
-    return (run for run in running if RUN_ID.fullmatch(run.data.tags.get(contents.RUN_ID_TAG, "")))
+    return (run for run in running if RUN_ID.fullmatch(run.data.tags.get(mlflow_mapping.RUN_ID_TAG, "")))
 
 
 def _repaired(client: "MlflowClient", run: "Run") -> str:
     """What was done, if anything: one that is being recorded at this moment looks the same."""
-    name = run.data.tags[contents.RUN_ID_TAG]
+    name = run.data.tags[mlflow_mapping.RUN_ID_TAG]
     first = copies(client, run.info.experiment_id, name)[0]
-    if first.info.run_id != run.info.run_id and contents.COMPLETE_TAG in first.data.tags:
+    if first.info.run_id != run.info.run_id and mlflow_mapping.COMPLETE_TAG in first.data.tags:
         client.delete_run(run.info.run_id)
         return f"{name}: deleted a second copy"
     if _is_on_this_disk(name):
@@ -76,6 +76,6 @@ def _is_on_this_disk(run_id: str) -> bool:
 
 
 def _recording_for_s(run: "Run") -> float:
-    since = run.data.tags.get(contents.RECORDING_TAG, "")
+    since = run.data.tags.get(mlflow_mapping.RECORDING_TAG, "")
     since_ms = int(since) if since.isdecimal() else run.info.start_time
     return time.time() - since_ms / 1000

@@ -1,7 +1,7 @@
-"""Reads a run directory as evidence that may be hostile: the recipe's process could write anything into it.
+"""A run directory as one bundle, for recording. It may be hostile: the recipe's process could write anything into it.
 
 Only regular files are opened (a link or a pipe left behind by a recipe is not followed), sizes are bounded, lines that
-make no sense are left out, and whatever was left out is said in `Evidence.notes`.
+make no sense are left out, and whatever was left out is said in `RunBundle.notes`.
 """
 
 import json
@@ -25,7 +25,7 @@ MAX_SECONDS = 1e9
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunBundle:
     """A finished run, as it will be recorded."""
 
     job: Job
@@ -44,7 +44,7 @@ class Evidence:
     """what was left out, in words"""
 
 
-def read_evidence(path: Path) -> Evidence:
+def read_bundle(path: Path) -> RunBundle:
     """ValueError when the run is not finished or a trusted record in it is damaged."""
     directory = RunDirectory(path)
     job, result = directory.job(), directory.result()
@@ -54,7 +54,7 @@ def read_evidence(path: Path) -> Evidence:
     steps, unreadable = read_steps(directory.metrics_file)
     if unreadable:
         notes.append(f"{unreadable} unreadable line(s) of metrics.jsonl left out")
-    return Evidence(
+    return RunBundle(
         job=job,
         result=result,
         result_sha=sha256_bytes(directory.result_file.read_bytes()),

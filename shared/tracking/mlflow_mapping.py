@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.contracts import RunResult, Status, StepRecord
-from shared.tracking.evidence import Evidence
+from shared.tracking.run_bundle import RunBundle
 
 MAX_POINTS = 1000
 """per series: MLflow draws 320 points, and a point costs 0.1-0.3 ms to send"""
@@ -75,16 +75,16 @@ def experiment_note(target: str) -> str:
     )
 
 
-def run_name(evidence: Evidence) -> str:
+def run_name(bundle: RunBundle) -> str:
     """Outcome first: MLflow shows some 24 characters of it, and no metric at all until a column is added."""
-    job, result = evidence.job, evidence.result
+    job, result = bundle.job, bundle.result
     outcome = str(result.status) if result.val_bpb is None else f"{result.val_bpb:.4f}"
     return f"{outcome} {job.preset or 'custom'} s{job.seed} {job.recipe_sha[:7]}"
 
 
-def run_note(evidence: Evidence) -> str:
-    """The description on a run's page: the outcome, how it was trained, where the evidence lies."""
-    result = evidence.result
+def run_note(bundle: RunBundle) -> str:
+    """The description on a run's page: the outcome, how it was trained, where the run directory lies."""
+    result = bundle.result
     if result.val_bpb is None:
         outcome = f"**{result.status}**" + (f": {result.reason}" if result.reason else "")
     else:
@@ -97,24 +97,24 @@ def run_note(evidence: Evidence) -> str:
     )
 
 
-def params(evidence: Evidence) -> dict[str, str]:
+def params(bundle: RunBundle) -> dict[str, str]:
     """The job, flattened. Read from job.json alone, since MLflow refuses to change a parameter."""
-    job = evidence.job.model_dump(mode="json", exclude={"shape", "budget", "dataset", "choices", "run_id"})
+    job = bundle.job.model_dump(mode="json", exclude={"shape", "budget", "dataset", "choices", "run_id"})
     flat = {f"checkpoints.{name}": value for name, value in job.pop("checkpoints").items()}
     named = {
         **job,
         **flat,
-        **evidence.job.shape.model_dump(),
+        **bundle.job.shape.model_dump(),
         "rung_requested": job["rung"],
-        "budget": str(evidence.job.budget),
-        "dataset": evidence.job.dataset.name,
+        "budget": str(bundle.job.budget),
+        "dataset": bundle.job.dataset.name,
     }
     del named["rung"]
     return {name: _short(value) for name, value in named.items() if value is not None}
 
 
-def tags(evidence: Evidence) -> dict[str, str]:
-    result, evaluation = evidence.result, evidence.evaluation
+def tags(bundle: RunBundle) -> dict[str, str]:
+    result, evaluation = bundle.result, bundle.evaluation
     choice = evaluation.rung if evaluation else None
     named = {
         RUN_ID_TAG: result.run_id,
@@ -136,9 +136,9 @@ def tags(evidence: Evidence) -> dict[str, str]:
         else None,
         "eval_signature": result.eval_signature,
         "choices": "; ".join(f"{made.what} = {made.chosen} ({made.reason})" for made in result.choices),
-        "record.notes": "; ".join(notes(evidence)),
-        "mlflow.runName": run_name(evidence),
-        "mlflow.note.content": run_note(evidence),
+        "record.notes": "; ".join(notes(bundle)),
+        "mlflow.runName": run_name(bundle),
+        "mlflow.note.content": run_note(bundle),
         "mlflow.source.name": "recipe.py",
         "mlflow.source.type": "LOCAL",
     }
@@ -154,55 +154,55 @@ def mlflow_status(result: RunResult) -> str:
     return {Status.OK: "FINISHED", Status.CANCELLED: "KILLED"}.get(result.status, "FAILED")
 
 
-def started_at_ms(evidence: Evidence) -> int:
-    return round(1000 * evidence.started_at)
+def started_at_ms(bundle: RunBundle) -> int:
+    return round(1000 * bundle.started_at)
 
 
-def ended_at_ms(evidence: Evidence) -> int:
-    return started_at_ms(evidence) + round(1000 * evidence.result.total_seconds)
+def ended_at_ms(bundle: RunBundle) -> int:
+    return started_at_ms(bundle) + round(1000 * bundle.result.total_seconds)
 
 
-def notes(evidence: Evidence) -> tuple[str, ...]:
+def notes(bundle: RunBundle) -> tuple[str, ...]:
     """What MLflow does not get to see of this run, in words."""
-    said = list(evidence.notes)
-    if len(evidence.steps) > MAX_POINTS:
-        said.append(f"series show {MAX_POINTS:,} of {len(evidence.steps):,} steps (metrics.jsonl has all)")
-    dropped = sum(not math.isfinite(point.value) for point in _all_points(evidence))
+    said = list(bundle.notes)
+    if len(bundle.steps) > MAX_POINTS:
+        said.append(f"series show {MAX_POINTS:,} of {len(bundle.steps):,} steps (metrics.jsonl has all)")
+    dropped = sum(not math.isfinite(point.value) for point in _all_points(bundle))
     if dropped:
         said.append(f"{dropped} value(s) were not finite")
-    num_series = len(_recipe_series(evidence.steps))
+    num_series = len(_recipe_series(bundle.steps))
     if num_series > MAX_RECIPE_SERIES:
         said.append(f"{MAX_RECIPE_SERIES} of the recipe's {num_series} own series shown")
     return tuple(said)
 
 
-def points(evidence: Evidence) -> Iterator[Point]:
+def points(bundle: RunBundle) -> Iterator[Point]:
     """Every metric point, finite ones only.
 
     MLflow keeps equal points once, so a step's timestamp depends on nothing that a later attempt, a resumed training
     or another scoring changes: the job's time plus training seconds.
     """
-    return (point for point in _all_points(evidence) if math.isfinite(point.value))
+    return (point for point in _all_points(bundle) if math.isfinite(point.value))
 
 
-def _all_points(evidence: Evidence) -> Iterator[Point]:
-    yield from _summary_points(evidence)
-    yield from _curve_points(evidence)
-    recipe_series = _recipe_series(evidence.steps)[:MAX_RECIPE_SERIES]
-    for step in thin(evidence.steps, MAX_POINTS):
-        yield from _step_points(step, started_at_ms(evidence), recipe_series)
+def _all_points(bundle: RunBundle) -> Iterator[Point]:
+    yield from _summary_points(bundle)
+    yield from _curve_points(bundle)
+    recipe_series = _recipe_series(bundle.steps)[:MAX_RECIPE_SERIES]
+    for step in thin(bundle.steps, MAX_POINTS):
+        yield from _step_points(step, started_at_ms(bundle), recipe_series)
 
 
-def _summary_points(evidence: Evidence) -> Iterator[Point]:
+def _summary_points(bundle: RunBundle) -> Iterator[Point]:
     for name in SUMMARY:
-        value = getattr(evidence.result, name)
+        value = getattr(bundle.result, name)
         if value is not None:
-            yield Point(name, evidence.result.num_steps, float(value), round(1000 * evidence.recorded_at))
+            yield Point(name, bundle.result.num_steps, float(value), round(1000 * bundle.recorded_at))
 
 
-def _curve_points(evidence: Evidence) -> Iterator[Point]:
-    for point in evidence.evaluation.curve if evidence.evaluation else ():
-        timestamp_ms = started_at_ms(evidence) + round(1000 * point.train_seconds)
+def _curve_points(bundle: RunBundle) -> Iterator[Point]:
+    for point in bundle.evaluation.curve if bundle.evaluation else ():
+        timestamp_ms = started_at_ms(bundle) + round(1000 * point.train_seconds)
         yield Point("curve/val_bpb", point.step, point.val_bpb, timestamp_ms)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from shared.contracts import Status
 from shared.settings import CHECKOUT
-from shared.tracking import contents, flush_outbox, half_recorded, mlflow_store, outbox, pending_notes, record
-from shared.tracking import repair_half_recorded as repair
+from shared.tracking import flush_outbox, mlflow_mapping, mlflow_store, outbox, pending_notes, reconcile, record
+from shared.tracking import reconcile_with_mlflow as repair
 from tests.mlflow_server import MlflowServer, empty_store, runs, use_server
 from tests.shared.tracking.finished_runs import make_result, make_run
 from tests.shared.tracking.test_tracking import client, stored_run, stored_runs
@@ -54,7 +54,7 @@ def half(runs, monkeypatch):
 @pytest.fixture
 def a_day_later(monkeypatch):
     later = mlflow_store.time.time() + DAY_S + 1
-    monkeypatch.setattr(half_recorded.time, "time", lambda: later)
+    monkeypatch.setattr(reconcile.time, "time", lambda: later)
 
 
 def forget(directory) -> None:
@@ -95,7 +95,7 @@ def test_a_closed_run_is_completed_when_its_disk_is_seen_again(half, runs, a_day
 
 
 def second_copy(run) -> str:
-    return client().create_run(run.info.experiment_id, tags={contents.RUN_ID_TAG: "run-1"}).info.run_id
+    return client().create_run(run.info.experiment_id, tags={mlflow_mapping.RUN_ID_TAG: "run-1"}).info.run_id
 
 
 def test_a_second_copy_is_deleted_once_the_first_is_complete(half):
@@ -105,7 +105,7 @@ def test_a_second_copy_is_deleted_once_the_first_is_complete(half):
     assert sorted(run.info.status for run in stored_runs()) == ["FINISHED", "RUNNING"]
     assert repair() == (["run-1: deleted a second copy"], True)
     assert stored_run().info.status == "FINISHED"
-    assert contents.COMPLETE_TAG in stored_run().data.tags
+    assert mlflow_mapping.COMPLETE_TAG in stored_run().data.tags
 
 
 def test_recording_again_goes_on_with_the_complete_copy(half):
@@ -120,8 +120,8 @@ def test_recording_again_goes_on_with_the_complete_copy(half):
 def test_runs_that_are_not_ours_are_left_alone(runs, a_day_later):
     theirs = client().create_experiment("something else")
     ours = client().create_experiment("autoresearch mac")
-    client().create_run(theirs, tags={contents.RUN_ID_TAG: "run-1"})
-    for tags in ({}, {contents.RUN_ID_TAG: "../../../etc"}, {contents.RUN_ID_TAG: "x' OR 'a' = 'a"}):
+    client().create_run(theirs, tags={mlflow_mapping.RUN_ID_TAG: "run-1"})
+    for tags in ({}, {mlflow_mapping.RUN_ID_TAG: "../../../etc"}, {mlflow_mapping.RUN_ID_TAG: "x' OR 'a' = 'a"}):
         client().create_run(ours, tags=tags)
     assert repair() == ([], True)
     assert {run.info.status for run in client().search_runs([theirs, ours])} == {"RUNNING"}
@@ -158,7 +158,7 @@ def test_recorders_leave_no_run_running_on_a_real_server(runs, use_server, empty
         finally:
             recorder.terminate()
             assert recorder.wait(30) == 0
-        assert sorted(run.data.tags[contents.RUN_ID_TAG] for run in server.runs()) == ["lost", "waits"]
+        assert sorted(run.data.tags[mlflow_mapping.RUN_ID_TAG] for run in server.runs()) == ["lost", "waits"]
     assert pending_notes() == []
 
 

@@ -1,4 +1,4 @@
-"""What doctor looks at. Every check answers with a finding, also when what it looks at is broken."""
+"""The health checks of `autoresearch doctor`. Each answers with a finding, also when what it looks at is broken."""
 
 import os
 import re
@@ -28,7 +28,7 @@ class Finding:
     advice: str = ""
 
 
-def examine() -> list[Finding]:
+def run_checks() -> list[Finding]:
     from services.console.hub_connection import load_env
 
     load_env()
@@ -91,13 +91,13 @@ def tracking() -> Finding:
 
 def device() -> Finding:
     from shared.machine.device_lock import foreign_processes
-    from shared.machine.hardware import detect
+    from shared.machine.hardware import Vendor, detect
 
     found = detect()
     says = f"{found.product} ({found.target}), driver {found.driver_version}, key {found.hardware_key}"
     if strangers := foreign_processes(found.device):
         return Finding("device", "warning", f"{says}; in use by {strangers[0]}", "results beside it are void: end it")
-    if found.vendor == "cpu" and shutil.which("nvidia-smi"):
+    if found.vendor is Vendor.CPU and shutil.which("nvidia-smi"):
         return Finding(
             "device", "error", f"{says}, though nvidia-smi is here", "the driver does not answer: nvidia-smi"
         )
@@ -141,11 +141,11 @@ def installed(name: str) -> str:
 
 def containers() -> Finding:
     """Only a machine with an NVIDIA GPU needs the toolkit, and only for the containers."""
-    from shared.machine.hardware import detect
+    from shared.machine.hardware import Vendor, detect
 
     if SECRETS.is_dir():
         return Finding("containers", "ok", "this is one of the stack's; make doctor looks at its host")
-    if detect().vendor != "nvidia":
+    if detect().vendor is not Vendor.NVIDIA:
         return Finding("containers", "ok", "not needed: no NVIDIA GPU, experiments run natively")
     program = shutil.which("nvidia-ctk")
     if program is None:
