@@ -297,7 +297,7 @@ class TrainingRecord(Contract):
 
     REPORTED: ClassVar = (
         "num_steps", "total_tokens", "epochs", "last_loss", "tok_per_sec", "mfu_percent", "input_percent",
-        "peak_vram_mb", "num_params", "attention_backend",
+        "peak_vram_mb", "num_params", "attention_backend", "hand_over_seconds",
     )  # fmt: skip
     """fields that only the recipe's process can know"""
 
