@@ -1,10 +1,13 @@
 """`autoresearch requeue`: runs jobs of the fleet again; what came of them before is kept as evidence."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.console.status import show
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 
 def requeue(
@@ -29,7 +32,7 @@ def requeue(
         show([view(fleet, job) for job in jobs], json)
 
 
-def _again(connection, job_id: str) -> None:
+def _again(connection: "Redis", job_id: str) -> None:
     from rq.exceptions import NoSuchJobError
     from rq.job import Job
     from rq.serializers import JSONSerializer

@@ -8,10 +8,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 
 from services.hub.credentials import Credentials, Hub, acl, write_private
-from services.hub.queue_program import QueueProgram, command, find_program
+from services.hub.queue_program import command, find_program
 from shared.sandbox.processes import dies_with_parent
 
 QUEUE_TIMEOUT_S, MLFLOW_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 120.0, 15.0
@@ -21,7 +22,7 @@ class Servers:
     def __init__(self, hub: Hub, credentials: Credentials):
         self.hub, self.credentials = hub, credentials
         self.children: dict[str, subprocess.Popen] = {}
-        self.queue: QueueProgram | None = None
+        self.queue = find_program()
 
     def __enter__(self) -> "Servers":
         try:
@@ -37,7 +38,6 @@ class Servers:
         self.stop()
 
     def _start_queue(self) -> None:
-        self.queue = find_program()
         self._check_free(self.hub.redis_port, "--redis-port")
         folder = self.hub.data / "redis"
         folder.mkdir(exist_ok=True)
@@ -75,7 +75,7 @@ class Servers:
                     f"port {port} is taken, is a hub running already? Else choose another {option}"
                 ) from None
 
-    def _wait(self, name: str, answers, timeout_s: float) -> None:
+    def _wait(self, name: str, answers: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while not answers():
             if self.children[name].poll() is not None or time.monotonic() > deadline:
