@@ -13,11 +13,7 @@ from shared.experiment.presets import PRESETS
 from shared.runs.directory import RunDirectory
 from shared.settings import CHECKOUT, Settings
 
-PAGES = [
-    page
-    for page in (CHECKOUT / "README.md", CHECKOUT / "program.md", *sorted((CHECKOUT / "docs").rglob("*.md")))
-    if page.is_file()
-]
+PAGES = [page for page in (*sorted(CHECKOUT.glob("*.md")), *sorted((CHECKOUT / "docs").rglob("*.md")))]
 TEXT = {page.relative_to(CHECKOUT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 ALL = "\n".join(TEXT.values())
 page = pytest.mark.parametrize("name", TEXT)
