@@ -74,9 +74,10 @@ bench: setup ## ratios, measured side by side: packing, reading rows, overhead o
 	$(BIN)/python benchmarks/experiment_overhead.py
 	$(BIN)/python -m benchmarks.fleet
 
-lint: setup ## style, without changing anything
+lint: setup ## check style and types, without changing anything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: setup ## style, applied
 	$(BIN)/ruff check --fix .

@@ -3,21 +3,18 @@
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from shared.contracts import Shape
+from shared.contracts import Rung, Shape, Status
 from shared.experiment.presets import PRESETS
 from shared.runs.directory import RunDirectory
 from shared.settings import CHECKOUT, Settings
 
-PAGES = [
-    page
-    for page in (CHECKOUT / "README.md", CHECKOUT / "program.md", *sorted((CHECKOUT / "docs").rglob("*.md")))
-    if page.is_file()
-]
+PAGES = [page for page in (*sorted(CHECKOUT.glob("*.md")), *sorted((CHECKOUT / "docs").rglob("*.md")))]
 TEXT = {page.relative_to(CHECKOUT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 ALL = "\n".join(TEXT.values())
 page = pytest.mark.parametrize("name", TEXT)
@@ -121,3 +118,30 @@ def test_every_file_of_a_run_directory_is_in_its_table():
 
 def test_pages_are_plain_and_name_no_place_of_one_machine():
     assert [name for name, text in TEXT.items() if "/root/" in text or re.search(r"/home/[a-z]", text)] == []
+
+
+def test_every_status_and_rung_is_in_the_glossary():
+    words = set(re.findall(r"[a-z_]+", TEXT["docs/glossary.md"]))
+    assert {*map(str, Status), *map(str, Rung)} - words == set()
+
+
+def test_every_tier_of_tests_is_explained_to_contributors():
+    settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    explained = {word for span in code(TEXT["CONTRIBUTING.md"]) for word in re.findall(r"[a-z]+", span)}
+    assert {marker.split(":")[0] for marker in settings["markers"]} - explained == set()
+
+
+def test_the_workflow_does_what_a_clean_machine_does():
+    steps = "\n".join(path.read_text() for path in (CHECKOUT / ".github" / "workflows").glob("*.yml"))
+    assert re.search(r"run: .*\.ci/run$", steps, flags=re.MULTILINE)
+    assert (CHECKOUT / ".ci" / "run").stat().st_mode & 0o111
+
+
+RENAMED = ("ticket", "placer", "taker", "take_back", "half_recorded", "shared.stages.spool")
+
+
+@page
+def test_words_that_were_renamed_are_gone(name):
+    """docs/glossary.md has the words that took their place."""
+    words = set(re.findall(r"[\w.]+", TEXT[name].lower()))
+    assert words & {*RENAMED, *(f"{word}s" for word in RENAMED)} == set()

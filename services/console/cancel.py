@@ -1,4 +1,4 @@
-"""`autoresearch cancel`: ends jobs of the fleet, waiting or running."""
+"""`autoresearch cancel`: ends jobs of the fleet, whether they wait or run."""
 
 import time
 from typing import Annotated
@@ -11,10 +11,15 @@ TIMEOUT_S = 15.0
 
 
 def cancel(
-    names: Annotated[list[str], typer.Argument(metavar="JOB|GROUP...", help="As submit printed them.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    names: Annotated[
+        list[str], typer.Argument(metavar="JOB|GROUP...", help="Names of jobs or groups, as `submit` printed them.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")] = False,
 ) -> None:
-    """End jobs; one that runs is gone within a second. Exit code 1 when one could not be ended."""
+    """End jobs that wait or run. A running job is gone within a second.
+
+    The exit code is 1 if a job could not be ended.
+    """
     from services.console.hub_connection import hub, store
     from shared.fleet.view import job_ids, view
 

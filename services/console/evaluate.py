@@ -1,4 +1,4 @@
-"""`autoresearch evaluate`: scores a trained run again, on any rung."""
+"""`autoresearch evaluate`: scores a trained run again, with any rung."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +12,13 @@ from shared.stages.executors import NativeExecutor
 
 
 def evaluate(
-    run_dir: Annotated[Path, typer.Argument(help="Directory of a trained run, e.g. runs/<run id>.")],
+    run_dir: Annotated[Path, typer.Argument(help="Directory of a trained run, for example runs/<run id>.")],
     rung: Annotated[
-        str | None, typer.Option(help="auto, smoke, cheap, reference or full. Default: what its job asked for.")
+        str | None,
+        typer.Option(help="auto, smoke, cheap, reference or full. Default: the rung that the run's job asked for."),
     ] = None,
 ) -> None:
-    """Score the final checkpoint of a run again and replace its result."""
+    """Score the final checkpoint of a run again, and replace the run's result."""
     directory = RunDirectory(run_dir.resolve())
     with progress.shown(directory) as watch:
         result = evaluate_run(directory, rung, NativeExecutor(), watch)

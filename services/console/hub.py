@@ -13,13 +13,21 @@ from shared.settings import CHECKOUT, settings
 def hub(
     bind: Annotated[
         str,
-        typer.Option(envvar="HUB_BIND", help="Address to listen on. Anything but loopback opens both to the network."),
+        typer.Option(
+            envvar="HUB_BIND",
+            help="Address to listen on. Any address but loopback opens queue and MLflow to the network.",
+        ),
     ] = "127.0.0.1",
     redis_port: Annotated[int, typer.Option(envvar="HUB_REDIS_PORT", help="Port of the queue.")] = 6379,
     mlflow_port: Annotated[int, typer.Option(envvar="HUB_MLFLOW_PORT", help="Port of the MLflow server.")] = 5000,
-    data: Annotated[Path | None, typer.Option(help="Where jobs and runs are kept. Default: ARE_HOME/hub.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder for the data of queue and MLflow. Default: ARE_HOME/hub.")
+    ] = None,
 ) -> None:
-    """Run queue and MLflow until Ctrl-C. Passwords are made once and kept in .env, for this user's eyes only."""
+    """Run the queue and MLflow until you press Ctrl-C.
+
+    Passwords are created once and kept in .env, which only you can read.
+    """
     folder = data.absolute() if data else settings().home / "hub"
     options = [f"--bind={bind}", f"--redis-port={redis_port}", f"--mlflow-port={mlflow_port}"]
     options += [f"--data={folder}", f"--env-file={settings().env_file}"]

@@ -1,4 +1,4 @@
-"""The console's connection to the hub's queue: gives up after seconds and says what to do, in one line."""
+"""The console's connection to the hub's queue: it gives up after 5 s and says in one line what to do."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ TIMEOUT_S = 5.0
 
 
 def load_env() -> None:
-    """What `autoresearch hub` wrote down, for commands run in its checkout; the environment goes before it."""
+    """Reads what `autoresearch hub` wrote to .env. Variables that are already set win over it."""
     if settings().env_file.is_file():
         for line in settings().env_file.read_text().splitlines():
             name, separator, value = line.partition("=")
@@ -27,18 +27,24 @@ def load_env() -> None:
 
 @contextmanager
 def hub(*, operator: bool = False) -> Iterator[Redis]:
-    """The queue's connection. ValueError when the hub does not answer or does not let us."""
+    """The queue's connection. ValueError when the hub does not answer or refuses access."""
     load_env()
     url = (operator and settings().worker_redis_url) or settings().redis_url
     connection = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
     try:
         yield connection
     except AuthenticationError:
-        raise ValueError(f"the hub at {place(url)} refuses the password: see ARE_REDIS_URL in its .env") from None
+        raise ValueError(
+            f"the hub at {place(url)} refuses the password: copy the current .env of the hub into this checkout"
+        ) from None
     except NoPermissionError as error:
-        raise ValueError(f"{error}: this needs ARE_WORKER_REDIS_URL from the hub's .env") from None
+        raise ValueError(
+            f"the hub does not permit this command ({error}): set ARE_WORKER_REDIS_URL, which is in the hub's .env"
+        ) from None
     except RedisError as error:
-        raise ValueError(f"no hub at {place(url)} ({error}): start one with `make hub`, or set ARE_REDIS_URL") from None
+        raise ValueError(
+            f"no hub answers at {place(url)} ({error}): start one with `make hub`, or set ARE_REDIS_URL to its address"
+        ) from None
     finally:
         connection.close()
 

@@ -1,6 +1,6 @@
-"""The `autoresearch` command. Each subcommand is one file here; `--help` imports none of the work.
+"""The `autoresearch` command. Each subcommand is one file here; `--help` stays fast, because it imports no framework.
 
-Exit codes: 0 done, 1 the experiment ended without a number, 2 bad input (one line says what), 130 cancelled.
+Exit codes: 0 success, 1 the experiment ended without a number, 2 wrong input (one line explains it), 130 interrupted.
 """
 
 import sys
@@ -26,7 +26,7 @@ from services.console import (
 )
 
 app = typer.Typer(
-    help="Language-model research on the hardware you own: one recipe, a fixed budget, one number (val_bpb).",
+    help="Language-model research on the hardware you own: train a recipe for a fixed budget and score it (val_bpb).",
     pretty_exceptions_enable=False,
     add_completion=False,
 )

@@ -1,4 +1,4 @@
-"""`autoresearch prepare`: makes a dataset that experiments can name."""
+"""`autoresearch prepare`: makes a dataset that experiments can use."""
 
 import signal
 import subprocess
@@ -22,18 +22,21 @@ def prepare(
     corpus: Annotated[
         str,
         typer.Option(
-            help="stdlib (a demo, offline, never ranked), climbmix (the real one), or parquet:DIR (your own files)"
+            help="climbmix (the real corpus), stdlib (a demo: offline, a minute, never ranked), or parquet:DIR (your files)."
         ),
     ] = "climbmix",
-    name: Annotated[str | None, typer.Option(help="What to call the dataset. Default: after the corpus.")] = None,
-    shards: Annotated[int, typer.Option(help="climbmix: how many training shards to download.")] = 10,
-    text_column: Annotated[str, typer.Option(help="parquet: the column that holds the documents.")] = "text",
+    name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the name of the corpus.")] = None,
+    shards: Annotated[int, typer.Option(help="For climbmix: the number of training shards to download.")] = 10,
+    text_column: Annotated[str, typer.Option(help="For parquet: the column that contains the documents.")] = "text",
     tokenizer: Annotated[
-        str | None, typer.Option(help="Directory of an existing tokenizer to use instead of training one.")
+        str | None, typer.Option(help="Directory of an existing tokenizer, to be used instead of training a new one.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Tokenizing processes. 0 takes every core.")] = 0,
+    workers: Annotated[int, typer.Option(help="Number of processes that tokenize. 0 uses all cores.")] = 0,
 ) -> None:
-    """Download a corpus, train the tokenizer, tokenize and pack it. Again is quick: what is there is reused."""
+    """Download a corpus, train a tokenizer, and pack the text into rows.
+
+    If you run it again, it reuses what is already there and continues where it was interrupted.
+    """
     tokenizer = tokenizer and str(Path(tokenizer).expanduser().absolute())
     values = {"corpus": from_here(corpus), "name": name, "shards": shards, "text_column": text_column}
     job = validated(PrepareJob, values | {"tokenizer": tokenizer, "workers": workers})
@@ -74,6 +77,6 @@ def end(process: subprocess.Popen) -> None:
 
 
 def from_here(corpus: str) -> str:
-    """`parquet:DIR` with DIR as it is meant in the directory of whoever asks."""
+    """`parquet:DIR` with DIR made absolute, from the directory in which the command was called."""
     kind, separator, directory = corpus.partition(":")
     return f"{kind}:{Path(directory).expanduser().absolute()}" if separator and directory else corpus

@@ -1,4 +1,4 @@
-"""What somebody at a terminal sees while an experiment runs, read from its run directory."""
+"""What you see in the terminal while an experiment runs, read from its run directory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from shared.stages.table import find_stage
 
 @contextmanager
 def shown(directory: RunDirectory) -> Iterator[Watch]:
-    """A progress line on stderr; without a terminal, one line a stage."""
+    """A progress line on stderr; without a terminal, one line for each stage."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield plain(console)

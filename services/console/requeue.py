@@ -1,17 +1,25 @@
-"""`autoresearch requeue`: runs jobs of the fleet again; what came of them before is kept as evidence."""
+"""`autoresearch requeue`: runs jobs of the fleet again and keeps their earlier outcome."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.console.status import show
 
+if TYPE_CHECKING:
+    from redis import Redis
+
 
 def requeue(
-    names: Annotated[list[str], typer.Argument(metavar="JOB|GROUP...", help="Jobs that are over.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    names: Annotated[
+        list[str], typer.Argument(metavar="JOB|GROUP...", help="Names of jobs or groups that have ended.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")] = False,
 ) -> None:
-    """Run jobs that are over once more, as new attempts. An operator's command: it needs ARE_WORKER_REDIS_URL."""
+    """Run jobs that have ended once more, as new attempts. Their earlier outcomes are kept.
+
+    This needs the operator's address of the hub, ARE_WORKER_REDIS_URL.
+    """
     from services.console.hub_connection import hub, store
     from shared.fleet.view import job_ids, view
 
@@ -22,14 +30,15 @@ def requeue(
             state = view(fleet, job).state
             if state != "done":
                 raise ValueError(
-                    f"{job} is {state}: only a job that is over can be requeued (autoresearch cancel ends one)"
+                    f"job {job} is {state}, and only a job that has ended can be requeued: "
+                    f"wait for it, or end it with `autoresearch cancel {job}`"
                 )
         for job in jobs:
             _again(connection, job)
         show([view(fleet, job) for job in jobs], json)
 
 
-def _again(connection, job_id: str) -> None:
+def _again(connection: "Redis", job_id: str) -> None:
     from rq.exceptions import NoSuchJobError
     from rq.job import Job
     from rq.serializers import JSONSerializer
@@ -39,7 +48,9 @@ def _again(connection, job_id: str) -> None:
     try:
         job = Job.fetch(job_id, connection=connection, serializer=JSONSerializer)
     except NoSuchJobError:
-        raise ValueError(f"{job_id} ended more than a week ago and left the queue: submit it again") from None
+        raise ValueError(
+            f"job {job_id} ended more than a week ago and is no longer in the queue: submit it again"
+        ) from None
     home = queue(job.origin, connection)
     for registry in (home.finished_job_registry, home.failed_job_registry):
         registry.remove(job)

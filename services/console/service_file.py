@@ -12,7 +12,7 @@ LABEL = "autoresearch-worker"
 
 
 def write_service_file(command: list[str]) -> str:
-    """Writes it for this user; returns how to start it."""
+    """Writes the file for the current user; returns what to tell them."""
     start = [str(Path(command[0]).with_name("autoresearch")), "worker", *command[3:]]
     if sys.platform == "darwin":
         path = Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist"
@@ -22,7 +22,7 @@ def write_service_file(command: list[str]) -> str:
         content, next_step = systemd_unit(start), f"systemctl --user enable --now {LABEL}"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content)
-    return f"wrote {path}\nstart it: {next_step}"
+    return f"wrote {path}\nto start the worker, run: {next_step}"
 
 
 def launchd_plist(start: list[str]) -> bytes:
@@ -44,7 +44,7 @@ def launchd_plist(start: list[str]) -> bytes:
 
 
 def systemd_unit(start: list[str]) -> str:
-    """SIGTERM goes to the worker alone, which lets the attempt end."""
+    """SIGTERM goes to the worker alone, so that it can finish its attempt."""
     return f"""[Unit]
 Description=autoresearch worker
 

@@ -1,4 +1,4 @@
-"""`autoresearch status`: what waits, what runs, what came of it."""
+"""`autoresearch status`: which jobs wait, run and have ended."""
 
 from typing import Annotated
 
@@ -8,11 +8,17 @@ from rich.table import Table
 
 
 def status(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[JOB|GROUP]...", help="Default: the latest.")] = None,
-    limit: Annotated[int, typer.Option(help="How many when none is named.")] = 20,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOB|GROUP]...", help="Names of jobs or groups. Default: the latest jobs."),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many jobs to show if none is named.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")] = False,
 ) -> None:
-    """Show jobs of the fleet. Exit code 1 when one that was named is not known."""
+    """Show jobs of the fleet: what waits, what runs, and how the others ended.
+
+    The exit code is 1 if a job that you named is not known.
+    """
     from services.console.hub_connection import hub, store
     from shared.fleet.view import job_ids, listed, view
 
@@ -31,4 +37,6 @@ def show(views: list, json: bool) -> None:
     table = Table("job", "queue", "state", "status", "what", box=None, pad_edge=False)
     for seen in views:
         table.add_row(seen.job_id, seen.queue, seen.state, str(seen.status or ""), seen.summary)
-    Console(soft_wrap=True).print(table if views else "nothing waits and nothing ran: autoresearch submit --target cpu")
+    Console(soft_wrap=True).print(
+        table if views else "there are no jobs yet: submit one with `autoresearch submit --target cpu`"
+    )

@@ -1,4 +1,4 @@
-"""`autoresearch train`: one experiment on this machine, from recipe to number."""
+"""`autoresearch train`: one experiment on this machine, from a recipe to its score."""
 
 import sys
 from collections.abc import Iterator
@@ -21,33 +21,51 @@ from shared.stages.executors import NativeExecutor
 def train(
     context: typer.Context,
     recipe: Annotated[
-        Path | None, typer.Option(help="The recipe to train. Default: services/trainer/recipes/gpt_<engine>.py.")
+        Path | None, typer.Option(help="Recipe to train. Default: services/trainer/recipes/gpt_<engine>.py.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Model and batch shape: m5-tiny, m5-small, ... upstream.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Model and batch shape: m5-tiny, m5-small, m5-balanced, m5-large, m5-xlarge, upstream."),
+    ] = None,
     time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Train on this many tokens instead of a time.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of initialization and of anything random.")] = 42,
+    tokens: Annotated[int | None, typer.Option(help="Train on this number of tokens instead of for a time.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and of everything random.")] = 42,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One value of the shape, or dtype, compile, eval_batch_size."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one value of the shape, or dtype, compile or eval_batch_size."
+        ),
     ] = None,
-    rung: Annotated[str, typer.Option(help="Evaluation fidelity: auto, cheap, reference, full.")] = "auto",
-    smoke: Annotated[bool, typer.Option("--smoke", help="Everything once in under a minute; never ranked.")] = False,
-    dataset: Annotated[str | None, typer.Option(help="Prepared dataset. Default: the latest prepared.")] = None,
-    engine: Annotated[str | None, typer.Option(help="torch or mlx. Default: what fits the machine.")] = None,
-    device: Annotated[str | None, typer.Option(help="cuda:N, mps, metal or cpu. Default: the best there is.")] = None,
-    target: Annotated[str | None, typer.Option(help="Fail unless this machine is that target.")] = None,
+    rung: Annotated[
+        str, typer.Option(help="How much validation text is scored: auto, cheap, reference or full.")
+    ] = "auto",
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="One quick pass through everything; the result is never ranked.")
+    ] = False,
+    dataset: Annotated[
+        str | None, typer.Option(help="Name of a prepared dataset. Default: the one that was prepared last.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="torch or mlx. Default: the one that suits this machine.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cuda:N, mps, metal or cpu. Default: the best device of this machine.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Stop with an error unless this machine is of this target.")
+    ] = None,
     checkpoint_every: Annotated[
-        float | None, typer.Option(help="Training seconds between checkpoints. Default: 300 for longer budgets.")
+        float | None,
+        typer.Option(help="Seconds of training between checkpoints. Default: 300, for budgets above 300 s."),
     ] = None,
-    checkpoint_mode: Annotated[str, typer.Option(help="sync or async.")] = "sync",
-    curve_points: Annotated[int, typer.Option(help="Score the weights at this many points on the way, too.")] = 0,
+    checkpoint_mode: Annotated[
+        str, typer.Option(help="sync: training waits while a checkpoint is written; async: it continues.")
+    ] = "sync",
+    curve_points: Annotated[int, typer.Option(help="Also score the weights at this many points during training.")] = 0,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN_DIR", help="Go on with an interrupted run instead; other options stay out."),
+        typer.Option(metavar="RUN_DIR", help="Continue an interrupted run. No other option may be given with it."),
     ] = None,
 ) -> None:
-    """Train a recipe for its budget, score it, record it, print val_bpb (bits per byte, lower is better)."""
+    """Train a recipe for a fixed budget, score and record it, and print val_bpb (bits per byte, lower is better)."""
     if resume is not None:
         refuse_others(context)
         with ends_like_ctrl_c():
@@ -77,10 +95,10 @@ def _resume(directory: RunDirectory) -> int:
 
 
 def refuse_others(context: typer.Context) -> None:
-    """A resumed run is what its job says; an option beside --resume would be ignored in silence."""
+    """A resumed run follows its own job, so another option would have no effect: refuse it instead of ignoring it."""
     given = [parameter for parameter in context.command.params if was_given(context, parameter.name)]
     if others := [parameter.opts[0] for parameter in given if parameter.name != "resume"]:
-        raise ValueError(f"--resume goes on with the job as it is: leave out {', '.join(others)}")
+        raise ValueError(f"--resume continues the run's job unchanged, so leave out {', '.join(others)}")
 
 
 def was_given(context: typer.Context, name: str | None) -> bool:
@@ -90,22 +108,22 @@ def was_given(context: typer.Context, name: str | None) -> bool:
 
 @contextmanager
 def resumable(directory: RunDirectory) -> Iterator[None]:
-    """Says how to go on when the work ends without a result and something of it is there."""
-    hint = f"go on with: autoresearch train --resume {directory.path}"
+    """Says how to continue when the work ends without a result but has left something to continue from."""
+    hint = f"continue it with: autoresearch train --resume {directory.path}"
     try:
         yield
     except KeyboardInterrupt:
-        print(f"autoresearch: interrupted; {hint}", file=sys.stderr)
+        print(f"autoresearch: the run was interrupted; {hint}", file=sys.stderr)
         raise
     except ValueError as error:
         if not directory.training_file.exists():
             raise
-        raise ValueError(f"{error}; then {hint}") from None
+        raise ValueError(f"{error}; after that, {hint}") from None
 
 
 def read_recipe(path: Path) -> bytes:
     if not path.is_file():
-        raise ValueError(f"recipe {path} does not exist")
+        raise ValueError(f"the recipe {path} does not exist")
     return read_source(path)
 
 
@@ -114,6 +132,6 @@ def pairs(items: list[str]) -> dict[str, str]:
     for item in items:
         key, separator, value = item.partition("=")
         if not separator:
-            raise ValueError(f"--set takes KEY=VALUE, got '{item}'")
+            raise ValueError(f"--set needs KEY=VALUE, for example depth=4, but got '{item}'")
         parsed[key.strip()] = value.strip()
     return parsed

@@ -1,4 +1,4 @@
-"""`autoresearch wait`: stays until jobs are over, showing how far they are."""
+"""`autoresearch wait`: waits until jobs have ended, and shows their progress."""
 
 import sys
 import time
@@ -17,11 +17,16 @@ OUTAGE_S = 60.0
 
 
 def wait(
-    names: Annotated[list[str], typer.Argument(metavar="JOB|GROUP...", help="As submit printed them.")],
-    timeout: Annotated[float | None, typer.Option(help="Give up after so many seconds, exit code 124.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="At the end one JSON object a line.")] = False,
+    names: Annotated[
+        list[str], typer.Argument(metavar="JOB|GROUP...", help="Names of jobs or groups, as `submit` printed them.")
+    ],
+    timeout: Annotated[float | None, typer.Option(help="Give up after this many seconds, with exit code 124.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="At the end, print one JSON object per line.")] = False,
 ) -> None:
-    """Wait until every job is over. Exit code 0 when all ended with a number, else 1."""
+    """Wait until every job has ended.
+
+    The exit code is 0 if all of them ended with a number, and 1 otherwise.
+    """
     raise typer.Exit(until_over(names, timeout, json))
 
 

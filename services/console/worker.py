@@ -1,4 +1,4 @@
-"""`autoresearch worker`: takes jobs of this machine's target, one at a time."""
+"""`autoresearch worker`: runs jobs of this machine's target, one at a time."""
 
 import os
 import sys
@@ -10,15 +10,27 @@ from shared.settings import CHECKOUT
 
 
 def worker(
-    target: Annotated[str | None, typer.Option(help="Queue to work on. Default: what this machine is.")] = None,
-    device: Annotated[str | None, typer.Option(help="cuda:N, metal or cpu. Default: the best there is.")] = None,
-    spool: Annotated[str | None, typer.Option(help="Hand stages to containers through this folder.")] = None,
-    burst: Annotated[bool, typer.Option("--burst", help="End when the queue is empty.")] = False,
+    target: Annotated[
+        str | None, typer.Option(help="Take jobs of this target. Default: the target of this machine.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cuda:N, metal or cpu. Default: the best device of this machine.")
+    ] = None,
+    spool: Annotated[
+        str | None, typer.Option(help="Let containers run the stages, and pass them work through this folder.")
+    ] = None,
+    burst: Annotated[bool, typer.Option("--burst", help="Stop when the queue is empty.")] = False,
     install: Annotated[
-        bool, typer.Option("--install", help="Write a launchd (macOS) or systemd file that keeps a worker running.")
+        bool,
+        typer.Option(
+            "--install", help="Write a launchd (macOS) or systemd file that keeps a worker running, and exit."
+        ),
     ] = False,
 ) -> None:
-    """Work for the hub. One worker a device; Ctrl-C once lets the attempt end, twice ends it now."""
+    """Run jobs for the hub. Start one worker for each device.
+
+    Ctrl-C lets the worker finish its attempt; a second Ctrl-C ends the attempt now.
+    """
     chosen = (("target", target), ("device", device), ("spool", spool))
     options = [f"--{name}={value}" for name, value in chosen if value]
     command = [sys.executable, "-m", "services.worker", *options, *(["--burst"] if burst else [])]

@@ -25,24 +25,26 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m services.hub")
+    parser = argparse.ArgumentParser(
+        prog="python -m services.hub", description="Run the queue and MLflow until Ctrl-C."
+    )
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--redis-port", type=int, default=6379, help="port of the queue")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="port of the MLflow server")
-    parser.add_argument("--data", type=Path, required=True, help="where jobs and runs are kept")
-    parser.add_argument("--env-file", type=Path, required=True, help="where passwords and addresses are kept")
+    parser.add_argument("--data", type=Path, required=True, help="folder for the data of queue and MLflow")
+    parser.add_argument("--env-file", type=Path, required=True, help="file that receives passwords and addresses")
     return parser.parse_args()
 
 
 def serve(asked: argparse.Namespace) -> None:
-    """Passwords are made once and kept in the env file, for this user's eyes only."""
+    """Passwords are created once and kept in the env file, which only this user can read."""
     hub = Hub(bind=asked.bind, redis_port=asked.redis_port, mlflow_port=asked.mlflow_port, data=asked.data.absolute())
     credentials = keep_credentials(asked.env_file, hub)
     with Servers(hub, credentials) as servers:
-        print(f"queue   {hub.redis_address}  ({servers.queue.says})")
-        print(f"MLflow  {hub.mlflow_url}")
-        print(f"secrets {asked.env_file}")
-        print("next: make worker (in another terminal), then autoresearch submit --target cpu --wait", flush=True)
+        print(f"queue      {hub.redis_address}  ({servers.queue.says})")
+        print(f"MLflow     {hub.mlflow_url}")
+        print(f"passwords  {asked.env_file}")
+        print("next: run `make worker` in another terminal, then `autoresearch submit --target cpu --wait`", flush=True)
         servers.until_one_ends()
 
 

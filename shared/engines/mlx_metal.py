@@ -19,7 +19,7 @@ NAX_KERNEL = b"steel_gemm_fused_nax"
 def prepare(precision: mx.Dtype) -> list[Choice]:
     """Sets the limits and says what was found."""
     info = mx.device_info()
-    accelerators = neural_accelerators(info["architecture"], platform.mac_ver()[0], metallib())
+    accelerators = neural_accelerators(str(info["architecture"]), platform.mac_ver()[0], metallib())
     choices = [set_limits(int(info["max_recommended_working_set_size"])), accelerators]
     if precision == mx.float32 and accelerators.chosen == "on":
         choices.append(full_float32())

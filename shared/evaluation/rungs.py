@@ -131,7 +131,7 @@ def _choice(
 
 def _affordable(timing: Timing, budget_s: float, num_validation_rows: int) -> tuple[Rung, str]:
     """The largest rung nothing speaks against; the reason tells what kept the larger ones out."""
-    objections = []
+    objections: list[str] = []
     for rung, smaller in ((Rung.FULL, Rung.REFERENCE), (Rung.REFERENCE, Rung.CHEAP)):
         objection = _objection(rung, smaller, timing, budget_s, num_validation_rows)
         if not objection:

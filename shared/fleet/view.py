@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from shared.contracts import Status
@@ -41,22 +42,20 @@ def view(store: FleetStore, job_id: str) -> JobView:
     fields = store.connection.hmget(keys.rq_job(job_id), "status", "origin", "worker_name", "exc_info")
     rq_status, queue, worker = (field.decode(errors="replace") if field else "" for field in fields[:3])
     outcome, attempts = store.outcome(job_id), store.attempts(job_id)
-    known = {"job_id": job_id, "queue": queue, "attempts": attempts, "worker": worker}
+    seen = partial(JobView, job_id=job_id, queue=queue, attempts=attempts, worker=worker)
     if outcome is not None:
-        return JobView(state="done", status=outcome.status, summary=describe(outcome), outcome=outcome, **known)
+        return seen(state="done", status=outcome.status, summary=describe(outcome), outcome=outcome)
     if rq_status in ("queued", "scheduled", "deferred", "created"):
         if store.is_cancelled(job_id):
-            return JobView(state="done", status=Status.CANCELLED, summary="cancelled before it began", **known)
+            return seen(state="done", status=Status.CANCELLED, summary="cancelled before it began")
         again = f", {attempts} attempts so far" if attempts else ""
-        return JobView(state="queued", status=None, summary=f"waiting for a worker of {queue}{again}", **known)
+        return seen(state="queued", status=None, summary=f"waiting for a worker of {queue}{again}")
     if rq_status == "started":
         progress = store.progress(job_id)
-        return JobView(state="running", status=None, summary=activity(progress), progress=progress, **known)
+        return seen(state="running", status=None, summary=activity(progress), progress=progress)
     if rq_status:
-        return JobView(
-            state="done", status=Status.CRASHED, summary=f"RQ says {rq_status}, nothing is recorded", **known
-        )
-    return JobView(state="unknown", status=None, summary="no such job on this hub", **known)
+        return seen(state="done", status=Status.CRASHED, summary=f"RQ says {rq_status}, nothing is recorded")
+    return seen(state="unknown", status=None, summary="no such job on this hub")
 
 
 def describe(outcome: Outcome) -> str:

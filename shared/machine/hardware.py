@@ -16,6 +16,7 @@ from enum import StrEnum
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 
@@ -125,7 +126,7 @@ def _probe_nvidia() -> tuple[NvidiaProbe, ...]:
         pynvml.nvmlShutdown()
 
 
-def _probe_gpu(pynvml, index: int) -> NvidiaProbe:
+def _probe_gpu(pynvml: ModuleType, index: int) -> NvidiaProbe:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     try:
         memory_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) or None

@@ -61,7 +61,7 @@ def start_hub(tmp_path, workplace):
 @pytest.mark.slow
 def test_a_hub_starts_and_ends_as_one_and_says_what_it_runs(start_hub):
     hub = start_hub()
-    assert f"queue   127.0.0.1:{hub.port}  (" in hub.output()
+    assert f"queue      127.0.0.1:{hub.port}  (" in hub.output()
     servers = hub.servers()
     assert hub.end() == 0
     assert len(servers) >= 2
@@ -84,7 +84,7 @@ def test_a_hub_ends_when_one_of_its_servers_does_and_takes_the_other_with_it(sta
     servers = hub.servers()
     next(server for server in servers if "mlflow" in server.cmdline()).kill()
     assert hub.process.wait(30) == 2
-    assert "hub: mlflow ended with code -9: see " in hub.output()
+    assert "hub: mlflow ended with code -9, so the hub stops: see " in hub.output()
     psutil.wait_procs(servers, timeout=5)
     assert not any(server.is_running() for server in servers)
 

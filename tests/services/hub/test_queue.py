@@ -91,7 +91,7 @@ def test_the_embedded_queue_serves_the_fleets_commands(autoresearch, embedded_hu
     long = json.loads(autoresearch("submit", *FAST, "60", "--json"))["jobs"][0]
     wait_for(lambda: embedded_hub.store.progress(long))
     assert "cancelled on request" in autoresearch("cancel", long)
-    assert "ends after" in autoresearch("drain", "cpu")
+    assert "will stop" in autoresearch("drain", "cpu")
     assert worker.process.wait(10) == 0
 
 

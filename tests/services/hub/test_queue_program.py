@@ -41,7 +41,7 @@ def test_one_that_knows_no_access_rules_is_passed_over_and_that_is_said(install)
     found = find_program()
     assert found.says.startswith("embedded Valkey ")
     assert "redis-server 6.0.16 is older than 7.0" in found.says
-    assert "valkey-server does not run" in found.says
+    assert "valkey-server is installed but does not run" in found.says
 
 
 def test_without_any_server_one_line_says_what_to_install(install, monkeypatch):
