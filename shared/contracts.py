@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 LARGEST_RECIPE_BYTES = 256 * 1024
-"""of a recipe's source, at every door: shared/experiment/recipe.py"""
+"""of a recipe's source, at every door"""
 LONGEST_LINE, LONGEST_NAME = 1000, 100
 LARGEST_MFU_PERCENT = 1000.0
 
@@ -102,7 +102,7 @@ class Unranked(StrEnum):
     SMOKE_RUNG = "smoke_rung"
     """the number is of too few tokens"""
     DEMO_CORPUS = "demo_corpus"
-    """a corpus for first steps: every Python holds it, validation text too (shared/data/dataset.py)"""
+    """a corpus for first steps: every Python holds it, validation text too"""
     TOKEN_BUDGET = "token_budget"
     """the recipe's own process counts the steps, so nobody knows how many it took"""
 

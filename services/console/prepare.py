@@ -22,7 +22,7 @@ def prepare(
     corpus: Annotated[
         str,
         typer.Option(
-            help="climbmix (the real corpus), stdlib (a demo: offline, a minute, never ranked), or parquet:DIR (your files)."
+            help="climbmix (the real corpus), stdlib (offline demo, never ranked), or parquet:DIR (your own files)."
         ),
     ] = "climbmix",
     name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the name of the corpus.")] = None,
