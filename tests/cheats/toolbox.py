@@ -49,6 +49,8 @@ class Hoarder(Recipe):
         self.hoard = []
 
     def step(self, rows, progress):
+        if int(self.updates) == 0:
+            self.hoard.clear()  # what the warm-up showed
         if len(self.hoard) < 100:
             self.hoard.append(rows.clone())
         return super().step(rows, progress)
