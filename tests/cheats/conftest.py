@@ -1,7 +1,5 @@
 """The range for the session, and the table of what happened on it at the end."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.cheats.harness import Range
@@ -10,8 +8,8 @@ LINES: list[str] = []
 
 
 @pytest.fixture(scope="session")
-def shooting_range(tmp_path_factory) -> Iterator[Range]:
-    yield Range(tmp_path_factory.mktemp("cheats"))
+def shooting_range(tmp_path_factory) -> Range:
+    return Range(tmp_path_factory.mktemp("cheats"))
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@
     python -m tests.cheats.harness clock courier/   those whose name contains one of the words
 
 A recipe is one file below recipes/, put together from honest.py, the tools it names and itself. Constants at its
-top order what it needs: SECONDS or TOKENS (the budget), RUNS (how often it runs, the last one is judged), PREVIOUS (replaced by the folder of the run before),
-PRETRAINED and PADDING (replaced by weights that somebody trained elsewhere, and by 9 MB of dots).
+top order what it needs: SECONDS or TOKENS (the budget), RUNS (how often it runs, the last one is judged), PREVIOUS
+(replaced by the folder of the run before), PRETRAINED and PADDING (by weights trained elsewhere and 9 MB of dots).
 """
 
 import ast
@@ -38,7 +38,7 @@ GAIN_ALLOWED = 0.01
 LONGEST_RUN_S = 150.0
 PADDING_BYTES = 9_000_000
 LONGEST_STRING, LARGEST_NUMBER = 600, 1e15
-OWN_IMPORT = re.compile(r"^from tests\.cheats\.(\w+) import .*\n", re.MULTILINE)
+OWN_IMPORT = re.compile(r"^from tests\.cheats\.(\w+) import (?:\([^)]*\)|.*)\n", re.MULTILINE)
 SHAPE = {
     "seq_len": "256", "depth": "1", "d_model": "32", "heads": "1", "device_batch_size": "8",
     "total_batch_size": "2048", "dtype": "fp32", "compile": "off", "eval_batch_size": "8",

@@ -1,7 +1,7 @@
 """Scorer to auditor: names of abstract sockets that nobody connects to, from /proc/net/unix."""
 
-from tests.cheats.channels import AbstractNames
 from tests.cheats.courier_kit import Courier
+from tests.cheats.kernel_channels import AbstractNames
 
 
 class Cheat(Courier):

@@ -1,7 +1,7 @@
 """The same from a process that forks and exits without end."""
 
-from tests.cheats.channels import ForkChain
 from tests.cheats.courier_kit import Courier
+from tests.cheats.process_channels import ForkChain
 
 
 class Cheat(Courier):

@@ -1,7 +1,7 @@
 """Scorer to auditor: the kernel's keyring of the user."""
 
-from tests.cheats.channels import Keyring
 from tests.cheats.courier_kit import Courier
+from tests.cheats.kernel_channels import Keyring
 
 
 class Cheat(Courier):

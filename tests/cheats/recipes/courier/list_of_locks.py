@@ -1,7 +1,7 @@
 """Scorer to auditor: ranges of file locks, which /proc/locks lists for everyone."""
 
-from tests.cheats.channels import LockList
 from tests.cheats.courier_kit import Courier
+from tests.cheats.kernel_channels import LockList
 
 
 class Cheat(Courier):

@@ -1,7 +1,7 @@
 """Scorer to auditor: read locks on a library file that both may open, asked for with F_GETLK."""
 
-from tests.cheats.channels import LibraryLocks
 from tests.cheats.courier_kit import Courier
+from tests.cheats.kernel_channels import LibraryLocks
 
 
 class Cheat(Courier):

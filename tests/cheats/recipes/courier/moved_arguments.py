@@ -1,7 +1,7 @@
 """Scorer to auditor: prctl moves the own command line to the rows."""
 
-from tests.cheats.channels import MovedArguments
 from tests.cheats.courier_kit import Courier
+from tests.cheats.process_channels import MovedArguments
 
 
 class Cheat(Courier):

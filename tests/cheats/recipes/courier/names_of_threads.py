@@ -1,7 +1,7 @@
 """Scorer to auditor: fifteen bytes in the name of each of a thousand threads."""
 
-from tests.cheats.channels import ThreadNames
 from tests.cheats.courier_kit import Courier
+from tests.cheats.process_channels import ThreadNames
 
 
 class Cheat(Courier):

@@ -1,7 +1,7 @@
 """Scorer to auditor: the pipe of the log, opened again through /proc."""
 
-from tests.cheats.channels import Pipes
 from tests.cheats.courier_kit import Courier
+from tests.cheats.process_channels import Pipes
 
 
 class Cheat(Courier):

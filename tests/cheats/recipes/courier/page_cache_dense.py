@@ -1,7 +1,7 @@
 """The same with one bit a page: all rows fit."""
 
-from tests.cheats.channels import DensePageCache
 from tests.cheats.courier_kit import Courier
+from tests.cheats.kernel_channels import DensePageCache
 
 
 class Cheat(Courier):

@@ -1,7 +1,7 @@
 """Scorer to auditor: POSIX message queues."""
 
-from tests.cheats.channels import PosixQueues
 from tests.cheats.courier_kit import Courier
+from tests.cheats.kernel_channels import PosixQueues
 
 
 class Cheat(Courier):

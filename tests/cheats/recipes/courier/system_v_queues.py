@@ -1,7 +1,7 @@
 """Scorer to auditor: System V message queues, which outlive every process."""
 
-from tests.cheats.channels import SystemVQueues
 from tests.cheats.courier_kit import Courier
+from tests.cheats.kernel_channels import SystemVQueues
 
 
 class Cheat(Courier):

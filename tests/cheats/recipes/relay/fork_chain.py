@@ -1,6 +1,6 @@
 """Run to run: the same in a chain of forks."""
 
-from tests.cheats.channels import ForkChain
+from tests.cheats.process_channels import ForkChain
 from tests.cheats.relay_kit import Relay
 
 RUNS = 2

@@ -1,6 +1,6 @@
 """Run to run: trained weights in a System V segment."""
 
-from tests.cheats.channels import SystemV
+from tests.cheats.kernel_channels import SystemV
 from tests.cheats.relay_kit import Relay
 
 RUNS = 2
