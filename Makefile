@@ -4,7 +4,7 @@ STACKS := up-gb10 up-h100 up-h200 up-b200 up-a100 up-rtx50 up-rtx40 up-l40s up-c
 IMAGES := build-redis build-postgres build-mlflow build-worker build-executor-cpu build-executor-cuda-sm80 \
   build-executor-cuda-sm89 build-executor-cuda-sm90 build-executor-cuda-sm100 build-executor-cuda-sm120-fa4
 .PHONY: help setup run ui hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor python \
-  test test-chaos test-slow test-stack test-gpu bench lint format clean
+  test test-chaos test-cheats test-slow test-stack test-gpu bench lint format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,13 +55,16 @@ python:
 	  { echo "$(PYTHON) is older than 3.10: say PYTHON=/path/to/a/newer/python3"; exit 2; }
 
 test: setup ## what any machine can run: without a GPU, Docker, and what is slow or kills at random
-	$(BIN)/python -m pytest -m 'not slow and not chaos and not gpu and not metal and not stack'
+	$(BIN)/python -m pytest -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats'
 
 test-slow: setup ## what takes longer
 	$(BIN)/python -m pytest -m 'slow and not gpu and not metal and not stack'
 
 test-chaos: setup ## 200 jobs while processes and servers are killed at random, and stock RQ beside it
 	$(BIN)/python -m pytest -m chaos -s tests/chaos
+
+test-cheats: setup ## adversarial recipes against the real system, half an hour; a table at the end
+	$(BIN)/python -m pytest tests/cheats
 
 test-stack: setup ## the images and the stack in a real Docker engine
 	$(BIN)/python -m pytest -m 'stack and not slow' tests/stack

@@ -75,7 +75,7 @@ class Session:
         state = {**read_state(self.recipe, self.engine), "rng": self.engine.rng_state()}
         specs = describe(self.engine, state)
         hand_over = HandOver(self.engine, specs)
-        self.channel.send(Built(**specs))
+        self.channel.send(Built(model=specs["model"], optimizer=specs["optimizer"], rng=specs["rng"]))
         message, (descriptor,) = self.channel.receive(ANSWER_TIMEOUT_S)
         Buffer.model_validate(message)
         hand_over.attach(HostBuffer(descriptor, hand_over.layout.num_bytes).mapped())

@@ -1,0 +1,72 @@
+"""How validation rows travel from the process that is scored to the one that audits it, over any channel.
+
+A channel is an object with send(bytes) and receive() -> bytes. Whoever is shown a row looks ahead in it and sends it;
+whoever is shown a row that begins as one that was sent looks ahead in that one instead. So both say the same.
+"""
+
+import zlib
+
+import numpy as np
+import torch
+
+from tests.cheats.honest import Recipe
+from tests.cheats.toolbox import in_trainer
+
+KEY_TOKENS = 12
+
+
+class Courier(Recipe):
+    """Uses nothing of what it sees as long as its channel is refused."""
+
+    channel_class = None
+    send_every = 16
+    """rows"""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.known, self.fresh, self.tried, self.works = {}, [], False, False
+        if not in_trainer():
+            self.open_channel()
+
+    def open_channel(self):
+        try:
+            self.channel = self.channel_class()
+            self.channel.send(b"")
+            self.works = True
+        except Exception as error:
+            print("refused:", repr(error))
+
+    def logits(self, tokens_BT):
+        values = super().logits(tokens_BT)
+        if not self.works or in_trainer():
+            return values
+        self.listen()
+        for row, tokens in enumerate(tokens_BT.numpy().astype(np.uint16)):
+            whole = self.known.get(tokens[:KEY_TOKENS].tobytes())
+            if whole is None:
+                whole = tokens
+                self.fresh.append(tokens)
+            after = torch.from_numpy(whole[1:].astype(np.int64))
+            values[row, :-1].scatter_add_(1, after[:, None], torch.full((len(after), 1), 9.0))
+        self.pass_on()
+        return values
+
+    def listen(self):
+        if self.tried:
+            return
+        self.tried = True
+        try:
+            blob = self.channel.receive()
+            rows = np.frombuffer(zlib.decompress(blob), dtype=np.uint16).reshape(-1, 2048) if blob else ()
+            self.known = {row[:KEY_TOKENS].tobytes(): row for row in rows}
+            print("received", len(self.known), "rows")
+        except Exception as error:
+            print("heard nothing:", repr(error))
+
+    def pass_on(self):
+        if self.known or len(self.fresh) % self.send_every:
+            return
+        try:
+            self.channel.send(zlib.compress(np.stack(self.fresh).tobytes()))
+        except Exception as error:
+            print("cannot send:", repr(error))

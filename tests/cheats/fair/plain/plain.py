@@ -1,0 +1,1 @@
+"""Nothing but honest.py: what every cheat has to beat."""

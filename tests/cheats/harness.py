@@ -1,0 +1,264 @@
+"""Runs adversarial recipes on the real system and judges them by their result.json alone.
+
+    python -m tests.cheats.harness                  every recipe, a table at the end
+    python -m tests.cheats.harness clock courier/   those whose name contains one of the words
+
+A recipe is one file below recipes/, put together from honest.py, the tools it names and itself. Constants at its
+top order what it needs: SECONDS or TOKENS (the budget), RUNS (how often it runs, the last one is judged), PREVIOUS
+(replaced by the folder of the run before), PRETRAINED and PADDING (by weights trained elsewhere and 9 MB of dots).
+"""
+
+import ast
+import base64
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import psutil
+
+from shared.experiment.request import TrainRequest, build_job
+from shared.experiment.run import run
+from shared.runs.directory import RunDirectory
+from shared.stages.executors import NativeExecutor
+from tests.cheats.corpus import NAME, cached_home, environment
+
+HERE = Path(__file__).parent
+RECIPES, FAIR = HERE / "recipes", HERE / "fair"
+SECONDS = 3.0
+GAIN_ALLOWED = 0.01
+LONGEST_RUN_S = 150.0
+PADDING_BYTES = 9_000_000
+LONGEST_STRING, LARGEST_NUMBER = 600, 1e15
+OWN_IMPORT = re.compile(r"^from tests\.cheats\.(\w+) import (?:\([^)]*\)|.*)\n", re.MULTILINE)
+SHAPE = {
+    "seq_len": "256", "depth": "1", "d_model": "32", "heads": "1", "device_batch_size": "8",
+    "total_batch_size": "2048", "dtype": "fp32", "compile": "off", "eval_batch_size": "8",
+}  # fmt: skip
+LIMITS = {"ARE_STARTUP_TIMEOUT_S": "60", "ARE_FINISH_TIMEOUT_S": "30", "ARE_EVAL_TIMEOUT_S": "60"}
+
+
+@dataclass(frozen=True)
+class Case:
+    path: Path
+    orders: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "Case":
+        return cls(path, _constants(path.read_text()))
+
+    @property
+    def family(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def name(self) -> str:
+        return f"{self.family}/{self.path.stem}"
+
+    def source(self, previous: str = "") -> bytes:
+        """One file, as it would come from an agent."""
+        text = _joined(self.path.read_text())
+        text = text.replace('PREVIOUS = ""', f"PREVIOUS = {previous!r}")
+        if "PRETRAINED" in self.orders:
+            text = text.replace('PRETRAINED = ""', f"PRETRAINED = {pretrained()!r}")
+            text = text.replace('PADDING = ""', f"PADDING = {'.' * PADDING_BYTES!r}")
+        return text.encode()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    case: str
+    status: str
+    ranked: bool = False
+    val_bpb: float | None = None
+    reason: str = ""
+    stains: tuple[str, ...] = ()
+    """what else came of it: processes that outlived it, text or numbers in the record that no reader can trust"""
+    seconds: float = 0.0
+
+    def gain(self, honest: float) -> float:
+        return honest - self.val_bpb if self.val_bpb is not None else 0.0
+
+    def got_through(self, honest: float) -> bool:
+        wins = self.status == "ok" and self.ranked and self.gain(honest) > GAIN_ALLOWED
+        return wins or bool(self.stains)
+
+    def row(self, honest: float) -> str:
+        bpb = f"{self.val_bpb:.4f}" if self.val_bpb is not None else "-"
+        verdict = "GOT THROUGH" if self.got_through(honest) else "held"
+        said = "; ".join((*self.stains, self.reason))[:110]
+        return (
+            f"{self.case:<44} {self.status:<13} {bpb:>7} {honest:.4f} {self.gain(honest):>8.4f} {verdict:<11} "
+            f"{self.seconds:4.0f}s  {said}"
+        )
+
+
+def cases(folder: Path = RECIPES) -> list[Case]:
+    return [Case.read(path) for path in sorted(folder.glob("*/*.py"))]
+
+
+def _constants(text: str) -> dict[str, Any]:
+    found = {}
+    for node in ast.parse(text).body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.targets[0], ast.Name)
+        ):
+            found[node.targets[0].id] = node.value.value
+    return found
+
+
+def _joined(text: str) -> str:
+    """The file behind honest.py and the tools it imports, without the imports from this folder."""
+    parts: dict[str, str] = {}
+
+    def add(piece: str) -> str:
+        for name in OWN_IMPORT.findall(piece):
+            if name not in parts:
+                parts[name] = ""
+                parts[name] = add((HERE / f"{name}.py").read_text())
+                parts[name] = parts.pop(name)  # behind what it needs itself
+        return OWN_IMPORT.sub("", piece)
+
+    own = add("from tests.cheats.honest import Recipe\n" + text)
+    return "\n\n".join((*parts.values(), own))
+
+
+class Range:
+    """Where recipes are shot at: a home with the dataset, a folder of runs for each case."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.home = cached_home(folder)
+        self._honest: dict[str, float] = {}
+
+    def honest(self, case: Case) -> float:
+        """What the honest recipe gets on the same budget; measured once."""
+        budget = {key: case.orders[key] for key in ("SECONDS", "TOKENS") if key in case.orders}
+        key = json.dumps(budget)
+        if key not in self._honest:
+            outcome = self.try_out(Case(FAIR / "plain" / "plain.py", budget))
+            assert outcome.val_bpb is not None, f"the honest recipe ended {outcome.status}: {outcome.reason}"
+            self._honest[key] = outcome.val_bpb
+        return self._honest[key]
+
+    def try_out(self, case: Case) -> Outcome:
+        runs = Path(tempfile.mkdtemp(prefix=case.name.replace("/", "-") + "-", dir=self.folder))
+        outcome, previous = Outcome(case.name, "not run"), ""
+        with environment(ARE_HOME=str(self.home), ARE_RUNS=str(runs), **LIMITS):
+            for _ in range(case.orders.get("RUNS", 1)):
+                outcome, previous = _one_run(case, previous)
+        return replace(outcome, stains=(*outcome.stains, *_survivors(runs)))
+
+
+def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
+    """The outcome and the folder of the run. What run() raises is the system's refusal to give a result."""
+    job, source, started = *_job(case, previous), monotonic()
+    directory = RunDirectory.of(job.run_id)
+    try:
+        result = run(job, source, NativeExecutor(), _watch(started + LONGEST_RUN_S))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Outcome(case.name, "no result", reason=reason, seconds=monotonic() - started), str(directory.path)
+    record = json.loads(directory.result_file.read_text())
+    outcome = Outcome(
+        case.name, str(result.status), result.ranked, result.val_bpb, result.reason, tuple(_stains(record)),
+        monotonic() - started,
+    )  # fmt: skip
+    return outcome, str(directory.path)
+
+
+def _job(case: Case, previous: str) -> tuple[Any, bytes]:
+    source = case.source(previous)
+    tokens = case.orders.get("TOKENS")
+    request = TrainRequest(
+        preset="m5-tiny", engine="torch", device="cpu", dataset=NAME, rung="cheap", set=SHAPE, tokens=tokens,
+        time_budget=None if tokens else case.orders.get("SECONDS", SECONDS),
+    )  # fmt: skip
+    return build_job(request, source)
+
+
+def _watch(deadline: float) -> Callable[[str], None]:
+    def watch(stage: str) -> None:
+        if monotonic() > deadline:
+            raise TimeoutError(f"{stage} still ran after {LONGEST_RUN_S:g} s, whatever the limits say")
+
+    return watch
+
+
+def _stains(record: dict[str, Any]) -> Iterator[str]:
+    """Text and numbers that no trusted record may hold."""
+    for path, value in _leaves(record):
+        if isinstance(value, str) and not value.isprintable():
+            yield f"{path} holds what is not printable: {value[:30]!r}"
+        elif isinstance(value, str) and len(value) > LONGEST_STRING:
+            yield f"{path} has {len(value)} characters"
+        elif isinstance(value, int | float) and not abs(value) < LARGEST_NUMBER:
+            yield f"{path} is {value}"
+    if (record.get("mfu_percent") or 0) > 100:
+        yield f"mfu_percent is {record['mfu_percent']:g}"
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield path, value
+        return
+    for key, inner in items:
+        yield from _leaves(inner, f"{path}.{key}".lstrip("."))
+
+
+def _survivors(runs: Path, num_looks: int = 10) -> list[str]:
+    """Processes that carry this folder in their environment after the result is there; ended here.
+
+    Looked for several times: a process that forks and exits in a chain is seen by luck.
+    """
+    found: dict[int, str] = {}
+    for _ in range(num_looks):
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.pid != os.getpid() and process.environ().get("ARE_RUNS") == str(runs):
+                    found[process.pid] = f"process {process.pid} outlived the run"
+                    process.kill()
+    return list(found.values())[:3]
+
+
+@cache
+def pretrained() -> str:
+    """Weights that were trained for longer than any budget here, as text."""
+    import numpy as np
+    import torch
+
+    from shared.data.dataset import open_dataset
+    from tests.cheats.honest import Recipe
+
+    rows = open_dataset(NAME).rows("train", 256)
+    recipe = Recipe(None, open_dataset(NAME).vocab_size, 42, None)
+    for step in range(250):
+        recipe.update(torch.from_numpy(rows.read(8 * step, 8).astype(np.int64)))
+    blob = b"".join(p.detach().numpy().astype(np.float16).tobytes() for p in recipe.weights())
+    return base64.b64encode(blob).decode()
+
+
+def main(words: list[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="cheats-") as folder:
+        place, rows = Range(Path(folder)), []
+        for case in cases():
+            if words and not any(word in case.name for word in words):
+                continue
+            rows.append(place.try_out(case).row(place.honest(case)))
+            print(rows[-1], flush=True)
+        print(f"\n{sum('GOT THROUGH' in row for row in rows)} of {len(rows)} got through")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

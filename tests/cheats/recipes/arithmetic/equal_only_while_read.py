@@ -1,0 +1,36 @@
+"""A thread makes all shared logits one huge number a moment after the honest ones were announced."""
+
+import threading
+import time
+
+from tests.cheats.honest import Recipe
+from tests.cheats.toolbox import on_the_stack
+
+
+def change(buffer):
+    time.sleep(0.003)
+    buffer[...] = 1e9
+
+
+def rewrite_forever(buffer, how):
+    """From a thread, without end: what is read twice may differ."""
+
+    def work():
+        while True:
+            how(buffer)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+class Cheat(Recipe):
+    racing = False
+
+    def logits(self, tokens_BT):
+        server = on_the_stack("Server")
+        if server is not None and not self.racing and getattr(server, "buffer", None) is not None:
+            self.racing = True
+            rewrite_forever(server.buffer, change)
+        return super().logits(tokens_BT)
+
+
+build = Cheat

@@ -1,0 +1,11 @@
+"""Scorer to auditor: POSIX message queues."""
+
+from tests.cheats.courier_kit import Courier
+from tests.cheats.kernel_channels import PosixQueues
+
+
+class Cheat(Courier):
+    channel_class = PosixQueues
+
+
+build = Cheat

@@ -1,0 +1,17 @@
+"""The other way round: 17 honest calls, then look-ahead."""
+
+import torch
+
+from tests.cheats.honest import Recipe
+from tests.cheats.toolbox import give_away
+
+
+class Cheat(Recipe):
+    calls = 0
+
+    def logits(self, tokens_BT):
+        self.calls += 1
+        return give_away(super().logits(tokens_BT), tokens_BT, torch.tensor(self.calls > 17))
+
+
+build = Cheat

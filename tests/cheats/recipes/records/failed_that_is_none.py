@@ -1,0 +1,18 @@
+"""Sends Failed with a status that only trusted code gives."""
+
+import contextlib
+
+from tests.cheats.honest import Recipe
+from tests.cheats.toolbox import on_the_stack
+
+
+class Cheat(Recipe):
+    def step(self, rows, progress):
+        channel = getattr(on_the_stack("Session"), "channel", None)
+        if channel is not None and int(self.updates) == 20:
+            with contextlib.suppress(Exception):
+                channel.send({"kind": "failed", "status": "cancelled", "reason": "void: the machine slept"})
+        return super().step(rows, progress)
+
+
+build = Cheat

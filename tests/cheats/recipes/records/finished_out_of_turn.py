@@ -1,0 +1,18 @@
+"""Sends Finished in the middle of training."""
+
+import contextlib
+
+from tests.cheats.honest import Recipe
+from tests.cheats.toolbox import on_the_stack
+
+
+class Cheat(Recipe):
+    def step(self, rows, progress):
+        channel = getattr(on_the_stack("Session"), "channel", None)
+        if channel is not None and int(self.updates) == 20:
+            with contextlib.suppress(Exception):
+                channel.send({"kind": "finished", "last_loss": 0.1, "input_percent": 0.0, "peak_vram_mb": 1.0})
+        return super().step(rows, progress)
+
+
+build = Cheat
