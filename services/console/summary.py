@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.contracts import Job, RunResult, Status, Unranked
-from shared.data.dataset import open_reference
+from shared.data.dataset import DEMO_NOTICE, open_reference
 from shared.runs.directory import RunDirectory
 
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
@@ -24,7 +24,6 @@ WHY_UNRANKED = {
     Unranked.DEMO_CORPUS: "stdlib is a demo corpus, which the machine of every recipe holds",
     Unranked.TOKEN_BUDGET: "under a token budget the recipe's own process counts the steps",
 }
-DEMO_NOTICE = "stdlib, a demo corpus: for first steps and CI, its results are never ranked"
 REPORTED_MARK = "  (reported by the recipe's process)"
 
 

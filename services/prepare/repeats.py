@@ -35,8 +35,8 @@ from shared.data.dataset import (
 from shared.runs.directory import read_record, write_record
 
 CHUNK_TOKENS = 2**17
-MOST_RUNS = 2**24
-"""of validation text kept in memory, 190 MB: of more text one run in 2, 4, 8, ... is looked up"""
+MOST_RUNS = 2**22
+"""of validation text kept in memory, 50 MB: of more text one run in 2, 4, 8, ... is looked up"""
 MOST_MEASURED_TOKENS = 10**9
 """of training text that is looked through where the share is only said"""
 
