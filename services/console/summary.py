@@ -16,7 +16,7 @@ NUMBERS = {
     "peak_vram_mb": "{:.1f}", "mfu_percent": "{:.2f}", "total_tokens_M": "{:.2f}", "num_steps": "{}",
     "num_params_M": "{:.1f}", "depth": "{}", "tok_per_sec": "{:.0f}", "rung": "{}", "engine": "{}",
     "attention_backend": "{}", "hardware_key": "{}", "dataset": "{:.12}", "recipe_sha": "{:.12}", "seed": "{}",
-    "status": "{}", "integrity": "{}",
+    "status": "{}",
 }  # fmt: skip
 WHY_UNRANKED = {
     Unranked.NOT_OK: "it has no number",
@@ -65,6 +65,7 @@ def print_summary(result: RunResult) -> None:
         mark = REPORTED_MARK if value is not None and name in result.REPORTED else ""
         print(f"{name + ':':<20}{'-' if value is None else form.format(value)}{mark}")
     print(f"{'ranked:':<20}{'yes' if result.ranked else 'no, ' + ', '.join(result.unranked)}")
+    print(f"{'integrity:':<20}{result.integrity or 'unknown'}")
 
 
 def print_meaning(result: RunResult) -> None:
