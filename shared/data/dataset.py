@@ -174,6 +174,13 @@ class Dataset:
             return False
         return record.dataset == self.manifest.fingerprint
 
+    def coverage(self, seq_len: int) -> float | None:
+        """Share of the training text that stands in rows of this length; None where nobody counted."""
+        try:
+            return read_rows_record(self.rows_file("train", seq_len), repair="").coverage
+        except ValueError:
+            return None
+
     def rows(self, split: Split, seq_len: int) -> Rows:
         """ValueError names the command that packs or repairs them."""
         return self._open(split, seq_len, every_byte=split == "validation")
