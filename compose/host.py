@@ -165,7 +165,8 @@ def output(*command: str) -> str:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.search(r"\d+(\.\d+)+", text)[0].split("."))
+    found = re.search(r"\d+(\.\d+)+", text)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def dotted(version: tuple[int, ...]) -> str:

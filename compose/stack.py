@@ -96,7 +96,7 @@ def check(target: Target) -> int:
 
 
 def build(target: Target) -> None:
-    images = ["worker", target.image] + ([] if elsewhere() else ["hub"])
+    images = ["worker", target.image or ""] + ([] if elsewhere() else ["hub"])
     docker("buildx", "bake", "--file", str(CHECKOUT / "images" / "docker-bake.hcl"), *images)
 
 

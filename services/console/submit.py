@@ -40,9 +40,10 @@ def submit(
         time_budget=time_budget, tokens=tokens, dataset=dataset, rung=rung, smoke=smoke, set=pairs(set_ or [])
     )
     source = checked_source(recipe) if recipe else None
+    presets: list[str | None] = [*(preset or [None])]
     requests = [
         checked(common | {"target": name, "preset": shape, "seed": number})
-        for name, shape, number in product(target, preset or [None], seed or [42])
+        for name, shape, number in product(target, presets, seed or [42])
     ]
     group_id, job_ids = enqueue(requests, source)
     if json:

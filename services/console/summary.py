@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.contracts import Job, RunResult, Status, Unranked
-from shared.data.dataset import open_reference
+from shared.data.dataset import DEMO_NOTICE, open_reference
 from shared.runs.directory import RunDirectory
 
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
@@ -16,7 +16,7 @@ NUMBERS = {
     "peak_vram_mb": "{:.1f}", "mfu_percent": "{:.2f}", "total_tokens_M": "{:.2f}", "num_steps": "{}",
     "num_params_M": "{:.1f}", "depth": "{}", "tok_per_sec": "{:.0f}", "rung": "{}", "engine": "{}",
     "attention_backend": "{}", "hardware_key": "{}", "dataset": "{:.12}", "recipe_sha": "{:.12}", "seed": "{}",
-    "status": "{}", "integrity": "{}",
+    "status": "{}",
 }  # fmt: skip
 WHY_UNRANKED = {
     Unranked.NOT_OK: "it has no number",
@@ -24,7 +24,6 @@ WHY_UNRANKED = {
     Unranked.DEMO_CORPUS: "stdlib is a demo corpus, which the machine of every recipe holds",
     Unranked.TOKEN_BUDGET: "under a token budget the recipe's own process counts the steps",
 }
-DEMO_NOTICE = "stdlib, a demo corpus: for first steps and CI, its results are never ranked"
 REPORTED_MARK = "  (reported by the recipe's process)"
 
 
@@ -66,6 +65,7 @@ def print_summary(result: RunResult) -> None:
         mark = REPORTED_MARK if value is not None and name in result.REPORTED else ""
         print(f"{name + ':':<20}{'-' if value is None else form.format(value)}{mark}")
     print(f"{'ranked:':<20}{'yes' if result.ranked else 'no, ' + ', '.join(result.unranked)}")
+    print(f"{'integrity:':<20}{result.integrity or 'unknown'}")
 
 
 def print_meaning(result: RunResult) -> None:

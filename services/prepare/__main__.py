@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from services.prepare.report import Report
 from shared.contracts import PackJob, PrepareJob
-from shared.data.dataset import Dataset
+from shared.data.dataset import DEMO_NOTICE, Dataset
 from shared.sandbox.processes import exit_with_parent
 from shared.settings import settings
 
@@ -62,6 +62,8 @@ def main() -> int:
         print(f"prepare: {error.strerror or error}: {where}; make room or access, then run it again", file=sys.stderr)
         return 2
     report.say(f"dataset: {dataset.manifest.name} {dataset.manifest.fingerprint[:12]} in {dataset.path}")
+    if dataset.manifest.is_demo:
+        report.say(f"corpus: {DEMO_NOTICE}")
     return 0
 
 

@@ -18,7 +18,7 @@ from services.prepare.parquet import num_text_rows, parquet_shard
 from services.prepare.report import Report
 from services.prepare.unchanged import Fixed
 from shared.contracts import Contract, Sha256
-from shared.data.dataset import Shard
+from shared.data.dataset import Shard, Split
 from shared.data.rows import remembered_sha256, stamp_file
 from shared.runs.directory import read_record, write_record
 from shared.settings import settings
@@ -78,7 +78,7 @@ def climbmix_corpus(
     report.say(f"climbmix: {len(names) - len(missing)} shards reused, {len(missing)} downloaded")
     shards = []
     for name in names:
-        split = "validation" if name == names[-1] else "train"
+        split: Split = "validation" if name == names[-1] else "train"
         file = index.files[name]
         record = Shard(name=name, split=split, num_bytes=file.num_bytes, sha256=file.sha256)
         fixed = Fixed.now(directory / name)
@@ -98,7 +98,7 @@ def _index(directory: Path, names: list[str], hub: Hub | None) -> Index:
     path = directory / "index.json"
     index = read_record(path, Index) if path.exists() else None
     unknown = [name for name in names if index is None or name not in index.files]
-    if not unknown:
+    if index is not None and not unknown:
         return index
     hub = hub or _hugging_face()
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, RepoFile, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import disable_progress_bars
 
@@ -23,17 +23,18 @@ class HuggingFaceHub:
 
     def revision(self) -> str:
         with _translated():
-            return self._api.dataset_info(self._repository, timeout=REQUEST_TIMEOUT_S).sha
+            return str(self._api.dataset_info(self._repository, timeout=REQUEST_TIMEOUT_S).sha)
 
     def describe(self, revision: str, names: list[str]) -> dict[str, HubFile]:
-        found = {}
+        found: dict[str, HubFile] = {}
         for start in range(0, len(names), PATHS_PER_REQUEST):
             paths = names[start : start + PATHS_PER_REQUEST]
             with _translated():
                 infos = self._api.get_paths_info(self._repository, paths, revision=revision, repo_type="dataset")
             # A shard without an LFS record has no sha256 to hold it against, so it counts as missing.
-            files = {info.path: info for info in infos if getattr(info, "lfs", None)}
-            found |= {path: HubFile(sha256=info.lfs.sha256, num_bytes=info.size) for path, info in files.items()}
+            for info in infos:
+                if isinstance(info, RepoFile) and info.lfs:
+                    found[info.path] = HubFile(sha256=info.lfs.sha256, num_bytes=info.size)
         return found
 
     def fetch(self, revision: str, name: str, directory: Path) -> None:

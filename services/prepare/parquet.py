@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from services.prepare.corpora import Corpus, CorpusShard, Documents
 from services.prepare.report import Report
 from services.prepare.unchanged import Fixed
-from shared.data.dataset import Shard
+from shared.data.dataset import Shard, Split
 from shared.data.rows import remembered_sha256
 from shared.files import sha256_bytes
 from shared.settings import settings
@@ -40,7 +40,7 @@ def parquet_corpus(directory: str, column: str, report: Report) -> Corpus:
     with report.stage("corpus: hashing", len(paths), "files") as advance:
         for file, rows in zip(fixed, num_rows, strict=True):
             path = file.path
-            split = "validation" if path == paths[-1] else "train"
+            split: Split = "validation" if path == paths[-1] else "train"
             name = path.relative_to(root).as_posix()
             shard = Shard(name=name, split=split, num_bytes=file.num_bytes, sha256=_sha256(file))
             shards.append(parquet_shard(shard, file, column, 0, rows))
@@ -121,7 +121,7 @@ def _held_out(file: Fixed, root: Path, num_rows: int, column: str) -> tuple[Corp
     if boundary < 1:
         raise ValueError(f"{file.path} has {num_rows} rows: two at least are needed, one of them for validation")
     digest, size, name = _sha256(file), file.num_bytes, file.path.relative_to(root).as_posix()
-    ranges = {"train": (0, boundary), "validation": (boundary, num_rows)}
+    ranges: dict[Split, tuple[int, int]] = {"train": (0, boundary), "validation": (boundary, num_rows)}
     return tuple(
         parquet_shard(
             Shard(name=f"{name}[{start}:{stop}]", split=split, num_bytes=size, sha256=digest), file, column, start, stop

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -35,8 +36,8 @@ from shared.data.dataset import (
 from shared.runs.directory import read_record, write_record
 
 CHUNK_TOKENS = 2**17
-MOST_RUNS = 2**24
-"""of validation text kept in memory, 190 MB: of more text one run in 2, 4, 8, ... is looked up"""
+MOST_RUNS = 2**22
+"""of validation text kept in memory, 50 MB: of more text one run in 2, 4, 8, ... is looked up"""
 MOST_MEASURED_TOKENS = 10**9
 """of training text that is looked through where the share is only said"""
 
@@ -91,7 +92,7 @@ def examine(
     """Compares the splits; writes the cache of what is left unless the rows are upstream's. ValueError: nothing is."""
     directory, shards = validation
     largest = LARGEST_REPEATED_SHARE if removes_repeats(corpus) else None
-    facts = {
+    facts: dict[str, Any] = {
         "largest_share": largest,
         "training": tuple(shard.tokens_sha256 for shard in training[1]),
         "validation": tuple(shard.tokens_sha256 for shard in shards),
@@ -198,7 +199,7 @@ def _training_runs(directory: Path, index: int, one_in: int) -> Iterator[tuple[i
             first += count
 
 
-def _read(file, first: int, count: int) -> np.ndarray:
+def _read(file: BinaryIO, first: int, count: int) -> np.ndarray:
     file.seek(2 * first)
     return np.fromfile(file, dtype="<u2", count=count)
 

@@ -116,7 +116,7 @@ def _encoders(tokenizer: Tokenizer, processes: int) -> Iterator[Submit]:
     spawn = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(processes, spawn, _start, (tokenizer,)) as pool:
-            yield partial(pool.submit, _encode_there)
+            yield lambda texts: pool.submit(_encode_there, texts)
     except BrokenProcessPool:
         raise ValueError(
             "a tokenizing process was killed, probably for want of memory: prepare again with fewer `workers`"

@@ -109,4 +109,6 @@ class Trained(Contract):
     peak_vram_mb: Megabytes
 
 
-ANSWERS = {"built": Built, "ready": Ready, "steps": Steps, "saved": Saved, "kept": Kept, "trained": Trained}
+ANSWERS: dict[str, type[Contract]] = {
+    "built": Built, "ready": Ready, "steps": Steps, "saved": Saved, "kept": Kept, "trained": Trained,
+}  # fmt: skip

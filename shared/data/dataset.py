@@ -39,6 +39,7 @@ PIECES_VERSION = 1
 
 DEMO_CORPUS = "stdlib"
 """for first steps: every Python that runs a recipe holds its text, so no number on it says anything"""
+DEMO_NOTICE = "stdlib, a demo corpus: for first steps and CI, results on it are never ranked"
 
 
 class Shard(Contract):
@@ -172,6 +173,13 @@ class Dataset:
         except ValueError:
             return False
         return record.dataset == self.manifest.fingerprint
+
+    def coverage(self, seq_len: int) -> float | None:
+        """Share of the training text that stands in rows of this length; None where nobody counted."""
+        try:
+            return read_rows_record(self.rows_file("train", seq_len), repair="").coverage
+        except ValueError:
+            return None
 
     def rows(self, split: Split, seq_len: int) -> Rows:
         """ValueError names the command that packs or repairs them."""

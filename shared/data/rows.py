@@ -75,7 +75,7 @@ class Rows:
 
     def sha256(self) -> str:
         """Of the mapped bytes themselves: what was hashed is what is read."""
-        return hashlib.sha256(memoryview(self.tokens).cast("B")).hexdigest()
+        return hashlib.sha256(self.tokens.data.cast("B")).hexdigest()
 
 
 def rows_file(directory: Path, seq_len: int) -> Path:

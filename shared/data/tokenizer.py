@@ -6,6 +6,7 @@ services/prepare/tokenizer_training.py writes one, docs/data.md says why a fleet
 
 import base64
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,7 +54,7 @@ class Tokenizer:
         replacement characters it decodes to, 3 bytes each (its issue #384)."""
         return self._per_token(len(rank.decode("utf-8", errors="replace").encode()) for rank in self.ranks)
 
-    def decode(self, tokens) -> bytes:
+    def decode(self, tokens: Iterable[int]) -> bytes:
         """Raw bytes of a sequence of token ids; specials give nothing."""
         return b"".join(self.ranks[token] for token in tokens if token < len(self.ranks))
 
@@ -73,7 +74,7 @@ class Tokenizer:
         write_atomic(path, json.dumps({**self._content(), "fingerprint": self.fingerprint}, indent=1) + "\n")
         return path
 
-    def _per_token(self, sizes) -> np.ndarray:
+    def _per_token(self, sizes: Iterable[int]) -> np.ndarray:
         return np.array([*sizes, *(0 for _ in self.specials)], dtype=np.int32)
 
     def _content(self) -> dict:

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 from shared.contracts import (
+    Choice,
     EvaluationRecord,
     Job,
     PackJob,
@@ -165,6 +166,7 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
     """The summary of one experiment. total_seconds: wall-clock of all its stages, also of those before a resume."""
     last = evaluation or training
     unranked = why_unranked(job, last.status, evaluation)
+    scored = evaluation.choices if evaluation else ()
     rung = evaluation.rung.rung if evaluation and evaluation.rung else None
     return RunResult(
         run_id=job.run_id,
@@ -195,7 +197,7 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         seed=job.seed,
         budget=job.budget,
         eval_signature=evaluation.eval_signature if evaluation else "",
-        choices=tuple(dict.fromkeys((*job.choices, *training.choices, *(evaluation.choices if evaluation else ())))),
+        choices=tuple(dict.fromkeys((*job.choices, *text_coverage(job, last.status), *training.choices, *scored))),
     )
 
 
@@ -204,3 +206,13 @@ def why_unranked(job: Job, status: Status, evaluation: EvaluationRecord | None) 
     rung = evaluation.rung.rung if evaluation and evaluation.rung else None
     demo = status is Status.OK and open_reference(job.dataset).manifest.is_demo
     return (*evident_reasons(status, rung, job.budget), *((Unranked.DEMO_CORPUS,) if demo else ()))
+
+
+def text_coverage(job: Job, status: Status) -> tuple[Choice, ...]:
+    """How much of the training text the rows held, where documents are cut for them."""
+    seq_len = job.shape.seq_len
+    coverage = open_reference(job.dataset).coverage(seq_len) if status is Status.OK else None
+    if coverage is None:
+        return ()
+    reason = f"of the training text stands in rows of {seq_len} tokens"
+    return (Choice(what="text coverage", chosen=f"{coverage:.1%}", reason=reason),)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from shared.contracts import Contract, RunId, RunResult, Status
+from shared.contracts import Contract, OneLine, RunId, RunResult, Status
 
 # a run id is `<job id>-a<number>`, so a job id is a little shorter; RQ refuses dots and colons
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
@@ -32,7 +32,7 @@ class Outcome(Contract):
 
     job_id: JobId
     status: Status
-    reason: str = ""
+    reason: OneLine = ""
     attempt: int = 0
     run_id: RunId | None = None
     worker: str = ""

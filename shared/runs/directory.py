@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,7 @@ from shared.settings import settings
 
 Record = TypeVar("Record", bound=Contract)
 
+LONGEST_STEP_BYTES = 65_536
 STAGE_LOCK_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_S = 1.0  # whoever only asks whether a run is in use holds its lock for a moment
 
@@ -118,11 +120,11 @@ class RunDirectory:
         return read_record(self.result_file, RunResult) if self.result_file.exists() else None
 
     def steps(self) -> Iterator[StepRecord]:
-        """The telemetry so far, without lines that a kill or a power cut damaged."""
+        """The telemetry so far, without lines that a kill or a power cut damaged, or that are no step's by length."""
         if not self.metrics_file.exists():
             return
-        with open(self.metrics_file, "rb") as lines:
-            for line in lines:
+        with open(self.metrics_file, "rb") as file:
+            for line in iter(partial(file.readline, LONGEST_STEP_BYTES), b""):
                 with suppress(ValidationError):
                     yield StepRecord.model_validate_json(line)
 

@@ -13,7 +13,7 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from shared.contracts import Choice
@@ -86,7 +86,7 @@ def verify(policy: Policy, must_fail: Iterable[Path]) -> None:
     _expect_no_open_file(must_fail)
 
 
-def _expect_denied(what: str, attempt) -> None:
+def _expect_denied(what: str, attempt: Callable[[], object]) -> None:
     try:
         attempt()
     except PermissionError:

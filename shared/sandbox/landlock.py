@@ -8,6 +8,7 @@ import ctypes
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on x86_64 and aarch64
 _RULE_PATH_BENEATH = 1
@@ -83,7 +84,7 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
         os.close(descriptor)
 
 
-def _syscall(number: int, *arguments) -> int:
+def _syscall(number: int, *arguments: Any) -> int:
     wide = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
     result = _libc.syscall(ctypes.c_long(number), *wide)
     if result < 0:

@@ -90,7 +90,8 @@ class RecipeProcess:
         secret: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
     ):
-        self.module, self.scratch, self.answers = module, scratch, {**answers, "failed": Failed}
+        self.module, self.scratch = module, scratch
+        self.answers: Mapping[str, type[Contract]] = {**answers, "failed": Failed}
         self.output, self.secret = output or scratch / "output.log", secret
         self.readable, self.writable, self.environment = readable, writable, environment or {}
         self.isolation = ending.strongest()

@@ -31,7 +31,8 @@ class CappedLog:
         self._thread.join(timeout_s)
 
     def _copy(self) -> None:
-        head_left, tail, tail_bytes, left_out = LOG_HEAD_BYTES, deque(), 0, 0
+        head_left, tail_bytes, left_out = LOG_HEAD_BYTES, 0, 0
+        tail: deque[bytes] = deque()
         while chunk := self._read():
             self._write(chunk[:head_left])
             rest = chunk[head_left:]

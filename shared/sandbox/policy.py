@@ -12,14 +12,14 @@ from pathlib import Path
 from shared.contracts import Contract
 
 # not /usr/share: manuals and word lists are text that a recipe could train on before its clock starts
-_SYSTEM = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/bin", "/usr/sbin", "/usr/include")
+_SYSTEM: tuple[str, ...] = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/bin", "/usr/sbin", "/usr/include")
 _SYSTEM += ("/usr/local", "/usr/share/zoneinfo", "/usr/share/nvidia", "/usr/share/vulkan", "/usr/share/glvnd")
 _SYSTEM += ("/lib", "/lib32", "/lib64", "/bin", "/sbin", "/proc", "/nix/store", "/opt/cuda", "/opt/nvidia")
 # not /sys/kernel or /sys/firmware: their root-only files stay closed to a recipe that runs as root
 _SYSTEM += ("/sys/devices", "/sys/bus", "/sys/class", "/sys/dev", "/sys/module", "/sys/fs/cgroup", "/sys/kernel/mm")
 _MACOS = ("/System", "/Library", "/private/etc", "/private/var/db", "/opt/homebrew")
 # not all of /etc: root reads /etc/shadow
-_ETC = ("ld.so.*", "localtime", "timezone", "passwd", "group", "nsswitch.conf", "alternatives", "os-release")
+_ETC: tuple[str, ...] = ("ld.so.*", "localtime", "timezone", "passwd", "group", "nsswitch.conf", "alternatives", "os-release")
 _ETC += ("python3*", "nvidia*", "OpenCL", "vulkan", "machine-id")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "nvidia*", "dri", "kfd")
 _OURS = ("services", "kernels", "shared")
@@ -76,7 +76,7 @@ def _python_paths() -> list[Path]:
     named = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path]
     named += os.environ.get("LD_LIBRARY_PATH", "").split(":")
     named += [os.environ.get(name, "") for name in ("CUDA_HOME", "CUDA_PATH", "LD_PRELOAD")]
-    return list(dict.fromkeys(_existing(path for path in named if path and path != ".")))
+    return list(dict.fromkeys(_existing(Path(path) for path in named if path and path != ".")))
 
 
 def _too_wide(path: Path, checkout: Path) -> bool:

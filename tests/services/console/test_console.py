@@ -16,7 +16,7 @@ import typer
 
 from services.console import main as console
 from services.console import summary
-from shared.contracts import Budget, CheckpointPolicy, Status, TrainingRecord
+from shared.contracts import Budget, CheckpointPolicy, Integrity, RunResult, Status, TrainingRecord, Unranked
 from shared.data.dataset import open_dataset
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import CHECKOUT, settings
@@ -196,6 +196,18 @@ def test_the_summary_has_the_names_people_compare_in_their_order():
     assert list(summary.NUMBERS) == names.split(", ")
 
 
+def test_the_summary_marks_what_only_the_recipes_process_claims(capsys):
+    summary.print_summary(make_result().model_copy(update={"integrity": Integrity.PARTIAL}))
+    lines = capsys.readouterr().out.splitlines()
+    marked = {line.split(":")[0] for line in lines if line.endswith(summary.REPORTED_MARK)}
+    assert marked == set(RunResult.REPORTED)
+    assert lines[-2:] == ["ranked:             yes", "integrity:          partial"]
+
+
+def test_every_reason_not_to_rank_has_its_words():
+    assert set(summary.WHY_UNRANKED) == set(Unranked)
+
+
 def test_train_scores_records_and_lists_and_evaluate_scores_again(workplace, honest, tmp_path, autoresearch):
     """The real command in its own process, from another directory, into a real MLflow store."""
     command = [sys.executable, "-c", "from services.console.main import main; main()", "train"]
@@ -215,7 +227,9 @@ def test_train_scores_records_and_lists_and_evaluate_scores_again(workplace, hon
 
     _, out, _ = autoresearch("runs")
     assert directory.path.name in out
-    assert f"val_bpb {result.val_bpb:.6f} (cheap)" in out
+    assert f"val_bpb {result.val_bpb:.6f} (cheap, not ranked: token_budget)" in out
+    assert "ranked:             no, token_budget" in done.stdout
+    assert "under a token budget the recipe's own process counts the steps" in " ".join(done.stdout.split())
     (line,) = autoresearch("runs", "--json")[1].splitlines()
     assert json.loads(line)["result"]["val_bpb"] == result.val_bpb
 
@@ -420,4 +434,4 @@ def test_the_smoke_run_of_the_shipped_recipe_gives_a_number_that_is_not_ranked(a
     result = RunDirectory(file.parent).result()
     assert (result.rung, result.ranked, result.depth) == ("smoke", False, 2)
     assert result.training_seconds == pytest.approx(5, abs=3)
-    assert "its number is not comparable" in " ".join(out.split())
+    assert "not comparable: a smoke run shows that everything works" in " ".join(out.split())

@@ -81,6 +81,8 @@ def test_a_good_run_is_one_complete_record():
     assert (result.recipe_sha, result.dataset, result.seed) == (job.recipe_sha, job.dataset.fingerprint, job.seed)
     assert result.total_seconds == pytest.approx(306 + SCORED.total_seconds)
     assert run_of().result() == result
+    (coverage,) = [choice.chosen for choice in result.choices if choice.what == "text coverage"]
+    assert 90 < float(coverage.rstrip("%")) <= 100
     assert executor.calls == [("trainer",), ("evaluator",)]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
@@ -149,3 +150,13 @@ def test_other_json_is_read_with_the_name_of_a_damaged_file(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(ValueError, match=r"x\.json is not valid JSON"):
         read_json(tmp_path / "x.json")
+
+
+def test_telemetry_without_an_end_of_line_is_not_read_into_memory(finished):
+    before = list(finished.steps())
+    with open(finished.metrics_file, "ab") as file:
+        file.write(b"[" * 1_000_000)
+    tracemalloc.start()
+    assert list(finished.steps()) == before
+    assert tracemalloc.get_traced_memory()[1] < 900_000
+    tracemalloc.stop()
