@@ -40,7 +40,7 @@ def submit(
         time_budget=time_budget, tokens=tokens, dataset=dataset, rung=rung, smoke=smoke, set=pairs(set_ or [])
     )
     source = checked_source(recipe) if recipe else None
-    presets: list[str | None] = [*(preset or [None])]
+    presets: list[str | None] = [*preset] if preset else [None]
     requests = [
         checked(common | {"target": name, "preset": shape, "seed": number})
         for name, shape, number in product(target, presets, seed or [42])

@@ -73,4 +73,9 @@ class Digested(Contract):
     weights_digest: Sha256
 
 
-ANSWERS: dict[str, type[Contract]] = {"serving": Serving, "forwarded": Forwarded, "loaded": Loaded, "digested": Digested}
+ANSWERS: dict[str, type[Contract]] = {
+    "serving": Serving,
+    "forwarded": Forwarded,
+    "loaded": Loaded,
+    "digested": Digested,
+}

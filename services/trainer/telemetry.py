@@ -43,7 +43,9 @@ class Telemetry:
     """not sent yet"""
     sent_at: float = field(default_factory=perf_counter)
 
-    def record(self, step: int, loss: float, progress: float, train_seconds: float, times: StepTimes, recipe: dict) -> None:
+    def record(
+        self, step: int, loss: float, progress: float, train_seconds: float, times: StepTimes, recipe: dict
+    ) -> None:
         """step counts from 0; recipe: what the recipe says of itself."""
         self.last_loss = loss
         self.loss_ema = EMA_DECAY * self.loss_ema + (1 - EMA_DECAY) * loss

@@ -14,6 +14,7 @@ import platform
 import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from shared.contracts import Choice
@@ -77,12 +78,12 @@ def wrap(argv: Sequence[str], policy: Policy) -> list[str]:
 def verify(policy: Policy, must_fail: Iterable[Path]) -> None:
     """Tries what the fence must stop. RuntimeError names the first thing that worked, or could not be tried."""
     for path in must_fail:
-        _expect_denied(f"reading {path}", lambda path=path: _read(path))
+        _expect_denied(f"reading {path}", partial(_read, path))
     outside = Path("/tmp")
     if not any(outside.resolve().is_relative_to(allowed) for allowed in policy.writable):
         _expect_denied("writing to /tmp", lambda: _write(outside / f".are-fence-{os.getpid()}"))
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        _expect_denied("the network", lambda kind=kind: _connect(kind))
+        _expect_denied("the network", partial(_connect, kind))
     _expect_no_open_file(must_fail)
 
 

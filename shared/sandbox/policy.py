@@ -12,14 +12,31 @@ from pathlib import Path
 from shared.contracts import Contract
 
 # not /usr/share: manuals and word lists are text that a recipe could train on before its clock starts
-_SYSTEM: tuple[str, ...] = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/bin", "/usr/sbin", "/usr/include")
+_SYSTEM: tuple[str, ...] = (
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/include",
+)
 _SYSTEM += ("/usr/local", "/usr/share/zoneinfo", "/usr/share/nvidia", "/usr/share/vulkan", "/usr/share/glvnd")
 _SYSTEM += ("/lib", "/lib32", "/lib64", "/bin", "/sbin", "/proc", "/nix/store", "/opt/cuda", "/opt/nvidia")
 # not /sys/kernel or /sys/firmware: their root-only files stay closed to a recipe that runs as root
 _SYSTEM += ("/sys/devices", "/sys/bus", "/sys/class", "/sys/dev", "/sys/module", "/sys/fs/cgroup", "/sys/kernel/mm")
 _MACOS = ("/System", "/Library", "/private/etc", "/private/var/db", "/opt/homebrew")
 # not all of /etc: root reads /etc/shadow
-_ETC: tuple[str, ...] = ("ld.so.*", "localtime", "timezone", "passwd", "group", "nsswitch.conf", "alternatives", "os-release")
+_ETC: tuple[str, ...] = (
+    "ld.so.*",
+    "localtime",
+    "timezone",
+    "passwd",
+    "group",
+    "nsswitch.conf",
+    "alternatives",
+    "os-release",
+)
 _ETC += ("python3*", "nvidia*", "OpenCL", "vulkan", "machine-id")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "nvidia*", "dri", "kfd")
 _OURS = ("services", "kernels", "shared")

@@ -27,7 +27,17 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 _PASSED_NAMES = {"PATH", "LANG", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD"}
 _PASSED_NAMES |= {"CC", "CXX", "CPATH", "LIBRARY_PATH", "SDKROOT", "DEVELOPER_DIR"}
 _PASSED_NAMES |= {"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}
-_PASSED_PREFIXES: tuple[str, ...] = ("LC_", "OMP_", "MKL_", "OPENBLAS_", "VECLIB_", "CUDA_", "TORCH_", "PYTORCH_", "TORCHINDUCTOR_")
+_PASSED_PREFIXES: tuple[str, ...] = (
+    "LC_",
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "VECLIB_",
+    "CUDA_",
+    "TORCH_",
+    "PYTORCH_",
+    "TORCHINDUCTOR_",
+)
 _PASSED_PREFIXES += ("GOMP_", "TRITON_", "CUTE_DSL_", "FLASH_ATTENTION_", "MLX_")
 
 _PR_SET_PDEATHSIG = 1
