@@ -242,7 +242,7 @@ class TrainingRecord(Contract):
 class Check(Contract):
     """One integrity check of the evaluator."""
 
-    name: Literal["finite", "causal", "stateless", "weights_unchanged"]
+    name: Literal["finite", "causal", "stateless", "weights_unchanged", "compute"]
     passed: bool
     detail: str
 
@@ -278,6 +278,10 @@ class EvaluationRecord(Contract):
     total_bytes: int = 0
     eval_seconds: float = 0.0
     """scoring passes alone"""
+    load_seconds: tuple[float, ...] = ()
+    """start of each recipe process until it serves, and each later load, in order"""
+    forward_seconds: tuple[float, ...] = ()
+    """all forward passes of each recipe process, in order: scoring, audit"""
     total_seconds: float = 0.0
     """with start-up of the evaluator, its children and the audit"""
     eval_batch_size: int | None = None

@@ -18,7 +18,7 @@ def test_an_honest_recipe_gets_the_bits_per_byte_of_its_logits(workplace):
     record = evaluate(run)
     assert record.status is Status.OK, record.reason
     assert record.val_bpb == pytest.approx(expected_bits_per_byte(run), rel=1e-5)
-    assert {check.name for check in record.checks} == {"finite", "weights_unchanged", "causal", "stateless"}
+    assert {check.name for check in record.checks} == {"finite", "weights_unchanged", "causal", "stateless", "compute"}
     assert run.evaluation() == record
 
 
