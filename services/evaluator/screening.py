@@ -94,4 +94,5 @@ def _asked_columns(seq_len: int, random: np.random.Generator) -> np.ndarray:
 def differing(replacement: np.ndarray, replaced: np.ndarray) -> np.ndarray:
     """`replacement`, with another of its tokens (or, failing that, a neighbouring id) where it equals `replaced`."""
     rolled = np.where(replacement == replaced, np.roll(replacement, 1, axis=-1), replacement)
-    return np.where(rolled == replaced, replaced ^ 1, rolled)
+    below = np.where(replaced > 0, replaced - 1, 1).astype(rolled.dtype)
+    return np.where(rolled == replaced, below, rolled)
