@@ -24,8 +24,11 @@ from shared.data.rows import Rows
 from shared.engines import Engine
 
 # Together under 0.3 of the rows, so that scoring and audit cost at most 1.3 of scoring.
-SCREENING_SHARE, FEWEST_SCREENING, MOST_SCREENING = 1 / 8, 4, 128
+SCREENING_SHARE, FEWEST_SCREENING, MOST_SCREENING = 1 / 8, 12, 128
 PROBE_SHARE, FEWEST_PROBES, MOST_PROBES = 1 / 6, 12, 256
+PROBES_PER_NAT, MOST_REPEATS = 250, 2
+"""A screening that sees gains nearly everywhere tells little, so it is followed by more probes: for each nat of mean
+gain so many, up to twice the scored rows. A recipe that answers altered rows badly hides nothing; it only waits."""
 UNIFORM_SHARE = 1 / 4
 """of the probes: any token may be the cut, whatever the screening says"""
 
@@ -80,8 +83,10 @@ def num_screening_rows(num_rows: int) -> int:
     return min(MOST_SCREENING, max(FEWEST_SCREENING, int(num_rows * SCREENING_SHARE)))
 
 
-def num_probes(num_rows: int) -> int:
-    return min(MOST_PROBES, max(FEWEST_PROBES, int(num_rows * PROBE_SHARE)))
+def num_probes(num_rows: int, mean_gain: float = 0.0) -> int:
+    """mean_gain: nats a screened token was scored better than screened, on average, losses counted as 0."""
+    usual = min(MOST_PROBES, max(FEWEST_PROBES, int(num_rows * PROBE_SHARE)))
+    return max(usual, min(int(PROBES_PER_NAT * mean_gain), MOST_REPEATS * num_rows))
 
 
 def screen(
@@ -101,16 +106,22 @@ def screen(
 
 
 def draw_probes(scores: Scores, screening: Screening, gains_K: np.ndarray, random: np.random.Generator) -> list[Probe]:
-    """Most cuts where the screening saw gains, in proportion to them and each at most once; the rest anywhere."""
+    """A quarter of the cuts anywhere, the rest where the screening saw gains."""
     num_rows, seq_len = scores.nats_NT.shape
-    count = num_probes(num_rows)
-    suspects = weighted_sample(gains_K, count - int(count * UNIFORM_SHARE), random)
-    anywhere = random.integers(0, num_rows * (seq_len - 1), count - len(suspects))
+    suspects, num_anywhere = draw_suspects(gains_K, num_rows, random)
+    anywhere = random.integers(0, num_rows * (seq_len - 1), num_anywhere)
     positions = np.concatenate([screening.positions_K[suspects], anywhere // (seq_len - 1)])
     cuts = np.concatenate([screening.cuts_K[suspects], anywhere % (seq_len - 1)])
-    donors = (positions + random.integers(1, max(2, num_rows), count)) % num_rows
-    order = random.permutation(count)
+    donors = (positions + random.integers(1, max(2, num_rows), len(cuts))) % num_rows
+    order = random.permutation(len(cuts))
     return [Probe(*map(int, probe)) for probe in zip(positions[order], cuts[order], donors[order], strict=True)]
+
+
+def draw_suspects(gains_K: np.ndarray, num_rows: int, random: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Numbers of screened tokens to probe, in proportion to their gains; and how many cuts to draw anywhere."""
+    count = num_probes(num_rows, float(np.maximum(gains_K, 0).mean()))
+    suspects = weighted_sample(gains_K, count - int(count * UNIFORM_SHARE), random)
+    return suspects, count - len(suspects)
 
 
 def weighted_sample(weights_K: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

@@ -63,24 +63,27 @@ def _spans(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
 
 
 def _segments(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
-    """The context of a cut near the start of its row is filled up with another row's beginning."""
     seq_len = rows_NT1.shape[1] - 1
     asked = _asked_columns(seq_len, random)
     positions = random.integers(0, len(rows_NT1), len(asked))
     cuts = random.integers(0, seq_len - 1, len(asked))
-    shown = rows_NT1[random.integers(0, len(rows_NT1))].copy()
-    start = 0
+    filler = rows_NT1[random.integers(0, len(rows_NT1))]
+    return segments_row(rows_NT1, filler, asked, positions, cuts), asked, positions, cuts
+
+
+def segments_row(
+    rows_NT1: np.ndarray, filler: np.ndarray, asked: np.ndarray, positions: np.ndarray, cuts: np.ndarray
+) -> np.ndarray:
+    """Tokens [T + 1]: piece k ends at column asked[k] with token cuts[k] of row positions[k].
+
+    `filler` stands before a cut near the start of its row, and after the last piece. What follows a piece is never
+    what follows it in its row.
+    """
+    shown, start = filler.copy(), 0
     for end, position, cut in zip(asked, positions, cuts, strict=True):
         length = min(end + 1 - start, cut + 1)
         shown[end + 1 - length : end + 1] = rows_NT1[position, cut + 1 - length : cut + 1]
         start = end + 1
-    return _without_next(shown, rows_NT1, asked, positions, cuts), asked, positions, cuts
-
-
-def _without_next(
-    shown: np.ndarray, rows_NT1: np.ndarray, asked: np.ndarray, positions: np.ndarray, cuts: np.ndarray
-) -> np.ndarray:
-    """What follows a segment must not happen to be what followed it in its row."""
     shown[asked + 1] = differing(shown[asked + 1], rows_NT1[positions, cuts + 1])
     return shown
 

@@ -34,7 +34,7 @@ def make_screening(num_rows: int = 128, num_shown: int = 16, seed: int = 0):
     return draw_screening(make_rows(num_rows), make_scores(num_rows), num_shown, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("num_rows", [72, 128, 768, 10240])
+@pytest.mark.parametrize("num_rows", [96, 128, 768, 10240])
 def test_the_audit_shows_less_than_three_tenths_of_the_rows(num_rows):
     assert num_screening_rows(num_rows) + num_probes(num_rows) <= 0.3 * num_rows
 
