@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from services.evaluator.audit import draw_suspects, num_probes, num_screening_rows
-from services.evaluator.screening import _spans, segments_row
+from services.evaluator.screening import SEGMENTS_GAP, SPANS_GAP, segments_row, spans_row
 from shared.data.dataset import Dataset, open_reference
 from shared.engines import open_engine
 from shared.experiment.recipe import load_recipe
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory
 
-NUM_ROWS, BATCH, REFERENCE_ROWS, NUM_AUDITS = 48, 4, 768, 2000
+NUM_ROWS, SEQ_LEN, BATCH, REFERENCE_ROWS, NUM_AUDITS = 40, 2048, 4, 768, 2000
 WORTH_BPB = 0.01
 
 
@@ -55,9 +55,9 @@ class Cheat:
         """[P], in nats; its mean is what the cheat is worth, or less when there is no more to gain."""
         possible = np.maximum(pool.honest - np.minimum(pool.honest, self.floor(pool)), 0)
         first = np.argsort(-self.order(pool), kind="stable")
-        taken = np.cumsum(possible[first]) <= pool.worth * len(first)
-        gained = np.zeros(len(first))
-        gained[first[taken]] = possible[first[taken]]
+        total = np.minimum(np.cumsum(possible[first]), pool.worth * len(first))
+        gained = np.empty(len(first))
+        gained[first] = np.diff(total, prepend=0)
         return gained
 
 
@@ -105,14 +105,13 @@ def main() -> None:
 def simulate(pool: Pool, cheat: Cheat, gained: np.ndarray) -> tuple[float, float]:
     """Share of audits that miss it, and the rows an audit shows on average."""
     random = np.random.default_rng(0)
-    num_screened = num_screening_rows(REFERENCE_ROWS) * 32
+    num_rows = num_screening_rows(REFERENCE_ROWS) // 2
+    in_spans = np.arange(num_rows * (SEQ_LEN // SPANS_GAP + SEQ_LEN // SEGMENTS_GAP)) < num_rows * SEQ_LEN // SPANS_GAP
     missed, shown = 0, 0
     for _ in range(NUM_AUDITS):
-        tokens = random.integers(0, len(gained), num_screened)
-        said = np.where(np.arange(num_screened) % 2, pool.spans[tokens], pool.segments[tokens])
-        seen = said - pool.honest[tokens] + gained[tokens]
-        if cheat.blinds_spans:
-            seen = np.where(np.arange(num_screened) % 2, seen - gained[tokens], seen)
+        tokens = random.integers(0, len(gained), len(in_spans))
+        seen = np.where(in_spans, pool.spans[tokens], pool.segments[tokens]) - pool.honest[tokens]
+        seen += gained[tokens] * ~(in_spans & cheat.blinds_spans)
         if cheat.drowns:
             seen = 9.0 - pool.honest[tokens] + gained[tokens]
         suspects, num_anywhere = draw_suspects(seen, REFERENCE_ROWS, random)
@@ -138,7 +137,7 @@ def make_pool(run: RunDirectory, helped: bool) -> Pool:
     forward = forward_of(run, dataset)
     rows = dataset.validation_rows().tokens
     rows = rows[np.sort(random.permutation(len(rows))[:NUM_ROWS])]
-    drawn = [_spans(rows, random) for _ in range(NUM_ROWS)]
+    drawn = [spans_row(rows, random) for _ in range(NUM_ROWS)]
     spans = np.stack([shown for shown, _, _, _ in drawn])
     columns = [cuts for _, _, _, cuts in drawn]
     positions, cuts = (np.concatenate([row[part] for row in drawn]) for part in (2, 3))
@@ -165,7 +164,7 @@ def _in_segments(
     nats: Callable, rows: np.ndarray, positions_P: np.ndarray, cuts_P: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     """Nats [P] of the same tokens, each at the end of a piece among pieces of other rows."""
-    asked = np.arange(63, rows.shape[1] - 2, 64)
+    asked = np.arange(SEGMENTS_GAP - 1, SEQ_LEN - 1, SEGMENTS_GAP)
     order = random.permutation(len(cuts_P))
     order = np.append(order, order[: -len(order) % len(asked)])  # whole rows
     shown, targets = [], []

@@ -24,11 +24,11 @@ from shared.data.rows import Rows
 from shared.engines import Engine
 
 # Together under 0.3 of the rows, so that scoring and audit cost at most 1.3 of scoring.
-SCREENING_SHARE, FEWEST_SCREENING, MOST_SCREENING = 1 / 8, 12, 128
-PROBE_SHARE, FEWEST_PROBES, MOST_PROBES = 1 / 6, 12, 256
-PROBES_PER_NAT, MOST_REPEATS = 250, 2
-"""A screening that sees gains nearly everywhere tells little, so it is followed by more probes: for each nat of mean
-gain so many, up to twice the scored rows. A recipe that answers altered rows badly hides nothing; it only waits."""
+SCREENING_SHARE, FEWEST_SCREENING, MOST_SCREENING = 1 / 6, 12, 256
+PROBE_SHARE, FEWEST_PROBES, MOST_PROBES = 1 / 8, 12, 256
+PROBES_PER_NAT, MOST_REPEATS = 250, 4
+"""A screening that sees gains nearly everywhere tells little, so it is followed by more probes: at a mean gain of w
+nats 250 w (1 + w), up to four times the scored rows. A recipe that answers altered rows badly only waits longer."""
 UNIFORM_SHARE = 1 / 4
 """of the probes: any token may be the cut, whatever the screening says"""
 
@@ -86,7 +86,7 @@ def num_screening_rows(num_rows: int) -> int:
 def num_probes(num_rows: int, mean_gain: float = 0.0) -> int:
     """mean_gain: nats a screened token was scored better than screened, on average, losses counted as 0."""
     usual = min(MOST_PROBES, max(FEWEST_PROBES, int(num_rows * PROBE_SHARE)))
-    return max(usual, min(int(PROBES_PER_NAT * mean_gain), MOST_REPEATS * num_rows))
+    return max(usual, min(int(PROBES_PER_NAT * mean_gain * (1 + mean_gain)), MOST_REPEATS * num_rows))
 
 
 def screen(

@@ -1,8 +1,8 @@
 """Finds tokens worth auditing: what does the same recipe say of a token when nothing shown betrays it?
 
-The exact audit tests one cut a row. Screening tests one in 64 tokens of a row, roughly: its rows are altered text, so
-an honest forward answers a little differently, yet a token that was scored far better than here is suspect. The
-recipe is its own reference: with no sight of the token it can do no better than its honest forward.
+The exact audit tests one cut a row. Screening asks about 42 or 64 tokens of a row: its rows are altered text, so an
+honest forward answers a little differently, yet a token that was scored far better than here is suspect. The recipe is
+its own reference: with no sight of the token it can do no better than its honest forward.
 
 Two kinds of rows, because each alone can be got round. `spans`: a row whose tokens after every cut are replaced for a
 short stretch; the context is nearly whole, but later tokens can hint at what was replaced. `segments`: pieces of many
@@ -16,9 +16,9 @@ import numpy as np
 from services.evaluator.scoring import Scores, take
 from shared.data.rows import Rows
 
-GAP = 64
-"""tokens from one cut of a screening row to the next"""
-SPAN = (8, 25)
+SPANS_GAP, SEGMENTS_GAP = 32, 48
+"""tokens from one cut to the next: a segment is all the context of its cut, a span only disturbs it"""
+SPAN = (4, 13)
 """replaced tokens after a cut: at least, below"""
 
 
@@ -38,7 +38,7 @@ def draw_screening(rows: Rows, scores: Scores, num_rows: int, random: np.random.
     """Half of the rows of each kind, in random order, at secret places."""
     rows_NT1 = take(rows, scores.indices)
     kinds = random.permutation(num_rows) % 2
-    drawn = [(_spans if kind else _segments)(rows_NT1, random) for kind in kinds]
+    drawn = [(spans_row if kind else _segments)(rows_NT1, random) for kind in kinds]
     return Screening(
         shown_nT1=np.stack([shown for shown, _, _, _ in drawn]),
         shown_row_K=np.repeat(np.arange(num_rows), [len(asked) for _, asked, _, _ in drawn]),
@@ -52,10 +52,11 @@ Drawn = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """row to show, asked columns, positions, cuts"""
 
 
-def _spans(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
+def spans_row(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
+    """Of one row, drawn with all its cuts."""
     position, donor = random.integers(0, len(rows_NT1), 2)
     shown, others = rows_NT1[position].copy(), rows_NT1[donor]
-    cuts = _asked_columns(len(shown) - 1, random)
+    cuts = _asked_columns(len(shown) - 1, SPANS_GAP, random)
     for cut in cuts:
         span = slice(cut + 1, cut + 1 + int(random.integers(*SPAN)))
         shown[span] = differing(others[span], shown[span])
@@ -64,7 +65,7 @@ def _spans(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
 
 def _segments(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
     seq_len = rows_NT1.shape[1] - 1
-    asked = _asked_columns(seq_len, random)
+    asked = _asked_columns(seq_len, SEGMENTS_GAP, random)
     positions = random.integers(0, len(rows_NT1), len(asked))
     cuts = random.integers(0, seq_len - 1, len(asked))
     filler = rows_NT1[random.integers(0, len(rows_NT1))]
@@ -88,9 +89,9 @@ def segments_row(
     return shown
 
 
-def _asked_columns(seq_len: int, random: np.random.Generator) -> np.ndarray:
+def _asked_columns(seq_len: int, gap: int, random: np.random.Generator) -> np.ndarray:
     """Every column but the last, after which nothing is shown, is as likely as another."""
-    gap = min(GAP, seq_len - 1)
+    gap = min(gap, seq_len - 1)
     return np.arange(int(random.integers(0, gap)), seq_len - 1, gap)
 
 

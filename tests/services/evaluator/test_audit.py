@@ -15,7 +15,7 @@ from services.evaluator.audit import (
     weighted_sample,
 )
 from services.evaluator.scoring import Scores, bits_per_byte
-from services.evaluator.screening import draw_screening
+from services.evaluator.screening import SEGMENTS_GAP, SPANS_GAP, draw_screening
 from shared.data.rows import Rows
 
 VOCAB_SIZE = 500
@@ -39,9 +39,9 @@ def test_the_audit_shows_less_than_three_tenths_of_the_rows(num_rows):
     assert num_screening_rows(num_rows) + num_probes(num_rows) <= 0.3 * num_rows
 
 
-def test_a_row_of_screening_asks_at_one_token_in_64_and_at_every_column_as_often():
+def test_screening_asks_at_every_column_as_often():
     screening = make_screening(num_shown=400)
-    assert len(screening.asked_K) == pytest.approx(400 * 2047 / 64, rel=0.01)
+    assert len(screening.asked_K) == pytest.approx(200 * 2047 / SPANS_GAP + 200 * 2047 / SEGMENTS_GAP, rel=0.01)
     share, _ = np.histogram(screening.cuts_K, bins=8, range=(0, 2048))
     assert share.min() > 0.9 * share.max()
     assert screening.cuts_K.min() < 3
@@ -78,6 +78,12 @@ def test_most_cuts_fall_where_the_screening_saw_gains():
     for probe in probes:
         assert 0 <= probe.cut < 2047
         assert probe.donor != probe.position
+
+
+def test_a_screening_that_sees_gains_everywhere_is_followed_by_more_probes():
+    assert num_probes(768, mean_gain=0.2) == num_probes(768)
+    assert num_probes(768, mean_gain=2.0) == 1500
+    assert num_probes(768, mean_gain=9.0) == 4 * 768
 
 
 def test_a_sample_is_drawn_in_proportion_and_each_at_most_once():
