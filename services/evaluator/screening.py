@@ -66,10 +66,11 @@ def spans_row(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
 def _segments(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
     seq_len = rows_NT1.shape[1] - 1
     asked = _asked_columns(seq_len, SEGMENTS_GAP, random)
-    positions = random.integers(0, len(rows_NT1), len(asked))
+    # All different where there are rows enough: a piece could show another one's future.
+    filler, *chosen = np.resize(random.permutation(len(rows_NT1)), len(asked) + 1)
+    positions = np.array(chosen)
     cuts = random.integers(0, seq_len - 1, len(asked))
-    filler = rows_NT1[random.integers(0, len(rows_NT1))]
-    return segments_row(rows_NT1, filler, asked, positions, cuts), asked, positions, cuts
+    return segments_row(rows_NT1, rows_NT1[filler], asked, positions, cuts), asked, positions, cuts
 
 
 def segments_row(

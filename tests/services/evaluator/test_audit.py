@@ -55,8 +55,7 @@ def test_a_screened_token_is_not_shown_and_what_stands_before_it_is_its_own():
     assert (shown == rows[screening.positions_K, screening.cuts_K]).all()
 
 
-def test_every_token_of_a_screening_row_is_shown_at_one_of_two_places_only_its_own_or_a_segments():
-    """Rows of segments hold nothing of what follows a cut in its row, not even further on."""
+def test_a_row_of_segments_shows_nothing_of_what_follows_its_cuts():
     rows, screening = make_rows(128).tokens, make_screening()
     for row in range(16):
         chosen = screening.shown_row_K == row
