@@ -332,7 +332,7 @@ class TrainingRecord(Contract):
 class Check(Contract):
     """One integrity check of the evaluator."""
 
-    name: Literal["finite", "causal", "stateless", "weights_unchanged"]
+    name: Literal["finite", "causal", "stateless", "weights_unchanged", "compute"]
     passed: bool
     detail: OneLine
 
@@ -369,6 +369,10 @@ class EvaluationRecord(Contract):
     total_bytes: int = Field(default=0, ge=0)
     eval_seconds: Seconds = 0.0
     """scoring passes alone"""
+    load_seconds: tuple[Seconds, ...] = ()
+    """start of each recipe process until it serves, and each later load, in order"""
+    forward_seconds: tuple[Seconds, ...] = ()
+    """all forward passes of each recipe process, in order: scoring, audit"""
     total_seconds: Seconds = 0.0
     """with start-up of the evaluator, its children and the audit"""
     eval_batch_size: int | None = None

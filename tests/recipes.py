@@ -121,6 +121,57 @@ def logits(self, tokens_BT):
     logits = super().logits(tokens_BT)
     return logits + torch.log1p(torch.bincount(tokens_BT.flatten(), minlength=logits.shape[-1]).float())
 """,
+    "logits so large that they cannot differ": """
+def logits(self, tokens_BT):
+    return torch.full_like(super().logits(tokens_BT), 1e9)
+""",
+    "forty tokens that share a logit of 1e8": """
+def logits(self, tokens_BT):
+    logits = super().logits(tokens_BT)
+    return logits.masked_fill(logits >= logits.topk(40).values[..., -1:], 1e8)
+""",
+    "a little on every next token": """
+def logits(self, tokens_BT):
+    logits = super().logits(tokens_BT)
+    logits[:, :-1].scatter_add_(2, tokens_BT[:, 1:, None], torch.full_like(logits[:, :-1, :1], 0.024))
+    return logits
+""",
+    "look-ahead at the hardest two in a hundred, down to the average": """
+def logits(self, tokens_BT):
+    logits = super().logits(tokens_BT)
+    nats = F.cross_entropy(logits[:, :-1].transpose(1, 2), tokens_BT[:, 1:], reduction="none")
+    bonus = (nats - nats.mean()) * (nats >= nats.quantile(0.98))
+    logits[:, :-1].scatter_add_(2, tokens_BT[:, 1:, None], bonus[..., None])
+    return logits
+""",
+    "look-ahead where the next token is no surprise": """
+def logits(self, tokens_BT):
+    logits = super().logits(tokens_BT)
+    ranks = (logits[:, :-1] > logits[:, :-1].gather(2, tokens_BT[:, 1:, None])).sum(2)
+    bonus = torch.where(ranks < logits.shape[-1] // 50, 2.0, 0.0)
+    logits[:, :-1].scatter_add_(2, tokens_BT[:, 1:, None], bonus[..., None])
+    return logits
+""",
+    "look-ahead in the first batch, as scoring begins": """
+calls = 0
+
+def logits(self, tokens_BT):
+    logits = super().logits(tokens_BT)
+    self.calls += 1
+    if self.calls == 1:
+        logits[:, :-1].scatter_add_(2, tokens_BT[:, 1:, None], torch.full_like(logits[:, :-1, :1], 2.0))
+    return logits
+""",
+    "look-ahead in every batch but the first, where an audit would begin": """
+calls = 0
+
+def logits(self, tokens_BT):
+    logits = super().logits(tokens_BT)
+    self.calls += 1
+    if self.calls > 1:
+        logits[:, :-1].scatter_add_(2, tokens_BT[:, 1:, None], torch.full_like(logits[:, :-1, :1], 0.1))
+    return logits
+""",
     "logits that are not finite": """
 def logits(self, tokens_BT):
     return super().logits(tokens_BT) * float("inf")

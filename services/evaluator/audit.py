@@ -1,28 +1,56 @@
 """Catches forwards that know more than a prefix: look-ahead, state between calls, randomness.
 
-A fresh process that has seen nothing gets rows whose tokens after a secret cut come from another row, so it cannot
-tell an audited row from a scored one. Before the cut it must repeat what the scoring process said. A forward that
-used later tokens, earlier rows or its own history cannot: it was never shown them.
+A fresh process, started when nothing of the scoring one is left, first answers the screening rows (screening.py),
+which say where something was gained that should not be. Then it gets probes: rows whose tokens after a secret cut come
+from another row. Up to and with the cut it must repeat what the scoring process said. A forward that used later tokens,
+earlier rows or its own history cannot: it was never shown them.
 
-One row tests only its cut for a look-ahead of one token, so most cuts are drawn among the tokens that were predicted
-best, where a look-ahead that cheats on few tokens shows (docs/evaluation.md has the odds).
+One probe tests only its cut for a look-ahead of one token: two rows show a difference exactly where they part. So the
+cuts decide what is found, and they are drawn where the screening saw gains (docs/evaluation.md has the odds).
 """
 
+import math
 import secrets
 from dataclasses import dataclass
 
 import numpy as np
 
-from services.evaluator.forward_process import ForwardProcess, batches
+from services.evaluator.compute_limits import MeasuredProcess
+from services.evaluator.forward_process import batches
 from services.evaluator.scoring import Scores, score_tokens, take
+from services.evaluator.screening import Screening, differing, draw_screening
 from shared.contracts import Check
 from shared.data.rows import Rows
 from shared.engines import Engine
 
-FEWEST_ROWS, MOST_ROWS, SHARE_OF_ROWS = 16, 512, 4
-STRATA = (0.01, 0.1, 1.0)  # cuts come in equal parts from the best-predicted 1 %, 10 % and all of the tokens
-LARGEST_DIFFERENCE = 0.05  # nats, of one token; float noise between two equal processes is far below
-LARGEST_MEAN_DIFFERENCE = 1e-3  # nats; as val_bpb some 0.0004, under any seed noise
+# Together under 0.3 of the rows, so that scoring and audit cost at most 1.3 of scoring.
+SCREENING_SHARE, FEWEST_SCREENING, MOST_SCREENING = 1 / 6, 12, 256
+PROBE_SHARE, FEWEST_PROBES, MOST_PROBES = 1 / 8, 12, 256
+PROBES_PER_NAT, MOST_REPEATS = 250, 4
+"""A screening that sees gains nearly everywhere tells little, so it is followed by more probes: at a mean gain of w
+nats 250 w (1 + w), up to four times the scored rows. A recipe that answers altered rows badly only waits longer."""
+UNIFORM_SHARE = 1 / 4
+"""of the probes: any token may be the cut, whatever the screening says"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far an honest fresh process may be from the scores, in nats."""
+
+    difference: float
+    """of one token, either way"""
+    mean_at_cuts: float
+    """audited minus scored, over the cuts alone: a cheat always scores lower than it can repeat"""
+
+
+EXACT = Limits(0.0, 0.0)
+NEARLY = Limits(0.05, 0.005)
+"""0.005 nats are a fifth of what 0.01 bits per byte are at 3.5 bytes a token"""
+
+
+def limits_on(device: str) -> Limits:
+    """On a CPU a row's numbers are the same in every process and at every place of a full batch."""
+    return EXACT if device == "cpu" else NEARLY
 
 
 @dataclass(frozen=True)
@@ -35,73 +63,109 @@ class Probe:
     donor: int
 
 
-def draw_probes(scores: Scores) -> list[Probe]:
-    """Secret, different every time: a recipe that knew them could behave on just these."""
-    random = np.random.default_rng(secrets.randbits(128))
+@dataclass(frozen=True)
+class Difference:
+    """Between the scores and an audited process: at the cuts and before them, in nats."""
+
+    largest: float
+    mean_at_cuts: float
+
+    def within(self, limits: Limits) -> bool:
+        return self.largest <= limits.difference and self.mean_at_cuts <= limits.mean_at_cuts
+
+
+def secret_random() -> np.random.Generator:
+    """Different every time: a recipe that knew the cuts could behave on just these."""
+    return np.random.default_rng(secrets.randbits(128))
+
+
+def num_screening_rows(num_rows: int) -> int:
+    return min(MOST_SCREENING, max(FEWEST_SCREENING, int(num_rows * SCREENING_SHARE)))
+
+
+def num_probes(num_rows: int, mean_gain: float = 0.0) -> int:
+    """mean_gain: nats a screened token was scored better than screened, on average, losses counted as 0."""
+    usual = min(MOST_PROBES, max(FEWEST_PROBES, int(num_rows * PROBE_SHARE)))
+    return max(usual, min(int(PROBES_PER_NAT * mean_gain * (1 + mean_gain)), MOST_REPEATS * num_rows))
+
+
+def screen(
+    process: MeasuredProcess, engine: Engine, rows: Rows, scores: Scores, random: np.random.Generator
+) -> tuple[Screening, np.ndarray]:
+    """Rows drawn and shown, and of every token asked about the nats it was scored better than it was said here [K]."""
+    screening = draw_screening(rows, scores, num_screening_rows(len(scores.indices)), random)
+    targets_nT = screening.shown_nT1[:, 1:].copy()
+    expected_K = take(rows, scores.indices)[screening.positions_K, screening.cuts_K + 1]
+    targets_nT[screening.shown_row_K, screening.asked_K] = expected_K
+    parts = [
+        score_tokens(process, engine, screening.shown_nT1[chosen], targets_nT[chosen])[0]
+        for chosen in batches(np.arange(len(targets_nT)), process.batch_size)
+    ]
+    said_K = np.concatenate(parts)[screening.shown_row_K, screening.asked_K]
+    return screening, said_K - scores.nats_NT[screening.positions_K, screening.cuts_K]
+
+
+def draw_probes(scores: Scores, screening: Screening, gains_K: np.ndarray, random: np.random.Generator) -> list[Probe]:
+    """A quarter of the cuts anywhere, the rest where the screening saw gains."""
     num_rows, seq_len = scores.nats_NT.shape
-    count = min(MOST_ROWS, max(FEWEST_ROWS, num_rows // SHARE_OF_ROWS))
-    places = [_draw(scores, share, random, count // len(STRATA) + 1) for share in STRATA]
-    flat = random.permutation(np.concatenate(places))[:count]
-    return [_probe(scores, int(place) // (seq_len - 1), int(place) % (seq_len - 1), random) for place in flat]
+    suspects, num_anywhere = draw_suspects(gains_K, num_rows, random)
+    anywhere = random.integers(0, num_rows * (seq_len - 1), num_anywhere)
+    positions = np.concatenate([screening.positions_K[suspects], anywhere // (seq_len - 1)])
+    cuts = np.concatenate([screening.cuts_K[suspects], anywhere % (seq_len - 1)])
+    donors = (positions + random.integers(1, max(2, num_rows), len(cuts))) % num_rows
+    order = random.permutation(len(cuts))
+    return [Probe(*map(int, probe)) for probe in zip(positions[order], cuts[order], donors[order], strict=True)]
 
 
-def _draw(scores: Scores, share: float, random: np.random.Generator, count: int) -> np.ndarray:
-    """Places among the `share` with the lowest cross-entropy. The last token of a row has nothing after it."""
-    nats = scores.nats_NT[:, :-1].ravel()
-    num_best = max(1, int(share * nats.size))
-    if num_best == nats.size:
-        return random.integers(0, nats.size, count)
-    return random.choice(np.argpartition(nats, num_best)[:num_best], count)
+def draw_suspects(gains_K: np.ndarray, num_rows: int, random: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Numbers of screened tokens to probe, in proportion to their gains; and how many cuts to draw anywhere."""
+    count = num_probes(num_rows, float(np.maximum(gains_K, 0).mean()))
+    suspects = weighted_sample(gains_K, count - int(count * UNIFORM_SHARE), random)
+    return suspects, count - len(suspects)
 
 
-def _probe(scores: Scores, position: int, cut: int, random: np.random.Generator) -> Probe:
-    others = len(scores.indices) - 1
-    donor = (position + 1 + int(random.integers(0, others))) % len(scores.indices) if others else position
-    return Probe(position, cut, donor)
+def weighted_sample(weights_K: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """At most `count` different numbers, drawn one after the other in proportion to their positive weights."""
+    positive = np.flatnonzero(weights_K > 0)
+    arrival = random.exponential(size=len(positive)) / weights_K[positive]
+    return positive[np.argsort(arrival)[:count]]
 
 
 def spliced(rows_nT1: np.ndarray, donors_nT1: np.ndarray, cuts_n: np.ndarray) -> np.ndarray:
     """Each row up to and with its cut, then the donor's tokens, each different from the one it replaces."""
     after = np.arange(rows_nT1.shape[1])[None, :] > cuts_n[:, None]
-    same = donors_nT1 == rows_nT1
-    replacement = np.where(same, np.roll(donors_nT1, 1, axis=1), donors_nT1)
-    return np.where(after, replacement, rows_nT1)
+    return np.where(after, differing(donors_nT1, rows_nT1), rows_nT1)
 
 
 def audit(
-    process: ForwardProcess, engine: Engine, rows: Rows, scores: Scores, probes: list[Probe], *, splice: bool = True
-) -> tuple[float, float]:
-    """Largest and mean difference in nats before the cuts, between `process` and the scores. inf when it fails."""
-    largest, total, count = 0.0, 0.0, 0
-    for chosen in batches(np.arange(len(probes)), len(process.tokens_BT)):
+    process: MeasuredProcess, engine: Engine, rows: Rows, scores: Scores, probes: list[Probe], *, splice: bool = True
+) -> Difference:
+    """What `process` says of the probes, or of their rows unchanged, against the scores."""
+    largest, at_cuts = 0.0, []
+    for chosen in batches(np.arange(len(probes)), process.batch_size):
         batch = [probes[number] for number in chosen]
         positions = np.array([probe.position for probe in batch])
         cuts = np.array([probe.cut for probe in batch])
         own = take(rows, scores.indices[positions])
         donors = take(rows, scores.indices[[probe.donor for probe in batch]])
         shown = spliced(own, donors, cuts) if splice else own
-        nats, lse = score_tokens(process, engine, shown, targets_nT=own[:, 1:])
-        difference = np.maximum(np.abs(nats - scores.nats_NT[positions]), np.abs(lse - scores.lse_NT[positions]))
-        before = difference[np.arange(nats.shape[1])[None, :] <= cuts[:, None]]
-        largest = max(largest, float(before.max()))
-        total, count = total + float(before.sum(dtype=np.float64)), count + before.size
-    return largest, total / count
+        nats, mode = score_tokens(process, engine, shown, targets_nT=own[:, 1:])
+        signed = nats - scores.nats_NT[positions]
+        difference = np.maximum(np.abs(signed), np.abs(mode - scores.mode_NT[positions]))
+        up_to_cut = np.arange(nats.shape[1])[None, :] <= cuts[:, None]
+        largest = max(largest, float(difference[up_to_cut].max()))
+        at_cuts.append(signed[np.arange(len(batch)), cuts])
+    return Difference(largest, math.fsum(np.concatenate(at_cuts)) / len(probes))
 
 
-def agrees(largest: float, mean: float) -> bool:
-    return largest <= LARGEST_DIFFERENCE and mean <= LARGEST_MEAN_DIFFERENCE
-
-
-def verdict(
-    number: int, spliced_difference: tuple[float, float], plain_difference: tuple[float, float] | None
-) -> tuple[Check, ...]:
-    """plain_difference: of the same rows unchanged; needed only when the spliced ones did not agree."""
-    largest, mean = spliced_difference
-    if plain_difference is None:
-        detail = f"{number} rows repeated by a fresh process to {largest:.1e} nats (mean {mean:.1e})"
+def verdict(number: int, probed: Difference, plain: Difference | None, limits: Limits) -> tuple[Check, ...]:
+    """plain: of the same rows unchanged; needed only when the probes are not within the limits."""
+    if plain is None:
+        detail = f"{number} probes repeated by a fresh process to {probed.largest:.1e} nats, "
+        detail += f"{probed.mean_at_cuts:+.1e} on average at the cuts"
         return tuple(Check(name=name, passed=True, detail=detail) for name in ("causal", "stateless"))
-    if agrees(*plain_difference):
-        detail = f"changing later tokens changed what was said of earlier ones, by up to {largest:.2g} nats"
+    if plain.within(limits):
+        detail = f"changing later tokens changed what was said of earlier ones, by up to {probed.largest:.2g} nats"
         return (Check(name="causal", passed=False, detail=detail),)
-    detail = f"a fresh process said something else of the same rows, by up to {plain_difference[0]:.2g} nats"
+    detail = f"a fresh process said something else of the same rows, by up to {plain.largest:.2g} nats"
     return (Check(name="stateless", passed=False, detail=detail),)

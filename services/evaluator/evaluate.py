@@ -4,7 +4,6 @@ The validation rows and the targets stay in this process, which imports nothing 
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from services.evaluator.audit import agrees, audit, draw_probes, verdict
+from services.evaluator.audit import audit, draw_probes, limits_on, screen, secret_random, verdict
+from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, Spent, compute_limits
 from services.evaluator.forward_process import ForwardProcess
 from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
 from shared.contracts import Check, Choice, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status
@@ -27,7 +27,7 @@ from shared.runs.directory import RunDirectory, write_record
 from shared.sandbox.launch import Ended
 from shared.settings import settings
 
-LARGEST_LOGITS_BYTES = 2**29  # held twice, by the scoring and the auditing process
+LARGEST_LOGITS_BYTES = 2**29
 
 WITHHELD = ("val_bpb", "val_bpb_upstream", "total_nats", "total_bytes", "curve")
 """what a refused evaluation does not say, nor anything it could be computed from"""
@@ -41,6 +41,7 @@ class Evaluation:
     job: Job
     started: float = field(default_factory=monotonic)
     values: dict[str, Any] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
     checks: tuple[Check, ...] = ()
     choices: list[Choice] = field(default_factory=list)
 
@@ -54,6 +55,8 @@ class Evaluation:
             checks=self.checks,
             choices=tuple(self.choices),
             total_seconds=monotonic() - self.started,
+            load_seconds=tuple(self.spent.loads),
+            forward_seconds=tuple(self.spent.forwards),
             eval_signature=eval_signature(),
             **self.values,
         )
@@ -88,29 +91,37 @@ def final_checkpoint(run: RunDirectory) -> Path:
 
 
 def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested: str) -> None:
+    """One recipe process at a time: the scoring one has ended before the auditing one starts."""
     job, rows = evaluation.job, dataset.validation_rows()
+    opening = monotonic()
     engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
+    limits = compute_limits(job, evaluation.run.training(), weights, monotonic() - opening)
     batch_size = _batch_size(evaluation, dataset.vocab_size)
-    fresh = _process_starter(evaluation, weights, dataset, batch_size)
-    with fresh("scorer") as scorer, fresh("auditor") as auditor:
-        rung = _choose_rung(evaluation, scorer, rows, batch_size, requested)
+    fresh = _process_starter(evaluation, weights, dataset, batch_size, limits)
+    with fresh() as scorer:
+        evaluation.values["integrity"] = scorer.process.integrity
+        rung = _choose_rung(evaluation, scorer.process, rows, batch_size, requested)
         scores = score_rows(scorer, engine, rows, rows_for(rung.rung, rows.num_rows), batch_size)
-        _keep_scores(evaluation, scores, rows, dataset)
-        evaluation.values["peak_vram_mb"] = scorer.peak_vram_mb
-        _check(evaluation, engine, rows, scores, scorer, auditor, fresh)
+        _keep_scores(evaluation, scores, rows, dataset, scorer.process.peak_vram_mb)
+        _check_scoring(evaluation, scores, scorer.process)
         evaluation.values["curve"] = _score_curve(evaluation, scorer, engine, rows, dataset, batch_size)
-    _remember_cost(evaluation, scorer, rung, scores, batch_size)
+        key = _cost_key(job, scorer.process, batch_size)
+    _audit(evaluation, engine, rows, scores, fresh)
+    _keep_times(evaluation, limits)
+    _remember_cost(evaluation, key, rung, scores)
 
 
-Starter = Callable[[str], AbstractContextManager[ForwardProcess]]
+Starter = Callable[[], MeasuredProcess]
 
 
-def _process_starter(evaluation: Evaluation, weights: Path, dataset: Dataset, batch_size: int) -> Starter:
+def _process_starter(
+    evaluation: Evaluation, weights: Path, dataset: Dataset, batch_size: int, limits: ComputeLimits
+) -> Starter:
     deadline = evaluation.started + settings().eval_timeout_s
     secret = (dataset.rows_file("validation", EVAL_SEQ_LEN), dataset.split_path("validation"))
 
-    def fresh(name: str) -> ForwardProcess:
-        return ForwardProcess(
+    def fresh() -> MeasuredProcess:
+        process = ForwardProcess(
             evaluation.run,
             evaluation.job,
             weights=weights,
@@ -118,7 +129,9 @@ def _process_starter(evaluation: Evaluation, weights: Path, dataset: Dataset, ba
             shape_BT=(batch_size, EVAL_SEQ_LEN),
             deadline=deadline,
             secret=secret,
+            curve=[folder / "model.safetensors" for folder in checkpoint.curve_folders(evaluation.run.checkpoint_dir)],
         )
+        return MeasuredProcess(process, limits, evaluation.spent)
 
     return fresh
 
@@ -172,40 +185,43 @@ def _cost_key(job: Job, scorer: ForwardProcess, batch_size: int) -> CostKey:
     )
 
 
-def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset) -> None:
-    targets_NT = take(rows, scores.indices)[:, 1:]
-    result = bits_per_byte(scores.nats_NT, targets_NT, dataset.tokenizer.token_bytes())
-    upstream = bits_per_byte(scores.nats_NT, targets_NT, dataset.tokenizer.token_bytes_upstream())
+def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset, peak_vram_mb: float) -> None:
+    result = _value(scores, rows, dataset.tokenizer.token_bytes())
     evaluation.values |= {
         "val_bpb": result.value,
-        "val_bpb_upstream": upstream.value,
-        "num_tokens": targets_NT.size,
+        "val_bpb_upstream": _value(scores, rows, dataset.tokenizer.token_bytes_upstream()).value,
+        "num_tokens": scores.nats_NT.size,
         "total_nats": result.total_nats,
         "total_bytes": result.total_bytes,
         "eval_seconds": scores.seconds,
+        "peak_vram_mb": peak_vram_mb,
     }
 
 
-def _check(
-    evaluation: Evaluation,
-    engine: Engine,
-    rows: Rows,
-    scores: Scores,
-    scorer: ForwardProcess,
-    auditor: ForwardProcess,
-    fresh: Starter,
-) -> None:
-    """The four integrity checks; Ended at the first that fails. `finite` was checked on every logit while scoring."""
-    evaluation.checks = (Check(name="finite", passed=True, detail=f"{scores.nats_NT.size} tokens"),)
+def _check_scoring(evaluation: Evaluation, scores: Scores, scorer: ForwardProcess) -> None:
+    """What the scoring process is asked before it ends. `finite` was checked on every logit while scoring."""
+    _add(evaluation, Check(name="finite", passed=True, detail=f"{scores.nats_NT.size} tokens"))
     unchanged = scorer.weights_digest() == scorer.serving.weights_digest
     _add(evaluation, Check(name="weights_unchanged", passed=unchanged, detail="state() after scoring against before"))
-    probes = draw_probes(scores)
-    spliced = audit(auditor, engine, rows, scores, probes)
+
+
+def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, fresh: Starter) -> None:
+    """`causal` and `stateless`; Ended when one fails. Only then a third process is asked, to tell them apart."""
+    limits, random = limits_on(evaluation.job.device), secret_random()
+    with fresh() as auditor:
+        probes = draw_probes(scores, *screen(auditor, engine, rows, scores, random), random)
+        probed = audit(auditor, engine, rows, scores, probes)
     plain = None
-    if not agrees(*spliced):
-        with fresh("second-auditor") as second:
-            plain = audit(second, engine, rows, scores, probes, splice=False)
-    _add(evaluation, *verdict(len(probes), spliced, plain))
+    if not probed.within(limits):
+        with fresh() as third:
+            plain = audit(third, engine, rows, scores, probes, splice=False)
+    _add(evaluation, *verdict(len(probes), probed, plain, limits))
+
+
+def _keep_times(evaluation: Evaluation, limits: ComputeLimits) -> None:
+    longest = max(evaluation.spent.loads)
+    detail = f"start and load took up to {longest:.1f} s, {limits.start_s:.1f} s are allowed"
+    _add(evaluation, Check(name="compute", passed=True, detail=detail))
 
 
 def _add(evaluation: Evaluation, *checks: Check) -> None:
@@ -216,7 +232,7 @@ def _add(evaluation: Evaluation, *checks: Check) -> None:
 
 
 def _score_curve(
-    evaluation: Evaluation, scorer: ForwardProcess, engine: Engine, rows: Rows, dataset: Dataset, batch_size: int
+    evaluation: Evaluation, scorer: MeasuredProcess, engine: Engine, rows: Rows, dataset: Dataset, batch_size: int
 ) -> tuple[CurvePoint, ...]:
     """The weights kept during training, on the cheap rung; not audited, and never ranked."""
     indices = rows_for(Rung.SMOKE if evaluation.job.rung == "smoke" else Rung.CHEAP, rows.num_rows)
@@ -233,10 +249,7 @@ def _value(scores: Scores, rows: Rows, token_bytes_V: np.ndarray) -> BitsPerByte
     return bits_per_byte(scores.nats_NT, take(rows, scores.indices)[:, 1:], token_bytes_V)
 
 
-def _remember_cost(
-    evaluation: Evaluation, scorer: ForwardProcess, rung: RungChoice, scores: Scores, batch_size: int
-) -> None:
-    key = _cost_key(evaluation.job, scorer, batch_size)
+def _remember_cost(evaluation: Evaluation, key: CostKey, rung: RungChoice, scores: Scores) -> None:
     cost = EvalCost(
         **key.model_dump(),
         rung=rung.rung,

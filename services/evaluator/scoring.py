@@ -3,34 +3,41 @@
 import math
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any, Protocol
 
 import numpy as np
 
-from services.evaluator.forward_process import ForwardProcess, batches
+from services.evaluator.forward_process import batches
 from shared.contracts import Status
 from shared.data.rows import Rows
-from shared.engines import Engine
+from shared.engines import LARGEST_LOGIT, Engine
 from shared.sandbox.launch import Ended
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of `indices` into the validation rows: cross-entropy and log-sum-exp in nats, float32 [N, T]."""
+    """Of `indices` into the validation rows: nats of the targets and of the most likely tokens, float32 [N, T]."""
 
     indices: np.ndarray
     nats_NT: np.ndarray
-    lse_NT: np.ndarray
+    mode_NT: np.ndarray
     seconds: float
 
 
-def score_rows(process: ForwardProcess, engine: Engine, rows: Rows, indices: np.ndarray, batch_size: int) -> Scores:
-    """Ended with status rejected when a logit or a probability is not finite."""
-    assert process.serving, "loading is not part of the time measured here"
+class Forward(Protocol):
+    """What scoring needs of a recipe's process."""
+
+    def logits(self, tokens_nT: np.ndarray) -> Any:
+        """tokens [n, T] -> logits [n, T, V], good until the next call"""
+
+
+def score_rows(process: Forward, engine: Engine, rows: Rows, indices: np.ndarray, batch_size: int) -> Scores:
+    """Ended with status rejected when a logit is not finite or too large."""
     started = perf_counter()
     parts = [score_tokens(process, engine, take(rows, chosen)) for chosen in batches(indices, batch_size)]
     nats_NT = np.concatenate([nats for nats, _ in parts])
-    lse_NT = np.concatenate([lse for _, lse in parts])
-    return Scores(indices, nats_NT, lse_NT, perf_counter() - started)
+    mode_NT = np.concatenate([mode for _, mode in parts])
+    return Scores(indices, nats_NT, mode_NT, perf_counter() - started)
 
 
 def take(rows: Rows, indices: np.ndarray) -> np.ndarray:
@@ -39,14 +46,15 @@ def take(rows: Rows, indices: np.ndarray) -> np.ndarray:
 
 
 def score_tokens(
-    process: ForwardProcess, engine: Engine, rows_nT1: np.ndarray, targets_nT: np.ndarray | None = None
+    process: Forward, engine: Engine, rows_nT1: np.ndarray, targets_nT: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """rows [n, T + 1] -> nats and log-sum-exp [n, T]; targets default to the rows' own next tokens."""
+    """rows [n, T + 1] -> nats of the targets and of the mode [n, T]; targets default to the rows' own next tokens."""
     targets_nT = rows_nT1[:, 1:] if targets_nT is None else targets_nT
-    nats, lse = engine.token_nats(process.logits(rows_nT1[:, :-1]), targets_nT)
-    if not (np.isfinite(nats).all() and np.isfinite(lse).all()):
-        raise Ended(Status.REJECTED, "finite: logits() gave values whose softmax is not finite")
-    return nats, lse
+    nats, mode = engine.token_nats(process.logits(rows_nT1[:, :-1]), targets_nT)
+    # false for NaN; nats below 0 would be more than certainty
+    if not ((nats >= 0).all() and (mode >= 0).all()):
+        raise Ended(Status.REJECTED, f"finite: logits() gave values beyond +-{LARGEST_LOGIT:g} or not finite")
+    return nats, mode
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ from shared.contracts import Choice
 
 State = Mapping[str, Mapping[str, Any]]
 
+LARGEST_LOGIT = 1e4
+"""A logit's magnitude: below it float32 steps are at most 0.001 nats, so differences keep their meaning. Real models
+stay under a few hundred; a recipe that masks tokens fills in -1e4, not -inf."""
+
 
 class Engine(Protocol):
     name: Literal["torch", "mlx"]
@@ -76,8 +80,13 @@ class Engine(Protocol):
         """FLOP/s of a large matrix product in the compute dtype, measured now in under a second."""
 
     def token_nats(self, logits: Any, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """logits [B, T, V] (array of the framework or numpy), targets [B, T] ->
-        cross-entropy in nats and log-sum-exp, float32 [B, T] each, computed in float32."""
+        """logits [B, T, V] (array of the framework or numpy), targets [B, T] -> nats of the targets and nats of the
+        mode, the most likely token; float32 [B, T] each.
+
+        The maximum is subtracted first, in float32: nats = log(sum(exp(x - max))) - (x_target - max), so that neither
+        can be negative and an offset common to all logits hides nothing. NaN where a logit is beyond LARGEST_LOGIT or
+        not finite. The logits are copied once before anything is computed: another process may share their memory.
+        """
 
 
 def open_engine(name: str, device: str, *, dtype: str = "auto", compile: str = "auto") -> Engine:

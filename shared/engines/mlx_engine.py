@@ -18,7 +18,7 @@ import mlx.core as mx
 import numpy as np
 
 from shared.contracts import Choice
-from shared.engines import State, mlx_metal
+from shared.engines import LARGEST_LOGIT, State, mlx_metal
 from shared.engines.host_memory import peak_rss_bytes, reset_peak_rss
 
 MIB = 2**20
@@ -153,20 +153,28 @@ class MlxEngine:
 
     def token_nats(self, logits: mx.array | np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         targets_N = mx.array(np.ascontiguousarray(targets, dtype=np.int32).reshape(-1))
-        nats_N, lse_N = np.empty((2, targets_N.size), dtype=np.float32)
-        for part, logits_CV in self._float_chunks(logits):
-            lse_C = mx.logsumexp(logits_CV, axis=-1)
-            target_C = mx.take_along_axis(logits_CV, targets_N[part, None], axis=-1)[:, 0]
-            lse_N[part], nats_N[part] = np.asarray(lse_C), np.asarray(lse_C - target_C)
-        return nats_N.reshape(targets.shape), lse_N.reshape(targets.shape)
+        nats_N, mode_N = np.empty((2, targets_N.size), dtype=np.float32)
+        for part, logits_CV in self._private_chunks(logits):
+            highest_C1 = logits_CV.max(axis=-1, keepdims=True)
+            target_C1 = mx.take_along_axis(logits_CV, targets_N[part, None], axis=-1)
+            mode_C1 = mx.log(mx.exp(logits_CV - highest_C1).sum(axis=-1, keepdims=True))
+            # Also true of NaN and infinities: a comparison with NaN is false.
+            usable_C1 = (mx.abs(logits_CV) <= LARGEST_LOGIT).all(axis=-1, keepdims=True)
+            mode_C1 = mx.where(usable_C1, mode_C1, mx.nan)
+            mode_N[part] = np.asarray(mode_C1[:, 0])
+            nats_N[part] = np.asarray((mode_C1 - (target_C1 - highest_C1))[:, 0])
+        return nats_N.reshape(targets.shape), mode_N.reshape(targets.shape)
 
-    def _float_chunks(self, logits: mx.array | np.ndarray) -> Iterator[tuple[slice, mx.array]]:
-        """The logits as [C, V] float32 pieces, small enough to stay in cache on a CPU."""
+    def _private_chunks(self, logits: mx.array | np.ndarray) -> Iterator[tuple[slice, mx.array]]:
+        """Copies of the logits as [C, V] float32 pieces, small enough to stay in cache on a CPU.
+
+        Each is read once: whoever shares the buffer and writes to it meanwhile changes nothing computed from a piece.
+        """
         logits_NV = logits.reshape(-1, logits.shape[-1])
         rows = max(1, (2**20 if self.device == "cpu" else 2**26) // logits_NV.shape[1])
         for start in range(0, len(logits_NV), rows):
             part = slice(start, start + rows)
-            yield part, mx.array(logits_NV[part]).astype(mx.float32)
+            yield part, mx.array(logits_NV[part]).astype(mx.float32)  # mx.array copies at once
 
 
 def open_device(device: str, *, dtype: str = "auto", compile: str = "auto") -> MlxEngine:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from shared.contracts import Choice
-from shared.engines import State
+from shared.engines import LARGEST_LOGIT, State
 from shared.engines.host_memory import peak_rss_bytes, reset_peak_rss
 
 MIB = 2**20
@@ -183,21 +183,29 @@ class TorchEngine:
     @torch.no_grad()
     def token_nats(self, logits: torch.Tensor | np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         targets_N = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.int64)).reshape(-1).to(self.handle.torch)
-        nats_N, lse_N = torch.empty(2, targets_N.numel(), device=self.handle.torch)
-        for part, logits_CV in self._float_chunks(logits):
-            lse_N[part] = logits_CV.logsumexp(-1)
-            nats_N[part] = lse_N[part] - logits_CV.gather(-1, targets_N[part, None]).squeeze(-1)
-        return nats_N.reshape(targets.shape).cpu().numpy(), lse_N.reshape(targets.shape).cpu().numpy()
+        nats_N, mode_N = torch.empty(2, targets_N.numel(), device=self.handle.torch)
+        for part, logits_CV in self._private_chunks(logits):
+            lowest_C1, highest_C1 = logits_CV.aminmax(dim=-1, keepdim=True)
+            target_C1 = logits_CV.gather(-1, targets_N[part, None])
+            mode_C1 = (logits_CV - highest_C1).exp_().sum(-1, keepdim=True).log_()
+            # Also true of NaN and infinities: a comparison with NaN is false.
+            usable_C1 = (lowest_C1 >= -LARGEST_LOGIT) & (highest_C1 <= LARGEST_LOGIT)
+            mode_N[part] = mode_C1.where(usable_C1, torch.nan).squeeze(-1)
+            nats_N[part] = mode_N[part] - (target_C1 - highest_C1).squeeze(-1)
+        return nats_N.reshape(targets.shape).cpu().numpy(), mode_N.reshape(targets.shape).cpu().numpy()
 
-    def _float_chunks(self, logits: torch.Tensor | np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
-        """The logits as [C, V] float32 pieces on the device, small enough to stay in cache on a CPU."""
+    def _private_chunks(self, logits: torch.Tensor | np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Copies of the logits as [C, V] float32 pieces on the device, small enough to stay in cache on a CPU.
+
+        Each is read once: whoever shares the buffer and writes to it meanwhile changes nothing computed from a piece.
+        """
         if isinstance(logits, np.ndarray):
             logits = torch.from_numpy(logits)
         logits_NV = logits.detach().reshape(-1, logits.shape[-1])
         rows = max(1, (2**20 if self._kind == "cpu" else 2**26) // logits_NV.shape[1])
         for start in range(0, len(logits_NV), rows):
             part = slice(start, start + rows)
-            yield part, logits_NV[part].to(self.handle.torch, torch.float32)
+            yield part, logits_NV[part].to(self.handle.torch, torch.float32, copy=True)
 
 
 def open_device(device: str, *, dtype: str = "auto", compile: str = "auto") -> TorchEngine:

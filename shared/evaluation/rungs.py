@@ -20,8 +20,10 @@ EVAL_SEQ_LEN = 2048
 RUNG_TOKENS = {Rung.SMOKE: 8_192, Rung.CHEAP: 262_144, Rung.REFERENCE: 1_572_864, Rung.FULL: 20_971_520}
 SLICES = 64
 """cheap takes 2 rows and reference 12 from each slice's start, so cheap's rows are among reference's"""
-SEMANTICS_VERSION = 1
-"""raise it when the number means something else although none of the fields in eval_signature() changed"""
+SEMANTICS_VERSION = 2
+"""Raise it when the number means something else, or other recipes get one, although the fields of eval_signature()
+stay. 2: an honest recipe has the number it had in 1 to rounding, but 1 also gave numbers to constant logits and to
+look-ahead that its audit missed; such results must not be ranked beside later ones."""
 
 BUDGET_SHARE = {Rung.FULL: 0.01, Rung.REFERENCE: 0.06}
 AGING_AFTER = timedelta(days=30)

@@ -1,54 +1,124 @@
-"""The audit's drawing of probes and its sharpness, on made-up scores."""
+"""The audit's screening, its drawing of probes and its limits, on made-up scores."""
 
 import numpy as np
 import pytest
 
-from services.evaluator.audit import draw_probes, spliced
+from services.evaluator.audit import (
+    EXACT,
+    NEARLY,
+    Difference,
+    draw_probes,
+    num_probes,
+    num_screening_rows,
+    spliced,
+    verdict,
+    weighted_sample,
+)
 from services.evaluator.scoring import Scores, bits_per_byte
+from services.evaluator.screening import SEGMENTS_GAP, SPANS_GAP, draw_screening
+from shared.data.rows import Rows
+
+VOCAB_SIZE = 500
 
 
-def make_scores(num_rows: int, seq_len: int = 2048, cheated_share: float = 0.0) -> tuple[Scores, np.ndarray]:
-    """Cross-entropies as a real model's, a tenth of them small; cheated ones are zero. Returns them with the mask."""
-    random = np.random.default_rng(num_rows)
-    nats = random.gamma(1.0, 2.5, (num_rows, seq_len)).astype(np.float32)
-    cheated = random.random(nats.shape) < cheated_share
-    nats[cheated] = 0
-    return Scores(np.arange(num_rows), nats, nats, 1.0), cheated
+def make_rows(num_rows: int, seq_len: int = 2048) -> Rows:
+    return Rows(np.random.default_rng(num_rows).integers(0, VOCAB_SIZE, (num_rows, seq_len + 1), dtype=np.uint16))
 
 
-@pytest.mark.parametrize(("num_rows", "count"), [(4, 16), (128, 32), (768, 192), (10240, 512)])
-def test_a_quarter_of_the_rows_is_audited_within_bounds(num_rows, count):
-    probes = draw_probes(make_scores(num_rows, seq_len=64)[0])
-    assert len(probes) == count
+def make_scores(num_rows: int, seq_len: int = 2048) -> Scores:
+    nats = np.random.default_rng(num_rows).gamma(1.0, 2.5, (num_rows, seq_len)).astype(np.float32)
+    return Scores(np.arange(num_rows), nats, nats, 1.0)
 
 
-def test_probes_stay_inside_the_row_and_take_another_row_as_donor():
-    for probe in draw_probes(make_scores(128, seq_len=64)[0]):
-        assert 0 <= probe.position < 128
-        assert 0 <= probe.cut < 63
+def make_screening(num_rows: int = 128, num_shown: int = 16, seed: int = 0):
+    return draw_screening(make_rows(num_rows), make_scores(num_rows), num_shown, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("num_rows", [96, 128, 768, 10240])
+def test_the_audit_shows_less_than_three_tenths_of_the_rows(num_rows):
+    assert num_screening_rows(num_rows) + num_probes(num_rows) <= 0.3 * num_rows
+
+
+def test_screening_asks_at_every_column_as_often():
+    screening = make_screening(num_shown=400)
+    assert len(screening.asked_K) == pytest.approx(200 * 2047 / SPANS_GAP + 200 * 2047 / SEGMENTS_GAP, rel=0.01)
+    share, _ = np.histogram(screening.cuts_K, bins=8, range=(0, 2048))
+    assert share.min() > 0.9 * share.max()
+    assert screening.cuts_K.min() < 3
+
+
+def test_a_screened_token_is_not_shown_and_what_stands_before_it_is_its_own():
+    rows, screening = make_rows(128).tokens, make_screening()
+    own = rows[screening.positions_K, screening.cuts_K + 1]
+    assert (screening.shown_nT1[screening.shown_row_K, screening.asked_K + 1] != own).all()
+    shown = screening.shown_nT1[screening.shown_row_K, screening.asked_K]
+    assert (shown == rows[screening.positions_K, screening.cuts_K]).all()
+
+
+def test_a_row_of_segments_shows_nothing_of_what_follows_its_cuts():
+    rows, screening = make_rows(128).tokens, make_screening()
+    for row in range(16):
+        chosen = screening.shown_row_K == row
+        if len(set(screening.positions_K[chosen])) == 1:
+            continue  # spans
+        for position, cut in zip(screening.positions_K[chosen], screening.cuts_K[chosen], strict=True):
+            future = rows[position, cut + 1 : cut + 9]
+            windows = np.lib.stride_tricks.sliding_window_view(screening.shown_nT1[row], len(future))
+            assert not (windows == future).all(1).any()
+
+
+def test_most_cuts_fall_where_the_screening_saw_gains():
+    screening, scores = make_screening(), make_scores(128)
+    gains = np.zeros(len(screening.cuts_K))
+    gains[7] = 3.0
+    probes = draw_probes(scores, screening, gains, np.random.default_rng(0))
+    assert len(probes) == num_probes(128)
+    assert (screening.positions_K[7], screening.cuts_K[7]) in {(probe.position, probe.cut) for probe in probes}
+    for probe in probes:
+        assert 0 <= probe.cut < 2047
         assert probe.donor != probe.position
 
 
+def test_a_screening_that_sees_gains_everywhere_is_followed_by_more_probes():
+    assert num_probes(768, mean_gain=0.2) == num_probes(768)
+    assert num_probes(768, mean_gain=2.0) == 1500
+    assert num_probes(768, mean_gain=9.0) == 4 * 768
+
+
+def test_a_sample_is_drawn_in_proportion_and_each_at_most_once():
+    weights, random = np.array([0.0, 1.0, -2.0, 3.0, 4.0]), np.random.default_rng(0)
+    assert sorted(weighted_sample(weights, 10, random)) == [1, 3, 4]
+    first = np.bincount([weighted_sample(weights, 1, random)[0] for _ in range(8000)], minlength=5)
+    np.testing.assert_allclose(first / 8000, [0, 1 / 8, 0, 3 / 8, 1 / 2], atol=0.02)
+
+
 def test_two_audits_look_at_different_places():
-    scores, _ = make_scores(128)
-    assert draw_probes(scores) != draw_probes(scores)
+    assert not np.array_equal(make_screening(seed=1).shown_nT1, make_screening(seed=2).shown_nT1)
 
 
-def test_a_look_ahead_at_one_token_in_a_hundred_is_hit_on_the_cheap_rung():
-    """Over 50 audits the cut falls on a cheated token in nearly all; docs/evaluation.md has the formula."""
-    scores, cheated = make_scores(128, cheated_share=0.01)
-    caught = sum(any(cheated[probe.position, probe.cut] for probe in draw_probes(scores)) for _ in range(50))
-    assert caught >= 48
+def test_on_a_cpu_no_difference_is_allowed_and_elsewhere_less_than_a_hundredth_of_a_bit_a_byte():
+    assert not Difference(1e-7, -1e-7).within(EXACT)
+    assert Difference(0.03, 0.004).within(NEARLY)
+    hundredth = 0.01 * np.log(2) * 3.3  # nats a token, at 3.3 bytes
+    assert not Difference(hundredth, hundredth).within(NEARLY)
 
 
-def test_a_spliced_row_keeps_its_tokens_up_to_the_cut_and_changes_those_after():
+def test_the_verdict_tells_look_ahead_from_memory():
+    differs, equal = Difference(1.0, 0.5), Difference(0.0, 0.0)
+    assert [check.name for check in verdict(9, differs, equal, EXACT)] == ["causal"]
+    assert [check.name for check in verdict(9, differs, differs, EXACT)] == ["stateless"]
+    assert all(check.passed for check in verdict(9, equal, None, EXACT))
+
+
+def test_a_spliced_row_keeps_its_tokens_up_to_the_cut_and_changes_all_those_after():
     random = np.random.default_rng(0)
-    rows, donors = random.integers(0, 8192, (2, 6, 33), dtype=np.uint16)
+    rows, donors = random.integers(0, 5, (2, 6, 33), dtype=np.uint16)
     cuts = np.array([0, 5, 10, 20, 30, 31])
-    shown = spliced(rows, donors, cuts)
-    for row, shown_row, cut in zip(rows, shown, cuts, strict=True):
-        assert (shown_row[: cut + 1] == row[: cut + 1]).all()
-        assert (shown_row[cut + 1 :] != row[cut + 1 :]).mean() > 0.9
+    for donor in (donors, rows):
+        shown = spliced(rows, donor, cuts)
+        for row, shown_row, cut in zip(rows, shown, cuts, strict=True):
+            assert (shown_row[: cut + 1] == row[: cut + 1]).all()
+            assert (shown_row[cut + 1 :] != row[cut + 1 :]).all()
 
 
 def test_uniform_logits_cost_log2_of_the_vocabulary_per_token():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from services.evaluator.evaluate import evaluate
+from services.evaluator.forward_process import ForwardProcess
 from shared.contracts import Status
 from shared.data.dataset import open_dataset
 from shared.evaluation.costs import read_costs
@@ -18,7 +19,7 @@ def test_an_honest_recipe_gets_the_bits_per_byte_of_its_logits(workplace):
     record = evaluate(run)
     assert record.status is Status.OK, record.reason
     assert record.val_bpb == pytest.approx(expected_bits_per_byte(run), rel=1e-5)
-    assert {check.name for check in record.checks} == {"finite", "weights_unchanged", "causal", "stateless"}
+    assert {check.name for check in record.checks} == {"finite", "weights_unchanged", "causal", "stateless", "compute"}
     assert run.evaluation() == record
 
 
@@ -44,6 +45,27 @@ def test_a_cheating_forward_is_rejected(workplace, name):
     assert record.status is Status.REJECTED
     assert (record.val_bpb, record.total_nats, record.total_bytes, record.curve) == (None, 0.0, 0, ())
     assert record.reason
+
+
+def test_every_recipe_process_has_ended_before_the_next_one_starts(workplace, monkeypatch):
+    alive, started = [], []
+
+    class Watched(ForwardProcess):
+        def __enter__(self):
+            assert not alive
+            alive.append(self)
+            started.append(self.name)
+            return super().__enter__()
+
+        def __exit__(self, *error):
+            super().__exit__(*error)
+            assert alive.pop().child.poll() is not None
+
+    monkeypatch.setattr("services.evaluator.evaluate.ForwardProcess", Watched)
+    record = evaluate(make_trained_run(variant(CHEATS["look-ahead"])))
+    assert record.status is Status.REJECTED
+    assert started == 3 * ["recipe"]
+    assert len(record.load_seconds) == len(record.forward_seconds) == 3
 
 
 def test_the_reason_tells_look_ahead_from_memory(workplace):

@@ -152,12 +152,43 @@ class EngineContract:
     def test_nats_are_the_cross_entropy(self, engine, as_numpy):
         logits = 10 * np.random.default_rng(0).normal(size=(2, 5, 37)).astype(np.float32)
         targets = np.random.default_rng(1).integers(0, 37, (2, 5))
-        lse_expected = np.log(np.exp(logits.astype(np.float64)).sum(-1))
-        expected = lse_expected - np.take_along_axis(logits.astype(np.float64), targets[..., None], -1)[..., 0]
-        nats, lse = engine.token_nats(logits if as_numpy else self.array(logits), targets)
-        assert nats.dtype == lse.dtype == np.float32
+        lse = np.log(np.exp(logits.astype(np.float64)).sum(-1))
+        expected = lse - np.take_along_axis(logits.astype(np.float64), targets[..., None], -1)[..., 0]
+        nats, mode = engine.token_nats(logits if as_numpy else self.array(logits), targets)
+        assert nats.dtype == mode.dtype == np.float32
         np.testing.assert_allclose(nats, expected, atol=1e-5)
-        np.testing.assert_allclose(lse, lse_expected, atol=1e-5)
+        np.testing.assert_allclose(mode, lse - logits.max(-1), atol=1e-5)
+
+    @pytest.mark.parametrize("offset", [-9000, 9000])
+    def test_an_offset_common_to_all_logits_changes_nothing(self, engine, offset):
+        logits, targets = np.round(self.floats(1, 40, 300) * 64) / 64, np.arange(40)[None]
+        plain, shifted = (engine.token_nats(logits + np.float32(shift), targets) for shift in (0, offset))
+        assert np.array_equal(plain, shifted)
+
+    @pytest.mark.parametrize("value", [1e9, 1e8, 10_001, -10_001, np.inf, -np.inf, np.nan])
+    @pytest.mark.parametrize("share", [1, 8, 300])
+    def test_logits_too_large_to_differ_give_no_nats(self, engine, value, share):
+        logits = np.zeros((1, 3, 300), dtype=np.float32)
+        logits[0, 1, -share:] = value
+        nats, mode = engine.token_nats(logits, np.zeros((1, 3), dtype=np.int64))
+        assert np.isnan([nats[0, 1], mode[0, 1]]).all()
+        assert np.isfinite([nats[0, [0, 2]], mode[0, [0, 2]]]).all()
+
+    def test_nats_are_never_negative(self, engine):
+        logits = np.zeros((1, 2, 8192), dtype=np.float32)
+        logits[0, 0, 5], logits[0, 1] = 10_000, 10_000
+        nats, mode = engine.token_nats(logits, np.array([[5, 5]]))
+        assert nats[0, 0] == mode[0, 0] == 0
+        np.testing.assert_allclose(nats[0, 1], np.log(8192), rtol=1e-6)
+
+    @pytest.mark.parametrize("as_numpy", [True, False])
+    def test_a_buffer_that_changes_after_it_was_copied_changes_no_number(self, engine, as_numpy):
+        shared = self.floats(1, 4, 8192)
+        held = self.array(shared) if not as_numpy else shared
+        ((_, private),) = engine._private_chunks(held)
+        before = engine.to_host(private).copy()
+        held[...] = 7
+        assert np.array_equal(engine.to_host(private), before)
 
     def test_nats_do_not_depend_on_the_chunking(self, engine):
         logits, targets = self.floats(1, 300, 8192), np.zeros((1, 300), dtype=np.int64)

@@ -371,7 +371,7 @@ def moments(seed: int) -> list:
         lambda directory: num_steps(directory) >= early,
         lambda directory: num_steps(directory) >= late,
         lambda directory: directory.has_checkpoint() and latest_is_final(directory),
-        lambda directory: (directory.path / "scratch-scorer").exists(),
+        lambda directory: (directory.path / "scratch-recipe").exists(),
     ]
 
 

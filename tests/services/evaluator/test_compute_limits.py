@@ -1,0 +1,91 @@
+"""Limits of load and scoring time, with a process whose calls take what the test says."""
+
+import numpy as np
+import pytest
+
+from services.evaluator import compute_limits
+from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, Spent
+from shared.sandbox.launch import Ended
+from tests.run_making import make_trained_run, weights_file
+
+LIMITS = ComputeLimits(opening_s=2.0, weights_s=1.0, of_budget_s=6.0, training_token_s=1e-3)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SlowProcess:
+    """Each thing asked takes the next of `seconds`."""
+
+    tokens_BT = np.zeros((2, 100), dtype=np.uint16)
+
+    def __init__(self, clock: Clock, seconds: list[float]):
+        self.clock, self.seconds = clock, iter(seconds)
+
+    def _take_time(self, *_: object) -> "SlowProcess":
+        self.clock.now += next(self.seconds)
+        return self
+
+    __enter__ = load = logits = _take_time
+    serving = True
+
+    def __exit__(self, *_: object) -> None:
+        self.ended = True
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(compute_limits, "monotonic", clock)
+    return lambda *seconds, limits=LIMITS: MeasuredProcess(SlowProcess(clock, list(seconds)), limits, Spent())
+
+
+def test_what_each_process_took_is_kept(measured):
+    process = measured(3.0, 0.5, 0.5, 2.0)
+    with process:
+        process.logits(None)
+        process.logits(None)
+        process.load(None)
+    assert process.spent == Spent(loads=[3.0, 2.0], forwards=[1.0])
+
+
+def test_training_on_in_load_is_refused_and_the_process_ends(measured):
+    process = measured(40.0)
+    with pytest.raises(Ended, match=r"compute: starting and loading took 40\.0 s, more than 28\.0 s"), process:
+        pass
+    assert process._starting.ended
+
+
+def test_training_on_in_a_later_load_is_refused(measured):
+    with measured(1.0, 13.0) as process, pytest.raises(Ended, match=r"load\(\) took 13\.0 s, more than 12\.0 s"):
+        process.load(None)
+
+
+def test_training_on_in_the_first_forward_pass_is_refused(measured):
+    fast = ComputeLimits(2.0, 1.0, 6.0, training_token_s=None)
+    with measured(1.0, 25.0, 0.5, 0.5, 0.5, limits=fast) as process:
+        for _ in range(3):
+            process.logits(None)
+        with pytest.raises(Ended, match="the first pass"):
+            process.logits(None)
+
+
+def test_training_on_a_little_in_every_forward_pass_is_refused(measured):
+    with measured(1.0, 10.0, 15.0) as process:
+        process.logits(None)
+        with pytest.raises(Ended, match="all passes"):
+            process.logits(None)
+
+
+def test_the_limits_follow_the_budget_and_what_training_took(workplace):
+    from shared.contracts import Status, TrainingRecord
+
+    run = make_trained_run()
+    record = TrainingRecord(status=Status.OK, training_seconds=100.0, total_tokens=1_000_000)
+    limits = compute_limits.compute_limits(run.job(), record, weights_file(run), opening_s=1.0)
+    assert (limits.of_budget_s, limits.training_token_s) == (2.0, 1e-4)
+    assert compute_limits.compute_limits(run.job(), None, weights_file(run), 1.0).forwards_s(10) == float("inf")
