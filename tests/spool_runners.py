@@ -5,13 +5,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from shared.sandbox.processes import dies_with_parent
+from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT
 from shared.stages.spool import SpoolExecutor
 
 KEEPER = """
 import subprocess, sys
-from shared.sandbox.processes import dies_with_parent
+from shared.sandbox.parent_death import dies_with_parent
 from shared.stages.table import STAGES
 runners = {}
 while True:

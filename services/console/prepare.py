@@ -11,7 +11,7 @@ import typer
 from services.console.interruption import ends_like_ctrl_c
 from shared.contracts import PrepareJob
 from shared.experiment.request import validated
-from shared.sandbox.processes import dies_with_parent
+from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT
 from shared.stages.executors import BAD_INPUT, last_line
 

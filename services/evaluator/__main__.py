@@ -13,7 +13,7 @@ from shared.contracts import Rung, Status
 from shared.runs.directory import RunDirectory
 from shared.sandbox.ending import adopt_orphans
 from shared.sandbox.launch import Ended
-from shared.sandbox.processes import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from services.hub.credentials import Credentials, Hub, acl, write_private
 from services.hub.queue_program import command, find_program
-from shared.sandbox.processes import dies_with_parent
+from shared.sandbox.parent_death import dies_with_parent
 
 QUEUE_TIMEOUT_S, MLFLOW_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 120.0, 15.0
 

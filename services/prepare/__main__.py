@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from services.prepare.report import Report
 from shared.contracts import PackJob, PrepareJob
 from shared.data.dataset import DEMO_NOTICE, Dataset
-from shared.sandbox.processes import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent
 from shared.settings import settings
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from services.trainer.supervisor import supervise
 from shared.contracts import Status
 from shared.runs.directory import RunDirectory
-from shared.sandbox.processes import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from services.worker.spawn_worker import SpawnFleetWorker
 from services.worker.worker_lock import only_worker
 from shared.machine.hardware import detect
 from shared.machine.targets import find_target
-from shared.sandbox.processes import dies_with_parent
+from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT, settings
 from shared.stages.executors import NativeExecutor
 from shared.stages.spool import SpoolExecutor

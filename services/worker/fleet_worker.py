@@ -24,7 +24,7 @@ from services.worker.recovery import settle_old_attempts
 from shared.contracts import Status
 from shared.fleet.contracts import JOB_ID_PATTERN, AttemptRecord, Outcome
 from shared.fleet.store import GIVEN_UP, Answer, Begun, FleetStore
-from shared.sandbox.processes import die_with_parent
+from shared.sandbox.parent_death import die_with_parent
 from shared.stages.executors import Executor
 
 # RQ waits TTL - 15 s for a job and gives a silent connection up 10 s later: before the lease that it should renew ends

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from shared.sandbox.processes import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent
 from shared.tracking import flush_outbox, pending_notes, reconcile_with_mlflow
 
 LOOK_EVERY_S, AFTER_FAILURE_S, REPAIR_EVERY_S = 1.0, 15.0, 600.0

@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 from services.worker.fleet_job import FleetJob, FleetQueue
 from services.worker.fleet_worker import FleetWorker, Post
 from shared.fleet.store import Answer, Begun
-from shared.sandbox.processes import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent
 from shared.settings import CHECKOUT
 from shared.stages.executors import NativeExecutor
 from shared.stages.spool import SpoolExecutor

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from shared.sandbox.parent_death import dies_with_parent
+
 EXECUTOR = b"services.executor"
 TIMEOUT_S = 5.0
 _POLL_S = 0.005
@@ -83,8 +85,6 @@ def is_own_container() -> bool:
 
 @cache
 def _namespaces_are_permitted() -> bool:
-    from shared.sandbox.processes import dies_with_parent
-
     tried = subprocess.run(dies_with_parent([], alone=True), stderr=subprocess.DEVNULL, check=False)
     return tried.returncode == 0
 

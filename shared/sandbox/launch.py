@@ -24,7 +24,8 @@ from shared.contracts import Choice, Contract, Integrity, OneLine, Status
 from shared.sandbox import ending
 from shared.sandbox.channel import Channel, ChannelClosed
 from shared.sandbox.ending import Isolation
-from shared.sandbox.processes import Child, exit_with_parent, start
+from shared.sandbox.parent_death import exit_with_parent
+from shared.sandbox.processes import Child, start
 from shared.settings import CHECKOUT, settings
 
 ENTER_TIMEOUT_S = 60.0

@@ -5,12 +5,9 @@ supervisor dies, ended completely, their output capped. Talking to them: channel
         child.wait(timeout_s=60)
 """
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,9 +17,8 @@ from pathlib import Path
 from shared.sandbox import ending
 from shared.sandbox.ending import Isolation
 from shared.sandbox.output_log import CappedLog
+from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT, settings
-
-LAUNCHER = Path(__file__).with_name("launcher.py")
 
 _PASSED_NAMES = {"PATH", "LANG", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD"}
 _PASSED_NAMES |= {"CC", "CXX", "CPATH", "LIBRARY_PATH", "SDKROOT", "DEVELOPER_DIR"}
@@ -39,8 +35,6 @@ _PASSED_PREFIXES: tuple[str, ...] = (
     "TORCHINDUCTOR_",
 )
 _PASSED_PREFIXES += ("GOMP_", "TRITON_", "CUTE_DSL_", "FLASH_ATTENTION_", "MLX_")
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -139,14 +133,6 @@ def start(
     return Child(process, CappedLog(output, read_end), isolation)
 
 
-def dies_with_parent(argv: Sequence[str], by: signal.Signals = signal.SIGKILL, *, alone: bool = False) -> list[str]:
-    """The command that runs `argv` and gets signal `by` when this process dies. On macOS see `exit_with_parent`."""
-    if sys.platform != "linux":
-        return list(argv)
-    mode = "alone" if alone else "shared"
-    return [sys.executable, "-I", "-S", str(LAUNCHER), str(int(by)), str(os.getpid()), mode, *argv]
-
-
 def child_environment(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]:
     """An allow-list, so that no credential of this shell reaches a recipe. Creates the private directories."""
     home, temporary = scratch / "home", scratch / "tmp"
@@ -160,33 +146,6 @@ def child_environment(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]
     places = {"ARE_HOME": str(settings().home), "ARE_RUNS": str(settings().runs)}
     private = {"HOME": str(home), "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(home / ".cache")}
     return {**passed, **fixed, **places, **private, **extra}
-
-
-def die_with_parent(parent: int) -> None:
-    """For a forked child on Linux: the kernel kills it when `parent` is gone. Elsewhere see `exit_with_parent`."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def exit_with_parent(grace_s: float = 0.0) -> None:
-    """For a child on macOS, which has no death signal: a thread that ends the process group when it is orphaned.
-
-    With a grace the process gets SIGTERM first and that long to end its own children.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent != 1:
-            time.sleep(0.5)
-        if grace_s:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(grace_s)
-        os.killpg(0, signal.SIGKILL)
-
-    if sys.platform != "linux":
-        threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
 
 
 def exit_reason(returncode: int, *, killed_by_us: bool = False) -> str:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from shared.sandbox.processes import dies_with_parent
+from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT
 from shared.stages.table import find_stage
 
