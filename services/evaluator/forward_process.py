@@ -94,7 +94,7 @@ class ForwardProcess:
         self.peak_vram_mb = self._ask(Forward(), Forwarded).peak_vram_mb
         if on_device and self.device_logits:
             return self.device_logits.array[:n]
-        self.host_logits.read_into(memoryview(self.logits_BTV[:n]).cast("B"))
+        self.host_logits.read_into(self.logits_BTV[:n].data.cast("B"))
         return self.logits_BTV[:n]
 
     def load(self, weights: Path) -> None:

@@ -60,8 +60,7 @@ def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     with only_worker(post.device):
         command = dies_with_parent([sys.executable, "-m", "services.worker.recorder"])
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-        recorder = subprocess.Popen(command, cwd=CHECKOUT, **quiet)
+        recorder = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             worker_class().at(post, worker_name(post)).work(burst=burst)
         finally:

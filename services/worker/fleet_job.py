@@ -41,7 +41,12 @@ _KEPT = frozenset(
     b"created_at origin description enqueued_at started_at ended_at last_heartbeat worker_name status "
     b"retries_left group_id meta result exc_info".split()
 )
-_FOREIGN_NAMES = (b"success_callback_name", b"failure_callback_name", b"stopped_callback_name", b"webhooks")
+_FOREIGN_NAMES: tuple[bytes, ...] = (
+    b"success_callback_name",
+    b"failure_callback_name",
+    b"stopped_callback_name",
+    b"webhooks",
+)
 _FOREIGN_NAMES += (b"dependency_id", b"dependency_ids", b"repeats_left")
 _NOTHING = json.dumps(["", None, [], {}]).encode()
 
@@ -104,7 +109,7 @@ class FleetJob(Job):
             raise Refused(f"refused: {self.refusal}")
         if self.known_outcome is not None:
             return dump_outcome(self.known_outcome)
-        return FUNCTIONS[self.func_name](**self.kwargs)
+        return FUNCTIONS[str(self.func_name)](**self.kwargs)
 
     def get_call_string(self) -> str | None:
         """Without the arguments: a recipe does not belong into a log."""
@@ -136,7 +141,15 @@ class FleetQueue(Queue):
         return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_LOCK_S))
 
     @classmethod
-    def dequeue_any(cls, queues, timeout, connection, job_class=None, serializer=None, death_penalty_class=None):
+    def dequeue_any(
+        cls,
+        queues: Any,
+        timeout: int | None,
+        connection: Any,
+        job_class: Any = None,
+        serializer: Any = None,
+        death_penalty_class: Any = None,
+    ) -> Any:
         """Like RQ's for one queue, except that an entry nobody can read is set aside instead of ending the worker."""
         (queue,) = queues
         while True:
@@ -158,7 +171,7 @@ class FleetQueue(Queue):
             connection.lrem(queue.intermediate_queue_key, 1, entry)
 
     @staticmethod
-    def _take(queue: Queue, timeout: int | None, connection) -> bytes | None:
+    def _take(queue: Queue, timeout: int | None, connection: Any) -> bytes | None:
         """Moved to the intermediate list in the same step: an answer that is lost costs no job."""
         if timeout is None:
             return connection.lmove(queue.key, queue.intermediate_queue_key)

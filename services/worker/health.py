@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -24,7 +25,8 @@ def main() -> int:
 def is_there(connection: Redis) -> bool:
     """The hub forgets a worker's key when no heartbeat renews it."""
     here = f".{socket.gethostname()}."
-    keys = [key.decode() for key in connection.smembers("rq:workers")]
+    members: Any = connection.smembers("rq:workers")
+    keys = [key.decode() for key in members]
     return any(here in key and connection.exists(key) for key in keys)
 
 
