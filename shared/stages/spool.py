@@ -13,6 +13,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,7 @@ from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.settings import settings
 from shared.stages.executors import Watch
-from shared.stages.staging import MetricsMirror, stage_in, stage_out
+from shared.stages.staging import MetricsMirror, read_small, stage_in, stage_out
 from shared.stages.table import find_stage
 
 POLL_S = 0.1
@@ -155,8 +156,8 @@ class SpoolExecutor:
     def _look(self, item: WorkItem) -> WorkResult | None:
         """A runner that is gone without a word was killed, and its stage with it."""
         dead = item.file("running").exists() and not item.is_held("runner")
-        if item.file("done").exists():
-            return read_record(item.file("done"), WorkResult)
+        with suppress(FileNotFoundError):
+            return WorkResult.model_validate_json(read_small(item.file("done")))
         return WorkResult(code=KILLED, line="the executor died") if dead else None
 
     def _end(self, item: WorkItem) -> None:

@@ -51,6 +51,21 @@ class MetricsMirror:
                 self.incoming.rename(self.target)
 
 
+def read_small(path: Path, max_bytes: int = 1 << 16) -> bytes:
+    """A stranger's file. ValueError when it is a link, no regular file or larger; FileNotFoundError as always."""
+    try:
+        with open(_opened(path), "rb") as stream:
+            is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+            content = stream.read(max_bytes + 1) if is_file else None
+    except FileNotFoundError:
+        raise
+    except OSError:
+        content = None
+    if content is not None and len(content) <= max_bytes:
+        return content
+    raise ValueError(f"{path} is no regular file of at most {max_bytes >> 10} KiB")
+
+
 def _copy(source: Path, target: Path) -> None:
     """A file or a folder, whole or not at all; nothing when it is not there or is neither."""
     try:

@@ -1,13 +1,15 @@
 """The spool executor keeps the executors' contract, and what only a spool can get wrong."""
 
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from shared.settings import CHECKOUT
-from shared.stages.spool import KILLED, SpoolExecutor
+from shared.stages.spool import KILLED, SpoolExecutor, WorkItem
 from tests.executor_contract import ExecutorContract
 from tests.run_making import make_run, make_trained_run
 
@@ -43,6 +45,21 @@ def test_a_runner_that_dies_is_an_exit_code(tmp_path, workplace, monkeypatch):
 
     code, line = SpoolExecutor(tmp_path).execute("trainer", [str(workplace)], watch)
     assert (code, line) in [(KILLED, "the executor died"), (2, f"{workplace / 'job.json'} is missing")]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "large"])
+def test_an_answer_that_is_no_small_file_is_not_read(tmp_path, kind):
+    item, secret = WorkItem(tmp_path, "item"), tmp_path / "secret"
+    secret.write_text('{"code": 0, "line": "somebody else\'s"}')
+    make = {
+        "link": lambda path: path.symlink_to(secret),
+        "pipe": os.mkfifo,
+        "folder": Path.mkdir,
+        "large": lambda path: path.write_text(secret.read_text() + " " * (1 << 16)),
+    }
+    make[kind](item.file("done"))
+    with pytest.raises(ValueError, match="is no regular file of at most 64 KiB"):
+        SpoolExecutor(tmp_path)._look(item)
 
 
 def test_two_items_go_to_two_runners(tmp_path, workplace):
