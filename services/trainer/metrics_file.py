@@ -27,6 +27,12 @@ class MetricsFile:
         if self._file.tell() > MOST_BYTES:
             raise Ended(Status.REJECTED, "the recipe's process sent more than a gigabyte of telemetry")
 
+    def expect(self, num_steps: int) -> None:
+        """Ended when the recipe's process claims another number of steps than it sent telemetry of."""
+        if num_steps != self.next_step:
+            reason = f"{num_steps} steps, with telemetry of {self.next_step}"
+            raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {reason}")
+
     def _checked(self, line: str) -> StepRecord:
         try:
             record = StepRecord.model_validate_json(line)

@@ -194,6 +194,7 @@ class Supervision:
             self._take(message)
         seconds = self.clock.seconds
         self.process.end()
+        self.metrics.expect(message.num_steps)
         total_tokens = message.num_steps * self.job.shape.total_batch_size
         self.measured.values |= {
             "training_seconds": seconds,
@@ -209,6 +210,7 @@ class Supervision:
         if isinstance(message, Steps):
             self.metrics.write(message.lines)
         elif isinstance(message, Saved):
+            self.metrics.expect(message.step)
             self.store.save_checkpoint(message.step, message.loss_ema)
         elif isinstance(message, Kept):
             self.store.save_curve_point(message.step, message.progress)
