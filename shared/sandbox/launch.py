@@ -227,7 +227,9 @@ class RecipeProcess:
             self.child.kill()
         if hasattr(self, "channel"):
             self.channel.close()
-        _remove(self.scratch.parent)
+        _remove(self.scratch)
+        with suppress(OSError):  # the folder around it, unless something else is in it
+            self.scratch.parent.rmdir()
 
 
 def _kind_of(message: Any) -> str:
