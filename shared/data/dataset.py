@@ -245,4 +245,6 @@ def default_dataset() -> tuple[Dataset, str]:
 
 
 def _how_to_prepare() -> str:
-    return "run `autoresearch prepare --corpus stdlib` (offline, a minute) or `--corpus climbmix` (the real corpus)"
+    return (
+        "run `autoresearch prepare --corpus climbmix`, or `--corpus stdlib` (a demo: offline, a minute, never ranked)"
+    )
