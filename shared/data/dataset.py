@@ -245,6 +245,7 @@ def default_dataset() -> tuple[Dataset, str]:
 
 
 def _how_to_prepare() -> str:
-    return "run `autoresearch prepare --corpus stdlib` (a demo: offline, never ranked) or `--corpus climbmix` (the real one)"
-        "run `autoresearch prepare --corpus climbmix`, or `--corpus stdlib` (a demo: offline, a minute, never ranked)"
+    return (
+        "run `autoresearch prepare --corpus stdlib` (a demo: offline, a minute, never ranked) or "
+        "`--corpus climbmix` (the real corpus)"
     )
