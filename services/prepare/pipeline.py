@@ -149,7 +149,7 @@ def _tokenizer(path: Path, corpus: Corpus, given: Tokenizer | None, report: Repo
         tokenizer = load_tokenizer(path)
         report.say(f"tokenizer: reused, {tokenizer.vocab_size:,} tokens, {tokenizer.fingerprint[:12]}")
         return tokenizer
-    tokenizer = given or train_tokenizer(corpus.of("train"), report)
+    tokenizer = given or train_tokenizer(corpus.of("train"), report, whole=not keeps_upstream_rows(corpus.identity))
     tokenizer.save(path)
     return tokenizer
 

@@ -245,4 +245,7 @@ def default_dataset() -> tuple[Dataset, str]:
 
 
 def _how_to_prepare() -> str:
-    return "run `autoresearch prepare --corpus stdlib` (offline, a minute) or `--corpus climbmix` (the real corpus)"
+    return (
+        "run `autoresearch prepare --corpus stdlib` (a demo: offline, a minute, never ranked) or "
+        "`--corpus climbmix` (the real corpus)"
+    )

@@ -294,3 +294,19 @@ def test_a_shard_replaced_during_prepare_gives_no_dataset_and_a_rerun_takes_the_
     assert not list(home.glob("datasets/*/dataset.json"))
     again = prepare(words_job(directory), report)
     assert files_of(again.path) == files_of(prepare(words_job(directory, name="fresh"), report).path)
+
+
+def test_the_demo_corpus_is_named_as_one_when_it_is_prepared(home, monkeypatch, capsys):
+    library = home.parent / "library"
+    for i in range(60):
+        (library / f"m{i}").mkdir(parents=True)
+        (library / f"m{i}" / "a.py").write_text("\n\n".join(make_documents(12, i, mean_words=200)))
+    monkeypatch.setattr("services.prepare.stdlib.sysconfig.get_path", lambda name: str(library))
+    monkeypatch.setattr("services.prepare.stdlib._topics", list)
+    job = PrepareJob(corpus="stdlib", seq_lens=(64,), workers=1)
+    monkeypatch.setattr(sys, "argv", ["prepare", job.model_dump_json()])
+    assert command.main() == 0
+    said = capsys.readouterr().out
+    assert "stdlib, a demo corpus: for first steps and CI, results on it are never ranked" in said
+    assert "of the 32-token runs of the validation text also occur" in said
+    assert open_dataset("stdlib").manifest.is_demo

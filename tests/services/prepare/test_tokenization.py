@@ -140,6 +140,9 @@ def test_training_texts_are_capped_each_and_together(monkeypatch):
     monkeypatch.setattr("services.prepare.tokenizer_training.MAX_DOCUMENT_CHARS", 5)
     shards = [make_shard(["abcdefgh", "x"]), make_shard(["yz", "never"])]
     assert list(training_texts(shards, lambda _: None, max_chars=7)) == ["abcde", "x", "yz"]
+    whole = list(training_texts(shards, lambda _: None, whole=True))
+    assert "".join(whole) == "abcdefghxyznever"
+    assert max(map(len, whole)) == 5
 
 
 def test_a_small_corpus_gives_a_smaller_vocabulary_and_that_is_said(report):

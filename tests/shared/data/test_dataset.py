@@ -179,3 +179,17 @@ def test_the_fingerprint_depends_on_corpus_shards_tokenizer_and_packing():
     base = ("words", SHARDS, "a" * 64, 1)
     changed = [("other", *base[1:]), ("words", SHARDS[::-1], *base[2:]), (*base[:2], "b" * 64, 1), (*base[:3], 2)]
     assert len({dataset_fingerprint(*content) for content in [base, *changed]}) == 5
+
+
+@pytest.mark.parametrize(("corpus", "cut", "removed"), [("climbmix", 0, 0), ("stdlib", 1, 0), ("parquet:text", 1, 1)])
+def test_what_is_done_to_documents_is_in_the_fingerprint_where_it_is_done(monkeypatch, corpus, cut, removed):
+    def fingerprint():
+        return dataset_fingerprint(corpus, (), "0" * 64, 1)
+
+    before = fingerprint()
+    with monkeypatch.context() as patch:
+        patch.setattr("shared.data.dataset.PIECES_VERSION", 99)
+        assert (fingerprint() != before) == cut
+    with monkeypatch.context() as patch:
+        patch.setattr("shared.data.dataset.LARGEST_REPEATED_SHARE", 0.5)
+        assert (fingerprint() != before) == removed
