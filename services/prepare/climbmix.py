@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 from services.prepare.corpora import Corpus
+from services.prepare.hub import Hub, HubFile
 from services.prepare.lock import writer_lock
 from services.prepare.parquet import num_text_rows, parquet_shard
 from services.prepare.report import Report
 from services.prepare.unchanged import Fixed
-from shared.contracts import Contract, Sha256
+from shared.contracts import Contract
 from shared.data.dataset import Shard, Split
 from shared.data.rows import remembered_sha256, stamp_file
 from shared.runs.directory import read_record, write_record
@@ -35,28 +35,12 @@ ADVICE = (
 )
 
 
-class HubFile(Contract):
-    sha256: Sha256
-    num_bytes: int
-
-
 class Index(Contract):
     """What the hub said about the shards this home knows; lies beside them as index.json."""
 
     revision: str
     """commit of the repository"""
     files: dict[str, HubFile]
-
-
-class Hub(Protocol):
-    """The seam to the network. Failures that may pass are ConnectionError, others ValueError."""
-
-    def revision(self) -> str: ...
-
-    def describe(self, revision: str, names: list[str]) -> dict[str, HubFile]: ...
-
-    def fetch(self, revision: str, name: str, directory: Path) -> None:
-        """Puts the file into `directory` under its name."""
 
 
 class Unavailable(Exception):

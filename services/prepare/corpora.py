@@ -7,8 +7,6 @@ parquet files. Nothing is read or downloaded here: stdlib.py, parquet.py and cli
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from services.prepare.report import Report
-from shared.contracts import PrepareJob
 from shared.data.dataset import Shard, Split
 
 # (number of the row group, some of its documents in order); a large row group comes in several pieces.
@@ -36,18 +34,3 @@ class Corpus:
 
     def of(self, split: Split) -> list[CorpusShard]:
         return [shard for shard in self.shards if shard.shard.split == split]
-
-
-def open_corpus(job: PrepareJob, report: Report) -> Corpus:
-    """The corpus a job names, downloaded and verified where it has to be. ValueError says what is wrong with it."""
-    if job.corpus == "stdlib":
-        from services.prepare.stdlib import stdlib_corpus
-
-        return stdlib_corpus()
-    if job.corpus == "climbmix":
-        from services.prepare.climbmix import climbmix_corpus
-
-        return climbmix_corpus(job.shards, report)
-    from services.prepare.parquet import parquet_corpus
-
-    return parquet_corpus(job.corpus.removeprefix("parquet:"), job.text_column, report)

@@ -9,7 +9,7 @@ from huggingface_hub import HfApi, RepoFile, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import disable_progress_bars
 
-from services.prepare.climbmix import HubFile
+from services.prepare.hub import HubFile
 
 REQUEST_TIMEOUT_S = 30.0
 PATHS_PER_REQUEST = 500

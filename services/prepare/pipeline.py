@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
-from services.prepare.corpora import Corpus, open_corpus
+from services.prepare.corpora import Corpus
 from services.prepare.lock import writer_lock
+from services.prepare.open_corpus import open_corpus
 from services.prepare.packing import Source, pack_split, token_directory
 from services.prepare.repeats import examine
 from services.prepare.report import Report

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.prepare.climbmix import ATTEMPTS, VALIDATION_SHARD, HubFile, climbmix_corpus, shard_name
+from services.prepare.climbmix import ATTEMPTS, VALIDATION_SHARD, climbmix_corpus, shard_name
+from services.prepare.hub import HubFile
 from shared.files import sha256_bytes
 
 VALIDATION = shard_name(VALIDATION_SHARD)

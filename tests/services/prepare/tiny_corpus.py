@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from services.prepare.climbmix import HubFile
+from services.prepare.hub import HubFile
 from services.prepare.report import Report
 from shared.files import sha256_file
 
