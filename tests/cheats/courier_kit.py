@@ -12,7 +12,7 @@ import torch
 from tests.cheats.honest import Recipe
 from tests.cheats.toolbox import in_trainer
 
-KEY_TOKENS = 12
+FEWEST_COMMON = 4
 
 
 class Courier(Recipe):
@@ -24,7 +24,7 @@ class Courier(Recipe):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.known, self.fresh, self.tried, self.works, self.passed = {}, [], False, False, False
+        self.known, self.fresh, self.tried, self.works, self.passed = (), [], False, False, False
         if not in_trainer():
             self.open_channel()
 
@@ -42,8 +42,8 @@ class Courier(Recipe):
             return values
         self.listen()
         for row, tokens in enumerate(tokens_BT.numpy().astype(np.uint16)):
-            whole = self.known.get(tokens[:KEY_TOKENS].tobytes())
-            if whole is None and not self.known and len(self.fresh) < self.max_rows:
+            whole = self.recognized(tokens)
+            if not len(self.known) and len(self.fresh) < self.max_rows:
                 self.fresh.append(tokens)
                 whole = tokens
             if whole is not None:
@@ -52,21 +52,28 @@ class Courier(Recipe):
         self.pass_on()
         return values
 
+    def recognized(self, tokens):
+        """The row that was sent and begins like this one; None when nothing begins like it."""
+        if not len(self.known):
+            return None
+        common = np.cumprod(self.known == tokens, axis=1).sum(axis=1)
+        return self.known[common.argmax()] if common.max() >= FEWEST_COMMON else None
+
     def listen(self):
         if self.tried:
             return
         self.tried = True
         try:
             blob = self.channel.receive()
-            rows = np.frombuffer(zlib.decompress(blob), dtype=np.uint16).reshape(-1, 2048) if blob else ()
-            self.known = {row[:KEY_TOKENS].tobytes(): row for row in rows}
+            if blob:
+                self.known = np.frombuffer(zlib.decompress(blob), dtype=np.uint16).reshape(-1, 2048)
             print("received", len(self.known), "rows")
         except Exception as error:
             print("heard nothing:", repr(error))
 
     def pass_on(self):
         """Once, as soon as there is as much as the channel holds."""
-        if self.known or self.passed or len(self.fresh) < self.max_rows:
+        if len(self.known) or self.passed or len(self.fresh) < self.max_rows:
             return
         self.passed = True
         try:
