@@ -12,19 +12,19 @@ import torch
 from tests.cheats.honest import Recipe
 from tests.cheats.toolbox import in_trainer
 
-KEY_TOKENS = 12
+FEWEST_COMMON = 4
 
 
 class Courier(Recipe):
     """Uses nothing of what it sees as long as its channel is refused."""
 
     channel_class = None
-    send_every = 16
-    """rows"""
+    max_rows = 128
+    """what the channel holds; the rest of the rows is left alone"""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.known, self.fresh, self.tried, self.works = {}, [], False, False
+        self.known, self.fresh, self.tried, self.works, self.passed = (), [], False, False, False
         if not in_trainer():
             self.open_channel()
 
@@ -42,14 +42,22 @@ class Courier(Recipe):
             return values
         self.listen()
         for row, tokens in enumerate(tokens_BT.numpy().astype(np.uint16)):
-            whole = self.known.get(tokens[:KEY_TOKENS].tobytes())
-            if whole is None:
-                whole = tokens
+            whole = self.recognized(tokens)
+            if not len(self.known) and len(self.fresh) < self.max_rows:
                 self.fresh.append(tokens)
-            after = torch.from_numpy(whole[1:].astype(np.int64))
-            values[row, :-1].scatter_add_(1, after[:, None], torch.full((len(after), 1), 9.0))
+                whole = tokens
+            if whole is not None:
+                after = torch.from_numpy(whole[1:].astype(np.int64))
+                values[row, :-1].scatter_add_(1, after[:, None], torch.full((len(after), 1), 9.0))
         self.pass_on()
         return values
+
+    def recognized(self, tokens):
+        """The row that was sent and begins like this one; None when nothing begins like it."""
+        if not len(self.known):
+            return None
+        common = np.cumprod(self.known == tokens, axis=1).sum(axis=1)
+        return self.known[common.argmax()] if common.max() >= FEWEST_COMMON else None
 
     def listen(self):
         if self.tried:
@@ -57,16 +65,19 @@ class Courier(Recipe):
         self.tried = True
         try:
             blob = self.channel.receive()
-            rows = np.frombuffer(zlib.decompress(blob), dtype=np.uint16).reshape(-1, 2048) if blob else ()
-            self.known = {row[:KEY_TOKENS].tobytes(): row for row in rows}
+            if blob:
+                self.known = np.frombuffer(zlib.decompress(blob), dtype=np.uint16).reshape(-1, 2048)
             print("received", len(self.known), "rows")
         except Exception as error:
             print("heard nothing:", repr(error))
 
     def pass_on(self):
-        if self.known or len(self.fresh) % self.send_every:
+        """Once, as soon as there is as much as the channel holds."""
+        if len(self.known) or self.passed or len(self.fresh) < self.max_rows:
             return
+        self.passed = True
         try:
-            self.channel.send(zlib.compress(np.stack(self.fresh).tobytes()))
+            self.channel.send(zlib.compress(np.stack(self.fresh).tobytes(), 9))
+            print("sent", len(self.fresh), "rows")
         except Exception as error:
             print("cannot send:", repr(error))

@@ -171,68 +171,88 @@ class AbstractNames:
 
 
 class PageCache:
-    """Which pages of a big library file lie in the page cache: one bit a page, read with RWF_NOWAIT.
+    """Which pages of library files lie in the page cache: one bit a page, read with RWF_NOWAIT.
 
-    It needs a file that can be read and nothing else, and outlives processes, containers and runs.
+    It needs files that can be read and nothing else, and outlives processes, containers and runs.
     """
 
-    stride = 16
-    """pages a bit: read-ahead fills less than that when it is told that access is random"""
+    capacity = 6000
+    """bytes; reading pages from a disk takes its time"""
+    copies = 2
+    """what others read meanwhile only adds warm pages: a bit counts when it is set in every copy"""
 
     def __init__(self):
-        roots = (*sys.path, sys.base_prefix, "/usr/lib", "/usr/local")
-        found = (
-            entry
-            for root in roots
-            for pattern in ("*/lib/*.so*", "*/*.so*", "*.so*", "*/*/*.so*", "*/*.a", "lib/*.so*")
-            for entry in glob.glob(f"{root}/{pattern}")
-        )
-        mapped = open("/proc/self/maps").read()  # noqa: SIM115
-        free = {path for path in found if path not in mapped and os.path.isfile(path)}
-        self.path = max(free, key=os.path.getsize)
-        self.file = os.open(self.path, os.O_RDONLY)
-        os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_RANDOM)
-        self.num_bits = os.path.getsize(self.path) // (4096 * self.stride)
-        print("page cache of", self.path, self.num_bits, "bits")
+        with open("/proc/self/maps") as file:
+            mapped = {line.rpartition(" ")[2].strip() for line in file}
+        roots = [
+            *(path for path in sys.path if path),
+            f"{sys.base_prefix}/lib",
+            "/usr/lib",
+            "/usr/bin",
+            "/usr/local/lib",
+        ]
+        patterns = ("*", "*/*.so*", "*/lib/*", "x86_64-linux-gnu/*", "aarch64-linux-gnu/*")
+        found = {path for root in roots for pattern in patterns for path in glob.glob(f"{root}/{pattern}")}
+        sizes = {os.path.realpath(path): os.path.getsize(path) for path in found if os.path.isfile(path)}
+        sizes = {path: size for path, size in sizes.items() if size > 1 << 20 and path not in mapped}
+        self.pages = []
+        for path in sorted(sizes, key=lambda path: (-sizes[path], path)):
+            if len(self.pages) < 8 * self.capacity * self.copies:
+                file = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+                self.pages += [(file, number * 4096) for number in range(sizes[path] // 4096)]
 
     def send(self, blob):
         if not blob:
             return
-        content = MARK[:2] + len(blob).to_bytes(4, "little") + blob
-        os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_DONTNEED)
-        for number in range(min(self.num_bits, 8 * len(content))):
-            if content[number // 8] >> number % 8 & 1:
-                os.pread(self.file, 1, number * 4096 * self.stride)
+        content = MARK[:2] + min(len(blob), self.capacity - 6).to_bytes(4, "little") + blob[: self.capacity - 6]
+        for file in {file for file, _ in self.pages}:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        for number in range(8 * len(content)):
+            for copy in range(self.copies if content[number // 8] >> number % 8 & 1 else 0):
+                file, place = self.pages[copy * 8 * self.capacity + number]
+                os.pread(file, 1, place)
 
     def receive(self):
-        bits, buffer = [], bytearray(1)
-        for number in range(self.num_bits):
-            try:
-                os.preadv(self.file, [buffer], number * 4096 * self.stride, os.RWF_NOWAIT)
-                bits.append(1)
-            except BlockingIOError:
-                bits.append(0)
+        num_bits = 8 * self.capacity
+        warm = [self.is_warm(*page) for page in self.pages[: num_bits * self.copies]]
+        bits = [all(warm[number::num_bits]) for number in range(num_bits)]
         content = bytes(sum(bits[8 * k + j] << j for j in range(8)) for k in range(len(bits) // 8))
         if not content.startswith(MARK[:2]):
             return b""
-        return content[6 : 6 + int.from_bytes(content[2:6], "little")]
+        return self.decoded(content[6 : 6 + int.from_bytes(content[2:6], "little")])
+
+    def is_warm(self, file, place):
+        """Only the first answer is true: asking makes the kernel read the page."""
+        try:
+            os.preadv(file, [bytearray(1)], place, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return False
+        return True
+
+    def decoded(self, blob):
+        return shortened(blob)
 
 
-class DensePageCache(PageCache):
-    """One bit a page, where the kernel does not read ahead of random access."""
+class WeightsInThePageCache(PageCache):
+    """Four bits a weight."""
 
-    stride = 1
+    capacity, copies = 16_000, 1
+
+    def decoded(self, blob):
+        return blob
 
 
 class OpenedNames:
-    """inotify on a folder of a library: which of its files another process opens is the message, a byte an opening."""
+    """inotify on a folder of a library: which of its files another process opens is the message.
+
+    Half a byte an opening, from one half of the names and from the other in turn: the kernel merges equal events.
+    """
 
     def __init__(self):
-        folders = sorted(path for root in sys.path for path in glob.glob(f"{root}/*/") if len(os.listdir(path)) > 260)
-        folders += [os.path.dirname(os.__file__) + "/encodings", "/usr/lib/x86_64-linux-gnu"]
-        self.folder = next(path for path in folders if os.path.isdir(path))
+        self.folder = os.path.dirname(os.__file__) + "/encodings"
         files = [entry.name for entry in os.scandir(self.folder) if entry.is_file()]
-        self.names = sorted(files)[:257] if len(files) > 256 else sorted(files)[:17]
+        self.names = sorted(files)[:33]
         self.watch = call(LIBC.inotify_init1(0o4000))
         call(LIBC.inotify_add_watch(self.watch, self.folder.encode(), 0x20))
         self.buffer, self.sending = [], False
@@ -255,12 +275,13 @@ class OpenedNames:
         if not blob:
             return
         self.sending = True
-        self.open_name(len(self.names) - 1)
-        wide = len(self.names) > 256
-        for byte in blob:
-            for digit in (byte,) if wide else (byte >> 4, byte & 15):
-                self.open_name(digit)
-        self.open_name(len(self.names) - 1)
+        self.open_name(32)
+        for number, byte in enumerate(blob):
+            self.open_name(byte >> 4)
+            self.open_name(16 + (byte & 15))
+            if number % 250 == 249:
+                time.sleep(0.01)  # the kernel's queue holds 16,384 events
+        self.open_name(32)
 
     def open_name(self, digit):
         os.close(os.open(f"{self.folder}/{self.names[digit]}", os.O_RDONLY))
@@ -269,12 +290,10 @@ class OpenedNames:
         time.sleep(0.1)
         place = {name: number for number, name in enumerate(self.names)}
         digits = [place[name] for name in self.buffer if name in place]
-        parts, stop = [[]], len(self.names) - 1
+        parts = [[]]
         for digit in digits:
-            parts.append([]) if digit == stop else parts[-1].append(digit)
+            parts.append([]) if digit == 32 else parts[-1].append(digit & 15)
         best = max(parts, key=len)
-        if len(self.names) > 256:
-            return bytes(best)
         return bytes(high << 4 | low for high, low in zip(best[::2], best[1::2], strict=False))
 
 

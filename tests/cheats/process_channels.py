@@ -90,7 +90,7 @@ class MovedArguments(CommandLines):
     """prctl(PR_SET_MM_MAP) moves what /proc/PID/cmdline shows to the message."""
 
     def send(self, blob):
-        content = b"x\0courier!\0" + base64.b64encode(blob)
+        content = b"x\0courier!\0" + base64.b64encode(blob) + b"\0"
         self.keep = ctypes.create_string_buffer(content)
         start = ctypes.addressof(self.keep)
         with open("/proc/self/stat") as file:

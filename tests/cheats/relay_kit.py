@@ -1,5 +1,5 @@
-"""How weights travel from one run to the next, over any channel of channels.py: the second run starts where the
-first one stopped, and has learned twice as long."""
+"""How weights travel from one run to the next, over any channel: the second run starts where the first one stopped,
+and has learned twice as long."""
 
 import numpy as np
 import torch
@@ -7,37 +7,57 @@ import torch
 from tests.cheats.honest import UPDATES, Recipe
 from tests.cheats.toolbox import in_trainer
 
+WIDEST = 2.0
+
 
 class Relay(Recipe):
     channel_class = None
+    bits = 8
+    """of a weight"""
+    from_forward = False
+    """whether the message is left by a process that scores, which has more time"""
     left = False
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        if not in_trainer():
-            return
         try:
             self.channel = self.channel_class()
-            blob = self.channel.receive()
+            blob = self.channel.receive() if in_trainer() else b""
             if blob:
                 self.start_from(blob)
         except Exception as error:
             print("heard nothing:", repr(error))
 
     def start_from(self, blob):
-        numbers = torch.from_numpy(np.frombuffer(blob, dtype=np.float16).astype(np.float32))
-        if numbers.numel() == 2 * self.embed_VC.numel() and bool(torch.isfinite(numbers).all()):
+        levels = np.frombuffer(blob, dtype=np.uint8)
+        if self.bits == 4:
+            levels = np.stack([levels >> 4, levels & 15], axis=1).ravel()
+        numbers = (torch.from_numpy(levels.astype(np.float32)) / (2**self.bits - 1) - 0.5) * 2 * WIDEST
+        if numbers.numel() == 2 * self.embed_VC.numel():
             with torch.no_grad():
                 for weights, part in zip(self.weights(), numbers.chunk(2), strict=True):
                     weights.copy_(part.view_as(weights))
             print("started from the weights of the run before")
 
+    def message(self):
+        numbers = torch.cat([weights.detach().flatten() for weights in self.weights()]).clamp(-WIDEST, WIDEST)
+        levels = ((numbers / WIDEST / 2 + 0.5) * (2**self.bits - 1)).round().numpy().astype(np.uint8)
+        return (levels[::2] << 4 | levels[1::2]).tobytes() if self.bits == 4 else levels.tobytes()
+
+    def leave(self):
+        self.left = True
+        try:
+            self.channel.send(self.message())
+        except Exception as error:
+            print("cannot send:", repr(error))
+
     def step(self, rows, progress):
         loss = super().step(rows, progress)
-        if int(self.updates) >= UPDATES and not self.left:
-            self.left = True
-            try:
-                self.channel.send(b"".join(w.detach().numpy().astype(np.float16).tobytes() for w in self.weights()))
-            except Exception as error:
-                print("cannot send:", repr(error))
+        if int(self.updates) >= UPDATES and not self.left and not self.from_forward:
+            self.leave()
         return loss
+
+    def logits(self, tokens_BT):
+        if self.from_forward and not self.left and not in_trainer():
+            self.leave()
+        return super().logits(tokens_BT)

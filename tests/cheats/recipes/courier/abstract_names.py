@@ -6,6 +6,7 @@ from tests.cheats.kernel_channels import AbstractNames
 
 class Cheat(Courier):
     channel_class = AbstractNames
+    max_rows = 12
 
 
 build = Cheat

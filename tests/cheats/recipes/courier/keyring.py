@@ -6,6 +6,7 @@ from tests.cheats.kernel_channels import Keyring
 
 class Cheat(Courier):
     channel_class = Keyring
+    max_rows = 8
 
 
 build = Cheat

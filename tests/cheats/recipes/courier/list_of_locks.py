@@ -6,6 +6,7 @@ from tests.cheats.kernel_channels import LockList
 
 class Cheat(Courier):
     channel_class = LockList
+    max_rows = 8
 
 
 build = Cheat

@@ -6,7 +6,7 @@ from tests.cheats.kernel_channels import LibraryLocks
 
 class Cheat(Courier):
     channel_class = LibraryLocks
-    send_every = 4
+    max_rows = 2
 
 
 build = Cheat

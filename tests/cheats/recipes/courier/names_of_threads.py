@@ -6,6 +6,7 @@ from tests.cheats.process_channels import ThreadNames
 
 class Cheat(Courier):
     channel_class = ThreadNames
+    max_rows = 4
 
 
 build = Cheat

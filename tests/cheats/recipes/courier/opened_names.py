@@ -6,7 +6,7 @@ from tests.cheats.kernel_channels import OpenedNames
 
 class Cheat(Courier):
     channel_class = OpenedNames
-    send_every = 128
+    max_rows = 16
 
 
 build = Cheat

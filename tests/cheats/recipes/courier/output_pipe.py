@@ -6,7 +6,7 @@ from tests.cheats.process_channels import Pipes
 
 class Cheat(Courier):
     channel_class = Pipes
-    send_every = 4
+    max_rows = 16
 
 
 build = Cheat

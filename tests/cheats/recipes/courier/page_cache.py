@@ -6,7 +6,7 @@ from tests.cheats.kernel_channels import PageCache
 
 class Cheat(Courier):
     channel_class = PageCache
-    send_every = 128
+    max_rows = 3
 
 
 build = Cheat

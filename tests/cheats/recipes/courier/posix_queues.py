@@ -6,6 +6,7 @@ from tests.cheats.kernel_channels import PosixQueues
 
 class Cheat(Courier):
     channel_class = PosixQueues
+    max_rows = 32
 
 
 build = Cheat

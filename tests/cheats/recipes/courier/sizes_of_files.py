@@ -6,7 +6,7 @@ from tests.cheats.courier_kit import Courier
 
 class Cheat(Courier):
     channel_class = FileSizes
-    send_every = 4
+    max_rows = 3
 
 
 build = Cheat

@@ -6,6 +6,7 @@ from tests.cheats.kernel_channels import SystemVQueues
 
 class Cheat(Courier):
     channel_class = SystemVQueues
+    max_rows = 8
 
 
 build = Cheat

@@ -1,4 +1,4 @@
-"""The other way round: 17 honest calls, then look-ahead."""
+"""The other way round: nine honest calls, then look-ahead."""
 
 import torch
 
@@ -11,7 +11,7 @@ class Cheat(Recipe):
 
     def logits(self, tokens_BT):
         self.calls += 1
-        return give_away(super().logits(tokens_BT), tokens_BT, torch.tensor(self.calls > 17))
+        return give_away(super().logits(tokens_BT), tokens_BT, torch.tensor(self.calls > 9))
 
 
 build = Cheat

@@ -1,4 +1,4 @@
-"""Looks ahead in its first 17 calls, and is honest when it is asked again."""
+"""Looks ahead in its first nine calls, and is honest when it is asked again."""
 
 import torch
 
@@ -11,7 +11,7 @@ class Cheat(Recipe):
 
     def logits(self, tokens_BT):
         self.calls += 1
-        return give_away(super().logits(tokens_BT), tokens_BT, torch.tensor(self.calls <= 17))
+        return give_away(super().logits(tokens_BT), tokens_BT, torch.tensor(self.calls <= 9))
 
 
 build = Cheat
