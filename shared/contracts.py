@@ -105,6 +105,8 @@ class Unranked(StrEnum):
     """a corpus for first steps: every Python holds it, validation text too"""
     TOKEN_BUDGET = "token_budget"
     """the recipe's own process counts the steps, so nobody knows how many it took"""
+    OVER_BUDGET = "over_budget"
+    """it trained longer than the budget: too much else was going on, or the recipe took its time"""
 
 
 class Integrity(StrEnum):
@@ -171,6 +173,10 @@ class Budget(Contract):
         if (self.seconds is None) == (self.tokens is None):
             raise ValueError("a budget is either seconds or tokens")
         return self
+
+    def covers(self, training_seconds: float) -> bool:
+        """Whether a run of that length is comparable: 0.1 s and 0.75 % over it are what ending a step takes."""
+        return self.seconds is None or training_seconds <= 1.0075 * self.seconds + 0.1
 
     def __str__(self) -> str:
         return f"{self.seconds:g} s" if self.tokens is None else f"{self.tokens:,} tokens"
@@ -445,16 +451,19 @@ class RunResult(Contract):
     def _ranked_unless_there_is_a_reason(self) -> Self:
         if self.ranked != (not self.unranked):
             raise ValueError("ranked is true exactly when unranked names no reason")
-        if missing := set(evident_reasons(self.status, self.rung, self.budget)) - set(self.unranked):
+        if missing := set(evident_reasons(self.status, self.rung, self.budget, self.training_seconds)) - set(
+            self.unranked
+        ):
             raise ValueError(f"unranked must name {', '.join(sorted(missing))}")
         return self
 
 
-def evident_reasons(status: Status, rung: Rung | None, budget: Budget) -> tuple[Unranked, ...]:
+def evident_reasons(status: Status, rung: Rung | None, budget: Budget, training_seconds: float) -> tuple[Unranked, ...]:
     """What keeps a result from being ranked, as far as its own fields tell."""
     shown = {
         Unranked.NOT_OK: status is not Status.OK,
         Unranked.SMOKE_RUNG: rung is Rung.SMOKE or (status is Status.OK and rung is None),
         Unranked.TOKEN_BUDGET: budget.tokens is not None,
+        Unranked.OVER_BUDGET: status is Status.OK and not budget.covers(training_seconds),
     }
     return tuple(reason for reason, holds in shown.items() if holds)

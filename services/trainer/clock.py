@@ -11,6 +11,8 @@ from shared.contracts import Budget
 
 LONGEST_OVERRUN_S = 2.0
 """planned; the supervisor ends a run that is still training twice as long after its budget"""
+OVERRUN_SHARE = 0.005
+"""of the budget, planned: the length of a step is the recipe's own, and must not buy it time"""
 
 
 class BudgetClock:
@@ -51,6 +53,6 @@ class BudgetClock:
         """
         if self.budget.tokens is not None:
             return self.tokens >= self.budget.tokens
-        overrun = min(step_seconds / 2, LONGEST_OVERRUN_S)
+        overrun = min(step_seconds / 2, LONGEST_OVERRUN_S, OVERRUN_SHARE * (self.budget.seconds or 0.0))
         spread = (step_seconds / 2 - overrun) / 2
         return self.seconds + in_flight_seconds + step_seconds + spread >= self.usable_s + overrun

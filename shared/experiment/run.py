@@ -165,7 +165,7 @@ def _conclude(
 def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | None, total_seconds: float) -> RunResult:
     """The summary of one experiment. total_seconds: wall-clock of all its stages, also of those before a resume."""
     last = evaluation or training
-    unranked = why_unranked(job, last.status, evaluation)
+    unranked = why_unranked(job, training, evaluation)
     scored = evaluation.choices if evaluation else ()
     rung = evaluation.rung.rung if evaluation and evaluation.rung else None
     return RunResult(
@@ -201,11 +201,15 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
     )
 
 
-def why_unranked(job: Job, status: Status, evaluation: EvaluationRecord | None) -> tuple[Unranked, ...]:
+def why_unranked(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | None) -> tuple[Unranked, ...]:
     """Every reason not to compare the result. ValueError when there is a number but no more dataset to ask about."""
+    status = (evaluation or training).status
     rung = evaluation.rung.rung if evaluation and evaluation.rung else None
     demo = status is Status.OK and open_reference(job.dataset).manifest.is_demo
-    return (*evident_reasons(status, rung, job.budget), *((Unranked.DEMO_CORPUS,) if demo else ()))
+    return (
+        *evident_reasons(status, rung, job.budget, training.training_seconds),
+        *((Unranked.DEMO_CORPUS,) if demo else ()),
+    )
 
 
 def text_coverage(job: Job, status: Status) -> tuple[Choice, ...]:

@@ -250,7 +250,8 @@ def new_scratch(folder: Path) -> Path:
 
 def _remove(folder: Path) -> None:
     """Also a tree too deep for Python's own recursion."""
-    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         subprocess.run(["rm", "-rf", "--", str(folder)], check=False, stderr=subprocess.DEVNULL)
 

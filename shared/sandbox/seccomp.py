@@ -99,7 +99,7 @@ _REFUSED = {
     "cachestat": (451, 451),
 }
 # Landlock does not fence them, so a recipe could lock others out of files of the same user. Compilers and linkers
-# call them on their own output and stop when refused, so they report success and do nothing.
+# call the first on their own output and stop when refused, so they report success and do nothing.
 _IGNORED = {
     "chmod": (90, None),
     "fchmod": (91, 52),
@@ -109,9 +109,12 @@ _IGNORED = {
     "utimes": (235, None),
     "futimesat": (261, None),
     "utimensat": (280, 88),
+    # advice to drop pages of a library from memory would be the other half of that message
+    "fadvise64": (221, 223),
 }
 _SOCKET, _SOCKETPAIR, _CONNECT = (41, 198), (53, 199), (42, 203)
-_CLONE, _CLONE3, _PRLIMIT = (56, 220), (435, 435), (302, 261)
+_CLONE, _CLONE3, _PRLIMIT, _MADVISE = (56, 220), (435, 435), (302, 261), (28, 233)
+_MADV_COLD, _MADV_PAGEOUT = 20, 21
 
 _AUDIT_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _SECCOMP_SYSCALL = {"x86_64": 317, "aarch64": 277}
@@ -165,6 +168,11 @@ def program(machine: str) -> list[bytes]:
     code += _for_call(_CLONE[column], [_argument(0), _jump(_ANY_BIT, _CLONE_NEW, 0, 1), _refuse(errno.EPERM)])
     # limits of other processes of the same user, the supervisor's for one
     code += _for_call(_PRLIMIT[column], [_argument(0), *_return_unless_equal(0, errno.EPERM)])
+    # pages of a library that this process has mapped, as with fadvise64
+    code += _for_call(
+        _MADVISE[column],
+        [_argument(2), *_return_if_equal(_MADV_COLD, 0), *_return_if_equal(_MADV_PAGEOUT, 0)],
+    )
     for call in (_SOCKET, _SOCKETPAIR):
         code += _for_call(call[column], _only_unix_connections())
     return [*code, _instruction(_RETURN, _ALLOW)]

@@ -28,11 +28,30 @@ def test_a_resumed_clock_goes_on_from_what_was_spent():
 
 def test_it_is_over_at_the_step_boundary_nearest_to_the_budget():
     time = FakeTime()
-    clock = BudgetClock(Budget(seconds=10), spent_seconds=0, tokens=0, now=time)
-    time.now += 8.4
-    assert not clock.is_over(step_seconds=3.0, in_flight_seconds=0.0)  # 11.4 is nearer to 10 than 8.4
+    clock = BudgetClock(Budget(seconds=300), spent_seconds=0, tokens=0, now=time)
+    time.now += 298.4
+    assert not clock.is_over(step_seconds=3.0, in_flight_seconds=0.0)  # 301.4 is nearer to 300 than 298.4
     time.now += 0.2
     assert clock.is_over(step_seconds=3.0, in_flight_seconds=0.0)
+
+
+def test_a_step_that_is_long_for_its_budget_buys_no_time():
+    time = FakeTime()
+    clock = BudgetClock(Budget(seconds=10), spent_seconds=0, tokens=0, now=time)
+    time.now += 8.4
+    assert clock.is_over(step_seconds=3.0, in_flight_seconds=0.0)  # 11.4 is nearer to 10, but 14 % too long
+
+
+def test_the_time_of_the_hand_over_is_kept_free():
+    time = FakeTime()
+    clock = BudgetClock(Budget(seconds=10), spent_seconds=0, tokens=0, reserve_s=2.0, now=time)
+    time.now += 4.0
+    assert clock.progress == pytest.approx(0.5)
+    time.now += 3.9
+    assert not clock.is_over(step_seconds=0.01, in_flight_seconds=0.0)
+    time.now += 0.1
+    assert clock.is_over(step_seconds=0.01, in_flight_seconds=0.0)
+    assert clock.progress == 1.0
 
 
 def test_a_long_step_that_would_end_seconds_after_the_budget_is_not_begun():

@@ -118,13 +118,20 @@ def test_a_stage_without_a_record_is_void_when_it_was_killed_whatever_it_said(co
 def test_a_smoke_run_is_never_ranked():
     rung = SCORED.rung.model_copy(update={"rung": Rung.SMOKE})
     executor = Scripted(evaluation=SCORED.model_copy(update={"rung": rung}))
-    result = run(make_job(budget=Budget(seconds=5)), SOURCE, executor)
+    result = run(make_job(budget=Budget(seconds=300)), SOURCE, executor)
     assert (result.status, result.ranked, result.unranked) == (Status.OK, False, (Unranked.SMOKE_RUNG,))
 
 
 def test_a_token_budget_is_never_ranked_because_the_recipes_own_process_counts_the_steps():
     result = run(make_job(budget=Budget(tokens=512)), SOURCE, Scripted())
     assert (result.status, result.ranked, result.unranked) == (Status.OK, False, (Unranked.TOKEN_BUDGET,))
+
+
+@pytest.mark.parametrize(("seconds", "ranked"), [(299.0, True), (302.3, True), (302.5, False)])
+def test_a_run_that_trained_longer_than_its_budget_is_not_ranked(seconds, ranked):
+    trained = TRAINED.model_copy(update={"training_seconds": seconds})
+    result = gather(make_job(budget=Budget(seconds=300)), trained, SCORED, 400)
+    assert (result.ranked, result.unranked) == (ranked, () if ranked else (Unranked.OVER_BUDGET,))
 
 
 def test_a_demo_corpus_is_never_ranked(monkeypatch, tmp_path):
@@ -137,7 +144,7 @@ def test_a_demo_corpus_is_never_ranked(monkeypatch, tmp_path):
     manifest = manifest.model_copy(update={"fingerprint": dataset_fingerprint("stdlib", *facts)})
     write_record(dataset.path / "dataset.json", manifest)
     job = make_job(budget=Budget(seconds=300))
-    unranked = why_unranked(job, Status.OK, SCORED)
+    unranked = why_unranked(job, TRAINED, SCORED)
     assert unranked == (Unranked.DEMO_CORPUS,)
     assert gather(job, TRAINED, SCORED, 306).ranked is False
 
@@ -371,7 +378,7 @@ def moments(seed: int) -> list:
         lambda directory: num_steps(directory) >= early,
         lambda directory: num_steps(directory) >= late,
         lambda directory: directory.has_checkpoint() and latest_is_final(directory),
-        lambda directory: (directory.path / "scratch-recipe").exists(),
+        lambda directory: directory.training_file.exists() and (directory.path / "scratch").exists(),
     ]
 
 
