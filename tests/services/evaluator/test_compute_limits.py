@@ -88,6 +88,6 @@ def test_the_limits_follow_the_budget_and_what_training_took(workplace):
 
     run = make_trained_run()
     record = TrainingRecord(status=Status.OK, training_seconds=100.0, total_tokens=1_000_000)
-    limits = compute_limits.compute_limits(run.job(), record, weights_file(run), opening_s=1.0)
+    limits = compute_limits.compute_limits(run.job(), record, weights_file(run), 8192, opening_s=1.0)
     assert (limits.of_budget_s, limits.training_token_s) == (2.0, 1e-4)
-    assert compute_limits.compute_limits(run.job(), None, weights_file(run), 1.0).forwards_s(10) == float("inf")
+    assert compute_limits.compute_limits(run.job(), None, weights_file(run), 8192, 1.0).forwards_s(10) == float("inf")
