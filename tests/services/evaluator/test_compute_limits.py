@@ -77,7 +77,7 @@ def test_training_on_in_the_first_forward_pass_is_refused(measured):
 
 
 def test_training_on_a_little_in_every_forward_pass_is_refused(measured):
-    with measured(1.0, 10.0, 15.0) as process:
+    with measured(1.0, 10.0, 16.0) as process:
         process.logits(None)
         with pytest.raises(Refused, match="all passes"):
             process.logits(None)
