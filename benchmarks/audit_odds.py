@@ -114,7 +114,7 @@ def simulate(pool: Pool, cheat: Cheat, gained: np.ndarray) -> tuple[float, float
         seen += gained[tokens] * ~(in_spans & cheat.blinds_spans)
         if cheat.drowns:
             seen = 9.0 - pool.honest[tokens] + gained[tokens]
-        suspects, num_anywhere = draw_suspects(seen, REFERENCE_ROWS, random)
+        suspects, num_anywhere = draw_suspects(seen, in_spans, REFERENCE_ROWS, random)
         probed = np.concatenate([tokens[suspects], random.integers(0, len(gained), num_anywhere)])
         missed += not (gained[probed] > 0).any()
         shown += num_screening_rows(REFERENCE_ROWS) + len(probed)

@@ -29,7 +29,7 @@ PROBE_SHARE, FEWEST_PROBES, MOST_PROBES = 1 / 8, 12, 256
 PROBES_PER_NAT, MOST_REPEATS = 250, 4
 """A screening that sees gains nearly everywhere tells little, so it is followed by more probes: at a mean gain of w
 nats 250 w (1 + w), up to four times the scored rows. A recipe that answers altered rows badly only waits longer."""
-UNIFORM_SHARE = 1 / 4
+UNIFORM_SHARE = 1 / 6
 """of the probes: any token may be the cut, whatever the screening says"""
 
 
@@ -106,9 +106,9 @@ def screen(
 
 
 def draw_probes(scores: Scores, screening: Screening, gains_K: np.ndarray, random: np.random.Generator) -> list[Probe]:
-    """A quarter of the cuts anywhere, the rest where the screening saw gains."""
+    """A sixth of the cuts anywhere, the rest where the screening saw gains."""
     num_rows, seq_len = scores.nats_NT.shape
-    suspects, num_anywhere = draw_suspects(gains_K, num_rows, random)
+    suspects, num_anywhere = draw_suspects(gains_K, screening.in_spans_K, num_rows, random)
     anywhere = random.integers(0, num_rows * (seq_len - 1), num_anywhere)
     positions = np.concatenate([screening.positions_K[suspects], anywhere // (seq_len - 1)])
     cuts = np.concatenate([screening.cuts_K[suspects], anywhere % (seq_len - 1)])
@@ -117,10 +117,17 @@ def draw_probes(scores: Scores, screening: Screening, gains_K: np.ndarray, rando
     return [Probe(*map(int, probe)) for probe in zip(positions[order], cuts[order], donors[order], strict=True)]
 
 
-def draw_suspects(gains_K: np.ndarray, num_rows: int, random: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Numbers of screened tokens to probe, in proportion to their gains; and how many cuts to draw anywhere."""
-    count = num_probes(num_rows, float(np.maximum(gains_K, 0).mean()))
-    suspects = weighted_sample(gains_K, count - int(count * UNIFORM_SHARE), random)
+def draw_suspects(
+    gains_K: np.ndarray, in_spans_K: np.ndarray, num_rows: int, random: np.random.Generator
+) -> tuple[np.ndarray, int]:
+    """Numbers of screened tokens to probe, as many of spans as of segments, in proportion to their gains; and how many
+    cuts to draw anywhere. Segments disturb an honest forward more: drawn together, they would take most probes."""
+    positive_K = np.maximum(gains_K, 0)
+    count = num_probes(num_rows, float(positive_K.mean()))
+    weights_K = positive_K.copy()
+    for kind in (in_spans_K, ~in_spans_K):
+        weights_K[kind] /= max(float(positive_K[kind].sum()), 1e-9)
+    suspects = weighted_sample(weights_K, count - int(count * UNIFORM_SHARE), random)
     return suspects, count - len(suspects)
 
 

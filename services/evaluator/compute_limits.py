@@ -32,6 +32,8 @@ BUDGET_SHARE = 0.02
 FORWARD_PER_TRAINING = 10.0
 """a token is scored without compilation, in rows longer than the training's, and yet forward only"""
 FORWARD_PER_MEDIAN = 5.0
+LOGITS_BYTES_PER_S = 2e9
+"""the hand-over of a small model's logits through host memory takes longer than its mathematics"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class ComputeLimits:
     of_budget_s: float
     training_token_s: float | None
     """a token's time in training; None when the trainer left no record"""
+    logits_token_s: float = 0.0
 
     @property
     def start_s(self) -> float:
@@ -58,10 +61,13 @@ class ComputeLimits:
     def forwards_s(self, num_tokens: int) -> float:
         if self.training_token_s is None:
             return float("inf")
-        return FIRST_FORWARD_S + self.of_budget_s + FORWARD_PER_TRAINING * self.training_token_s * num_tokens
+        token_s = self.logits_token_s + FORWARD_PER_TRAINING * self.training_token_s
+        return FIRST_FORWARD_S + self.of_budget_s + token_s * num_tokens
 
 
-def compute_limits(job: Job, training: TrainingRecord | None, weights: Path, opening_s: float) -> ComputeLimits:
+def compute_limits(
+    job: Job, training: TrainingRecord | None, weights: Path, vocab_size: int, opening_s: float
+) -> ComputeLimits:
     trained_s = training.training_seconds if training else 0.0
     measured = training is not None and training.total_tokens > 0 and trained_s > 0
     return ComputeLimits(
@@ -69,6 +75,7 @@ def compute_limits(job: Job, training: TrainingRecord | None, weights: Path, ope
         weights_s=weights.stat().st_size / WEIGHTS_BYTES_PER_S,
         of_budget_s=BUDGET_SHARE * (job.budget.seconds or trained_s),
         training_token_s=trained_s / training.total_tokens if training and measured else None,
+        logits_token_s=4 * vocab_size / LOGITS_BYTES_PER_S,
     )
 
 

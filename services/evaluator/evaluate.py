@@ -95,7 +95,7 @@ def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested
     job, rows = evaluation.job, dataset.validation_rows()
     opening = monotonic()
     engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
-    limits = compute_limits(job, evaluation.run.training(), weights, monotonic() - opening)
+    limits = compute_limits(job, evaluation.run.training(), weights, dataset.vocab_size, monotonic() - opening)
     batch_size = _batch_size(evaluation, dataset.vocab_size)
     fresh = _process_starter(evaluation, weights, dataset, batch_size, limits)
     with fresh() as scorer:

@@ -32,6 +32,8 @@ class Screening:
     asked_K: np.ndarray
     positions_K: np.ndarray
     cuts_K: np.ndarray
+    in_spans_K: np.ndarray
+    """bool: of a row of spans, not of segments"""
 
 
 def draw_screening(rows: Rows, scores: Scores, num_rows: int, random: np.random.Generator) -> Screening:
@@ -45,6 +47,7 @@ def draw_screening(rows: Rows, scores: Scores, num_rows: int, random: np.random.
         asked_K=np.concatenate([asked for _, asked, _, _ in drawn]),
         positions_K=np.concatenate([positions for _, _, positions, _ in drawn]),
         cuts_K=np.concatenate([cuts for _, _, _, cuts in drawn]),
+        in_spans_K=np.repeat(kinds == 1, [len(asked) for _, asked, _, _ in drawn]),
     )
 
 

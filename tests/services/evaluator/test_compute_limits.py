@@ -75,7 +75,7 @@ def test_training_on_in_the_first_forward_pass_is_refused(measured):
 
 
 def test_training_on_a_little_in_every_forward_pass_is_refused(measured):
-    with measured(1.0, 10.0, 15.0) as process:
+    with measured(1.0, 10.0, 16.0) as process:
         process.logits(None)
         with pytest.raises(Ended, match="all passes"):
             process.logits(None)
@@ -86,6 +86,6 @@ def test_the_limits_follow_the_budget_and_what_training_took(workplace):
 
     run = make_trained_run()
     record = TrainingRecord(status=Status.OK, training_seconds=100.0, total_tokens=1_000_000)
-    limits = compute_limits.compute_limits(run.job(), record, weights_file(run), opening_s=1.0)
+    limits = compute_limits.compute_limits(run.job(), record, weights_file(run), 8192, opening_s=1.0)
     assert (limits.of_budget_s, limits.training_token_s) == (2.0, 1e-4)
-    assert compute_limits.compute_limits(run.job(), None, weights_file(run), 1.0).forwards_s(10) == float("inf")
+    assert compute_limits.compute_limits(run.job(), None, weights_file(run), 8192, 1.0).forwards_s(10) == float("inf")
