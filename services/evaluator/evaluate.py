@@ -93,9 +93,8 @@ def final_checkpoint(run: RunDirectory) -> Path:
 def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested: str) -> None:
     """One recipe process at a time: the scoring one has ended before the auditing one starts."""
     job, rows = evaluation.job, dataset.validation_rows()
-    opening = monotonic()
     engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
-    limits = compute_limits(job, evaluation.run.training(), weights, dataset.vocab_size, monotonic() - opening)
+    limits = compute_limits(job, evaluation.run.training(), weights, dataset.vocab_size)
     batch_size = _batch_size(evaluation, dataset.vocab_size)
     fresh = _process_starter(evaluation, weights, dataset, batch_size, limits)
     with fresh() as scorer:
@@ -107,7 +106,7 @@ def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested
         evaluation.values["curve"] = _score_curve(evaluation, scorer, engine, rows, dataset, batch_size)
         key = _cost_key(job, scorer.process, batch_size)
     _audit(evaluation, engine, rows, scores, fresh)
-    _keep_times(evaluation, limits)
+    _keep_times(evaluation)
     _remember_cost(evaluation, key, rung, scores)
 
 
@@ -171,15 +170,15 @@ def _choose_rung(
 
 
 def _cost_key(job: Job, scorer: ForwardProcess, batch_size: int) -> CostKey:
-    serving = scorer.serving
+    opened = scorer.await_opened()
     return CostKey(
         hardware_key=job.hardware_key,
         shape_signature=shape_signature(job.shape, batch_size),
         runtime_signature=runtime_signature(
             engine=job.engine,
-            framework_version=serving.framework_version,
-            dtype=serving.dtype,
-            attention=serving.attention_backend or "unknown",
+            framework_version=opened.framework_version,
+            dtype=opened.dtype,
+            attention=scorer.serving.attention_backend or "unknown",
         ),
         eval_signature=eval_signature(),
     )
@@ -218,9 +217,10 @@ def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, f
     _add(evaluation, *verdict(len(probes), probed, plain, limits))
 
 
-def _keep_times(evaluation: Evaluation, limits: ComputeLimits) -> None:
+def _keep_times(evaluation: Evaluation) -> None:
     longest = max(evaluation.spent.loads)
-    detail = f"start and load took up to {longest:.1f} s, {limits.start_s:.1f} s are allowed"
+    detail = f"build() and load() took up to {longest:.1f} s, all forward passes of a process up to "
+    detail += f"{max(evaluation.spent.forwards):.1f} s"
     _add(evaluation, Check(name="compute", passed=True, detail=detail))
 
 

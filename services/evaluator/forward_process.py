@@ -7,7 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from services.evaluator.messages import ANSWERS, Digest, Digested, Forward, Forwarded, Load, Loaded, Serve, Serving
+from services.evaluator.messages import (
+    ANSWERS,
+    Digest,
+    Digested,
+    Forward,
+    Forwarded,
+    Load,
+    Loaded,
+    Opened,
+    Serve,
+    Serving,
+)
 from shared.contracts import Choice, Contract, Integrity, Job
 from shared.engines.shared_buffer import DeviceBuffer, HostBuffer
 from shared.runs.directory import RunDirectory
@@ -48,6 +59,7 @@ class ForwardProcess:
             readable=(run.recipe_file, weights, *curve),
             secret=secret,
         )
+        self._opened: Opened | None = None
         self._serving: Serving | None = None
         self.peak_vram_mb = 0.0
 
@@ -74,9 +86,16 @@ class ForwardProcess:
         """What was chosen for the process: its sandbox, and what the engine in it says of itself."""
         return (*self.process.choices, *self.serving.choices)
 
+    def await_opened(self) -> Opened:
+        """Waits until the engine is open; nothing of the recipe has run by then."""
+        if self._opened is None:
+            self._opened = self._expect(Opened)
+        return self._opened
+
     @property
     def serving(self) -> Serving:
         """Waits until the recipe is loaded."""
+        self.await_opened()
         if self._serving is None:
             self._serving = self._expect(Serving)
         return self._serving

@@ -1,7 +1,9 @@
 """What the evaluator and a recipe process say to each other, over one socket.
 
     evaluator                          recipe process
-    Serve + tokens fd + logits fd ->   (sandbox, imports, build, load)
+    Serve + tokens fd + logits fd ->   (imports, engine)
+                                  <-   Opened     (before the recipe is imported: nobody can have forged it)
+                                  ->   (recipe, build, load)
                                   <-   Serving
     Forward                       ->   (tokens in shared memory)
                                   <-   Forwarded  (logits in shared memory)
@@ -35,12 +37,16 @@ class Serve(Contract):
     """of a device buffer for the logits; None when the host's memory is used"""
 
 
+class Opened(Contract):
+    kind: Literal["opened"] = "opened"
+    framework_version: Word
+    dtype: Word
+
+
 class Serving(Contract):
     kind: Literal["serving"] = "serving"
     on_device: bool
     """logits are written into the device buffer"""
-    framework_version: Word
-    dtype: Word
     attention_backend: Name | None
     weights_digest: Sha256
     choices: tuple[Choice, ...] = Field(max_length=64)
@@ -74,6 +80,7 @@ class Digested(Contract):
 
 
 ANSWERS: dict[str, type[Contract]] = {
+    "opened": Opened,
     "serving": Serving,
     "forwarded": Forwarded,
     "loaded": Loaded,

@@ -21,6 +21,7 @@ def main(descriptor: int) -> int:
     server = Server(message, *descriptors)
     try:
         channel.send(server.open())
+        channel.send(server.serve())
         while True:
             request, _ = channel.receive(REQUEST_TIMEOUT_S)
             channel.send(server.answer(request))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from services.evaluator.messages import Digested, Forwarded, Loaded, Serve, Serving
+from services.evaluator.messages import Digested, Forwarded, Loaded, Opened, Serve, Serving
 from shared.contracts import Status
 from shared.engines import open_engine
 from shared.engines.shared_buffer import HostBuffer
@@ -26,9 +26,15 @@ class Server:
         self.recipe: Any = None
         self.buffer: Any = None
 
-    def open(self) -> Serving:
-        request, job = self.request, self.job
+    def open(self) -> Opened:
+        """Nothing of the recipe runs in here."""
+        job = self.job
         self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
+        dtype = next(choice.chosen for choice in self.engine.choices if choice.what == "dtype")
+        return Opened(framework_version=self.engine.version, dtype=dtype)
+
+    def serve(self) -> Serving:
+        request, job = self.request, self.job
         self.engine.seed(job.seed)
         module = load_recipe(Path(request.recipe))
         with blaming("build() failed", unless=self.engine.is_out_of_memory):
@@ -39,8 +45,6 @@ class Server:
         attention = [choice.chosen for choice in self.engine.choices if choice.what == "attention_backend"]
         return Serving(
             on_device=on_device,
-            framework_version=self.engine.version,
-            dtype=next(choice.chosen for choice in self.engine.choices if choice.what == "dtype"),
             attention_backend=attention[-1] if attention else None,
             weights_digest=self._digest(),
             choices=tuple(choice for choice in self.engine.choices if choice.what != "compile"),

@@ -13,6 +13,7 @@ KILL_AFTER_S = 4.0
 SMOKE_GRACE_S = 120.0  # a smoke run is never ranked, and must pass on a machine that is busy with something else
 LONGEST_TOKEN_BUDGET_S = 24 * 3600.0
 EAGER_STARTUP_S, EAGER_STARTUP_SHARE = 180.0, 0.2
+BUILD_S, BUILD_OPENINGS, BUILD_SHARE = 10.0, 5.0, 0.05
 
 
 def startup_limit_s(job: Job) -> float:
@@ -24,6 +25,16 @@ def startup_limit_s(job: Job) -> float:
     longest = settings().startup_timeout_s
     eager = job.compile != "on" and job.device == "cpu"
     return min(longest, EAGER_STARTUP_S + EAGER_STARTUP_SHARE * (job.budget.seconds or 0.0)) if eager else longest
+
+
+def build_limit_s(job: Job, opening_s: float) -> float:
+    """Longest time for importing the recipe, build(), and load() of a checkpoint.
+
+    opening_s: how long our own code took to import the framework and open the device, just before.
+    """
+    if job.compile == "on" or job.device != "cpu":  # kernels are probed and compiled in build()
+        return settings().startup_timeout_s
+    return BUILD_S + BUILD_OPENINGS * opening_s + BUILD_SHARE * (job.budget.seconds or 0.0)
 
 
 def check_clocks(job: Job, trained: Trained, seconds: float) -> None:

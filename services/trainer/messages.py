@@ -1,7 +1,9 @@
 """What the trainer's supervisor and the recipe process say to each other, over one socket.
 
 supervisor                 recipe process
-Start                ->    (imports, build, load of a checkpoint)
+Start                ->    (imports, engine)
+                     <-    Opened                   (before the recipe is imported: nobody can have forged it)
+                     ->    (build, load of a checkpoint)
                      <-    Built                    (names, types and shapes of the state, fixed from here on)
 Buffer + its fd      ->    (compilation, warm-up, rehearsal of the hand-over)
                      <-    Ready
@@ -34,6 +36,10 @@ class Start(Contract):
     """folder of the checkpoint to go on from"""
     peak_flops: float | None
     """of the device, from the targets table; None is measured"""
+
+
+class Opened(Contract):
+    kind: Literal["opened"] = "opened"
 
 
 class Built(Contract):
@@ -110,5 +116,5 @@ class Trained(Contract):
 
 
 ANSWERS: dict[str, type[Contract]] = {
-    "built": Built, "ready": Ready, "steps": Steps, "saved": Saved, "kept": Kept, "trained": Trained,
+    "opened": Opened, "built": Built, "ready": Ready, "steps": Steps, "saved": Saved, "kept": Kept, "trained": Trained,
 }  # fmt: skip

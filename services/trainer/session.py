@@ -7,7 +7,7 @@ from services.trainer.checkpoints import Saver
 from services.trainer.clock import BudgetClock
 from services.trainer.hand_over import HandOver, describe
 from services.trainer.loop import Diverged, Loop
-from services.trainer.messages import Buffer, Built, Ready, Rows, Start, Steps, Trained
+from services.trainer.messages import Buffer, Built, Opened, Ready, Rows, Start, Steps, Trained
 from services.trainer.telemetry import Telemetry
 from services.trainer.warmup import read_state, warm_up
 from shared.contracts import Status
@@ -34,6 +34,8 @@ class Session:
         self.flops_per_token: float | None = None
 
     def run(self) -> None:
+        self._open_engine()
+        self.channel.send(Opened())
         self._build()
         hand_over = self._offer_state()
         warm_up(self.recipe, self.engine, self.job, self.start.vocab_size, hand_over)
@@ -52,10 +54,14 @@ class Session:
             return Failed(status=Status.OUT_OF_MEMORY, reason=f"{self.job.device} is full with {self.job.shape}")
         return Failed(status=Status.CRASHED, reason=describe_error(error))
 
-    def _build(self) -> None:
+    def _open_engine(self) -> None:
+        """Nothing of the recipe runs in here."""
         job = self.job
         self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile=job.compile)
         self.peak_flops = self.start.peak_flops or self.engine.matmul_flops()
+
+    def _build(self) -> None:
+        job = self.job
         self.engine.seed(job.seed)
         module = load_recipe(Path(self.start.recipe))
         with blaming("build() failed", unless=self.engine.is_out_of_memory):

@@ -17,8 +17,28 @@ from typing import Any
 from pydantic import ValidationError
 
 from services.trainer.compile_cache import cache_environment, compile_cache
-from services.trainer.limits import KILL_AFTER_S, LONGEST_TOKEN_BUDGET_S, SMOKE_GRACE_S, check_clocks, startup_limit_s
-from services.trainer.messages import ANSWERS, Buffer, Built, Kept, Ready, Rows, Saved, Start, Steps, Stored, Trained
+from services.trainer.limits import (
+    KILL_AFTER_S,
+    LONGEST_TOKEN_BUDGET_S,
+    SMOKE_GRACE_S,
+    build_limit_s,
+    check_clocks,
+    startup_limit_s,
+)
+from services.trainer.messages import (
+    ANSWERS,
+    Buffer,
+    Built,
+    Kept,
+    Opened,
+    Ready,
+    Rows,
+    Saved,
+    Start,
+    Steps,
+    Stored,
+    Trained,
+)
 from services.trainer.metrics_file import MetricsFile
 from services.trainer.state_store import StateStore
 from shared.contracts import Choice, Job, Status, TrainingRecord
@@ -167,7 +187,10 @@ class Supervision:
             )
         )
         late = f"was not ready after {startup_limit_s(self.job):.0f} s"
-        built = self.process.expect(Built, limit - monotonic(), late)
+        opening = monotonic()
+        self.process.expect(Opened, limit - opening, late)
+        build_s = build_limit_s(self.job, monotonic() - opening)
+        built = self.process.expect(Built, min(build_s, limit - monotonic()), f"had not built after {build_s:.0f} s")
         self._hand_out_memory(built)
         ready = self.process.expect(Ready, limit - monotonic(), late)
         self.measured.values |= {
