@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shared.tracking import contents
+from shared.tracking import mlflow_mapping
 from tests.fleet import intervals, overlaps
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def count(storm: "Storm", names: list[str], seconds: float) -> Tally:
 
 
 def _count_ends(storm: "Storm", tally: Tally, names: list[str]) -> None:
-    in_mlflow = {run.data.tags[contents.RUN_ID_TAG] for run in storm.mlflow.runs()} if storm.mlflow else set()
+    in_mlflow = {run.data.tags[mlflow_mapping.RUN_ID_TAG] for run in storm.mlflow.runs()} if storm.mlflow else set()
     for name in names:
         status = storm.redis.status(name)
         outcome = None if storm.stock else storm.redis.store.outcome(name)
@@ -75,7 +75,7 @@ def _recorded(storm: "Storm", names: list[str]) -> Counter:
         results = {name: storm.redis.connection.xrange(f"rq:results:{name}") for name in names}
         return Counter(name for name in names for _, entry in results[name] if entry.get(b"type") == b"1")
     if storm.mlflow:
-        return Counter(_job(run.data.tags[contents.RUN_ID_TAG]) for run in storm.mlflow.runs())
+        return Counter(_job(run.data.tags[mlflow_mapping.RUN_ID_TAG]) for run in storm.mlflow.runs())
     return Counter(_job(file.stem) for file in (storm.runs / "outbox").glob("*.json"))
 
 

@@ -3,28 +3,48 @@
 import pytest
 from pydantic import ValidationError
 
-from services.evaluator.messages import Failed as EvaluationFailed
-from services.trainer.messages import Failed
-from services.trainer.supervisor import parse
+from services.evaluator.messages import ANSWERS as EVALUATION_ANSWERS
+from services.trainer.messages import ANSWERS, Trained
 from shared.contracts import Status
+from shared.sandbox.launch import Failed
 
 
-@pytest.mark.parametrize("status", [Status.OK, Status.CANCELLED, Status.TIMED_OUT, Status.REJECTED])
-def test_a_failure_in_training_is_never_one_of_the_supervisors_own_verdicts(status):
+@pytest.mark.parametrize("status", [Status.OK, Status.CANCELLED, Status.TIMED_OUT])
+def test_a_failure_is_never_one_of_the_supervisors_own_verdicts(status):
     with pytest.raises(ValidationError):
-        parse({"kind": "failed", "status": status, "reason": ""})
-    assert parse({"kind": "failed", "status": "diverged", "reason": ""}) == Failed(status=Status.DIVERGED, reason="")
+        Failed(status=status, reason="")
+    assert Failed(status="diverged", reason="").status is Status.DIVERGED
 
 
-@pytest.mark.parametrize("status", [Status.OK, Status.CANCELLED, Status.TIMED_OUT, Status.INVALID])
-def test_a_failure_in_evaluation_is_never_one_of_the_evaluators_own_verdicts(status):
-    with pytest.raises(ValidationError):
-        EvaluationFailed(status=status, reason="")
+def test_a_reason_is_one_printable_line():
+    reason = Failed(status="crashed", reason="\x1b[2J" + "a\nb" * 3000).reason
+    assert len(reason) <= 1000
+    assert reason.isprintable()
+
+
+TRAINED = {"num_steps": 3, "train_seconds": 1.0, "last_loss": 2.0, "input_percent": 1.0, "peak_vram_mb": 5.0}
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"kind": "start"}, {"kind": "trained"}, {"kind": "trained", "num_steps": "many"}, {"kind": ["x"]}]
+    "changes",
+    [
+        {"num_steps": -1},
+        {"num_steps": 10**11},
+        {"num_steps": "many"},
+        {"train_seconds": float("inf")},
+        {"train_seconds": -1.0},
+        {"input_percent": 101.0},
+        {"peak_vram_mb": 1e12},
+        {"kind": "ready"},
+        {"more": 1},
+    ],
 )
-def test_what_is_no_message_is_refused(content):
-    with pytest.raises(ValueError, match=r"unknown message|validation error"):
-        parse(content)
+def test_a_claim_beyond_what_any_run_has_is_no_message(changes):
+    assert Trained(**TRAINED)
+    with pytest.raises(ValidationError):
+        Trained(**TRAINED | changes)
+
+
+def test_a_message_is_known_by_its_kind():
+    for answers in (ANSWERS, EVALUATION_ANSWERS):
+        assert {kind: model.model_fields["kind"].default for kind, model in answers.items()} == {k: k for k in answers}
