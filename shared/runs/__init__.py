@@ -1,0 +1,1 @@
+"""Run directories: what lies in one, which there are, and the checkpoints in them."""
