@@ -4,19 +4,17 @@ The validation rows and the targets stay in this process, which imports nothing 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
-from typing import Any
 
 import numpy as np
 
 from services.evaluator.audit import audit, draw_probes, limits_on, screen, secret_random, verdict
-from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, Spent, compute_limits
+from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, compute_limits
+from services.evaluator.evaluation import Evaluation, Number
 from services.evaluator.forward_process import ForwardProcess
 from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
-from shared.contracts import Check, Choice, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status
+from shared.contracts import Check, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows
 from shared.engines import Engine, open_engine
@@ -28,38 +26,6 @@ from shared.sandbox.launch import Ended
 from shared.settings import settings
 
 LARGEST_LOGITS_BYTES = 2**29
-
-WITHHELD = ("val_bpb", "val_bpb_upstream", "total_nats", "total_bytes", "curve")
-"""what a refused evaluation does not say, nor anything it could be computed from"""
-
-
-@dataclass
-class Evaluation:
-    """What is known so far; becomes the EvaluationRecord however it ends."""
-
-    run: RunDirectory
-    job: Job
-    started: float = field(default_factory=monotonic)
-    values: dict[str, Any] = field(default_factory=dict)
-    spent: Spent = field(default_factory=Spent)
-    checks: tuple[Check, ...] = ()
-    choices: list[Choice] = field(default_factory=list)
-
-    def note(self, what: str, chosen: str, reason: str) -> None:
-        self.choices.append(Choice(what=what, chosen=chosen, reason=reason))
-
-    def record(self, status: Status, reason: str = "") -> EvaluationRecord:
-        return EvaluationRecord(
-            status=status,
-            reason=reason,
-            checks=self.checks,
-            choices=tuple(self.choices),
-            total_seconds=monotonic() - self.started,
-            load_seconds=tuple(self.spent.loads),
-            forward_seconds=tuple(self.spent.forwards),
-            eval_signature=eval_signature(),
-            **self.values,
-        )
 
 
 def evaluate(run: RunDirectory, requested_rung: str | None = None) -> EvaluationRecord:
@@ -77,7 +43,6 @@ def _recorded(evaluation: Evaluation, dataset: Dataset, final: Path, requested_r
         _evaluate(evaluation, dataset, final, requested_rung)
         record = evaluation.record(Status.OK)
     except Ended as refusal:
-        evaluation.values = {key: value for key, value in evaluation.values.items() if key not in WITHHELD}
         record = evaluation.record(refusal.status, refusal.reason)
     write_record(evaluation.run.evaluation_file, record)
     return record
@@ -98,12 +63,13 @@ def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested
     batch_size = _batch_size(evaluation, dataset.vocab_size)
     fresh = _process_starter(evaluation, weights, dataset, batch_size, limits)
     with fresh() as scorer:
-        evaluation.values["integrity"] = scorer.process.integrity
+        evaluation.integrity = scorer.process.integrity
         rung = _choose_rung(evaluation, scorer.process, rows, batch_size, requested)
         scores = score_rows(scorer, engine, rows, rows_for(rung.rung, rows.num_rows), batch_size)
-        _keep_scores(evaluation, scores, rows, dataset, scorer.process.peak_vram_mb)
+        _keep_scores(evaluation, scores, rows, dataset)
+        evaluation.peak_vram_mb = scorer.process.peak_vram_mb
         _check_scoring(evaluation, scores, scorer.process)
-        evaluation.values["curve"] = _score_curve(evaluation, scorer, engine, rows, dataset, batch_size)
+        evaluation.curve = _score_curve(evaluation, scorer, engine, rows, dataset, batch_size)
         key = _cost_key(job, scorer.process, batch_size)
     _audit(evaluation, engine, rows, scores, fresh)
     _keep_times(evaluation)
@@ -141,7 +107,7 @@ def _batch_size(evaluation: Evaluation, vocab_size: int) -> int:
     fits = max(1, LARGEST_LOGITS_BYTES // (4 * EVAL_SEQ_LEN * vocab_size))
     if wish > fits:
         evaluation.note("eval_batch_size", str(fits), f"{wish} rows of logits are more than 512 MiB")
-    evaluation.values["eval_batch_size"] = min(wish, fits)
+    evaluation.eval_batch_size = min(wish, fits)
     return min(wish, fits)
 
 
@@ -160,7 +126,7 @@ def _choose_rung(
         num_validation_rows=rows.num_rows,
         now=datetime.now(UTC),
     )
-    evaluation.values["rung"] = choice
+    evaluation.rung = choice
     evaluation.choices += scorer.choices
     if missing := shortfall(choice.rung, rows.num_rows):
         evaluation.note("validation rows", str(rows.num_rows), missing)
@@ -184,24 +150,18 @@ def _cost_key(job: Job, scorer: ForwardProcess, batch_size: int) -> CostKey:
     )
 
 
-def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset, peak_vram_mb: float) -> None:
+def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset) -> None:
     result = _value(scores, rows, dataset.tokenizer.token_bytes())
-    evaluation.values |= {
-        "val_bpb": result.value,
-        "val_bpb_upstream": _value(scores, rows, dataset.tokenizer.token_bytes_upstream()).value,
-        "num_tokens": scores.nats_NT.size,
-        "total_nats": result.total_nats,
-        "total_bytes": result.total_bytes,
-        "eval_seconds": scores.seconds,
-        "peak_vram_mb": peak_vram_mb,
-    }
+    upstream = _value(scores, rows, dataset.tokenizer.token_bytes_upstream())
+    evaluation.number = Number(result.value, upstream.value, result.total_nats, result.total_bytes)
+    evaluation.num_tokens, evaluation.eval_seconds = scores.nats_NT.size, scores.seconds
 
 
 def _check_scoring(evaluation: Evaluation, scores: Scores, scorer: ForwardProcess) -> None:
     """What the scoring process is asked before it ends. `finite` was checked on every logit while scoring."""
-    _add(evaluation, Check(name="finite", passed=True, detail=f"{scores.nats_NT.size} tokens"))
+    evaluation.add(Check(name="finite", passed=True, detail=f"{scores.nats_NT.size} tokens"))
     unchanged = scorer.weights_digest() == scorer.serving.weights_digest
-    _add(evaluation, Check(name="weights_unchanged", passed=unchanged, detail="state() after scoring against before"))
+    evaluation.add(Check(name="weights_unchanged", passed=unchanged, detail="state() after scoring against before"))
 
 
 def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, fresh: Starter) -> None:
@@ -214,21 +174,14 @@ def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, f
     if not probed.within(limits):
         with fresh() as third:
             plain = audit(third, engine, rows, scores, probes, splice=False)
-    _add(evaluation, *verdict(len(probes), probed, plain, limits))
+    evaluation.add(*verdict(len(probes), probed, plain, limits))
 
 
 def _keep_times(evaluation: Evaluation) -> None:
     longest = max(evaluation.spent.loads)
     detail = f"build() and load() took up to {longest:.1f} s, all forward passes of a process up to "
     detail += f"{max(evaluation.spent.forwards):.1f} s"
-    _add(evaluation, Check(name="compute", passed=True, detail=detail))
-
-
-def _add(evaluation: Evaluation, *checks: Check) -> None:
-    evaluation.checks += checks
-    for check in checks:
-        if not check.passed:
-            raise Ended(Status.REJECTED, f"{check.name}: {check.detail}")
+    evaluation.add(Check(name="compute", passed=True, detail=detail))
 
 
 def _score_curve(

@@ -1,0 +1,71 @@
+"""What an evaluation knows so far, and the record it becomes, however it ends."""
+
+from dataclasses import asdict, dataclass, field
+from time import monotonic
+
+from services.evaluator.compute_limits import Spent
+from shared.contracts import Check, Choice, CurvePoint, EvaluationRecord, Integrity, Job, RungChoice, Status
+from shared.evaluation.rungs import eval_signature
+from shared.runs.directory import RunDirectory
+from shared.sandbox.launch import Ended
+
+
+@dataclass(frozen=True)
+class Number:
+    """What only an evaluation that passed every check may say, with all it could be computed from."""
+
+    val_bpb: float
+    val_bpb_upstream: float
+    total_nats: float
+    total_bytes: int
+
+
+@dataclass
+class Evaluation:
+    """Fields are filled as they become known; None and 0 are what a record says of what never was."""
+
+    run: RunDirectory
+    job: Job
+    started: float = field(default_factory=monotonic)
+    spent: Spent = field(default_factory=Spent)
+    checks: tuple[Check, ...] = ()
+    choices: list[Choice] = field(default_factory=list)
+    eval_batch_size: int | None = None
+    integrity: Integrity | None = None
+    rung: RungChoice | None = None
+    num_tokens: int = 0
+    eval_seconds: float = 0.0
+    peak_vram_mb: float | None = None
+    number: Number | None = None
+    curve: tuple[CurvePoint, ...] = ()
+
+    def note(self, what: str, chosen: str, reason: str) -> None:
+        self.choices.append(Choice(what=what, chosen=chosen, reason=reason))
+
+    def add(self, *checks: Check) -> None:
+        """Ended with status rejected at the first check that failed."""
+        self.checks += checks
+        for check in checks:
+            if not check.passed:
+                raise Ended(Status.REJECTED, f"{check.name}: {check.detail}")
+
+    def record(self, status: Status, reason: str = "") -> EvaluationRecord:
+        passed = status is Status.OK and self.number is not None
+        return EvaluationRecord(
+            status=status,
+            reason=reason,
+            rung=self.rung,
+            num_tokens=self.num_tokens,
+            eval_seconds=self.eval_seconds,
+            load_seconds=tuple(self.spent.loads),
+            forward_seconds=tuple(self.spent.forwards),
+            total_seconds=monotonic() - self.started,
+            eval_batch_size=self.eval_batch_size,
+            eval_signature=eval_signature(),
+            peak_vram_mb=self.peak_vram_mb,
+            integrity=self.integrity,
+            checks=self.checks,
+            choices=tuple(self.choices),
+            curve=self.curve if passed else (),
+            **(asdict(self.number) if passed and self.number else {}),
+        )
