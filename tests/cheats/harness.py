@@ -46,7 +46,7 @@ SHAPE = {
     "seq_len": "256", "depth": "1", "d_model": "32", "heads": "1", "device_batch_size": "8",
     "total_batch_size": "2048", "dtype": "fp32", "compile": "off", "eval_batch_size": "8",
 }  # fmt: skip
-LIMITS = {"ARE_STARTUP_TIMEOUT_S": "60", "ARE_FINISH_TIMEOUT_S": "30", "ARE_EVAL_TIMEOUT_S": "60"}
+LIMITS = {"ARE_STARTUP_TIMEOUT_S": "60", "ARE_EVAL_TIMEOUT_S": "60"}
 
 
 @dataclass(frozen=True)
