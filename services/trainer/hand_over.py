@@ -9,10 +9,10 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from shared.runs.layout import ArraySpec, Group, lay_out
 
 from shared.engines import Engine, State
 from shared.experiment.recipe import InvalidRecipe
+from shared.runs.layout import ArraySpec, Group, lay_out
 
 GROUPS = ("model", "optimizer", "rng")
 

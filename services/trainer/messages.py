@@ -20,10 +20,10 @@ recorded as reported, never as measured.
 from typing import Annotated, Literal
 
 from pydantic import Field
-from shared.runs.layout import ArraySpec
 
 from shared.contracts import Choice, Contract, Job, Megabytes, Name, NumSteps, Percent, Seconds, Share
 from shared.runs.checkpoint import CheckpointRecord
+from shared.runs.layout import ArraySpec
 
 
 class Start(Contract):

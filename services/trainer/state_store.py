@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import psutil
-from shared.runs.layout import ArraySpec, Layout, lay_out
 
 from shared.contracts import Job, Status
 from shared.engines.shared_buffer import HostBuffer
 from shared.runs.checkpoint import CheckpointRecord, CurveRecord, commit, free_folder, write_groups
 from shared.runs.directory import RunDirectory, write_record
+from shared.runs.layout import ArraySpec, Layout, lay_out
 from shared.sandbox.launch import Ended
 
 MEMORY_SHARE = 0.9

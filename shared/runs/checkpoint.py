@@ -69,7 +69,9 @@ def write_groups(directory: Path, groups: Mapping[str, Group], buffer: HostBuffe
     shutil.rmtree(directory, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        files = {f"{name}.safetensors": _write(partial / f"{name}.safetensors", groups[name], buffer) for name in groups}
+        files = {
+            f"{name}.safetensors": _write(partial / f"{name}.safetensors", groups[name], buffer) for name in groups
+        }
         sync_directory(partial)
         partial.rename(directory)
     except BaseException:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -61,7 +62,7 @@ def test_a_token_budget_is_trained_to_its_last_token_and_leaves_complete_evidenc
     assert record.total_tokens == 20 * SHAPE.total_batch_size
     steps = list(run.steps())
     assert [step.step for step in steps] == list(range(20))
-    assert steps[-1].loss < steps[0].loss
+    assert statistics.fmean(step.loss for step in steps[1:]) < steps[0].loss
     for step in steps:
         assert step.step_ms == pytest.approx(step.input_ms + step.dispatch_ms + step.wait_ms + step.record_ms)
     assert latest(run.checkpoint_dir).final

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from shared import files
-from shared.runs import checkpoint
 from shared.engines.shared_buffer import HostBuffer
+from shared.runs import checkpoint
 from shared.runs.checkpoint import CheckpointRecord, commit, free_folder, latest, read_arrays
 from tests.fake_engine import SHAPE, FakeEngine
 from tests.handed_over import write_arrays

@@ -51,7 +51,8 @@ def test_a_name_that_stands_twice_is_refused():
 
 
 @pytest.mark.parametrize(
-    "change", [{"name": ""}, {"name": "a\nb"}, {"name": "x" * 301}, {"dtype": "F99"}, {"shape": (-1,)}, {"shape": (2**49,)}]
+    "change",
+    [{"name": ""}, {"name": "a\nb"}, {"name": "x" * 301}, {"dtype": "F99"}, {"shape": (-1,)}, {"shape": (2**49,)}],
 )
 def test_what_is_no_plain_array_is_refused(change):
     with pytest.raises(ValidationError):
