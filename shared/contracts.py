@@ -106,7 +106,7 @@ class Unranked(StrEnum):
     TOKEN_BUDGET = "token_budget"
     """the recipe's own process counts the steps, so nobody knows how many it took"""
     OVER_BUDGET = "over_budget"
-    """it trained longer than the budget: too much else was going on, or the recipe took its time"""
+    """it computed for longer than the budget: too much else was going on, or the recipe took its time"""
 
 
 class Integrity(StrEnum):
@@ -379,6 +379,8 @@ class EvaluationRecord(Contract):
     """start of each recipe process until it serves, and each later load, in order"""
     forward_seconds: tuple[Seconds, ...] = ()
     """all forward passes of each recipe process, in order: scoring, audit"""
+    outside_seconds: Seconds = 0.0
+    """of these, what took so long that it may have been training outside the budget"""
     total_seconds: Seconds = 0.0
     """with start-up of the evaluator, its children and the audit"""
     eval_batch_size: int | None = None

@@ -23,7 +23,7 @@ WHY_UNRANKED = {
     Unranked.SMOKE_RUNG: "a smoke run shows that everything works",
     Unranked.DEMO_CORPUS: "stdlib is a demo corpus, which the machine of every recipe holds",
     Unranked.TOKEN_BUDGET: "under a token budget the recipe's own process counts the steps",
-    Unranked.OVER_BUDGET: "it trained longer than its budget; run it again when the machine is idle",
+    Unranked.OVER_BUDGET: "it computed for longer than its budget; run it again when the machine is idle",
 }
 REPORTED_MARK = "  (reported by the recipe's process)"
 

@@ -18,7 +18,7 @@ from services.evaluator.forward_process import ForwardProcess
 from shared.contracts import Job, Status, TrainingRecord
 from shared.sandbox.launch import Ended
 
-LOAD_S, OPENINGS = 1.0, 2.0
+LOAD_S, OPENINGS = 0.5, 1.0
 """build() and load() beyond the weights, in seconds and in times the opening of the engine"""
 FORWARD_S, FORWARD_OPENINGS, FORWARD_SHARE = 1.0, 0.5, 0.1
 """what passes may take beyond twice the usual one, all together; the share is of the time of all passes"""
@@ -27,6 +27,8 @@ KERNELS_S = 30.0
 """compiling and probing kernels, where the device is no CPU"""
 WEIGHTS_BYTES_PER_S = 50e6
 """a slow disk's rate"""
+FREE_S, FREE_OPENINGS = 0.25, 0.1
+"""of build() and load(), and of forward passes: what is no reason to think of training"""
 BUDGET_SHARE = 0.01
 FORWARD_PER_TRAINING = 10.0
 """a token is scored without compilation, in rows longer than the training's, and yet forward only"""
@@ -80,6 +82,8 @@ class Spent:
     """recipe's import, build() and load() of each process, and each later load"""
     forwards: list[float] = field(default_factory=list)
     """all forward passes of each process together"""
+    outside: float = 0.0
+    """the most of them, in one process, that may have been training outside the budget"""
 
 
 class MeasuredProcess:
@@ -88,7 +92,7 @@ class MeasuredProcess:
     def __init__(self, process: AbstractContextManager[ForwardProcess], limits: ComputeLimits, spent: Spent):
         self._starting, self.limits, self.spent = process, limits, spent
         self._forwards: list[float] = []
-        self.opening_s = 0.0
+        self.opening_s = self._load_s = 0.0
 
     def __enter__(self) -> "MeasuredProcess":
         self.process = self._starting.__enter__()
@@ -98,7 +102,8 @@ class MeasuredProcess:
             opened = monotonic()
             self.opening_s = opened - started
             assert self.process.serving
-            self._loaded("build() and load()", monotonic() - opened)
+            self._load_s = monotonic() - opened
+            self._loaded("build() and load()", self._load_s)
         except BaseException:
             self._starting.__exit__(None, None, None)
             raise
@@ -106,7 +111,18 @@ class MeasuredProcess:
 
     def __exit__(self, *error: Any) -> None:
         self.spent.forwards.append(sum(self._forwards))
+        self.spent.outside = max(self.spent.outside, self._outside_s())
         self._starting.__exit__(*error)
+
+    def _outside_s(self) -> float:
+        free_s = FREE_S + FREE_OPENINGS * self.opening_s + self.limits.kernels_s
+        loading_s = self._load_s - free_s - self.limits.weights_s
+        answering_s = self._beyond_usual_s() - free_s - FORWARD_SHARE * sum(self._forwards)
+        return max(0.0, loading_s) + max(0.0, answering_s)
+
+    def _beyond_usual_s(self) -> float:
+        usual_s = UNUSUAL * median(self._forwards) if self._forwards else 0.0
+        return sum(max(0.0, seconds - usual_s) for seconds in self._forwards)
 
     @property
     def batch_size(self) -> int:
@@ -133,9 +149,8 @@ class MeasuredProcess:
         num_tokens = len(self._forwards) * self.process.tokens_BT.size
         _within("all passes of logits()", all_s, self.limits.all_s(num_tokens))
         if len(self._forwards) > 3:
-            usual_s = UNUSUAL * median(self._forwards)
-            beyond_s = sum(max(0.0, seconds - usual_s) for seconds in self._forwards)
-            _within("unusually long passes of logits()", beyond_s, self.limits.unusual_s(self.opening_s, all_s))
+            allowed_s = self.limits.unusual_s(self.opening_s, all_s)
+            _within("unusually long passes of logits()", self._beyond_usual_s(), allowed_s)
 
 
 def _within(what: str, seconds: float, limit_s: float) -> None:

@@ -59,6 +59,7 @@ class Evaluation:
             eval_seconds=self.eval_seconds,
             load_seconds=tuple(self.spent.loads),
             forward_seconds=tuple(self.spent.forwards),
+            outside_seconds=self.spent.outside,
             total_seconds=monotonic() - self.started,
             eval_batch_size=self.eval_batch_size,
             eval_signature=eval_signature(),

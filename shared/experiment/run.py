@@ -206,10 +206,8 @@ def why_unranked(job: Job, training: TrainingRecord, evaluation: EvaluationRecor
     status = (evaluation or training).status
     rung = evaluation.rung.rung if evaluation and evaluation.rung else None
     demo = status is Status.OK and open_reference(job.dataset).manifest.is_demo
-    return (
-        *evident_reasons(status, rung, job.budget, training.training_seconds),
-        *((Unranked.DEMO_CORPUS,) if demo else ()),
-    )
+    computed_s = training.training_seconds + (evaluation.outside_seconds if evaluation else 0.0)
+    return (*evident_reasons(status, rung, job.budget, computed_s), *((Unranked.DEMO_CORPUS,) if demo else ()))
 
 
 def text_coverage(job: Job, status: Status) -> tuple[Choice, ...]:

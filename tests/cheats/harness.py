@@ -26,6 +26,7 @@ from typing import Any
 
 import psutil
 
+from shared.experiment.recipe import InvalidRecipe
 from shared.experiment.request import TrainRequest, build_job
 from shared.experiment.run import run
 from shared.runs.directory import RunDirectory
@@ -165,7 +166,11 @@ class Range:
 
 def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
     """The outcome and the folder of the run. What run() raises is the system's refusal to give a result."""
-    job, source, started = *_job(case, previous), monotonic()
+    started = monotonic()
+    try:
+        job, source = _job(case, previous)
+    except InvalidRecipe as refusal:
+        return Outcome(case.name, "refused", reason=str(refusal), seconds=monotonic() - started), previous
     directory = RunDirectory.of(job.run_id)
     try:
         result = run(job, source, NativeExecutor(), _watch(started + LONGEST_RUN_S))

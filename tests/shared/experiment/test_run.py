@@ -134,6 +134,13 @@ def test_a_run_that_trained_longer_than_its_budget_is_not_ranked(seconds, ranked
     assert (result.ranked, result.unranked) == (ranked, () if ranked else (Unranked.OVER_BUDGET,))
 
 
+def test_time_that_may_have_been_training_outside_the_budget_counts():
+    trained = TRAINED.model_copy(update={"training_seconds": 301.0})
+    for outside_s, ranked in ((1.0, True), (1.5, False)):
+        scored = SCORED.model_copy(update={"outside_seconds": outside_s})
+        assert gather(make_job(budget=Budget(seconds=300)), trained, scored, 400).ranked is ranked
+
+
 def test_a_demo_corpus_is_never_ranked(monkeypatch, tmp_path):
     home = shutil.copytree(settings().home, tmp_path / "home")
     monkeypatch.setenv("ARE_HOME", str(home))
