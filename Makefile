@@ -55,7 +55,7 @@ python:
 	  { echo "$(PYTHON) is older than 3.10: say PYTHON=/path/to/a/newer/python3"; exit 2; }
 
 test: setup ## what any machine can run: without a GPU, Docker, and what is slow or kills at random
-	$(BIN)/python -m pytest -n 2 -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats'
 
 test-slow: setup ## what takes longer
 	$(BIN)/python -m pytest -m 'slow and not gpu and not metal and not stack'
