@@ -194,7 +194,7 @@ class RecipeProcess:
         except ChannelClosed:
             raise self.death() from None
         except ValueError as error:
-            raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {error}") from None
+            raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {str(error)[:300]}") from None
 
     def _next(self, deadline: float) -> tuple[dict, list[int]]:
         """ChannelClosed also when the process died and something it forked holds the channel open."""
