@@ -30,9 +30,10 @@ from shared.experiment.request import TrainRequest, build_job
 from shared.experiment.run import run
 from shared.machine.hardware import detect
 from shared.machine.targets import TARGETS, peak_flops
-from shared.runs.checkpoint import read_arrays, write_arrays
+from shared.runs.checkpoint import read_arrays
 from shared.settings import CHECKOUT
 from shared.stages.executors import NativeExecutor
+from tests.handed_over import write_arrays
 
 MEASURED_STEPS = 20
 HEAD_DIM = 128
