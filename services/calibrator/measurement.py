@@ -1,0 +1,81 @@
+"""What the calibrator measures: probes go to a machine, outcomes come back. Everything else is arithmetic on outcomes.
+
+A probe is one ordinary experiment of the shipped recipe with a short budget of its own, annealed to its end. Out of
+memory, crash, time-out and divergence are outcomes like any other. services/calibrator/experiments.py measures on this
+machine; benchmarks/ has simulated machines with the same method.
+"""
+
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from shared.contracts import Contract, Rung, RunId, Shape, Status
+from shared.evaluation.costs import signature
+
+MIB = 2**20
+
+
+class Tuning(Contract):
+    """What is chosen for a device before shapes are compared; "auto" leaves it to the engine."""
+
+    dtype: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: Literal["auto", "on", "off", "graphs"] = "auto"
+    attention: str = "auto"
+
+
+class Probe(Contract):
+    """One experiment to measure. Equal probes are one measurement."""
+
+    preset: str
+    """the family: depth, width and heads of the shape are this preset's"""
+    shape: Shape
+    seconds: float = Field(gt=0)
+    """training budget"""
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    rung: Rung = Rung.CHEAP
+    tuning: Tuning = Tuning()
+    eval_batch_size: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that tell probes apart."""
+        return signature(kind="probe", **self.model_dump(mode="json"))[:16]
+
+
+class Outcome(Contract):
+    """What one probe came to."""
+
+    probe: Probe
+    status: Status
+    reason: str = ""
+    run_id: RunId | None = None
+    """whose run directory is the evidence; None where the machine was not asked"""
+    val_bpb: float | None = None
+    """exactly when the status is ok"""
+    num_tokens: int = 0
+    """trained on"""
+    num_steps: int = 0
+    tok_per_sec: float | None = None
+    peak_memory_mb: float | None = None
+    """MiB, of training"""
+    startup_seconds: float = 0.0
+    """imports, compilation and warm-up"""
+    eval_seconds: float = 0.0
+    """scoring passes alone"""
+    wall_seconds: float = 0.0
+    """all of it: what the probe cost"""
+
+    @property
+    def is_ok(self) -> bool:
+        return self.status is Status.OK
+
+
+class Machine(Protocol):
+    memory_mb: float
+    """MiB a device can allocate from"""
+
+    def measure(self, probe: Probe, limit_s: float) -> Outcome:
+        """Runs the probe, or returns what it came to before. Ended as timed_out after `limit_s` seconds of wall-clock.
+
+        ValueError only for what makes every probe impossible: no dataset, a device in use, a full disk.
+        """
