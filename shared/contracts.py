@@ -22,7 +22,7 @@ from pydantic import (
 
 LARGEST_RECIPE_BYTES = 256 * 1024
 """of a recipe's source, at every door"""
-LONGEST_LINE, LONGEST_NAME = 1000, 100
+LONGEST_LINE, LONGEST_REMARK, LONGEST_NAME = 1000, 500, 100
 LARGEST_MFU_PERCENT = 1000.0
 
 
@@ -39,6 +39,8 @@ def believable_mfu(value: Any) -> Any:
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 OneLine = Annotated[str, AfterValidator(one_line)]
 """what a recipe may have had a hand in: no line ends, no control characters, at most 1000 characters"""
+Remark = Annotated[str, AfterValidator(partial(one_line, longest=LONGEST_REMARK))]
+"""the same, at most 500 characters"""
 Name = Annotated[str, AfterValidator(partial(one_line, longest=LONGEST_NAME))]
 """the same, at most 100 characters"""
 
@@ -238,7 +240,10 @@ class Job(Contract):
     device: str = Field(pattern=r"^(cpu|mps|metal|cuda:\d+)$")
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     """compute precision; auto takes bf16 where the device computes it natively"""
-    compile: Literal["auto", "on", "off"] = "auto"
+    compile: Literal["auto", "on", "off", "graphs"] = "auto"
+    """graphs: compiled, and its launches replayed as CUDA graphs (torch on CUDA)"""
+    attention: str = Field(default="auto", pattern=r"^[a-z0-9]{1,20}$")
+    """backend to try before the others of the device's order; auto keeps the order"""
     target: str
     hardware_key: str
     preset: str | None = None
@@ -262,8 +267,8 @@ class Choice(Contract):
     """Something chosen automatically, and why."""
 
     what: Name
-    chosen: OneLine
-    reason: OneLine
+    chosen: Remark
+    reason: Remark
 
 
 class StepRecord(Contract):
@@ -385,6 +390,8 @@ class EvaluationRecord(Contract):
     """with start-up of the evaluator, its children and the audit"""
     eval_batch_size: int | None = None
     eval_signature: str = ""
+    framework: Name = ""
+    """the engine's, with its version, e.g. torch 2.13.0"""
     peak_vram_mb: Megabytes | None = None
     checks: tuple[Check, ...] = ()
     curve: tuple[CurvePoint, ...] = Field(default=(), max_length=64)

@@ -12,7 +12,7 @@ from importlib import import_module
 import torch
 
 from kernels.attention import torch_reference
-from kernels.attention.first import first_that_passes
+from kernels.attention.first import asked_first, first_that_passes
 from shared.machine.targets import target_for
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
@@ -34,7 +34,7 @@ def choose_attention(
     `loaders` replaces the backends to try, in order (tests). RuntimeError when none passes.
     """
     if loaders is None:
-        loaders = {name: partial(_load, name) for name in attention_order(device.arch)}
+        loaders = {name: partial(_load, name) for name in asked_first(device.attention, attention_order(device.arch))}
     candidates = {name: partial(load, device.torch) for name, load in loaders.items()}
     return first_that_passes(
         device, candidates, lambda attention: probe(attention, device, head_dim, heads, kv_heads, windows)

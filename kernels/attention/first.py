@@ -1,9 +1,15 @@
 """The rule by which an attention backend is taken: the first of an order that loads and passes its probe."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 Attention = TypeVar("Attention")
+
+
+def asked_first(asked: str, order: Iterable[str]) -> list[str]:
+    """The order with the backend somebody asked for in front; it still has to pass its probe."""
+    names = list(order)
+    return names if asked == "auto" else [asked, *(name for name in names if name != asked)]
 
 
 def first_that_passes(

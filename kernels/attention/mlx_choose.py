@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import mlx.core as mx
 
 from kernels.attention import mlx_blocked, mlx_reference, mlx_sdpa
-from kernels.attention.first import first_that_passes
+from kernels.attention.first import asked_first, first_that_passes
 
 Attention = Callable[[mx.array, mx.array, mx.array, int], mx.array]
 """attention(q_BHTD, k_BGTD, v_BGTD, window) -> y_BHTD; causal, query i sees keys i - window .. i"""
@@ -31,7 +31,7 @@ def choose_attention(
     """
     return first_that_passes(
         device,
-        {name: lambda attention=attention: attention for name, attention in candidates.items()},
+        {name: lambda name=name: candidates[name] for name in asked_first(device.attention, candidates)},
         lambda attention: probe(attention, device, head_dim, heads, kv_heads, windows),
     )
 

@@ -5,22 +5,15 @@ memory, crash, time-out and divergence are outcomes like any other. services/cal
 machine; benchmarks/ has simulated machines with the same method.
 """
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 from pydantic import Field
 
 from shared.contracts import Contract, Rung, RunId, Shape, Status
 from shared.evaluation.costs import signature
+from shared.experiment.platform_default import Tuning
 
 MIB = 2**20
-
-
-class Tuning(Contract):
-    """What is chosen for a device before shapes are compared; "auto" leaves it to the engine."""
-
-    dtype: Literal["auto", "bf16", "fp32"] = "auto"
-    compile: Literal["auto", "on", "off", "graphs"] = "auto"
-    attention: str = "auto"
 
 
 class Probe(Contract):

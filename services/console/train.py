@@ -17,6 +17,8 @@ from shared.experiment.run import run
 from shared.runs.directory import RunDirectory
 from shared.stages.executors import NativeExecutor
 
+SET_HELP = "Change one value of the shape, or attention, compile, dtype or eval_batch_size."
+
 
 def train(
     context: typer.Context,
@@ -30,12 +32,7 @@ def train(
     time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Train on this number of tokens instead of for a time.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of everything random.")] = 42,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change one value of the shape, or dtype, compile or eval_batch_size."
-        ),
-    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     rung: Annotated[
         str, typer.Option(help="How much validation text is scored: auto, cheap, reference or full.")
     ] = "auto",

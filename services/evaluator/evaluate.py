@@ -59,6 +59,7 @@ def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested
     """One recipe process at a time: the scoring one has ended before the auditing one starts."""
     job, rows = evaluation.job, dataset.validation_rows()
     engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
+    evaluation.framework = f"{engine.name} {engine.version}"
     limits = compute_limits(job, evaluation.run.training(), weights, dataset.vocab_size)
     batch_size = _batch_size(evaluation, dataset.vocab_size)
     fresh = _process_starter(evaluation, weights, dataset, batch_size, limits)

@@ -31,6 +31,7 @@ class Evaluation:
     checks: tuple[Check, ...] = ()
     choices: list[Choice] = field(default_factory=list)
     eval_batch_size: int | None = None
+    framework: str = ""
     integrity: Integrity | None = None
     rung: RungChoice | None = None
     num_tokens: int = 0
@@ -63,6 +64,7 @@ class Evaluation:
             total_seconds=monotonic() - self.started,
             eval_batch_size=self.eval_batch_size,
             eval_signature=eval_signature(),
+            framework=self.framework,
             peak_vram_mb=self.peak_vram_mb,
             integrity=self.integrity,
             checks=self.checks,

@@ -29,7 +29,7 @@ class Server:
     def open(self) -> Opened:
         """Nothing of the recipe runs in here."""
         job = self.job
-        self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
+        self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off", attention=job.attention)
         dtype = next(choice.chosen for choice in self.engine.choices if choice.what == "dtype")
         return Opened(framework_version=self.engine.version, dtype=dtype)
 

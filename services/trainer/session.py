@@ -57,7 +57,7 @@ class Session:
     def _open_engine(self) -> None:
         """Nothing of the recipe runs in here."""
         job = self.job
-        self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile=job.compile)
+        self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile=job.compile, attention=job.attention)
         self.peak_flops = self.start.peak_flops or self.engine.matmul_flops()
 
     def _build(self) -> None:

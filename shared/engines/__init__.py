@@ -20,6 +20,10 @@ LARGEST_LOGIT = 1e4
 stay under a few hundred; a recipe that masks tokens fills in -1e4, not -inf."""
 
 
+ATTENTION_BACKENDS = {"torch": ("fa4", "fa2", "flex", "sdpa"), "mlx": ("blocked", "sdpa")}
+"""what Job.attention may name; kernels/attention holds one file for each"""
+
+
 class Engine(Protocol):
     name: Literal["torch", "mlx"]
     version: str
@@ -89,14 +93,23 @@ class Engine(Protocol):
         """
 
 
-def open_engine(name: str, device: str, *, dtype: str = "auto", compile: str = "auto") -> Engine:
+def check_attention(engine: str, attention: str) -> None:
+    """ValueError names the backends there are."""
+    if attention not in ("auto", *ATTENTION_BACKENDS[engine]):
+        raise ValueError(f"attention '{attention}': choose auto, {', '.join(ATTENTION_BACKENDS[engine])}")
+
+
+def open_engine(
+    name: str, device: str, *, dtype: str = "auto", compile: str = "auto", attention: str = "auto"
+) -> Engine:
     """Imports the framework and opens the device. ValueError says what is missing and what to install."""
-    if name not in ("torch", "mlx"):
+    if name not in ATTENTION_BACKENDS:
         raise ValueError(f"unknown engine '{name}': choose torch or mlx")
+    check_attention(name, attention)
     try:
         module = import_module(f"shared.engines.{name}_engine")
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != name:
             raise
         raise ValueError(f"engine {name} is not installed here: pip install -e '.[{name}]'") from None
-    return module.open_device(device, dtype=dtype, compile=compile)
+    return module.open_device(device, dtype=dtype, compile=compile, attention=attention)

@@ -40,6 +40,8 @@ class MlxDevice:
     """"metal" or "cpu": what kernels are chosen by"""
     compiles: bool
     choices: list[Choice] = field(repr=False, compare=False)
+    attention: str = "auto"
+    """backend to try first"""
 
     def compile(self, fn: Callable, **options: Any) -> Callable:
         """mx.compile(fn), or `fn` itself where compilation is off. Name arrays that change in inputs and outputs."""
@@ -177,7 +179,7 @@ class MlxEngine:
             yield part, mx.array(logits_NV[part]).astype(mx.float32)  # mx.array copies at once
 
 
-def open_device(device: str, *, dtype: str = "auto", compile: str = "auto") -> MlxEngine:
+def open_device(device: str, *, dtype: str = "auto", compile: str = "auto", attention: str = "auto") -> MlxEngine:
     """Opens the device. ValueError says what is missing and what to do."""
     place = _check_device(device)
     mx.set_default_device(place)
@@ -187,7 +189,7 @@ def open_device(device: str, *, dtype: str = "auto", compile: str = "auto") -> M
     compiles, reason = _choose_compile(device, compile)
     choices.append(Choice(what="compile", chosen="on" if compiles else "off", reason=reason))
     choices += mlx_metal.prepare(precision) if device == "metal" else [BLAS]
-    return MlxEngine(device, MlxDevice(place, precision, device, compiles, choices))
+    return MlxEngine(device, MlxDevice(place, precision, device, compiles, choices, attention))
 
 
 def _check_device(device: str) -> mx.Device:
@@ -212,7 +214,7 @@ def _choose_dtype(device: str, wish: str) -> tuple[mx.Dtype, str]:
 
 def _choose_compile(device: str, wish: str) -> tuple[bool, str]:
     if wish not in ("auto", "on", "off"):
-        raise ValueError(f"compile '{wish}': choose auto, on or off")
+        raise ValueError(f"compile '{wish}': the mlx engine knows auto, on and off")
     if wish == "off":
         return False, "asked for"
     if device == "metal":

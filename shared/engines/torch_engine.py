@@ -42,9 +42,15 @@ class TorchDevice:
     """"sm_90", "cpu" or "mps": what kernels are chosen by"""
     compiles: bool
     choices: list[Choice] = field(repr=False, compare=False)
+    graphs: bool = False
+    """launches of compiled functions are replayed as CUDA graphs"""
+    attention: str = "auto"
+    """backend to try first"""
 
     def compile(self, fn: Callable, **options: Any) -> Callable:
         """torch.compile(fn), or `fn` itself where compilation is off."""
+        if self.graphs:
+            options = {"mode": "reduce-overhead", **options}
         return torch.compile(fn, **options) if self.compiles else fn
 
     def note(self, what: str, chosen: str, reason: str) -> None:
@@ -208,7 +214,7 @@ class TorchEngine:
             yield part, logits_NV[part].to(self.handle.torch, torch.float32, copy=True)
 
 
-def open_device(device: str, *, dtype: str = "auto", compile: str = "auto") -> TorchEngine:
+def open_device(device: str, *, dtype: str = "auto", compile: str = "auto", attention: str = "auto") -> TorchEngine:
     """Opens the device. ValueError says what is missing and what to do."""
     place = torch.device(device)
     arch = _check_device(place)
@@ -216,8 +222,10 @@ def open_device(device: str, *, dtype: str = "auto", compile: str = "auto") -> T
     precision, reason = _choose_dtype(place, dtype)
     choices.append(Choice(what="dtype", chosen=str(precision).removeprefix("torch."), reason=reason))
     compiles, reason = _choose_compile(place, compile)
-    choices.append(Choice(what="compile", chosen="on" if compiles else "off", reason=reason))
-    return TorchEngine(device, TorchDevice(place, precision, arch, compiles, choices))
+    graphs = compiles and compile == "graphs"
+    chosen = ("graphs" if graphs else "on") if compiles else "off"
+    choices.append(Choice(what="compile", chosen=chosen, reason=reason))
+    return TorchEngine(device, TorchDevice(place, precision, arch, compiles, choices, graphs, attention))
 
 
 def _check_device(place: torch.device) -> str:
@@ -282,16 +290,18 @@ def _cpu_bf16(place: torch.device) -> tuple[bool, str]:
 
 
 def _choose_compile(place: torch.device, wish: str) -> tuple[bool, str]:
-    if wish not in ("auto", "on", "off"):
-        raise ValueError(f"compile '{wish}': choose auto, on or off")
+    if wish not in ("auto", "on", "off", "graphs"):
+        raise ValueError(f"compile '{wish}': choose auto, on, off or graphs")
     if wish == "off":
         return False, "asked for"
+    if wish == "graphs" and place.type != "cuda":
+        raise ValueError(f"compile graphs: CUDA graphs need a CUDA device, this is {place.type}")
     if wish == "auto" and place.type != "cuda":
         return False, f"eager by default on {place.type}"
     missing = _missing_for_compile(place)
-    if missing and wish == "on":
-        raise ValueError(f"compile on: {missing}")
-    return not missing, missing or ("asked for" if wish == "on" else "fuses the elementwise work between products")
+    if missing and wish != "auto":
+        raise ValueError(f"compile {wish}: {missing}")
+    return not missing, missing or ("asked for" if wish != "auto" else "fuses the elementwise work between products")
 
 
 def _missing_for_compile(place: torch.device) -> str:

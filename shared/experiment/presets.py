@@ -42,6 +42,11 @@ PRESETS: dict[str, Preset] = {row[0]: _preset(*row) for row in _ROWS}
 DEFAULT_PRESET = "m5-small"
 
 
+def preset_of(shape: Shape) -> str | None:
+    """The preset that is exactly this shape."""
+    return next((preset.name for preset in PRESETS.values() if preset.shape == shape), None)
+
+
 def find_preset(name: str) -> Preset:
     """The preset of that name; ValueError names the ones there are."""
     if name not in PRESETS:

@@ -12,9 +12,11 @@ from pydantic import Field, ValidationError
 
 from shared.contracts import Budget, CheckpointPolicy, Choice, Contract, Job, Shape
 from shared.data.dataset import default_dataset, open_dataset
-from shared.experiment.presets import DEFAULT_PRESET, find_preset
+from shared.engines import check_attention
+from shared.experiment.platform_default import judge, read_default
+from shared.experiment.presets import DEFAULT_PRESET, find_preset, preset_of
 from shared.experiment.recipe import check_source
-from shared.files import sha256_bytes
+from shared.files import sha256_bytes, sha256_file
 from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import Hardware, Vendor, default_engine, detect
 from shared.machine.targets import find_target
@@ -45,10 +47,10 @@ class TrainRequest(Contract):
     checkpoint_mode: Literal["sync", "async"] = "sync"
     curve_points: int = Field(default=0, ge=0, le=64)
     set: dict[str, str] = Field(default_factory=dict)
-    """single values of the shape, or dtype, compile, eval_batch_size"""
+    """single values of the shape, or attention, compile, dtype, eval_batch_size"""
 
 
-JOB_KEYS = ("compile", "dtype", "eval_batch_size")
+JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size")
 
 
 def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tuple[Job, bytes]:
@@ -57,7 +59,7 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
     hardware, engine = _machine(request, choices)
     source = recipe_source if recipe_source is not None else default_recipe(engine).read_bytes()
     check_source(source, "recipe")
-    shape, preset = _shape(request, choices)
+    shape, preset, tuned = _shape(request, hardware, engine, choices)
     budget = _budget(request)
     dataset = _dataset(request, choices)
     job = {
@@ -77,7 +79,7 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
         "curve_points": request.curve_points,
         "choices": tuple(choices),
     }
-    return validated(Job, job | {key: request.set[key] for key in JOB_KEYS if key in request.set}), source
+    return validated(Job, job | tuned | {key: request.set[key] for key in JOB_KEYS if key in request.set}), source
 
 
 def default_recipe(engine: str) -> Path:
@@ -128,19 +130,38 @@ def _target(request: TrainRequest, hardware: Hardware) -> str:
     raise ValueError(f"target {request.target}: this machine is {hardware.target} ({hardware.hardware_key})")
 
 
-def _shape(request: TrainRequest, choices: list[Choice]) -> tuple[Shape, str | None]:
-    name = request.preset or (SMOKE_PRESET if request.smoke else DEFAULT_PRESET)
-    preset = find_preset(name)
-    if request.preset is None:
-        reason = "the smoke test's" if request.smoke else "the default start, this machine has no calibrated default"
-        choices.append(Choice(what="preset", chosen=name, reason=reason))
+def _shape(
+    request: TrainRequest, hardware: Hardware, engine: str, choices: list[Choice]
+) -> tuple[Shape, str | None, dict[str, Any]]:
+    """The shape, its preset's name if it is one's, and what was tuned together with it."""
     unknown = set(request.set) - set(Shape.model_fields) - set(JOB_KEYS)
     if unknown:
         keys = ", ".join(sorted({*Shape.model_fields, *JOB_KEYS}))
         raise ValueError(f"unknown key '{', '.join(sorted(unknown))}': --set takes {keys}")
+    base, tuned = _base(request, hardware, engine, choices)
+    check_attention(engine, request.set.get("attention", "auto"))
     changes = {key: value for key, value in request.set.items() if key in Shape.model_fields}
-    shape = validated(Shape, preset.shape.model_dump() | changes)
-    return shape, name if shape == preset.shape else None
+    shape = validated(Shape, base.model_dump() | changes)
+    return shape, preset_of(shape), tuned
+
+
+def _base(
+    request: TrainRequest, hardware: Hardware, engine: str, choices: list[Choice]
+) -> tuple[Shape, dict[str, Any]]:
+    """What was named, else the smoke test's, else what this machine was calibrated to, else the default start."""
+    if request.preset is not None:
+        return find_preset(request.preset).shape, {}
+    default = None if request.smoke else read_default(hardware.hardware_key, engine)
+    if default is None:
+        name = SMOKE_PRESET if request.smoke else DEFAULT_PRESET
+        reason = "the smoke test's" if request.smoke else "the default start: autoresearch calibrate finds a better one"
+        choices.append(Choice(what="preset", chosen=name, reason=reason))
+        return find_preset(name).shape, {}
+    recipe_sha = sha256_file(default_recipe(engine))
+    judgement = judge(default, datetime.now(UTC), driver_version=hardware.driver_version, recipe_sha=recipe_sha)
+    reason = f"the platform default, {judgement.standing}: {judgement.reason}; expects val_bpb {default.val_bpb:.3f}"
+    choices.append(Choice(what="shape", chosen=f"{default.family}, calibrated", reason=reason))
+    return default.shape, {**default.tuning.model_dump(), "eval_batch_size": default.eval_batch_size}
 
 
 def _budget(request: TrainRequest) -> Budget:

@@ -35,21 +35,26 @@ class ForeignProcess:
 
 @contextmanager
 def device_lock(device: str, timeout_s: float = 0.0) -> Iterator[None]:
-    """Holds the device (as in Job.device). DeviceBusy when another of our processes has it after `timeout_s`."""
+    """Holds the device (as in Job.device). DeviceBusy when another of our processes has it after `timeout_s`.
+
+    A process that holds it may take it again: a calibration keeps the device between its experiments.
+    """
     path = lock_path(device)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=timeout_s)
+    lock = FileLock(path, is_singleton=True)
     try:
-        lock.acquire()
+        lock.acquire(timeout=timeout_s)
     except Timeout:
         raise DeviceBusy(
             f"{device} is in use by {_holder(path)}: wait for it, end it, or choose another --device"
         ) from None
     try:
-        _holder_file(path).write_text(json.dumps({"pid": os.getpid(), "command": _command(os.getpid())}))
+        if lock.lock_counter == 1:
+            _holder_file(path).write_text(json.dumps({"pid": os.getpid(), "command": _command(os.getpid())}))
         yield
     finally:
-        _holder_file(path).unlink(missing_ok=True)
+        if lock.lock_counter == 1:
+            _holder_file(path).unlink(missing_ok=True)
         lock.release()
 
 

@@ -1,13 +1,14 @@
 """The probe believes no backend: what is wrong, broken or missing is rejected with its reason."""
 
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 from kernels.attention import sdpa, torch_reference
 from kernels.attention.choose import attention_order, choose_attention, probe
-from shared.engines import open_engine
+from shared.engines import ATTENTION_BACKENDS, open_engine
 
 HEADS = {"head_dim": 16, "heads": 4, "kv_heads": 2}
 WINDOWS = (24, 48)
@@ -148,3 +149,23 @@ def test_the_first_backend_of_this_gpu_works_in_a_compiled_graph():
     q, k, v = (torch.randn(2, 1024, 4, 128, device=on.torch, dtype=on.dtype, requires_grad=True) for _ in range(3))
     compiled(q, k, v).sum().backward()
     assert all(x.grad.isfinite().all() for x in (q, k, v))
+
+
+def test_the_backend_somebody_asks_for_is_tried_first_and_must_still_pass_its_probe():
+    on = open_engine("torch", "cpu", dtype="fp32", attention="flex").handle
+    choose_attention(on, **HEADS, windows=WINDOWS)
+    chosen = next(choice for choice in on.choices if choice.what == "attention_backend")
+    assert chosen.chosen in ("flex", "sdpa")
+    assert "flex" in chosen.chosen + chosen.reason
+
+
+def test_every_backend_a_job_may_name_has_a_file_here():
+    for name in ATTENTION_BACKENDS["torch"]:
+        assert find_spec(f"kernels.attention.{name}")
+        mlx_choose = pytest.importorskip("kernels.attention.mlx_choose")
+    assert set(ATTENTION_BACKENDS["mlx"]) == set(mlx_choose.CANDIDATES)
+
+
+def test_an_unknown_backend_is_refused_before_the_framework_is_opened():
+    with pytest.raises(ValueError, match="choose auto, fa4, fa2, flex, sdpa"):
+        open_engine("torch", "cpu", attention="fa3")

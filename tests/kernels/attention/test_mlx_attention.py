@@ -75,7 +75,7 @@ class Device(SimpleNamespace):
     """What choose_attention needs of an MlxDevice."""
 
     def __init__(self, dtype=mx.float32):
-        super().__init__(arch="cpu", dtype=dtype, notes=[])
+        super().__init__(arch="cpu", dtype=dtype, attention="auto", notes=[])
 
     def note(self, *note):
         self.notes.append(note)

@@ -1,15 +1,19 @@
 """From a request to a job: defaults with their reasons, strings coerced, bad input in one line that says what to do."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from shared.data.dataset import open_dataset
+from shared.evaluation.rungs import eval_signature
 from shared.experiment import request as request_module
+from shared.experiment.platform_default import PlatformDefault, write_default
 from shared.experiment.presets import find_preset
 from shared.experiment.recipe import InvalidRecipe
 from shared.experiment.request import TrainRequest, build_job, default_recipe, new_run_id, validated
-from shared.machine.hardware import NvidiaProbe, apple_hardware, cpu_hardware, nvidia_hardware
+from shared.files import sha256_file
+from shared.machine.hardware import NvidiaProbe, apple_hardware, cpu_hardware, detect, nvidia_hardware
 from shared.runs.directory import RunDirectory
 from tests.recipes import HONEST
 from tests.shared.tracking.finished_runs import RECIPE
@@ -108,8 +112,9 @@ BAD = {
     "another machine's target": ({"target": "h100"}, "this machine is cpu"),
     "total batch": ({"set": {"total_batch_size": "12289"}}, "must be a multiple of device_batch_size x seq_len"),
     "heads": ({"set": {"heads": "3"}}, "multiple of 2 x heads"),
-    "unknown key": ({"set": {"widht": "3"}}, "unknown key 'widht': --set takes compile, d_model"),
+    "unknown key": ({"set": {"widht": "3"}}, "unknown key 'widht': --set takes attention, compile, d_model"),
     "no number": ({"set": {"depth": "four"}}, "depth: Input should be a valid integer"),
+    "attention": ({"set": {"attention": "fa3"}}, "attention 'fa3': choose auto, fa4, fa2, flex, sdpa"),
     "precision": ({"set": {"dtype": "fp8"}}, "'auto', 'bf16' or 'fp32'"),
     "evaluation batch": ({"set": {"eval_batch_size": "0"}}, "eval_batch_size: Input should be greater than 0"),
     "both budgets": ({"time_budget": 3, "tokens": 3}, "either --time-budget or --tokens"),
@@ -164,3 +169,77 @@ def test_run_ids_differ_and_tell_what_ran():
     ids = {new_run_id("m5-tiny", 7) for _ in range(50)}
     assert len(ids) > 45
     assert all("-m5-tiny-s7-" in run_id for run_id in ids)
+
+
+@pytest.fixture
+def kept():
+    """write_default, undone afterwards: the home belongs to all tests."""
+    written = []
+
+    def keep(default: PlatformDefault):
+        written.append(write_default(default))
+        return written[-1]
+
+    yield keep
+    for path in written:
+        path.unlink(missing_ok=True)
+
+
+def calibrated(**changes) -> PlatformDefault:
+    """Of this machine, for a shape that is no preset's."""
+    hardware = detect("cpu")
+    values = dict(
+        hardware_key=hardware.hardware_key, target=hardware.target, engine="torch", device="cpu",
+        driver_version=hardware.driver_version, framework="torch 2.13.0", family="m5-tiny",
+        shape=find_preset("m5-tiny").shape.model_copy(update={"device_batch_size": 8, "total_batch_size": 16384}),
+        tuning={"compile": "off"}, eval_batch_size=4, rung="cheap", dataset=open_dataset("words").ref,
+        budget_seconds=300, val_bpb=1.75, spread=0.02, tok_per_sec=15000, memory_mb=900, confidence="medium",
+        reason="measured", eval_signature=eval_signature(), recipe_sha=sha256_file(default_recipe("torch")),
+        made_at=datetime.now(UTC), mode="fast", calibration="c1",
+    )  # fmt: skip
+    return PlatformDefault.model_validate(values | changes)
+
+
+def test_a_calibrated_machine_starts_from_its_platform_default_and_says_so(kept):
+    kept(calibrated())
+    job = job_of()
+    assert (job.preset, job.shape, job.compile, job.eval_batch_size) == (None, calibrated().shape, "off", 4)
+    (choice,) = [choice for choice in job.choices if choice.what == "shape"]
+    assert choice.chosen == "m5-tiny, calibrated"
+    assert "valid: calibrated today; expects val_bpb 1.750" in choice.reason
+
+
+def test_a_preset_that_is_named_and_the_smoke_test_are_not_what_was_calibrated(kept):
+    kept(calibrated())
+    assert job_of(preset="m5-small").shape == find_preset("m5-small").shape
+    assert job_of(smoke=True).shape == find_preset("m5-tiny").shape
+    assert job_of(smoke=True).compile == "auto"
+
+
+def test_single_values_are_changed_from_the_platform_default(kept):
+    kept(calibrated())
+    assert job_of(set={"depth": "4", "compile": "on"}).shape == calibrated().shape.model_copy(update={"depth": 4})
+    assert job_of(set={"compile": "on"}).compile == "on"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"made_at": datetime.now(UTC) - timedelta(days=40)}, "aging: calibrated 40 days ago"),
+        ({"made_at": datetime.now(UTC) - timedelta(days=100)}, "stale: calibrated 100 days ago"),
+        ({"recipe_sha": "0" * 64}, "stale: changed since it was calibrated: the shipped recipe"),
+        ({"driver_version": "Linux 1.0"}, "stale: changed since it was calibrated: the driver"),
+        ({"eval_signature": "other"}, "stale: changed since it was calibrated: the evaluation"),
+    ],
+)
+def test_an_old_default_is_used_and_its_age_is_said(changes, said, kept):
+    kept(calibrated(**changes))
+    (choice,) = [choice for choice in job_of().choices if choice.what == "shape"]
+    assert said in choice.reason
+
+
+def test_a_damaged_default_is_one_line_that_says_what_to_do(kept):
+    path = kept(calibrated())
+    path.write_text(path.read_text()[:40])
+    assert "is damaged" in refusal()
+    assert "autoresearch calibrate" in refusal()

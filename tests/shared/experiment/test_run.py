@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -38,6 +39,19 @@ SOURCE = HONEST.encode()
 TRAINED = TrainingRecord(status=Status.OK, startup_seconds=5, training_seconds=300, finish_seconds=1, num_steps=20)
 SCORED = make_evaluation(make_result())
 UNFINISHED = sorted(set(Status) - FINAL)
+
+
+@contextmanager
+def held_elsewhere(device: str):
+    """Another process holds the device."""
+    hold = (
+        f"from shared.machine.device_lock import device_lock\nwith device_lock({device!r}): print(flush=True), input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold], cwd=CHECKOUT, **pipes) as process:
+        process.stdout.readline()
+        yield
+        process.communicate(b"\n")
 
 
 class Scripted:
@@ -208,9 +222,15 @@ def test_bad_input_of_the_evaluator_keeps_what_was_trained():
 
 
 def test_a_device_that_is_locked_is_said_and_nothing_is_laid_out(workplace):
-    with device_lock("cpu"), pytest.raises(DeviceBusy, match="cpu is in use by process"):
+    with held_elsewhere("cpu"), pytest.raises(DeviceBusy, match="cpu is in use by process"):
         run(make_job(), SOURCE, Scripted())
     assert not list(workplace.iterdir())
+
+
+def test_whoever_holds_the_device_may_run_one_experiment_after_the_other(workplace):
+    with device_lock("cpu"):
+        for run_id in ("first", "second"):
+            assert run(make_job(run_id=run_id), SOURCE, Scripted()).status is Status.OK
 
 
 def test_a_device_that_somebody_else_uses_is_said_and_nothing_is_left(workplace, monkeypatch):
