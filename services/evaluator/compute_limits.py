@@ -1,6 +1,10 @@
 """How long a recipe's process may take to load and to answer. Training is what the budget is for: a recipe that trained
 on in build(), load() or logits(), on rows kept in its weights, would get more of it than it says.
 
+Two limits. Beyond what no honest recipe needs, the run is rejected. Long before that, what may have been training
+counts as training time in the ranking (EvaluationRecord.outside_seconds): a slow first call costs a short run its rank,
+not its number.
+
 The evaluator measures with its own clock. The time from the start of a process until the engine is open is spent by
 our own code alone, before the recipe is imported: it tells how slow this machine is today, and the limits follow it.
 """
@@ -18,9 +22,9 @@ from services.evaluator.forward_process import ForwardProcess
 from shared.contracts import Job, Status, TrainingRecord
 from shared.sandbox.launch import Ended
 
-LOAD_S, OPENINGS = 0.5, 1.0
+LOAD_S, OPENINGS = 3.0, 1.0
 """build() and load() beyond the weights, in seconds and in times the opening of the engine"""
-FORWARD_S, FORWARD_OPENINGS, FORWARD_SHARE = 1.0, 0.5, 0.1
+FORWARD_S, FORWARD_OPENINGS, FORWARD_SHARE = 5.0, 0.5, 0.1
 """what passes may take beyond twice the usual one, all together; the share is of the time of all passes"""
 UNUSUAL = 2.0
 KERNELS_S = 30.0

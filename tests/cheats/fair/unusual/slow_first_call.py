@@ -1,8 +1,11 @@
-"""The first call takes three seconds, as one that compiles does."""
+"""The first call takes three seconds, as one that compiles does. The number stands; with a budget of only three seconds
+the run is not ranked, because it may have been training."""
 
 import time
 
 from tests.cheats.honest import Recipe
+
+RANKED = False
 
 
 class Unusual(Recipe):
