@@ -51,6 +51,9 @@ class Outcome(Contract):
     tok_per_sec: float | None = None
     peak_memory_mb: float | None = None
     """MiB, of training"""
+    framework: str = ""
+    """with its version; empty where nothing was evaluated"""
+    training_seconds: float = 0.0
     startup_seconds: float = 0.0
     """imports, compilation and warm-up"""
     eval_seconds: float = 0.0
