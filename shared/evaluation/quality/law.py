@@ -1,11 +1,11 @@
 """The form of val_bpb as a function of shape and tokens, with what was believed of its parameters before any row.
 
-    raw = E + A (N / 1e7)^-a + B (D' / 5e7)^-b + F (D' / 5e6)^-f + c (sqrt(2048 / seq_len) - 1) + w S
+    raw = E + A (N / 1e7)^-a + B (D' / 5e7)^-b + F (N / 1e7 / (D' / 5e6))^f + c (sqrt(2048 / seq_len) - 1) + w S
     D'  = D / (1 + g (batch / best + best / batch)),  best = batch_best (D / 5e8)^0.42
-    val_bpb = (raw^-6 + 3.2^-6)^(-1/6)
+    val_bpb = (raw^-4 + 3.2^-4)^(-1/4)
 
 N: weights of the blocks, D: tokens, S: share of layers with half windows. The sum is Hoffmann et al.'s (arXiv
-2203.15556); F is the first million tokens, which the published rows show to be steeper. A batch above the best one
+2203.15556); F is what a model pays that has seen few tokens for its size. A batch above the best one
 wastes tokens (McCandlish et al., arXiv 1812.06162), one below it is too noisy for the recipe's learning rates; the best
 grows with the tokens as in nanochat (0.383). 3.2 is what an untrained model of 8,192 tokens scores.
 """
@@ -19,7 +19,7 @@ from shared.contracts import Shape
 from shared.evaluation.model_size import model_size, window_sizes
 
 EVAL_SEQ_LEN = 2048
-UNTRAINED_BPB, BEND = 3.2, 6
+UNTRAINED_BPB, BEND = 3.2, 4
 BEST_BATCH_GROWTH = 0.42
 
 
@@ -37,8 +37,8 @@ PARAMETERS = (
     Parameter("a", 0.40, 0.12),
     Parameter("log B", np.log(0.40), 0.4),
     Parameter("b", 0.20, 0.07),
-    Parameter("log F", np.log(0.09), 0.6),
-    Parameter("f", 1.20, 0.35),
+    Parameter("log F", np.log(0.06), 0.6),
+    Parameter("f", 0.8, 0.25),
     Parameter("c", 0.04, 0.025),
     Parameter("w", 0.000, 0.008),
     Parameter("log batch_best", np.log(1.0e5), 0.8),
@@ -98,7 +98,7 @@ def law(parameters: np.ndarray, points: Points) -> np.ndarray:
         E
         + np.exp(log_A - a * points.log_params)
         + np.exp(log_B - b * (log_useful - np.log(5e7)))
-        + np.exp(log_F - f * (log_useful - np.log(5e6)))
+        + np.exp(log_F + f * (points.log_params - log_useful + np.log(5e6)))
         + c * (np.sqrt(EVAL_SEQ_LEN / np.minimum(np.exp(points.log_seq), EVAL_SEQ_LEN)) - 1)
         + w * points.half_windows
     )
