@@ -1,0 +1,28 @@
+"""The quality table: val_bpb of a shipped recipe by shape and tokens, from every run that anybody finished.
+
+Quality does not depend on hardware, throughput does: a new machine measures how fast it is and looks the rest up here.
+"""
+
+from shared.evaluation.quality.rows import (
+    PUBLISHED_DATASET,
+    QualityRow,
+    RowsRead,
+    published_rows,
+    read_rows,
+    rows_of_runs,
+    write_rows,
+)
+from shared.evaluation.quality.table import Prediction, Predictions, QualityTable
+
+__all__ = [
+    "PUBLISHED_DATASET",
+    "Prediction",
+    "Predictions",
+    "QualityRow",
+    "QualityTable",
+    "RowsRead",
+    "published_rows",
+    "read_rows",
+    "rows_of_runs",
+    "write_rows",
+]

@@ -1,0 +1,135 @@
+"""Rows of the quality table: what one recipe, shape and number of tokens scored, and who says so.
+
+Three sources: rows checked in beside this file, finished runs of this machine, a snapshot of the fleet's rows as JSON.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from shared.contracts import Contract, Job, OneLine, Rung, RunResult, Shape, Status
+from shared.evaluation.rungs import eval_signature
+from shared.experiment.presets import find_preset
+from shared.files import sha256_file, write_atomic
+from shared.runs.listing import ListedRun, list_runs
+from shared.settings import CHECKOUT
+
+PUBLISHED_DATASET = "climbmix"
+LARGEST_BPB = 100.0
+
+
+class QualityRow(Contract):
+    source: OneLine
+    """which machine and run, e.g. a run id or "GB10, 300 s, published" """
+    dataset: str
+    """fingerprint; "climbmix" for published rows"""
+    shape: Shape
+    num_tokens: int = Field(gt=0, le=10**16)
+    """trained on"""
+    val_bpb: float = Field(gt=0, le=LARGEST_BPB, allow_inf_nan=False)
+    rung: Rung | None = None
+    sigma: float | None = Field(default=None, ge=0, le=LARGEST_BPB, allow_inf_nan=False)
+    """standard deviation of val_bpb; None: not known"""
+    hardware_key: str | None = None
+
+
+@dataclass(frozen=True)
+class RowsRead:
+    rows: tuple[QualityRow, ...]
+    notes: tuple[str, ...] = ()
+    """one line for each row that could not be read and was left out"""
+
+
+@cache
+def published_rows() -> tuple[QualityRow, ...]:
+    """SPEC section 4's figures of the M5, the GB10 and the H100."""
+    machines = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))["machine"]
+    return tuple(_published(machine, row) for machine in machines for row in machine["rows"])
+
+
+def _published(machine: dict, row: dict) -> QualityRow:
+    shape = find_preset(row["preset"]).shape
+    if "batch" in row:
+        device_batch_size, total_batch_size = map(int, row["batch"].split("/"))
+        changed = {"device_batch_size": device_batch_size, "total_batch_size": total_batch_size}
+        shape = Shape(**shape.model_dump() | changed)
+    return QualityRow(
+        source=f"{row['preset']} on {machine['source']}",
+        dataset=PUBLISHED_DATASET,
+        shape=shape,
+        num_tokens=row["steps"] * shape.total_batch_size,
+        val_bpb=row["val_bpb"],
+        rung=row.get("rung"),
+        hardware_key=machine["hardware_key"],
+    )
+
+
+def rows_of_runs(root: Path | None = None, *, runs: Iterable[ListedRun] | None = None) -> tuple[QualityRow, ...]:
+    """Rows of the finished runs under `root` (ARE_RUNS), oldest first; or of `runs`, in their order.
+
+    Only those that ended well, of a shipped recipe as it is now, scored as today and on more than the smoke rung. Runs
+    on the demo corpus are rows of its fingerprint: they are never ranked, but their shapes compare.
+    """
+    recipes = shipped_recipes()
+    listed = reversed(list_runs(root=root)) if runs is None else runs
+    found = [(run.job, run.result) for run in listed]
+    return tuple(_row_of(job, result) for job, result in found if job and result and _counts(job, result, recipes))
+
+
+def shipped_recipes() -> frozenset[str]:
+    """SHA-256 of the recipes as they are in this checkout."""
+    return frozenset(map(sha256_file, (CHECKOUT / "services/trainer/recipes").glob("gpt_*.py")))
+
+
+def _counts(job: Job, result: RunResult, recipes: frozenset[str]) -> bool:
+    return (
+        result.status is Status.OK
+        and result.void is None
+        and job.recipe_sha in recipes
+        and result.recipe_sha == job.recipe_sha
+        and result.eval_signature == eval_signature()
+        and result.rung not in (None, Rung.SMOKE)
+        and result.num_steps > 0
+        and 0 < (result.val_bpb or 0) <= LARGEST_BPB
+    )
+
+
+def _row_of(job: Job, result: RunResult) -> QualityRow:
+    return QualityRow(
+        source=result.run_id,
+        dataset=job.dataset.fingerprint,
+        shape=job.shape,
+        num_tokens=result.num_steps * job.shape.total_batch_size,
+        val_bpb=result.val_bpb or 0.0,
+        rung=result.rung,
+        hardware_key=result.hardware_key,
+    )
+
+
+def read_rows(path: Path) -> RowsRead:
+    """The rows of a snapshot; damaged ones are named and left out. ValueError when the file is no JSON list."""
+    try:
+        entries = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path.name} is no JSON: {error}; fetch the snapshot again") from None
+    if not isinstance(entries, list):
+        raise ValueError(f"{path.name} is no list of rows; fetch the snapshot again")
+    rows, notes = [], []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            rows.append(QualityRow.model_validate(entry))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "row"
+            notes.append(f"{path.name}: row {number} left out, {where}: {first['msg']}")
+    return RowsRead(tuple(rows), tuple(notes))
+
+
+def write_rows(path: Path, rows: Sequence[QualityRow]) -> None:
+    """A JSON list, one row a line; atomic."""
+    write_atomic(path, "[\n" + ",\n".join(row.model_dump_json() for row in rows) + "\n]\n")
