@@ -12,10 +12,11 @@ from time import monotonic
 from pydantic import ValidationError
 
 from services.calibrator.measurement import Outcome, Probe
-from shared.contracts import Budget, Job, RunResult, Status
+from shared.contracts import Budget, EvaluationRecord, Job, Rung, RunResult, Status
 from shared.experiment.calibration import Calibration
 from shared.experiment.request import default_recipe
-from shared.experiment.run import resume, run
+from shared.experiment.run import evaluate, resume, run
+from shared.files import write_atomic
 from shared.runs.directory import RunDirectory
 from shared.settings import settings
 from shared.stages.executors import Executor
@@ -84,6 +85,20 @@ class Experiments:
         self.journal.append(outcome)
         return outcome
 
+    def score_again(self, run_id: str, rung: Rung, limit_s: float) -> EvaluationRecord | None:
+        """The checkpoint of a run on a rung; None when it took longer. The run's own result is what it was."""
+        directory = RunDirectory.of(run_id)
+        deadline = monotonic() + limit_s
+        kept = {path: path.read_bytes() for path in (directory.evaluation_file, directory.result_file)}
+        try:
+            evaluate(directory, rung, self.executor, self._watch_until(deadline))
+            return directory.evaluation()
+        except OverLimit:
+            return None
+        finally:
+            for path, content in kept.items():
+                write_atomic(path, content)
+
     def run_id(self, probe: Probe) -> str:
         return f"{self.calibration.id}-{probe.key}"
 
@@ -120,15 +135,19 @@ class Experiments:
         return outcome_of(probe, directory, result, monotonic() - started)
 
     def _run(self, directory: RunDirectory, probe: Probe, deadline: float) -> RunResult:
+        watch = self._watch_until(deadline)
+        if directory.job_file.exists():
+            return resume(directory, self.executor, watch)
+        shutil.rmtree(directory.path, ignore_errors=True)  # killed while it was laid out
+        return run(self._job(probe), self.source, self.executor, watch)
+
+    def _watch_until(self, deadline: float) -> Watch:
         def watch(stage: str) -> None:
             self.watch(stage)
             if monotonic() > deadline:
                 raise OverLimit
 
-        if directory.job_file.exists():
-            return resume(directory, self.executor, watch)
-        shutil.rmtree(directory.path, ignore_errors=True)  # killed while it was laid out
-        return run(self._job(probe), self.source, self.executor, watch)
+        return watch
 
     def _job(self, probe: Probe) -> Job:
         calibration = self.calibration

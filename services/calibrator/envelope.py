@@ -1,0 +1,207 @@
+"""Phase envelope: what fits and how fast it is, one family (a preset's depth, width and heads) after the other.
+
+A batch fits when a whole experiment with it came to its end: real steps, hand-over of the weights and evaluation. The
+batch grows fourfold until memory is full or more of it brings nothing. Families for which there is no time are inferred
+from smaller ones, and say so.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.calibrator.envelope_model import BAND_LIMITS, Band, Envelope, Family, Line, pass_tokens
+from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.tune import single_pass
+from services.calibrator.work import Work
+from shared.contracts import Contract, Rung, Shape
+from shared.evaluation.model_size import model_size
+from shared.experiment.platform_default import Tuning
+from shared.experiment.presets import find_preset
+
+SECONDS = {"fast": 5.0, "full": 10.0}
+GROWTH = 4
+LARGEST_PASS_TOKENS = 131_072
+WORTH_IT = 1.05
+"""tokens/s that four times the batch must bring for the next one to be tried"""
+TRAINING_BYTES_PER_PARAMETER = 16
+"""weights, gradients and optimizer state in float32"""
+SCORED_TOKENS = 2 * 8192 // 3
+"""what evaluating on the smoke rung costs, in tokens of training"""
+WARM_UP_PASSES = 3
+
+
+class EnvelopeFound(Contract):
+    envelope: Envelope
+    outcomes: tuple[Outcome, ...]
+
+
+def measure_envelope(work: Work, tuning: Tuning, known: Sequence[Outcome], allowance_s: float) -> EnvelopeFound:
+    """`known`: outcomes of the phase before, which tell what a probe costs."""
+    outcomes: list[Outcome] = []
+    families: list[Family] = []
+    end_s = work.clock.spent_s + allowance_s
+    names = work.presets_by_size()
+    for place, name in enumerate(names):
+        share_s = (end_s - work.clock.spent_s) / (len(names) - place) * 1.5
+        found = _measure_family(work, name, tuning, [*known, *outcomes], min(share_s, end_s - work.clock.spent_s))
+        outcomes += found
+        families.append(fit_family(work, name, found) or infer_family(work, name, families))
+    return EnvelopeFound(
+        envelope=Envelope(memory_mb=work.machine.memory_mb, families=tuple(families)), outcomes=tuple(outcomes)
+    )
+
+
+def _measure_family(
+    work: Work, name: str, tuning: Tuning, known: Sequence[Outcome], allowance_s: float
+) -> list[Outcome]:
+    found: list[Outcome] = []
+    shape: Shape | None = single_pass(find_preset(name).shape)
+    end_s = work.clock.spent_s + allowance_s
+    while shape is not None:
+        seconds = SECONDS[work.calibration.mode]
+        expected_s = expected_cost(work, shape, seconds, [*known, *found])
+        if expected_s > end_s - work.clock.spent_s:
+            break
+        probe = Probe(preset=name, shape=shape, seconds=seconds, rung=Rung.SMOKE, tuning=tuning)
+        found.append(work.measure(probe, limit_s=max(60.0, 3.0 * expected_s)))
+        shape = _next(work, name, found)
+    return found
+
+
+def expected_cost(work: Work, shape: Shape, seconds: float, known: Sequence[Outcome]) -> float:
+    """Wall-clock seconds of a probe, from the start-up and the FLOP/s that others had; 0 when nothing is known."""
+    ok = [outcome for outcome in known if outcome.is_ok and outcome.tok_per_sec]
+    if not ok:
+        return 0.0
+    rate = max((outcome.tok_per_sec or 0) * work.flops_per_token(outcome.probe.shape) for outcome in ok)
+    overhead_s = float(np.median([_overhead_s(outcome) for outcome in ok]))
+    flops = work.flops_per_token(shape)
+    step_s = pass_tokens(shape) * flops / rate
+    return overhead_s + WARM_UP_PASSES * step_s + max(seconds, step_s) + SCORED_TOKENS * flops / rate
+
+
+def _overhead_s(outcome: Outcome) -> float:
+    """Of a small model: what every probe takes beside its own work."""
+    return max(0.0, outcome.wall_seconds - outcome.training_seconds - 2 * outcome.eval_seconds)
+
+
+def _next(work: Work, name: str, found: Sequence[Outcome]) -> Shape | None:
+    """The next batch to try; None when the edge, or the point where more brings nothing, is known."""
+    last = found[-1]
+    good = [outcome for outcome in found if outcome.is_ok]
+    bad = [outcome.probe.shape.device_batch_size for outcome in found if not outcome.is_ok]
+    base = find_preset(name).shape
+    if not good:
+        smaller = last.probe.shape.device_batch_size // GROWTH
+        return single_pass(base, smaller) if smaller >= 1 else None
+    largest = max(outcome.probe.shape.device_batch_size for outcome in good)
+    if bad:
+        between = math.isqrt(largest * min(bad))
+        return single_pass(base, between) if largest < between and len(bad) < 2 else None
+    rows = largest * GROWTH
+    if rows * base.seq_len > LARGEST_PASS_TOKENS or _has_levelled(good):
+        return None
+    fits = fit_memory(work, name, good).at(rows * base.seq_len) <= BAND_LIMITS[Band.PRESSURED] * work.machine.memory_mb
+    return single_pass(base, rows) if fits else None
+
+
+def _has_levelled(good: Sequence[Outcome]) -> bool:
+    speeds = [outcome.tok_per_sec or 0.0 for outcome in good]
+    return len(speeds) > 1 and speeds[-1] < WORTH_IT * speeds[-2]
+
+
+def fit_family(work: Work, name: str, found: Sequence[Outcome]) -> Family | None:
+    """None when no probe of it came to a number."""
+    good = [outcome for outcome in found if outcome.is_ok and outcome.tok_per_sec]
+    if not good:
+        return None
+    shape = find_preset(name).shape
+    tokens = [pass_tokens(outcome.probe.shape) for outcome in good]
+    seconds = [count / (outcome.tok_per_sec or 1.0) for count, outcome in zip(tokens, good, strict=True)]
+    memory = fit_memory(work, name, good)
+    return Family(
+        preset=name,
+        depth=shape.depth,
+        d_model=shape.d_model,
+        heads=shape.heads,
+        memory_mb=memory,
+        pass_seconds=fit_line(tokens, seconds, base=0.0),
+        flops_per_token=work.flops_per_token(shape),
+        largest_pass_tokens=_largest_pass(work, memory, found),
+        probes=tuple(outcome.probe.key for outcome in found),
+    )
+
+
+def _largest_pass(work: Work, memory: Line, found: Sequence[Outcome]) -> int:
+    """What survived. Where nothing failed: as far as memory is predicted to reach, at most four times that."""
+    survived = max(pass_tokens(outcome.probe.shape) for outcome in found if outcome.is_ok)
+    if any(not outcome.is_ok for outcome in found):
+        return survived
+    room = BAND_LIMITS[Band.PRESSURED] * work.machine.memory_mb - memory.base
+    return max(survived, min(GROWTH * survived, int(room / memory.slope) if memory.slope else GROWTH * survived))
+
+
+def fit_memory(work: Work, name: str, good: Sequence[Outcome]) -> Line:
+    """MiB over tokens of a pass."""
+    measured = [outcome for outcome in good if outcome.peak_memory_mb]
+    params = model_size(find_preset(name).shape, work.vocab_size).num_params
+    base = TRAINING_BYTES_PER_PARAMETER * params / 2**20
+    if not measured:
+        return Line(base=base, slope=0.0)
+    tokens = [pass_tokens(outcome.probe.shape) for outcome in measured]
+    return fit_line(tokens, [outcome.peak_memory_mb or 0.0 for outcome in measured], base=base)
+
+
+def fit_line(x: Sequence[float], y: Sequence[float], base: float) -> Line:
+    """Least squares, neither base nor slope negative; through `base` when there is one point."""
+    if len(set(x)) < 2:
+        base = min(base, float(np.mean(y)))
+        return Line(base=base, slope=(float(np.mean(y)) - base) / float(np.mean(x)))
+    slope, intercept = np.polyfit(x, y, 1)
+    if intercept < 0:
+        slope, intercept = float(np.dot(x, y) / np.dot(x, x)), 0.0
+    if slope < 0:
+        slope, intercept = 0.0, float(np.max(y))
+    return Line(base=float(intercept), slope=float(slope))
+
+
+def infer_family(work: Work, name: str, smaller: Sequence[Family]) -> Family:
+    """From the largest family that was measured, by FLOPs, parameters and width times depth."""
+    shape = find_preset(name).shape
+    size, flops = model_size(shape, work.vocab_size), work.flops_per_token(shape)
+    known = next((family for family in reversed(smaller) if family.largest_pass_tokens), None)
+    if known is None:
+        return _nothing_fits(name, flops)
+    other = model_size(find_preset(known.preset).shape, work.vocab_size)
+    wider = shape.depth * shape.d_model / (known.depth * known.d_model)
+    memory = Line(base=known.memory_mb.base * size.num_params / other.num_params, slope=known.memory_mb.slope * wider)
+    more = flops / known.flops_per_token
+    room = int((BAND_LIMITS[Band.WARM] * work.machine.memory_mb - memory.base) / memory.slope) if memory.slope else 0
+    return Family(
+        preset=name,
+        depth=shape.depth,
+        d_model=shape.d_model,
+        heads=shape.heads,
+        memory_mb=memory,
+        pass_seconds=Line(base=known.pass_seconds.base * more, slope=known.pass_seconds.slope * more),
+        flops_per_token=flops,
+        largest_pass_tokens=max(0, min(room, known.largest_pass_tokens)),
+        inferred=True,
+        probes=known.probes,
+    )
+
+
+def _nothing_fits(name: str, flops: float) -> Family:
+    shape = find_preset(name).shape
+    return Family(
+        preset=name,
+        depth=shape.depth,
+        d_model=shape.d_model,
+        heads=shape.heads,
+        memory_mb=Line(base=0, slope=0),
+        pass_seconds=Line(base=1, slope=0),
+        flops_per_token=flops,
+        largest_pass_tokens=0,
+        inferred=True,
+    )

@@ -1,0 +1,79 @@
+"""Phase noise: how far runs of the chosen shape differ that differ in nothing but their seed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import chi2
+
+from services.calibrator.confirm import FIRST_SEED, Confirmation, longest_budget
+from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.prior import Prior
+from services.calibrator.work import Work
+from shared.contracts import Contract
+from shared.experiment.platform_default import NoiseFloor, Tuning
+
+SEEDS = {"fast": 3, "full": 8}
+ENOUGH_SEEDS = 8
+FEWEST_SEEDS = 2
+SHORTEST_S = 5.0
+INTERVAL = 0.95
+
+
+class Noise(Contract):
+    floor: NoiseFloor | None
+    reason: str
+    """why there is none, or what it rests on"""
+    outcomes: tuple[Outcome, ...]
+
+
+def measure_noise(
+    work: Work, confirmation: Confirmation, prior: Prior, tuning: Tuning, known: Sequence[Outcome], allowance_s: float
+) -> Noise:
+    """The confirming run counts as one of the seeds when the budget can be the same."""
+    chosen = confirmation.chosen
+    if chosen is None:
+        return Noise(floor=None, reason="no shape was chosen", outcomes=())
+    count = SEEDS[work.calibration.mode]
+    seconds = longest_budget(work, known, count, allowance_s)
+    if confirmation.seconds and longest_budget(work, known, count - 1, allowance_s) >= confirmation.seconds:
+        seconds = confirmation.seconds
+    if seconds < SHORTEST_S:
+        return Noise(floor=None, reason=f"{count} runs do not fit into {allowance_s:.0f} s", outcomes=())
+    outcomes = []
+    for seed in range(FIRST_SEED, FIRST_SEED + count):
+        probe = Probe(
+            preset=chosen.preset, shape=chosen.shape, seconds=seconds, seed=seed, rung=prior.rung, tuning=tuning
+        )
+        outcomes.append(work.measure(probe, limit_s=3.0 * allowance_s / count))
+        if work.clock.remaining_s < 1.0:
+            break
+    return concluded(outcomes, count)
+
+
+def concluded(outcomes: Sequence[Outcome], asked: int) -> Noise:
+    good = [outcome for outcome in outcomes if outcome.is_ok and outcome.val_bpb is not None]
+    if len(good) < FEWEST_SEEDS:
+        return Noise(floor=None, reason=f"{len(good)} of {asked} runs came to a number", outcomes=tuple(outcomes))
+    floor = noise_floor(good)
+    short = f", {asked - len(good)} more came to no number" if len(good) < asked else ""
+    weak = f"; weak, fewer than {ENOUGH_SEEDS}" if floor.weak else ""
+    reason = f"{len(good)} seeds of {floor.budget_seconds:g} s{short}{weak}"
+    return Noise(floor=floor, reason=reason, outcomes=tuple(outcomes))
+
+
+def noise_floor(outcomes: Sequence[Outcome]) -> NoiseFloor:
+    """Of runs that ended well, all of one shape, budget and rung."""
+    values = np.array([outcome.val_bpb for outcome in outcomes], dtype=float)
+    freedom = len(values) - 1
+    sigma = float(values.std(ddof=1))
+    tail = (1 - INTERVAL) / 2
+    return NoiseFloor(
+        sigma=sigma,
+        low=sigma * float(np.sqrt(freedom / chi2.ppf(1 - tail, freedom))),
+        high=sigma * float(np.sqrt(freedom / chi2.ppf(tail, freedom))),
+        num_seeds=len(values),
+        budget_seconds=outcomes[0].probe.seconds,
+        rung=outcomes[0].probe.rung,
+        weak=len(values) < ENOUGH_SEEDS,
+        run_ids=tuple(outcome.run_id or "" for outcome in outcomes),
+    )

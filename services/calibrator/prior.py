@@ -1,0 +1,75 @@
+"""Phase prior: what the quality table expects of each preset here, before anything was trained for its score.
+
+Also decides how much validation text the probes are scored on: scoring must not cost more than training them.
+"""
+
+from collections.abc import Sequence
+
+from services.calibrator.envelope_model import Envelope
+from services.calibrator.measurement import Outcome
+from services.calibrator.work import Work
+from shared.contracts import Contract, Rung, Shape
+from shared.data.dataset import open_reference
+from shared.evaluation.rungs import tokens_for
+from shared.experiment.presets import find_preset
+
+PROCESSES = 2
+"""score and audit; the audit costs less than the score, so this is cautious"""
+AFFORDABLE = 0.5
+"""of a probe's training"""
+TYPICAL_PROBE = 1 / 8
+"""of the target budget"""
+
+
+class Expected(Contract):
+    preset: str
+    shape: Shape
+    tok_per_sec: float
+    val_bpb: float
+    spread: float
+    sources: tuple[str, ...]
+
+
+class Prior(Contract):
+    expected: tuple[Expected, ...]
+    """best first; presets that do not fit are left out"""
+    rung: Rung
+    """what probes are scored on"""
+    rung_reason: str
+
+
+def prior(work: Work, envelope: Envelope, outcomes: Sequence[Outcome]) -> Prior:
+    expected = [_expected(work, envelope, name) for name in work.calibration.presets]
+    ranked = sorted(filter(None, expected), key=lambda one: one.val_bpb)
+    rung, reason = _affordable_rung(work, outcomes)
+    return Prior(expected=tuple(ranked), rung=rung, rung_reason=reason)
+
+
+def _expected(work: Work, envelope: Envelope, name: str) -> Expected | None:
+    shape = find_preset(name).shape
+    family = envelope.family(shape)
+    if family is None or not family.largest_pass_tokens:
+        return None
+    speed = envelope.tok_per_sec(shape, work.flops_per_token(shape))
+    said = work.table.predict(shape, max(1, round(speed * work.calibration.target_seconds)))
+    return Expected(
+        preset=name,
+        shape=shape,
+        tok_per_sec=speed,
+        val_bpb=said.val_bpb,
+        spread=said.spread,
+        sources=said.sources,
+    )
+
+
+def _affordable_rung(work: Work, outcomes: Sequence[Outcome]) -> tuple[Rung, str]:
+    """By what the probes so far took to be scored."""
+    rows = open_reference(work.calibration.dataset).validation_rows().num_rows
+    smoke = tokens_for(Rung.SMOKE, rows)
+    costs = sorted(outcome.eval_seconds / smoke for outcome in outcomes if outcome.is_ok and outcome.eval_seconds)
+    if not costs:
+        return Rung.SMOKE, "nothing is known of what scoring costs"
+    cost_s = PROCESSES * costs[len(costs) // 2] * tokens_for(Rung.CHEAP, rows)
+    allowed_s = AFFORDABLE * TYPICAL_PROBE * work.calibration.target_seconds
+    said = f"scoring a probe on cheap would take {cost_s:.0f} s, {allowed_s:.0f} s are affordable"
+    return (Rung.CHEAP if cost_s <= allowed_s else Rung.SMOKE), said

@@ -1,0 +1,88 @@
+"""Phase tune: attention backend and compilation, by measuring the same shape with each. Shapes are compared afterwards.
+
+Nothing is chosen that is not at least 3 % faster than what the engine takes by itself.
+"""
+
+from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.work import Work
+from shared.contracts import Contract, Rung, Shape
+from shared.experiment.platform_default import Tuning
+from shared.experiment.presets import find_preset
+from shared.machine.device import Device
+from shared.machine.targets import find_target
+
+SECONDS = 5.0
+FASTER = 1.03
+PREFERRED_PRESET = "m5-small"
+COMPILING = 4.0
+"""times the first probe's wall-clock, which one that compiles may take"""
+
+
+class Tuned(Contract):
+    tuning: Tuning
+    reason: str
+    tried: tuple[Outcome, ...]
+    left_out: tuple[str, ...] = ()
+    """what there was no time for"""
+
+
+def tune(work: Work, allowance_s: float) -> Tuned:
+    preset = PREFERRED_PRESET if PREFERRED_PRESET in work.calibration.presets else work.presets_by_size()[0]
+    shape = single_pass(find_preset(preset).shape)
+    tried = [work.measure(_probe(preset, shape, Tuning()), limit_s=max(60.0, allowance_s))]
+    left_out: list[str] = []
+    spent_s = tried[0].wall_seconds
+    for tuning in alternatives(work):
+        expected_s = tried[0].wall_seconds * (COMPILING if tuning.compile in ("on", "graphs") else 1.0)
+        if not tried[0].is_ok or spent_s + expected_s > allowance_s:
+            left_out.append(describe(tuning))
+            continue
+        tried.append(work.measure(_probe(preset, shape, tuning), limit_s=2 * expected_s))
+        spent_s += tried[-1].wall_seconds
+    return _choose(tried, left_out)
+
+
+def alternatives(work: Work) -> list[Tuning]:
+    """Other than what the engine takes by itself; compilation first, because it matters most."""
+    device, engine = Device.parse(work.calibration.device), work.calibration.engine
+    if engine == "mlx":
+        modes, backends = ["off" if device.is_apple else "on"], ["sdpa"]
+    else:
+        modes = ["off", "graphs"] if device.is_cuda else ["on"]
+        backends = list(find_target(work.calibration.target).attention[1:])
+    changes = [{"compile": mode} for mode in modes] + [{"attention": name} for name in backends]
+    return [Tuning.model_validate(change) for change in changes]
+
+
+def single_pass(shape: Shape, device_batch_size: int | None = None) -> Shape:
+    """The shape with one forward and backward pass a step."""
+    rows = device_batch_size or shape.device_batch_size
+    return shape.model_copy(update={"device_batch_size": rows, "total_batch_size": rows * shape.seq_len})
+
+
+def describe(tuning: Tuning) -> str:
+    values = [f"{key} {value}" for key, value in tuning.model_dump().items() if value != "auto"]
+    return ", ".join(values) or "the engine's own choice"
+
+
+def _probe(preset: str, shape: Shape, tuning: Tuning) -> Probe:
+    return Probe(preset=preset, shape=shape, seconds=SECONDS, rung=Rung.SMOKE, tuning=tuning)
+
+
+def _choose(tried: list[Outcome], left_out: list[str]) -> Tuned:
+    ok = [outcome for outcome in tried if outcome.is_ok and outcome.tok_per_sec]
+    if not ok:
+        reason = f"no setting came to a number ({tried[0].status}: {tried[0].reason})"
+        return Tuned(tuning=Tuning(), reason=reason, tried=tuple(tried), left_out=tuple(left_out))
+    own = next((outcome for outcome in ok if outcome is tried[0]), None)
+    best = max(ok, key=_speed)
+    if own is None or _speed(best) >= FASTER * _speed(own):
+        than = f", {_speed(best) / _speed(own) - 1:+.0%} against the engine's own choice" if own else ""
+        reason = f"{describe(best.probe.tuning)}: {_speed(best):,.0f} tok/s{than}"
+        return Tuned(tuning=best.probe.tuning, reason=reason, tried=tuple(tried), left_out=tuple(left_out))
+    reason = f"the engine's own choice, {_speed(own):,.0f} tok/s; nothing tried is {FASTER - 1:.0%} faster"
+    return Tuned(tuning=Tuning(), reason=reason, tried=tuple(tried), left_out=tuple(left_out))
+
+
+def _speed(outcome: Outcome) -> float:
+    return outcome.tok_per_sec or 0.0

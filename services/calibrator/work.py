@@ -1,0 +1,98 @@
+"""What every phase works with: the calibration, its folder, the machine, the minutes left, and who is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from services.calibrator.measurement import Machine, Outcome, Probe
+from shared.contracts import Shape
+from shared.data.dataset import open_reference
+from shared.evaluation.model_size import model_size
+from shared.evaluation.quality import QualityTable
+from shared.experiment.calibration import Calibration, append_event
+from shared.experiment.presets import find_preset
+
+RESERVE_S = 10.0
+"""of the minutes, for what comes after the last probe"""
+
+
+class Clock:
+    """Minutes of a calibration, over all processes that worked on it."""
+
+    def __init__(self, minutes: float, spent_s: float = 0.0):
+        self.total_s = 60.0 * minutes
+        self._before_s, self._started = spent_s, monotonic()
+
+    @property
+    def spent_s(self) -> float:
+        return self._before_s + monotonic() - self._started
+
+    @property
+    def remaining_s(self) -> float:
+        return max(0.0, self.total_s - RESERVE_S - self.spent_s)
+
+
+@dataclass
+class Work:
+    calibration: Calibration
+    folder: Path
+    machine: Machine
+    clock: Clock
+    table: QualityTable
+    phase: str = ""
+    best: str = ""
+    """the best shape so far, in words"""
+    on_event: Callable[[], None] = field(default=lambda: None)
+
+    def say(self, text: str) -> None:
+        self._event(kind="note", says=text)
+
+    def measure(self, probe: Probe, limit_s: float) -> Outcome:
+        """Measures and tells. The limit never reaches beyond the calibration's minutes."""
+        outcome = self.machine.measure(probe, max(1.0, min(limit_s, self.clock.remaining_s)))
+        self.tell(outcome)
+        return outcome
+
+    def tell(self, outcome: Outcome, best: str = "") -> None:
+        self.best = best or self.best
+        self._event(
+            kind="probe", says=describe(outcome), status=outcome.status, run_id=outcome.run_id, best=self.best
+        )  # fmt: skip
+
+    def _event(self, **fields: object) -> None:
+        append_event(self.folder, spent_s=self.clock.spent_s, phase=self.phase, **fields)
+        self.on_event()
+
+    @property
+    def vocab_size(self) -> int:
+        return open_reference(self.calibration.dataset).vocab_size
+
+    def flops_per_token(self, shape: Shape) -> float:
+        return model_size(shape, self.vocab_size).flops_per_token
+
+    def presets_by_size(self) -> list[str]:
+        """Smallest step first."""
+        shapes = {name: find_preset(name).shape for name in self.calibration.presets}
+        return sorted(
+            shapes,
+            key=lambda name: self.flops_per_token(shapes[name])
+            * shapes[name].seq_len
+            * shapes[name].device_batch_size,
+        )  # fmt: skip
+
+
+def describe(outcome: Outcome) -> str:
+    """One line a person understands."""
+    probe = outcome.probe
+    what = f"{probe.preset} {describe_shape(probe.shape)}, {probe.seconds:g} s"
+    if not outcome.is_ok:
+        return f"{what}: {outcome.status.replace('_', ' ')}"
+    return (
+        f"{what}: val_bpb {outcome.val_bpb:.4f} on {probe.rung}, {outcome.tok_per_sec or 0:,.0f} tok/s, "
+        f"{outcome.peak_memory_mb or 0:,.0f} MiB"
+    )
+
+
+def describe_shape(shape: Shape) -> str:
+    return f"seq {shape.seq_len}, batch {shape.device_batch_size}/{shape.total_batch_size}, {shape.window_pattern}"
