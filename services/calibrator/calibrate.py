@@ -4,10 +4,13 @@ Killed at any moment it goes on: phases that ended are read from their files, pr
 events.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from services.calibrator.confirm import Confirmation, confirm
 from services.calibrator.envelope import EnvelopeFound, measure_envelope
@@ -27,14 +30,20 @@ from services.calibrator.work import Clock, Work
 from shared.contracts import Contract, Shape
 from shared.data.dataset import open_reference
 from shared.evaluation.quality import QualityRow, QualityTable, published_rows, read_rows, rows_of_runs
-from shared.experiment.calibration import Calibration, PlannedPhase, append_event, events_file, read_events
+from shared.experiment.calibration import (
+    CalibrateJob,
+    Calibration,
+    PlannedPhase,
+    append_event,
+    events_file,
+    fleet_rows_file,
+    lay_out,
+    read_events,
+)
 from shared.experiment.platform_default import PlatformDefault, Tuning, write_default
 from shared.experiment.presets import find_preset
 from shared.machine.device_lock import device_lock
 from shared.stages.executors import Executor
-
-FLEET_ROWS = "fleet-rows.json"
-"""rows of the fleet's runs, put into the folder by whoever has MLflow"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Session:
         journal = Journal(folder / f"probes-{calibration.machine_signature[:8]}.jsonl")
         self.machine = Experiments(calibration, journal, executor)
         clock = Clock(calibration.minutes, spent_before(folder))
-        self.work = Work(calibration, folder, self.machine, clock, table_for(calibration, folder))
+        self.work = Work(calibration, folder, self.machine, clock, table_for(calibration))
         self.store, self.found = PhaseStore(folder), Findings()
 
     @property
@@ -246,11 +255,14 @@ PHASES: tuple[Phase, ...] = (
 )
 
 
-def calibrate(folder: Path, calibration: Calibration, executor: Executor, force: bool = False) -> PlatformDefault:
+def calibrate(job: CalibrateJob, executor: Executor) -> PlatformDefault:
     """The device is held from the first probe to the last. ValueError, in one line, for what nobody can measure."""
-    with device_lock(calibration.device):
+    folder, calibration = job.place, job.calibration
+    lay_out(folder, calibration)
+    with device_lock(calibration.device), only_one(folder):
+        executor.reclaim()
         session = Session(folder, calibration, executor)
-        session.begin(force)
+        session.begin(job.force)
         for place in range(len(PHASES)):
             session.run_phase(place)
         default = platform_default(session.work, session.found)
@@ -259,13 +271,29 @@ def calibrate(folder: Path, calibration: Calibration, executor: Executor, force:
     return default
 
 
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """ValueError when another process works in the folder: two devices of one machine share its place."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another calibration works in {folder}: wait for it, or choose another --output-dir"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def spent_before(folder: Path) -> float:
     """Seconds that an unfinished calibration has used; 0 when the last one came to its end."""
     events, _ = read_events(folder) if events_file(folder).exists() else ([], 0)
     return 0.0 if not events or events[-1].kind == "finished" else events[-1].spent_s
 
 
-def table_for(calibration: Calibration, folder: Path) -> QualityTable:
+def table_for(calibration: Calibration) -> QualityTable:
     """Published rows, this machine's finished runs, and the fleet's where somebody brought them.
 
     Without this calibration's own probes: those are added while it goes on.
@@ -273,8 +301,8 @@ def table_for(calibration: Calibration, folder: Path) -> QualityTable:
     dataset = open_reference(calibration.dataset)
     own = [row for row in rows_of_runs() if not row.source.startswith(calibration.id)]
     rows: list[QualityRow] = [*published_rows(), *own]
-    if (folder / FLEET_ROWS).exists():
-        rows += new_rows(read_rows(folder / FLEET_ROWS).rows, rows)
+    if fleet_rows_file().exists():
+        rows += new_rows(read_rows(fleet_rows_file()).rows, rows)
     return QualityTable(
         tuple(rows),
         dataset=calibration.dataset.fingerprint,

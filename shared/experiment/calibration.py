@@ -96,6 +96,19 @@ class Calibration(Contract):
         return f"cal-{self.machine_signature[:8]}"
 
 
+class CalibrateJob(Contract):
+    """Work for the calibrator."""
+
+    calibration: Calibration
+    folder: Path | None = None
+    """where results are kept; None takes the machine's own place"""
+    force: bool = False
+
+    @property
+    def place(self) -> Path:
+        return self.folder or calibration_folder(self.calibration)
+
+
 def build_calibration(request: CalibrationRequest) -> Calibration:
     """Everything resolved. ValueError, in one line, for what cannot be calibrated here."""
     job, _ = build_job(
@@ -134,6 +147,11 @@ def build_calibration(request: CalibrationRequest) -> Calibration:
 def calibration_folder(calibration: Calibration) -> Path:
     """Where a machine's calibrations are kept, so that the next one builds on them."""
     return settings().home / "platform" / calibration.hardware_key / f"calibration-{calibration.engine}"
+
+
+def fleet_rows_file() -> Path:
+    """Where a worker puts the quality rows of the fleet: the calibrator has no network."""
+    return settings().runs / "fleet-rows.json"
 
 
 def calibration_file(folder: Path) -> Path:

@@ -35,6 +35,7 @@ class Stage:
 
 STAGES: tuple[Stage, ...] = (
     Stage("prepare", image="worker", activity="packing rows", job_function="prepare"),
+    Stage("calibrator", image="worker", activity="calibrating", job_function="calibrate"),
     Stage(
         "trainer",
         image="executor",
