@@ -12,7 +12,7 @@ import numpy as np
 
 from services.calibrator.envelope_model import BAND_LIMITS, Band, Envelope, Family, Line, pass_tokens
 from services.calibrator.measurement import Outcome, Probe
-from services.calibrator.tune import single_pass
+from services.calibrator.tune import FIRST_LIMIT, single_pass
 from services.calibrator.work import Work
 from shared.contracts import Contract, Rung, Shape
 from shared.evaluation.model_size import model_size
@@ -64,9 +64,13 @@ def _measure_family(
         if expected_s > end_s - work.clock.spent_s:
             break
         probe = Probe(preset=name, shape=shape, seconds=seconds, rung=Rung.SMOKE, tuning=tuning)
-        found.append(work.measure(probe, limit_s=max(60.0, 3.0 * expected_s)))
+        found.append(work.measure(probe, limit_s=_limit_s(work, expected_s)))
         shape = _next(work, name, found)
     return found
+
+
+def _limit_s(work: Work, expected_s: float) -> float:
+    return max(60.0, 3.0 * expected_s) if expected_s else FIRST_LIMIT * work.clock.total_s
 
 
 def expected_cost(work: Work, shape: Shape, seconds: float, known: Sequence[Outcome]) -> float:

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 def calibrate(
     mode: Annotated[str, typer.Option(help="fast takes about 10 minutes, full about an hour and is surer.")] = "fast",
-    budget: Annotated[
-        float | None, typer.Option(metavar="MINUTES", help="Total minutes instead of the mode's.")
-    ] = None,
+    budget: Annotated[float | None, typer.Option(metavar="MINUTES", help="Instead of the mode's minutes.")] = None,
     presets: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="Families to choose from. Default: all but upstream.")
     ] = "",
@@ -40,7 +38,8 @@ def calibrate(
     from shared.experiment.calibration import CalibrateJob, CalibrationRequest, build_calibration
 
     request = dict(
-        mode=mode, budget=budget, presets=presets, time_budget=time_budget, dataset=dataset, engine=engine, device=device
+        mode=mode, budget=budget, presets=presets, time_budget=time_budget, dataset=dataset, engine=engine,
+        device=device,
     )  # fmt: skip
     calibration = build_calibration(validated(CalibrationRequest, request))
     job = CalibrateJob(calibration=calibration, folder=output_dir and output_dir.absolute(), force=force)

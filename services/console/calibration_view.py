@@ -83,8 +83,8 @@ def picture(view: View) -> Group:
     bar = ProgressBar(total=view.total_s or 1.0, completed=view.spent_s, width=40)
     head = Table.grid(padding=(0, 2))
     head.add_row(Text("calibrating", style="bold"), bar, f"{minutes(left_s)} left")
-    best = Text(
-        f"best so far  {view.best}" if view.best else "no shape was scored yet", style="bold" if view.best else "dim"
+    best = (
+        Text(f"best so far  {view.best}", style="bold") if view.best else Text("no shape was scored yet", style="dim")
     )
     return Group(head, _phases(view), _probes(view), best)
 
@@ -103,9 +103,8 @@ def _phases(view: View) -> Table:
 def _probes(view: View) -> Table:
     table = Table.grid(padding=(0, 2))
     for event in [event for event in view.events if event.kind == "probe"][-NUM_PROBES:]:
-        table.add_row(
-            "", Text(event.phase, style="dim"), Text(event.says, style="" if event.status == "ok" else "yellow")
-        )
+        style = "" if event.status == "ok" else "yellow"
+        table.add_row("", Text(event.phase, style="dim"), Text(event.says, style=style))
     return table
 
 
