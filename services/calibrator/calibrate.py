@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from services.calibrator.confirm import Confirmation, confirm
 from services.calibrator.envelope import EnvelopeFound, measure_envelope
-from services.calibrator.experiments import Experiments, Journal
+from services.calibrator.experiments import Experiments, Journal, Now
 from services.calibrator.findings import Findings, platform_default
 from services.calibrator.fingerprint import Fingerprint, fingerprint
 from services.calibrator.measurement import Outcome
@@ -62,10 +63,10 @@ class Phase:
 class Session:
     """One process's work on a calibration."""
 
-    def __init__(self, folder: Path, calibration: Calibration, executor: Executor):
+    def __init__(self, folder: Path, calibration: Calibration, executor: Executor, now: Now = monotonic):
         journal = Journal(folder / f"probes-{calibration.machine_signature[:8]}.jsonl")
-        self.machine = Experiments(calibration, journal, executor)
-        clock = Clock(calibration.minutes, spent_before(folder))
+        self.machine = Experiments(calibration, journal, executor, now)
+        clock = Clock(calibration.minutes, spent_before(folder), now)
         self.work = Work(calibration, folder, self.machine, clock, table_for(calibration))
         self.store, self.found = PhaseStore(folder), Findings()
 
@@ -255,13 +256,13 @@ PHASES: tuple[Phase, ...] = (
 )
 
 
-def calibrate(job: CalibrateJob, executor: Executor) -> PlatformDefault:
+def calibrate(job: CalibrateJob, executor: Executor, now: Now = monotonic) -> PlatformDefault:
     """The device is held from the first probe to the last. ValueError, in one line, for what nobody can measure."""
     folder, calibration = job.place, job.calibration
     lay_out(folder, calibration)
     with device_lock(calibration.device), only_one(folder):
         executor.reclaim()
-        session = Session(folder, calibration, executor)
+        session = Session(folder, calibration, executor, now)
         session.begin(job.force)
         for place in range(len(PHASES)):
             session.run_phase(place)
