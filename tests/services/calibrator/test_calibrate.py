@@ -82,7 +82,7 @@ def test_killed_again_and_again_it_goes_on_and_no_finished_probe_is_trained_twic
     stages = SimulatedStages()
 
     def kill_now_and_then(job):
-        if random_.random() < 0.15:
+        if random_.random() < 0.3:
             raise KeyboardInterrupt
         return None
 
