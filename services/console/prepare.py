@@ -73,7 +73,7 @@ def end(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-    print("autoresearch: prepare was interrupted; the same command goes on where it was", file=sys.stderr)
+    print("autoresearch: prepare was interrupted; run the same command again to continue", file=sys.stderr)
 
 
 def from_here(corpus: str) -> str:
