@@ -102,18 +102,22 @@ class Session:
         phase = PHASES[place]
         self.work.phase = phase.name
         inputs = self._inputs(phase)
-        result, damage = self.store.load(phase.name, inputs, phase.result)
+        entry, damage = self.store.load(phase.name, inputs)
         if damage:
             self.work.say(damage)
-        if result is not None:
-            append_event(self.work.folder, kind="reused", phase=phase.name, spent_s=self.work.clock.spent_s)
+        if entry is not None and entry.result is not None:
+            self._tell(kind="reused")
+            result = phase.result.model_validate(entry.result)
         else:
-            append_event(
-                self.work.folder, kind="phase", phase=phase.name, says=phase.says, spent_s=self.work.clock.spent_s
-            )  # fmt: skip
-            result = phase.run(self, self.allowance_s(place))
-            self.store.save(phase.name, inputs, result)
+            self._tell(kind="phase", says=phase.says)
+            allowance_s = entry.allowance_s if entry else self.allowance_s(place)
+            self.store.save(phase.name, inputs, allowance_s)
+            result = phase.run(self, allowance_s)
+            self.store.save(phase.name, inputs, allowance_s, result)
         setattr(self.found, phase.name, result)
+
+    def _tell(self, **fields: Any) -> None:
+        append_event(self.work.folder, phase=self.work.phase, spent_s=self.work.clock.spent_s, **fields)
 
     def allowance_s(self, place: int) -> float:
         """What is left, divided by the shares of the phases that are left: what one does not need, others get."""

@@ -1,4 +1,4 @@
-"""`autoresearch submit`: experiments for the fleet, checked here before they wait in a queue."""
+"""`autoresearch submit`: puts experiments into the queues of the fleet, after checking them here."""
 
 import json as json_module
 import secrets
@@ -20,22 +20,27 @@ JOB_FUNCTION = job_path("train")
 
 
 def submit(
-    recipe: Annotated[Path | None, typer.Option(help="The recipe to train. Default: the worker's own.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Queue: gb10, h100, mac, cpu, ... May be repeated.")] = None,
-    preset: Annotated[list[str] | None, typer.Option(help="May be repeated. Default: the worker's.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="May be repeated. Default: 42.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Recipe to train. Default: the worker's own recipe.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Hardware: gb10, mac, cpu, ... Repeat it for several.")
+    ] = None,
+    preset: Annotated[list[str] | None, typer.Option(help="As for train. Repeat it for several.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Default: 42. Repeat it for several.")] = None,
     time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Train on this many tokens instead of a time.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset as the workers know it. Default: their latest.")] = None,
-    rung: Annotated[str, typer.Option(help="Evaluation fidelity: auto, cheap, reference, full.")] = "auto",
-    smoke: Annotated[bool, typer.Option("--smoke", help="Everything once in under a minute; never ranked.")] = False,
+    tokens: Annotated[int | None, typer.Option(help="Train on this number of tokens instead of for a time.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of a dataset. Default: the worker's latest.")] = None,
+    rung: Annotated[str, typer.Option(help="Text that is scored: auto, cheap, reference or full.")] = "auto",
+    smoke: Annotated[bool, typer.Option("--smoke", help="One quick pass through everything; never ranked.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for all of them, showing how far they are.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until all have ended, and show progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
 ) -> None:
-    """Enqueue one experiment for every combination of targets, presets and seeds. Prints their group and ids."""
+    """Enqueue one experiment for every combination of targets, presets and seeds.
+
+    It prints the name of their group and the name of each job.
+    """
     if not target:
-        raise ValueError("say which --target: each is a queue of its own (autoresearch status shows what waits)")
+        raise ValueError("choose the kind of hardware, for example --target cpu: each has a queue of its own")
     common = dict(
         time_budget=time_budget, tokens=tokens, dataset=dataset, rung=rung, smoke=smoke, set=pairs(set_ or [])
     )
@@ -55,7 +60,7 @@ def submit(
 
 
 def checked(arguments: dict[str, Any]) -> dict[str, Any]:
-    """ValueError for what no worker would accept; what only a worker knows (datasets, devices) is left to it."""
+    """ValueError for what no worker would accept. Datasets and devices are checked by the worker."""
     request = validated(TrainRequest, arguments)
     find_target(request.target)
     if request.preset is not None:
@@ -72,7 +77,7 @@ def checked_source(path: Path) -> str:
 
 
 def enqueue(requests: list[dict[str, Any]], source: str | None) -> tuple[str, list[str]]:
-    """Every job, or ValueError: when the hub goes away half-way it says which jobs were enqueued."""
+    """(group, jobs). ValueError if the hub goes away; it names the jobs that were already enqueued."""
     from services.console.hub_connection import hub, queue, store
 
     group_id, job_ids = f"g-{secrets.token_hex(4)}", []
