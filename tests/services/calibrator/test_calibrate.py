@@ -160,7 +160,7 @@ def test_another_machines_folder_is_refused(tmp_path):
     job = job_of(folder=tmp_path / "out")
     run(job)
     other = job.calibration.model_copy(update={"hardware_key": "nvidia-hopper-h100-80gb"})
-    with pytest.raises(ValueError, match="holds a calibration of cpu-.*this machine is nvidia-hopper"):
+    with pytest.raises(ValueError, match=r"holds a calibration of cpu-.*this machine is nvidia-hopper"):
         run(job.model_copy(update={"calibration": other}))
 
 
