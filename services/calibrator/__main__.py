@@ -11,7 +11,8 @@ import sys
 from pydantic import ValidationError
 
 from services.calibrator.calibrate import calibrate
-from shared.experiment.calibration import CalibrateJob
+from shared.experiment.calibration import DEVICE_BUSY, CalibrateJob
+from shared.machine.device_lock import DeviceBusy
 from shared.sandbox.parent_death import exit_with_parent
 from shared.settings import settings
 from shared.stages.executors import Executor, NativeExecutor
@@ -42,6 +43,9 @@ def main() -> int:
         exit_with_parent(grace_s=10.0)
     try:
         calibrate(parse(sys.argv[1:]), stages_here())
+    except DeviceBusy as error:
+        print(error, file=sys.stderr)
+        return DEVICE_BUSY
     except ValueError as error:
         print("calibrator:", *str(error).split(), file=sys.stderr)
         return 2

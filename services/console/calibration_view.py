@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.experiment.calibration import Event, events_file, read_events
+from shared.experiment.calibration import Event, events_file, read_default_of, read_events
 from shared.experiment.platform_default import PlatformDefault, default_file
 from shared.stages.executors import Watch
 
@@ -136,10 +136,7 @@ def plain_lines(event: Event) -> list[str]:
 
 def conclude(folder: Path, as_json: bool) -> int:
     """Says what became of it. Returns the exit code."""
-    events, _ = read_events(folder)
-    default = next((event.default for event in reversed(events) if event.default is not None), None)
-    if default is None:
-        raise ValueError(f"the calibration in {folder} came to no default: run the same command again")
+    default = read_default_of(folder)
     path, report = default_file(default.hardware_key, default.engine), folder / "report.md"
     if as_json:
         files = {"default_file": str(path), "report": str(report) if report.exists() else None}

@@ -16,7 +16,7 @@ from shared.experiment.request import TrainRequest, validated
 from shared.machine.targets import find_target
 from shared.stages.table import job_path
 
-JOB_FUNCTION = job_path("train")
+TRAIN, CALIBRATE = job_path("train"), job_path("calibrate")
 
 
 def submit(
@@ -32,6 +32,9 @@ def submit(
     rung: Annotated[str, typer.Option(help="Text that is scored: auto, cheap, reference or full.")] = "auto",
     smoke: Annotated[bool, typer.Option("--smoke", help="One quick pass through everything; never ranked.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
+    calibrate: Annotated[
+        str | None, typer.Option(metavar="MODE", help="Calibrate the targets instead: fast or full.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all have ended, and show progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
 ) -> None:
@@ -44,13 +47,17 @@ def submit(
     common = dict(
         time_budget=time_budget, tokens=tokens, dataset=dataset, rung=rung, smoke=smoke, set=pairs(set_ or [])
     )
-    source = checked_source(recipe) if recipe else None
-    presets: list[str | None] = [*preset] if preset else [None]
-    requests = [
-        checked(common | {"target": name, "preset": shape, "seed": number})
-        for name, shape, number in product(target, presets, seed or [42])
-    ]
-    group_id, job_ids = enqueue(requests, source)
+    if calibrate is not None:
+        wanted = {"mode": calibrate, "presets": preset or (), "time_budget": time_budget, "dataset": dataset}
+        group_id, job_ids = enqueue(CALIBRATE, [checked_calibration(wanted, name) for name in target], None)
+    else:
+        source = checked_source(recipe) if recipe else None
+        presets: list[str | None] = [*preset] if preset else [None]
+        requests = [
+            checked(common | {"target": name, "preset": shape, "seed": number})
+            for name, shape, number in product(target, presets, seed or [42])
+        ]
+        group_id, job_ids = enqueue(TRAIN, requests, source)
     if json:
         print(json_module.dumps({"group": group_id, "jobs": job_ids}))
     else:
@@ -70,13 +77,22 @@ def checked(arguments: dict[str, Any]) -> dict[str, Any]:
     return request.model_dump(mode="json", exclude_defaults=True) | {"target": request.target}
 
 
+def checked_calibration(arguments: dict[str, Any], target: str) -> dict[str, Any]:
+    """ValueError for what no worker would accept."""
+    from shared.experiment.calibration import CalibrationRequest
+
+    given = {name: value for name, value in arguments.items() if value}
+    request = validated(CalibrationRequest, given | {"target": find_target(target).name})
+    return request.model_dump(mode="json", exclude_defaults=True) | {"target": target}
+
+
 def checked_source(path: Path) -> str:
     source = read_recipe(path)
     check_source(source, path.name)
     return source.decode()
 
 
-def enqueue(requests: list[dict[str, Any]], source: str | None) -> tuple[str, list[str]]:
+def enqueue(function: str, requests: list[dict[str, Any]], source: str | None) -> tuple[str, list[str]]:
     """(group, jobs). ValueError if the hub goes away; it names the jobs that were already enqueued."""
     from services.console.hub_connection import hub, queue, store
 
@@ -88,7 +104,7 @@ def enqueue(requests: list[dict[str, Any]], source: str | None) -> tuple[str, li
                 kwargs = arguments | ({"recipe": source} if source else {})
                 job_id = f"{group_id[2:]}-{number:02d}-{arguments['target']}-s{arguments.get('seed', 42)}"
                 store(connection).add_to_group(group_id, job_id)
-                queue(arguments["target"], connection).enqueue_call(JOB_FUNCTION, kwargs=kwargs, job_id=job_id)
+                queue(arguments["target"], connection).enqueue_call(function, kwargs=kwargs, job_id=job_id)
                 job_ids.append(job_id)
     except ValueError as error:
         if not job_ids:

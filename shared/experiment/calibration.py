@@ -30,6 +30,8 @@ from shared.settings import settings
 
 Mode = Literal["fast", "full"]
 DEFAULT_MINUTES: dict[Mode, float] = {"fast": 10.0, "full": 60.0}
+DEVICE_BUSY = 75
+"""exit code of the calibrator when another experiment has the device (EX_TEMPFAIL of sysexits.h)"""
 OPT_IN = ("upstream",)
 """presets that are measured only when they are named"""
 
@@ -237,3 +239,12 @@ def read_events(folder: Path, skip_bytes: int = 0) -> tuple[list[Event], int]:
         except (ValueError, ValidationError):
             continue
     return events, skip_bytes + len(whole)
+
+
+def read_default_of(folder: Path) -> PlatformDefault:
+    """What the last calibration in the folder ended with. ValueError when none came to an end."""
+    events, _ = read_events(folder)
+    for event in reversed(events):
+        if event.default is not None:
+            return event.default
+    raise ValueError(f"the calibration in {folder} came to no default: run the same command again")
