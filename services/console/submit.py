@@ -48,6 +48,7 @@ def submit(
         time_budget=time_budget, tokens=tokens, dataset=dataset, rung=rung, smoke=smoke, set=pairs(set_ or [])
     )
     if calibrate is not None:
+        refuse_train_options(recipe=recipe, seed=seed, tokens=tokens, smoke=smoke, set=set_)
         wanted = {"mode": calibrate, "presets": preset or (), "time_budget": time_budget, "dataset": dataset}
         group_id, job_ids = enqueue(CALIBRATE, [checked_calibration(wanted, name) for name in target], None)
     else:
@@ -75,6 +76,14 @@ def checked(arguments: dict[str, Any]) -> dict[str, Any]:
     if request.time_budget is not None and request.tokens is not None:
         raise ValueError("a budget is either --time-budget or --tokens")
     return request.model_dump(mode="json", exclude_defaults=True) | {"target": request.target}
+
+
+def refuse_train_options(**options: Any) -> None:
+    """ValueError instead of ignoring what a calibration has no use for."""
+    if given := [f"--{name}" for name, value in options.items() if value]:
+        raise ValueError(
+            f"--calibrate trains the shipped recipe with seeds of its own, so leave out {', '.join(given)}"
+        )
 
 
 def checked_calibration(arguments: dict[str, Any], target: str) -> dict[str, Any]:
