@@ -64,17 +64,8 @@ def test_compose_itself_reads_the_stack_of_a_target_as_these_tests_do(target):
     if shutil.which("docker") is None or subprocess.run([*COMPOSE_COMMAND, "version"], capture_output=True).returncode:
         pytest.skip("no docker compose")
     environment = {**os.environ, "TARGET": target, "MLFLOW_HOSTS": "x", "MLFLOW_USERS": "off", "TAG": "dev"}
-    command = [
-        "docker",
-        "compose",
-        "--file",
-        str(COMPOSE / "compose.yaml"),
-        "--profile",
-        "hub",
-        "config",
-        "--format=json",
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    arguments = ["--file", str(COMPOSE / "compose.yaml"), "--profile", "hub", "config", "--format", "json"]
+    done = subprocess.run([*COMPOSE_COMMAND, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     read, ours = json.loads(done.stdout)["services"], stack_of(target)
     assert read.keys() == ours.keys()
