@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from services.evaluator.messages import Digested, Forwarded, Loaded, Opened, Serve, Serving
+from services.evaluator.messages import REQUESTS, Digested, Forward, Forwarded, Load, Loaded, Opened, Serve, Serving
 from shared.contracts import Status
 from shared.engines import open_engine
 from shared.engines.shared_buffer import HostBuffer
@@ -30,8 +30,7 @@ class Server:
         """Nothing of the recipe runs in here."""
         job = self.job
         self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
-        dtype = next(choice.chosen for choice in self.engine.choices if choice.what == "dtype")
-        return Opened(framework_version=self.engine.version, dtype=dtype)
+        return Opened(framework_version=self.engine.version, dtype=self.engine.precision.long_name)
 
     def serve(self) -> Serving:
         request, job = self.request, self.job
@@ -51,11 +50,12 @@ class Server:
         )
 
     def answer(self, request: dict) -> Any:
-        if request["kind"] == "forward":
+        message = REQUESTS[request["kind"]].model_validate(request)
+        if isinstance(message, Forward):
             self._forward()
             return Forwarded(peak_vram_mb=self.engine.peak_memory_mb())
-        if request["kind"] == "load":
-            self._load(request["weights"])
+        if isinstance(message, Load):
+            self._load(message.weights)
             return Loaded()
         return Digested(weights_digest=self._digest())
 

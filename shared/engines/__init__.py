@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from shared.contracts import Choice
+from shared.machine.device import Precision
 
 State = Mapping[str, Mapping[str, Any]]
 
@@ -26,6 +27,8 @@ class Engine(Protocol):
     """of the framework"""
     device: str
     """as in Job.device"""
+    precision: Precision
+    """of products, as resolved from Job.dtype"""
     handle: Any
     """what a recipe's build() receives as `device`"""
     choices: list[Choice]
