@@ -39,7 +39,7 @@ from services.trainer.messages import (
 )
 from services.trainer.metrics_file import MetricsFile
 from services.trainer.state_store import StateStore
-from shared.contracts import Choice, Job, Status, TrainingRecord
+from shared.contracts import Choice, Job, Rung, Status, TrainingRecord
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
 from shared.machine.hardware import detect
@@ -239,7 +239,7 @@ class Supervision:
         """Until the run is stopped by force. A token budget ends by itself, or after a day."""
         if self.job.budget.seconds is None:
             return LONGEST_TOKEN_BUDGET_S
-        grace = SMOKE_GRACE_S if self.job.rung == "smoke" else KILL_AFTER_S
+        grace = SMOKE_GRACE_S if self.job.rung is Rung.SMOKE else KILL_AFTER_S
         return max(0.0, self.job.budget.seconds + grace - self.clock.seconds)
 
     def _record(self, ready: Ready, trained: Trained) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from shared.contracts import Budget, CheckpointPolicy, Choice, Contract, Job, Shape
+from shared.contracts import Budget, CheckpointPolicy, Choice, Contract, Job, Rung, Shape
 from shared.data.dataset import default_dataset, open_dataset
 from shared.experiment.presets import DEFAULT_PRESET, find_preset
 from shared.experiment.recipe import check_source
@@ -72,7 +72,7 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
         "recipe_sha": sha256_bytes(source),
         "seed": request.seed,
         "budget": budget,
-        "rung": "smoke" if request.smoke else request.rung,
+        "rung": Rung.SMOKE if request.smoke else request.rung,
         "checkpoints": _checkpoints(request, budget),
         "curve_points": request.curve_points,
         "choices": tuple(choices),

@@ -33,6 +33,11 @@ class Stage:
     def has_run(self) -> bool:
         return bool(self.staged_in)
 
+    @property
+    def counts_steps(self) -> bool:
+        """Its progress can be read from the telemetry that it writes."""
+        return "metrics.jsonl" in self.staged_out
+
 
 STAGES: tuple[Stage, ...] = (
     Stage("prepare", image="worker", activity="packing rows", job_function="prepare"),
