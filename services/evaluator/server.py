@@ -9,7 +9,7 @@ import numpy as np
 
 from services.evaluator.messages import REQUESTS, Digested, Forward, Forwarded, Load, Loaded, Opened, Serve, Serving
 from shared.contracts import Status
-from shared.engines import open_engine
+from shared.engines import last_choice, open_engine
 from shared.engines.shared_buffer import HostBuffer
 from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
 from shared.sandbox.launch import Failed
@@ -41,10 +41,9 @@ class Server:
         check_protocol(self.recipe)
         self._load(request.weights)
         on_device = self._open_buffer()
-        attention = [choice.chosen for choice in self.engine.choices if choice.what == "attention_backend"]
         return Serving(
             on_device=on_device,
-            attention_backend=attention[-1] if attention else None,
+            attention_backend=last_choice(self.engine, "attention_backend"),
             weights_digest=self._digest(),
             choices=tuple(choice for choice in self.engine.choices if choice.what != "compile"),
         )

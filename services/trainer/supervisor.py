@@ -6,11 +6,9 @@ recipe is killed. So nothing is learned before the clock or after it, and a patc
 shows as a difference between the two.
 """
 
-import signal
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 from typing import Any
 
 from services.trainer.compile_cache import cache_environment, compile_cache
@@ -48,6 +46,7 @@ from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
 from shared.sandbox.ending import adopt_orphans
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
+from shared.stages.command import end_on_signals
 
 LOOK_EVERY_S = 1.0
 LOOK_WHILE_WRITING_S = 0.02
@@ -68,8 +67,7 @@ def supervise(run: RunDirectory) -> TrainingRecord:
 
 
 def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) -> TrainingRecord:
-    signal.signal(signal.SIGTERM, _cancel)
-    signal.signal(signal.SIGINT, _cancel)
+    end_on_signals()
     measured = Measured()
     try:
         with Supervision(run, job, dataset, measured) as supervision:
@@ -79,13 +77,6 @@ def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) 
         record = measured.record(end.status, end.reason)
     write_record(run.training_file, record)
     return record
-
-
-def _cancel(number: int, frame: FrameType | None) -> None:
-    """Once: a second signal would interrupt the clearing up."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise Ended(Status.CANCELLED, f"cancelled by {signal.Signals(number).name}")
 
 
 class TrainingClock:

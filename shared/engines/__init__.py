@@ -92,6 +92,11 @@ class Engine(Protocol):
         """
 
 
+def last_choice(engine: Engine, what: str) -> str | None:
+    """What was chosen last of several automatic choices of a kind; None when nothing was."""
+    return next((choice.chosen for choice in reversed(engine.choices) if choice.what == what), None)
+
+
 def open_engine(name: str, device: str, *, dtype: str = "auto", compile: str = "auto") -> Engine:
     """Imports the framework and opens the device. ValueError says what is missing and what to install."""
     if name not in ("torch", "mlx"):
