@@ -39,6 +39,7 @@ def instructions(dockerfile: Path) -> list[str]:
 @pytest.mark.parametrize("target", IN_CONTAINERS)
 def test_a_target_gives_its_image_and_its_device_to_the_stages_that_need_it_and_to_no_other(target):
     stack = stack_of(target)
+    assert stack.keys() >= EXECUTORS.keys(), "a stage has no block in compose/compose.yaml"
     gpu = find_target(target).architectures != ("cpu",)
     for stage in STAGES:
         image = find_target(target).image if stage.image == "executor" else "worker"
@@ -138,6 +139,13 @@ def test_an_executor_runs_the_stage_of_its_name_from_a_spool_it_shares_with_the_
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_a_stage_is_a_folder_of_services_with_a_main(name):
     assert (CHECKOUT / "services" / name / "__main__.py").is_file()
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_has_its_lines_in_the_tables_of_the_docs(stage):
+    """What its container may use, and what is staged where it works on a run."""
+    lines = (CHECKOUT / "docs" / "stack.md").read_text().splitlines()
+    assert len([line for line in lines if line.startswith(f"| {stage.name} |")]) == (2 if stage.has_run else 1)
 
 
 def test_images_follow_the_table_of_stages():

@@ -178,8 +178,8 @@ def test_a_gpu_is_taken_by_its_own_target_only(machine, name, capability, target
 
 
 def test_a_gpu_that_runs_the_targets_code_will_do(machine):
-    machine.says("nvidia-smi --id=0", "NVIDIA GeForce RTX 3090, 8.6")
-    assert machine.problems("a100") == []
+    machine.says("nvidia-smi --id=0", "NVIDIA B300, 10.3")
+    assert machine.problems("b200") == []
 
 
 def test_no_gpu_at_all_is_said(machine):
