@@ -141,6 +141,11 @@ def test_a_stage_is_a_folder_of_services_with_a_main(name):
     assert (CHECKOUT / "services" / name / "__main__.py").is_file()
 
 
+def test_the_page_of_the_stack_names_every_target_that_can_be_brought_up():
+    page = (CHECKOUT / "docs" / "stack.md").read_text()
+    assert [name for name in IN_CONTAINERS if not re.search(rf"\bup-{name}\b", page)] == []
+
+
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_a_stage_has_its_lines_in_the_tables_of_the_docs(stage):
     """What its container may use, and what is staged where it works on a run."""
