@@ -7,7 +7,7 @@ from time import monotonic
 
 from services.calibrator.measurement import Machine, Outcome, Probe
 from shared.contracts import Shape
-from shared.data.dataset import open_reference
+from shared.data.dataset import MAX_VALIDATION_ROWS, VALIDATION_SEQ_LEN, open_reference
 from shared.evaluation.model_size import model_size
 from shared.evaluation.quality import QualityTable
 from shared.experiment.calibration import Calibration, append_event
@@ -65,6 +65,14 @@ class Work:
     @property
     def vocab_size(self) -> int:
         return open_reference(self.calibration.dataset).vocab_size
+
+    @property
+    def validation_rows(self) -> int:
+        """About as many as there are: only the evaluator may see the rows themselves."""
+        manifest = open_reference(self.calibration.dataset).manifest
+        removed = manifest.repeats.removed_tokens if manifest.repeats else 0
+        rows = (manifest.validation.num_tokens - removed) // VALIDATION_SEQ_LEN
+        return max(1, min(MAX_VALIDATION_ROWS, rows))
 
     def flops_per_token(self, shape: Shape) -> float:
         return model_size(shape, self.vocab_size).flops_per_token

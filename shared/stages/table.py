@@ -1,5 +1,6 @@
 """The stages: one row for each service that runs as a stage of its own. Adding one is a row here, its folder in
-services/ and its block in compose/compose.yaml; executors, staging, spools, watchers, the queue and images follow.
+services/ and its block in compose/compose.yaml; executors, staging, spools, watchers, the queue, images and the
+device of each target follow.
 
 `python -m services.<name> ARGUMENTS` is the whole of a stage. Where files are staged the first argument is the run
 directory. Imports nothing but the standard library, so that images and compose can read it.
@@ -31,6 +32,11 @@ class Stage:
     @property
     def has_run(self) -> bool:
         return bool(self.staged_in)
+
+    @property
+    def counts_steps(self) -> bool:
+        """Its progress can be read from the telemetry that it writes."""
+        return "metrics.jsonl" in self.staged_out
 
 
 STAGES: tuple[Stage, ...] = (
