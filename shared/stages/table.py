@@ -26,6 +26,8 @@ class Stage:
     runs_untrusted_code: bool = False
     """no network in containers, and no start where there is no sandbox"""
     needs_device: bool = False
+    places_stages: bool = False
+    """it places experiments itself, as the worker does, and looks who else computes on the device"""
     job_function: str | None = None
     """in services/worker/jobs.py, for jobs that ask for this stage"""
 
@@ -41,7 +43,13 @@ class Stage:
 
 STAGES: tuple[Stage, ...] = (
     Stage("prepare", image="worker", activity="packing rows", job_function="prepare"),
-    Stage("calibrator", image="worker", activity="calibrating", job_function="calibrate"),
+    Stage(
+        "calibrator",
+        image="worker",
+        activity="calibrating",
+        places_stages=True,
+        job_function="calibrate",
+    ),
     Stage(
         "trainer",
         image="executor",
