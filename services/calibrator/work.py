@@ -10,11 +10,8 @@ from shared.contracts import Shape
 from shared.data.dataset import MAX_VALIDATION_ROWS, VALIDATION_SEQ_LEN, open_reference
 from shared.evaluation.model_size import model_size
 from shared.evaluation.quality import QualityTable
-from shared.experiment.calibration import Calibration, append_event
+from shared.experiment.calibration import CLOSING_S, Calibration, append_event
 from shared.experiment.presets import find_preset
-
-RESERVE_S = 10.0
-"""of the minutes, for what comes after the last probe"""
 
 
 class Clock:
@@ -30,7 +27,7 @@ class Clock:
 
     @property
     def remaining_s(self) -> float:
-        return max(0.0, self.total_s - RESERVE_S - self.spent_s)
+        return max(0.0, self.total_s - CLOSING_S - self.spent_s)
 
 
 @dataclass
