@@ -7,7 +7,7 @@ How it answers and how well: docs/preset-calibration.md.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -76,7 +76,7 @@ class QualityTable:
     corpus: str = ""
     """what the dataset was prepared from; "climbmix" makes it nearly the published one"""
     hardware_key: str | None = None
-    """the machine that asks: its own rows overrule others of the same dataset; None: any"""
+    """the machine that asks: its own rows overrule others of the same dataset; None: that of the dataset's last row"""
     rung: Rung | None = None
     """None: the one that most rows of the dataset have"""
 
@@ -84,9 +84,7 @@ class QualityTable:
         object.__setattr__(self, "rows", tuple(self.rows))
 
     def with_rows(self, more: Iterable[QualityRow]) -> "QualityTable":
-        return QualityTable(
-            (*self.rows, *more), self.dataset, self.vocab_size, self.corpus, self.hardware_key, self.rung
-        )
+        return replace(self, rows=(*self.rows, *more))
 
     def predict(self, shape: Shape, num_tokens: int) -> Prediction:
         return self.predict_many([(shape, num_tokens)])[0]
@@ -132,9 +130,10 @@ class QualityTable:
 
     @cached_property
     def _asked(self) -> tuple[str, str | None, Rung | None]:
-        rungs = Counter(row.rung for row in self.rows if row.dataset == self.dataset)
-        rung = self.rung or (rungs.most_common(1)[0][0] if rungs else None)
-        return self.dataset, self.hardware_key, rung
+        rows = [row for row in self.rows if row.dataset == self.dataset]
+        rungs = Counter(row.rung for row in rows).most_common(1)
+        machine = self.hardware_key or (rows[-1].hardware_key if rows else None)
+        return self.dataset, machine, self.rung or (rungs[0][0] if rungs else None)
 
     @cached_property
     def _numbers(self) -> dict[object, int]:
