@@ -46,7 +46,7 @@ class Work:
 
     def measure(self, probe: Probe, limit_s: float) -> Outcome:
         """Measures and tells. The limit never reaches beyond the calibration's minutes."""
-        outcome = self.machine.measure(probe, max(1.0, min(limit_s, self.clock.remaining_s)))
+        outcome = WithinMinutes(self).measure(probe, limit_s)
         self.tell(outcome)
         return outcome
 
@@ -83,6 +83,20 @@ class Work:
             * shapes[name].seq_len
             * shapes[name].device_batch_size,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WithinMinutes:
+    """A Machine whose probes end with the calibration's minutes."""
+
+    work: Work
+
+    @property
+    def memory_mb(self) -> float:
+        return self.work.machine.memory_mb
+
+    def measure(self, probe: Probe, limit_s: float) -> Outcome:
+        return self.work.machine.measure(probe, max(1.0, min(limit_s, self.work.clock.remaining_s)))
 
 
 def describe(outcome: Outcome) -> str:
