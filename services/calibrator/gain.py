@@ -87,6 +87,8 @@ class Beliefs:
 
 def plausible(projections: Projections, candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     """The ones that may be best: half by their expected score, half by how good they could be."""
+    if not candidates:
+        return []
     predictions = projections.at([(one, projections.target_s) for one in candidates])
     hopeful = predictions.val_bpb - predictions.spread
     orders = [np.argsort(scores, kind="stable")[: count // 2] for scores in (predictions.val_bpb, hopeful)]

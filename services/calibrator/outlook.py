@@ -21,8 +21,8 @@ BUDGET_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 FEWEST_PROBE_STEPS = 12
 LARGEST_MARGIN = 0.003
 """of val_bpb: on a noisy machine one sigma would promise too little"""
-POOL = 48
-"""shapes that are compared jointly; those that were measured or proposed by the sampler come on top"""
+POOL, BEST = 40, 6
+"""shapes that are compared jointly, with the smaller passes of the best; what was measured or proposed comes on top"""
 
 
 class SearchInputs(Contract):
@@ -106,16 +106,28 @@ class Outlook:
     def _untried_models(self) -> list[Candidate]:
         """The most promising shape of each model that nothing is known of."""
         tried = {outcome.probe.preset for outcome in self.seen}
-        untried = [one for one in self.offered.values() if one.preset not in tried]
-        best = plausible(self.projections, untried, len(untried)) if untried else []
+        untried = [one for one in self._largest if one.preset not in tried]
+        best = plausible(self.projections, untried, len(untried))
         return [*{one.preset: one for one in reversed(best)}.values()]
 
     def _pool(self) -> list[Candidate]:
         """What the table finds plausible, what has been measured, what the sampler proposes."""
-        plain = plausible(self.projections, [*self.offered.values()], POOL) if self.offered else []
-        proposed = [self.space.candidate(params) for params in self._propose(self.values())]
-        shapes = [one.probe.shape for one in self.outcomes] + [one.shape for one in proposed if one]
-        return [*dict.fromkeys([*plain, *(self.offered[shape] for shape in shapes if shape in self.offered)])]
+        pool = plausible(self.projections, self._largest, POOL)
+        pool += [one for best in pool[:BEST] for one in self.space.siblings(best.shape)]
+        pool += [one for params in self._propose(self.values()) if (one := self.space.candidate(params))]
+        shapes = [one.shape for one in pool] + [one.probe.shape for one in self.outcomes]
+        return [self.offered[shape] for shape in dict.fromkeys(shapes) if shape in self.offered]
+
+    @cached_property
+    def _largest(self) -> list[Candidate]:
+        """On offer in the largest passes that are: smaller ones only leave memory free."""
+        taken: set[Shape] = set()
+        largest = []
+        for shape, candidate in self.offered.items():
+            if shape not in taken:
+                taken.update(one.shape for one in self.space.siblings(shape))
+                largest.append(candidate)
+        return largest
 
 
 def ruled_out(candidate: Candidate, outcomes: Sequence[Outcome]) -> bool:

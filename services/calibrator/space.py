@@ -17,7 +17,7 @@ from shared.evaluation.model_size import model_size, window_sizes
 SEQ_LENS = (256, 512, 1024, 2048)
 STEP_TOKENS = tuple(sorted([2**power for power in range(12, 21)] + [3 * 2**power for power in range(11, 19)]))
 """tokens in a step"""
-SMALLER_PASSES = 2
+SMALLER_PASSES = 4
 """sizes of pass below the largest that fits which are on offer: they train slower and leave memory free"""
 FEWEST_STEPS = 40
 """that the target budget must train"""
@@ -78,6 +78,12 @@ class Space:
     def params(self, shape: Shape) -> Params:
         """The sampler's numbers of a candidate's shape."""
         return dict(zip(self.distributions, self._params[shape], strict=True))
+
+    def siblings(self, shape: Shape) -> list[Candidate]:
+        """It and what differs from it only in the size of its passes, largest first."""
+        *model, _ = self._params[shape]
+        found = (self.offers.get((*model, smaller)) for smaller in range(SMALLER_PASSES + 1))
+        return [one for one in found if one]
 
     def nearest(self, shape: Shape) -> Candidate | None:
         """The offer closest to a shape that was good elsewhere; None: its model is not on offer."""
