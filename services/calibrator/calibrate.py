@@ -12,13 +12,13 @@ from typing import Any
 from services.calibrator.confirm import Confirmation, confirm
 from services.calibrator.envelope import EnvelopeFound, measure_envelope
 from services.calibrator.experiments import Experiments, Journal
-from services.calibrator.findings import Findings, platform_default
+from services.calibrator.findings import Findings, own_table, platform_default
 from services.calibrator.fingerprint import Fingerprint, fingerprint
 from services.calibrator.measurement import Outcome
 from services.calibrator.noise import Noise, measure_noise
 from services.calibrator.outlook import SearchInputs
 from services.calibrator.prior import Prior, prior
-from services.calibrator.projection import row_of
+from services.calibrator.report import write_report
 from services.calibrator.rungs import KeptCheckpoint, RungCosts, keep_checkpoint, measure_rungs
 from services.calibrator.search import SearchResult, search
 from services.calibrator.store import PhaseStore
@@ -30,6 +30,7 @@ from shared.evaluation.quality import QualityRow, QualityTable, published_rows, 
 from shared.experiment.calibration import Calibration, PlannedPhase, append_event, events_file, read_events
 from shared.experiment.platform_default import PlatformDefault, Tuning, write_default
 from shared.experiment.presets import find_preset
+from shared.experiment.promotion import promoted_rows
 from shared.machine.device_lock import device_lock
 from shared.stages.executors import Executor
 
@@ -69,11 +70,7 @@ class Session:
         return self.found.tune.tuning if self.found.tune else Tuning()
 
     def own_table(self) -> QualityTable:
-        """With what this calibration measured so far."""
-        rung = self.found.prior.rung if self.found.prior else None
-        outcomes = [outcome for outcome in self.found.outcomes() if outcome.is_ok and outcome.probe.rung is rung]
-        table = replace(self.work.table, rung=rung)
-        return table.with_rows([row_of(outcome, table) for outcome in outcomes])
+        return own_table(self.work.table, self.found)
 
     def begin(self, force: bool) -> None:
         if force:
@@ -255,8 +252,20 @@ def calibrate(folder: Path, calibration: Calibration, executor: Executor, force:
             session.run_phase(place)
         default = platform_default(session.work, session.found)
     write_default(default)
+    report(session, default)
     append_event(folder, kind="finished", spent_s=session.work.clock.spent_s, default=default)
     return default
+
+
+def report(session: Session, default: PlatformDefault) -> None:
+    """Whatever goes wrong with it, the default stands and the calibration ends well."""
+    session.work.phase = "report"
+    try:
+        path = write_report(session.work.folder, session.work, session.found, default)
+        session.work.say(f"the report is {path}")
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        session.work.say(f"the report could not be written: {what}; calibrate again to try it")
 
 
 def spent_before(folder: Path) -> float:
@@ -266,13 +275,15 @@ def spent_before(folder: Path) -> float:
 
 
 def table_for(calibration: Calibration, folder: Path) -> QualityTable:
-    """Published rows, this machine's finished runs, and the fleet's where somebody brought them.
+    """Published rows, this machine's finished runs, promoted ones, and the fleet's where somebody brought them.
 
     Without this calibration's own probes: those are added while it goes on.
     """
     dataset = open_reference(calibration.dataset)
     own = [row for row in rows_of_runs() if not row.source.startswith(calibration.id)]
     rows: list[QualityRow] = [*published_rows(), *own]
+    promoted = [row for row in promoted_rows() if not row.source.startswith(calibration.id)]
+    rows += new_rows(promoted, rows)
     if (folder / FLEET_ROWS).exists():
         rows += new_rows(read_rows(folder / FLEET_ROWS).rows, rows)
     return QualityTable(

@@ -10,6 +10,7 @@ import typer
 
 from services.console import (
     cancel,
+    defaults,
     doctor,
     drain,
     evaluate,
@@ -35,6 +36,7 @@ FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
 for command in (*LOCAL, *FLEET, *OPERATION):
     app.command()(command)
+app.add_typer(defaults.app, name="defaults")
 
 
 def main() -> None:
