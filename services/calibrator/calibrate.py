@@ -252,20 +252,20 @@ def calibrate(folder: Path, calibration: Calibration, executor: Executor, force:
             session.run_phase(place)
         default = platform_default(session.work, session.found)
     write_default(default)
-    report(session, default)
+    report(session.work, session.found, default)
     append_event(folder, kind="finished", spent_s=session.work.clock.spent_s, default=default)
     return default
 
 
-def report(session: Session, default: PlatformDefault) -> None:
+def report(work: Work, found: Findings, default: PlatformDefault) -> None:
     """Whatever goes wrong with it, the default stands and the calibration ends well."""
-    session.work.phase = "report"
+    work.phase = "report"
+    work.say("writing the report")
     try:
-        path = write_report(session.work.folder, session.work, session.found, default)
-        session.work.say(f"the report is {path}")
+        work.say(f"the report is {write_report(work.folder, work, found, default)}")
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        session.work.say(f"the report could not be written: {what}; calibrate again to try it")
+        work.say(f"the report could not be written: {what}; calibrate again to try it")
 
 
 def spent_before(folder: Path) -> float:

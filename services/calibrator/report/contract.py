@@ -143,9 +143,9 @@ class Checks(Sourced):
     mean_error: float | None = None
     """mean absolute difference to `said`"""
     mean_error_elsewhere: float | None = None
-    within_one: int = 0
+    within_one: int | None = None
     """runs within one spread of `said`"""
-    within_two: int = 0
+    within_two: int | None = None
 
 
 class Claim(Sourced):

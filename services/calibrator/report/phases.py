@@ -38,11 +38,10 @@ def of_this_calibration(events: Sequence[Event]) -> Sequence[Event]:
 
 
 def seconds_by_phase(events: Sequence[Event], now_s: float) -> Counter[str]:
-    """Time between two events belongs to the phase that was begun last; nobody worked between two processes."""
+    """Time after an event belongs to its phase; before the plan of another process nobody worked."""
     found: Counter[str] = Counter()
-    current = ""
     for before, after in pairwise([*events, None]):
-        current = before.phase if before.kind == "phase" else "" if before.kind in ("plan", "reused") else current
+        current = "" if before.kind in ("plan", "reused") else before.phase
         until_s = after.spent_s if after else now_s
         if current and (after is None or after.kind != "plan"):
             found[current] += max(0.0, until_s - before.spent_s)

@@ -23,10 +23,10 @@ Draw = Callable[[Subject, Points, Path], None]
 
 def draw_all(subject: Subject, points: Points, folder: Path) -> tuple[dict[str, str], list[str]]:
     """File name and caption of each picture that was drawn, and one line for each that could not be."""
-    folder.mkdir(exist_ok=True)
     drawn, failures = {}, []
     for name, (caption, draw) in PLOTS.items():
         try:
+            folder.mkdir(exist_ok=True)
             draw(subject, points, folder / name)
             drawn[f"{folder.name}/{name}"] = caption
         except Exception as error:  # a picture must not cost anybody the report

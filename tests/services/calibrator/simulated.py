@@ -31,7 +31,7 @@ from shared.experiment.request import default_recipe
 from shared.files import sha256_file
 
 PRESETS = ("m5-tiny", "m5-small", "m5-balanced", "m5-large")
-START_S, NOISE = 6.0, 0.004
+START_S, FLOPS, NOISE = 6.0, 2e12, 0.004
 
 
 @dataclass
@@ -41,8 +41,7 @@ class SimulatedMachine:
     journal: Journal
     id: str
     vocab_size: int
-    flops: float = 2e12
-    memory_mb: float = 16_000.0
+    memory_mb: float
 
     def measure(self, probe: Probe, limit_s: float) -> Outcome:
         outcome = self.journal.get(probe)
@@ -58,7 +57,7 @@ class SimulatedMachine:
         begun = dict(probe=probe, run_id=f"{self.id}-{probe.key}", peak_memory_mb=memory)
         if memory > 0.9 * self.memory_mb:
             return Outcome(**begun, status=Status.OUT_OF_MEMORY, reason="out of memory", wall_seconds=START_S)
-        speed = self.flops / size.flops_per_token / (1 + 1500 / tokens_of_pass)
+        speed = FLOPS / size.flops_per_token / (1 + 1500 / tokens_of_pass)
         steps = max(1, round(probe.seconds * speed / probe.shape.total_batch_size))
         tokens = steps * probe.shape.total_batch_size
         scoring_s = RUNG_TOKENS[probe.rung] / speed / 2.5
@@ -71,17 +70,19 @@ class SimulatedMachine:
         )  # fmt: skip
 
 
-def simulated_calibration(folder: Path, *, search_s: float = 500.0, flops: float = 2e12) -> tuple[Work, Findings]:
+def simulated_calibration(
+    folder: Path, *, search_s: float = 500.0, memory_mb: float = 16_000.0, presets: tuple[str, ...] = PRESETS
+) -> tuple[Work, Findings]:
     """Needs a home with dataset `words`."""
     dataset = open_dataset("words")
     calibration = Calibration(
-        mode="fast", minutes=30, presets=PRESETS, target_seconds=300, engine="torch", device="cpu", target="cpu",
-        hardware_key="cpu-simulated-4core-16gb", architecture="cpu", driver_version="Linux 6", memory_mb=16_000,
+        mode="fast", minutes=30, presets=presets, target_seconds=300, engine="torch", device="cpu", target="cpu",
+        hardware_key="cpu-simulated-4core-16gb", architecture="cpu", driver_version="Linux 6", memory_mb=memory_mb,
         dataset=dataset.ref, recipe_sha=sha256_file(default_recipe("torch")), eval_signature=eval_signature(),
     )  # fmt: skip
     lay_out(folder, calibration)
     journal = Journal(folder / f"probes-{calibration.machine_signature[:8]}.jsonl")
-    machine = SimulatedMachine(journal, calibration.id, dataset.vocab_size, flops)
+    machine = SimulatedMachine(journal, calibration.id, dataset.vocab_size, memory_mb)
     table = QualityTable(
         published_rows(), dataset=calibration.dataset.fingerprint, vocab_size=dataset.vocab_size,
         hardware_key=calibration.hardware_key,
@@ -105,7 +106,7 @@ def _phases(work: Work, search_s: float) -> Findings:
     found.prior = prior(work, found.envelope.envelope, found.outcomes()).model_copy(update={"rung": Rung.CHEAP})
     begin(work, "search")
     inputs = SearchInputs(
-        envelope=found.envelope.envelope, presets={name: find_preset(name).shape for name in PRESETS},
+        envelope=found.envelope.envelope, presets={name: find_preset(name).shape for name in work.calibration.presets},
         allowance_s=search_s, tuning=found.tune.tuning, vocab_size=work.vocab_size,
         starts=(found.prior.expected[0].shape,),
     )  # fmt: skip
