@@ -1,8 +1,8 @@
 # People and CI call the same targets. `make` alone prints what there is.
 .DEFAULT_GOAL := help
-STACKS := up-gb10 up-h100 up-h200 up-b200 up-a100 up-rtx50 up-rtx40 up-l40s up-cpu
-IMAGES := build-redis build-postgres build-mlflow build-worker build-executor-cpu build-executor-cuda-sm80 \
-  build-executor-cuda-sm89 build-executor-cuda-sm90 build-executor-cuda-sm100 build-executor-cuda-sm120-fa4
+# a target of the stack is a file in compose/, an image is a block of the bake file
+STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out compose/compose.yaml compose/hardware.yaml,$(wildcard compose/*.yaml)))
+IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
 .PHONY: help setup run ui hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor python \
   test test-chaos test-cheats test-slow test-stack test-gpu bench lint format clean
 
@@ -12,6 +12,8 @@ BUDGET ?= 60
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p; s/^## ([^:]+): (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
+	@echo "<target> is $(STACKS:up-%=%)"
+	@echo "<image> is $(IMAGES:build-%=%)"
 
 setup: .venv/.ready ## the environment in .venv, from pinned versions
 
@@ -38,11 +40,11 @@ worker: setup ## takes jobs of this machine's target from the hub in .env
 
 worker-mac: worker ## the same on a Mac that has the hub's .env: joins it as target mac
 
-## up-<target>: the whole stack in containers: gb10 h100 h200 b200 a100 rtx50 rtx40 l40s cpu; HUB=host joins one elsewhere
+## up-<target>: the whole stack in containers; HUB=host joins one elsewhere
 $(STACKS): python
 	@$(PYTHON) -m compose.stack up $(@:up-%=%)
 
-## build-<image>: one image of the stack: redis postgres mlflow worker executor-cpu executor-cuda-sm90 ...
+## build-<image>: one image of the stack
 $(IMAGES):
 	docker buildx bake --file images/docker-bake.hcl $(@:build-%=%)
 

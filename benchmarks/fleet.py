@@ -46,6 +46,8 @@ def starts(redis: RedisServer) -> list[float]:
         redis.outcome(job_id, 10)
         wait_for(partial(is_finished, redis, job_id))
         job = redis.queue().fetch_job(job_id)
+        assert job is not None, "the queue has forgotten it"
+        assert job.started_at is not None, "it was never begun"
         found.append(1000 * (job.started_at.timestamp() - asked))
     return found
 
@@ -59,8 +61,8 @@ def overheads(redis: RedisServer) -> list[float]:
     found = []
     for seed in range(10):
         asked = time.monotonic()
-        arguments = {"recipe": HONEST, "dataset": "stdlib", "preset": "m5-tiny", "time_budget": 0.2, "seed": seed}
-        outcome = redis.outcome(redis.enqueue(**arguments), 30)
+        job_id = redis.enqueue(recipe=HONEST, dataset="stdlib", preset="m5-tiny", time_budget=0.2, seed=seed)
+        outcome = redis.outcome(job_id, 30)
         assert outcome.status == "ok", outcome.reason
         found.append(time.monotonic() - asked - 0.2)
     return found

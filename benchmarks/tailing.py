@@ -92,8 +92,10 @@ def measure(store: FleetStore, pairs: int) -> Tailing:
 
 def make_attempt(store: FleetStore, budget_s: float) -> Attempt:
     """With its run directory laid out."""
-    who = {"job_id": f"tailing-{time.time_ns()}", "number": 1, "execution": "x", "worker": "benchmark", "pid": 0}
-    record = AttemptRecord(**who, queue="cpu", device="cpu", started_at=time.time())
+    record = AttemptRecord(
+        job_id=f"tailing-{time.time_ns()}", number=1, execution="x", worker="benchmark", pid=0,
+        queue="cpu", device="cpu", started_at=time.time(),
+    )  # fmt: skip
     request = TrainRequest(preset="m5-tiny", dataset="stdlib", device="cpu", time_budget=budget_s, set=SHAPE)
     job, source = build_job(request)
     RunDirectory.of(record.run_id).create(job.model_copy(update={"run_id": record.run_id}), source)

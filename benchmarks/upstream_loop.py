@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ class UpstreamLoop:
             matrix_lr=self.upstream.MATRIX_LR,
             weight_decay=self.upstream.WEIGHT_DECAY,
         )
-        self.model = torch.compile(model, dynamic=False) if compile == "model" else model
+        self.model: Any = torch.compile(model, dynamic=False) if compile == "model" else model
         bf16 = engine.handle.dtype is torch.bfloat16
         self.autocast = torch.amp.autocast(engine.handle.torch.type, dtype=torch.bfloat16, enabled=bf16)
 

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.machine.targets import Target, target_for
+from shared.stages.table import STAGES
 
 OLDEST_COMPOSE, OLDEST_ENGINE, OLDEST_TOOLKIT = (2, 20, 2), (20, 10), (1, 17, 8)
-ARM = {"gb10"}
+MACHINES = {"linux/amd64": ("x86_64", "amd64"), "linux/arm64": ("aarch64", "arm64")}
+"""what engines call a platform"""
 FREE_GB, FREE_GB_GPU, FREE_GB_WHEN_BUILT = {"cpu": 10}, 30, 3
 GIB = 2**30
 
@@ -23,7 +25,7 @@ def problems(target: Target, devices: list[str], config: dict, ports: list[tuple
         yield missing
         return
     info = json.loads(output("docker", "info", "--format", "{{json .}}"))
-    found = (architecture_problem(target, info), kernel_problem(), disk_problem(target, info, is_built(config)))
+    found = (architecture_problem(target, config, info), kernel_problem(), disk_problem(target, info, is_built(config)))
     yield from (line for line in found if line)
     yield from memory_problems(config, info, len(devices))
     if target.name != "cpu":
@@ -50,10 +52,11 @@ def engine_problem() -> str:
     return ""
 
 
-def architecture_problem(target: Target, info: dict) -> str:
-    """Images are built here and run here."""
-    needed = ("aarch64", "arm64") if target.name in ARM else ("x86_64", "amd64")
-    if target.name == "cpu" or info["Architecture"] in needed:
+def architecture_problem(target: Target, config: dict, info: dict) -> str:
+    """Images are built here and run here. A target that names no platform runs on any."""
+    platform = device_stage(config).get("platform")
+    needed = MACHINES[platform] if platform else (info["Architecture"],)
+    if info["Architecture"] in needed:
         return ""
     return f"{target.name} is {needed[0]}, this host is {info['Architecture']}: choose another target"
 
@@ -67,10 +70,15 @@ def kernel_problem(modules: Path = Path("/sys/kernel/security/lsm")) -> str:
     return "" if "landlock" in loaded else f"this kernel has no Landlock ({loaded}): boot it with lsm=landlock,{loaded}"
 
 
+def device_stage(config: dict) -> dict:
+    """The container of one of the stages that compute on the device; in image and memory they are alike."""
+    return config["services"][next(stage.name for stage in STAGES if stage.needs_device)]
+
+
 def is_built(config: dict) -> bool:
     """Whether the largest of the images is there, so that little more is needed."""
     try:
-        output("docker", "image", "inspect", "--format", "{{.Id}}", config["services"]["trainer"]["image"])
+        output("docker", "image", "inspect", "--format", "{{.Id}}", device_stage(config)["image"])
     except subprocess.CalledProcessError:
         return False
     return True
@@ -87,7 +95,7 @@ def disk_problem(target: Target, info: dict, built: bool) -> str:
 
 def memory_problems(config: dict, info: dict, num_devices: int) -> Iterator[str]:
     """One stage runs at a time for each device."""
-    limit, shared = (num_devices * int(config["services"]["trainer"][name]) for name in ("mem_limit", "shm_size"))
+    limit, shared = (num_devices * int(device_stage(config)[name]) for name in ("mem_limit", "shm_size"))
     if limit > info["MemTotal"]:
         each = max(2, int(0.8 * info["MemTotal"] / GIB / num_devices))
         yield (

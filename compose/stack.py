@@ -76,7 +76,7 @@ def let_attempts_end(target: Target) -> None:
 
 def planned(target: Target, number: int, device: str) -> str:
     """What `up` would do, a line for each container."""
-    command = compose_command(target, number, "up", "--dry-run", "--detach")
+    command = compose_command(number, "up", "--dry-run", "--detach")
     done = subprocess.run(command, capture_output=True, text=True, env=environment(target, device))
     return done.stdout + done.stderr
 
@@ -143,21 +143,20 @@ def projects() -> set[str]:
 
 
 def configuration(target: Target) -> dict:
-    """The files of the target with everything filled in, as Docker reads them."""
-    command = compose_command(target, 0, "config", "--format", "json")
+    """The stack of the target with everything filled in, as Docker reads it."""
+    command = compose_command(0, "config", "--format", "json")
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(target, devices()[0]))
     return json.loads(done.stdout)
 
 
 def compose(target: Target, number: int, device: str, *arguments: str) -> None:
-    subprocess.run(compose_command(target, number, *arguments), check=True, env=environment(target, device))
+    subprocess.run(compose_command(number, *arguments), check=True, env=environment(target, device))
 
 
-def compose_command(target: Target, number: int, *arguments: str) -> list[str]:
-    """The first device's project has the hub, if this host is one."""
-    files = [CHECKOUT / "compose" / name for name in ("compose.yaml", f"{target.name}.yaml")]
-    command = ["docker", "compose", "--project-name", PROJECT if number == 0 else f"{PROJECT}-gpu{number}"]
-    command += [word for file in files for word in ("--file", str(file))]
+def compose_command(number: int, *arguments: str) -> list[str]:
+    """The first device's project has the hub, if this host is one. The target is in the environment."""
+    project = PROJECT if number == 0 else f"{PROJECT}-gpu{number}"
+    command = ["docker", "compose", "--project-name", project, "--file", str(CHECKOUT / "compose" / "compose.yaml")]
     return command + ([] if elsewhere() or number else ["--profile", "hub"]) + list(arguments)
 
 

@@ -253,7 +253,7 @@ class Job(Contract):
     recipe_sha: Sha256
     seed: int = Field(default=42, ge=0, lt=2**32)
     budget: Budget
-    rung: Literal["auto", "smoke", "cheap", "reference", "full"] = "auto"
+    rung: Rung | Literal["auto"] = "auto"
     eval_batch_size: int | None = Field(default=None, gt=0)
     """rows of 2048 tokens per evaluation pass; None follows the training batch"""
     checkpoints: CheckpointPolicy = CheckpointPolicy()

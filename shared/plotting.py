@@ -22,10 +22,10 @@ def say_empty(axes: "Axes", text: str) -> None:
 def new_figure(width_inch: float, height_inch: float) -> "Figure":
     """A figure of its own, without pyplot's global state, so that any thread may draw."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width_inch, height_inch), dpi=130, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.10)
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.10)
+    return Figure(figsize=(width_inch, height_inch), dpi=130, layout=layout, facecolor="white")
 
 
 def title(axes: "Axes", headline: str, detail: str) -> None:

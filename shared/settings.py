@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """ARE_REDIS_URL: the hub's queue, with user and password, e.g. redis://agent:secret@gb10.local:6379/0"""
     worker_redis_url: str = ""
     """ARE_WORKER_REDIS_URL: the same for workers and operators, who may do more; empty takes ARE_REDIS_URL"""
+    spool: Place | None = None
+    """ARE_SPOOL: where the calibrator places its experiments for executors; unset runs them as processes"""
     startup_timeout_s: float = Field(default=900.0, gt=0)
     """ARE_STARTUP_TIMEOUT_S: longest time from process start to a compiled, warmed-up recipe"""
     eval_timeout_s: float = Field(default=3600.0, gt=0)

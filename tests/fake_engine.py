@@ -7,6 +7,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from shared.contracts import Shape
+from shared.machine.device import Precision
 
 SHAPE = Shape(
     seq_len=8, depth=1, d_model=2, heads=1, device_batch_size=2, total_batch_size=32, window_pattern="L"
@@ -19,6 +20,7 @@ class FakeEngine:
     """Implements what the loop, the warm-up and the checkpoints use of shared.engines.Engine."""
 
     name, version, device, choices = "fake", "1", "cpu", ()
+    precision = Precision.FP32
 
     def __init__(self, seed: int = 0):
         self.random = np.random.default_rng(seed)

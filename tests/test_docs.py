@@ -13,6 +13,7 @@ from shared.contracts import Rung, Shape, Status
 from shared.experiment.presets import PRESETS
 from shared.runs.directory import RunDirectory
 from shared.settings import CHECKOUT, Settings
+from tests.makefile import make_targets
 
 PAGES = [page for page in (*sorted(CHECKOUT.glob("*.md")), *sorted((CHECKOUT / "docs").rglob("*.md")))]
 TEXT = {page.relative_to(CHECKOUT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
@@ -55,15 +56,8 @@ def test_every_command_and_option_exists(name):
 
 @page
 def test_every_make_target_exists(name):
-    makefile = CHECKOUT / "Makefile"
-    if not makefile.is_file():
-        pytest.skip("there is no Makefile yet")
-    text = makefile.read_text().replace("\\\n", " ")
-    lists = dict(re.findall(r"^([A-Z]+) := (.*)$", text, flags=re.MULTILINE))
-    rules = " ".join(re.findall(r"^([a-z$][^:=\n]*):", text, flags=re.MULTILINE))
-    targets = set(re.sub(r"\$\((\w+)\)", lambda name: lists[name[1]], rules).split())
     named = {target for line in code(TEXT[name]) for target in re.findall(r"(?:^|[ ;&])make ([a-z][a-z0-9-]*)", line)}
-    assert named <= targets
+    assert named <= make_targets()
 
 
 def test_every_environment_variable_is_explained_and_no_other_is():

@@ -4,14 +4,18 @@ Killed at any moment it goes on: phases that ended are read from their files, pr
 events.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from services.calibrator.confirm import Confirmation, confirm
 from services.calibrator.envelope import EnvelopeFound, measure_envelope
-from services.calibrator.experiments import Experiments, Journal
+from services.calibrator.experiments import Experiments, Journal, Now
 from services.calibrator.findings import Findings, own_table, platform_default
 from services.calibrator.fingerprint import Fingerprint, fingerprint
 from services.calibrator.measurement import Outcome
@@ -27,15 +31,21 @@ from services.calibrator.work import Clock, Work
 from shared.contracts import Contract, Shape
 from shared.data.dataset import open_reference
 from shared.evaluation.quality import QualityRow, QualityTable, published_rows, read_rows, rows_of_runs
-from shared.experiment.calibration import Calibration, PlannedPhase, append_event, events_file, read_events
+from shared.experiment.calibration import (
+    CalibrateJob,
+    Calibration,
+    PlannedPhase,
+    append_event,
+    events_file,
+    fleet_rows_file,
+    lay_out,
+    read_events,
+)
 from shared.experiment.platform_default import PlatformDefault, Tuning, write_default
 from shared.experiment.presets import find_preset
 from shared.experiment.promotion import promoted_rows
 from shared.machine.device_lock import device_lock
 from shared.stages.executors import Executor
-
-FLEET_ROWS = "fleet-rows.json"
-"""rows of the fleet's runs, put into the folder by whoever has MLflow"""
 
 
 @dataclass(frozen=True)
@@ -54,11 +64,11 @@ class Phase:
 class Session:
     """One process's work on a calibration."""
 
-    def __init__(self, folder: Path, calibration: Calibration, executor: Executor):
+    def __init__(self, folder: Path, calibration: Calibration, executor: Executor, now: Now = monotonic):
         journal = Journal(folder / f"probes-{calibration.machine_signature[:8]}.jsonl")
-        self.machine = Experiments(calibration, journal, executor)
-        clock = Clock(calibration.minutes, spent_before(folder))
-        self.work = Work(calibration, folder, self.machine, clock, table_for(calibration, folder))
+        self.machine = Experiments(calibration, journal, executor, now)
+        clock = Clock(calibration.minutes, spent_before(folder), now)
+        self.work = Work(calibration, folder, self.machine, clock, table_for(calibration))
         self.store, self.found = PhaseStore(folder), Findings()
 
     @property
@@ -89,18 +99,22 @@ class Session:
         phase = PHASES[place]
         self.work.phase = phase.name
         inputs = self._inputs(phase)
-        result, damage = self.store.load(phase.name, inputs, phase.result)
+        entry, damage = self.store.load(phase.name, inputs)
         if damage:
             self.work.say(damage)
-        if result is not None:
-            append_event(self.work.folder, kind="reused", phase=phase.name, spent_s=self.work.clock.spent_s)
+        if entry is not None and entry.result is not None:
+            self._tell(kind="reused")
+            result = phase.result.model_validate(entry.result)
         else:
-            append_event(
-                self.work.folder, kind="phase", phase=phase.name, says=phase.says, spent_s=self.work.clock.spent_s
-            )  # fmt: skip
-            result = phase.run(self, self.allowance_s(place))
-            self.store.save(phase.name, inputs, result)
+            self._tell(kind="phase", says=phase.says)
+            allowance_s = entry.allowance_s if entry else self.allowance_s(place)
+            self.store.save(phase.name, inputs, allowance_s)
+            result = phase.run(self, allowance_s)
+            self.store.save(phase.name, inputs, allowance_s, result)
         setattr(self.found, phase.name, result)
+
+    def _tell(self, **fields: Any) -> None:
+        append_event(self.work.folder, phase=self.work.phase, spent_s=self.work.clock.spent_s, **fields)
 
     def allowance_s(self, place: int) -> float:
         """What is left, divided by the shares of the phases that are left: what one does not need, others get."""
@@ -243,17 +257,22 @@ PHASES: tuple[Phase, ...] = (
 )
 
 
-def calibrate(folder: Path, calibration: Calibration, executor: Executor, force: bool = False) -> PlatformDefault:
+def calibrate(job: CalibrateJob, executor: Executor, now: Now = monotonic) -> PlatformDefault:
     """The device is held from the first probe to the last. ValueError, in one line, for what nobody can measure."""
-    with device_lock(calibration.device):
-        session = Session(folder, calibration, executor)
-        session.begin(force)
-        for place in range(len(PHASES)):
-            session.run_phase(place)
-        default = platform_default(session.work, session.found)
-    write_default(default)
-    report(session.work, session.found, default)
-    append_event(folder, kind="finished", spent_s=session.work.clock.spent_s, default=default)
+    folder, calibration = job.place, job.calibration
+    lay_out(folder, calibration)
+    with ExitStack() as folder_lock:
+        with device_lock(calibration.device):
+            folder_lock.enter_context(only_one(folder))
+            executor.reclaim()
+            session = Session(folder, calibration, executor, now)
+            session.begin(job.force)
+            for place in range(len(PHASES)):
+                session.run_phase(place)
+            default = platform_default(session.work, session.found)
+        write_default(default)
+        report(session.work, session.found, default)
+        append_event(folder, kind="finished", spent_s=session.work.clock.spent_s, default=default)
     return default
 
 
@@ -268,13 +287,29 @@ def report(work: Work, found: Findings, default: PlatformDefault) -> None:
         work.say(f"the report could not be written: {what}; calibrate again to try it")
 
 
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """ValueError when another process works in the folder: two devices of one machine share its place."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another calibration works in {folder}: wait for it, or choose another --output-dir"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def spent_before(folder: Path) -> float:
     """Seconds that an unfinished calibration has used; 0 when the last one came to its end."""
     events, _ = read_events(folder) if events_file(folder).exists() else ([], 0)
     return 0.0 if not events or events[-1].kind == "finished" else events[-1].spent_s
 
 
-def table_for(calibration: Calibration, folder: Path) -> QualityTable:
+def table_for(calibration: Calibration) -> QualityTable:
     """Published rows, this machine's finished runs, promoted ones, and the fleet's where somebody brought them.
 
     Without this calibration's own probes: those are added while it goes on.
@@ -284,8 +319,8 @@ def table_for(calibration: Calibration, folder: Path) -> QualityTable:
     rows: list[QualityRow] = [*published_rows(), *own]
     promoted = [row for row in promoted_rows() if not row.source.startswith(calibration.id)]
     rows += new_rows(promoted, rows)
-    if (folder / FLEET_ROWS).exists():
-        rows += new_rows(read_rows(folder / FLEET_ROWS).rows, rows)
+    if fleet_rows_file().exists():
+        rows += new_rows(read_rows(fleet_rows_file()).rows, rows)
     return QualityTable(
         tuple(rows),
         dataset=calibration.dataset.fingerprint,

@@ -12,7 +12,7 @@ import numpy as np
 
 from services.calibrator.envelope_model import BAND_LIMITS, Band, Envelope, Family, Line, pass_tokens
 from services.calibrator.measurement import Outcome, Probe
-from services.calibrator.tune import single_pass
+from services.calibrator.tune import FIRST_LIMIT, single_pass
 from services.calibrator.work import Work
 from shared.contracts import Contract, Rung, Shape
 from shared.evaluation.model_size import model_size
@@ -46,7 +46,7 @@ def measure_envelope(work: Work, tuning: Tuning, known: Sequence[Outcome], allow
         share_s = (end_s - work.clock.spent_s) / (len(names) - place) * 1.5
         found = _measure_family(work, name, tuning, [*known, *outcomes], min(share_s, end_s - work.clock.spent_s))
         outcomes += found
-        families.append(fit_family(work, name, found) or infer_family(work, name, families))
+        families.append(fit_family(work, name, found) if found else infer_family(work, name, families))
     return EnvelopeFound(
         envelope=Envelope(memory_mb=work.machine.memory_mb, families=tuple(families)), outcomes=tuple(outcomes)
     )
@@ -64,9 +64,13 @@ def _measure_family(
         if expected_s > end_s - work.clock.spent_s:
             break
         probe = Probe(preset=name, shape=shape, seconds=seconds, rung=Rung.SMOKE, tuning=tuning)
-        found.append(work.measure(probe, limit_s=max(60.0, 3.0 * expected_s)))
+        found.append(work.measure(probe, limit_s=_limit_s(work, expected_s)))
         shape = _next(work, name, found)
     return found
+
+
+def _limit_s(work: Work, expected_s: float) -> float:
+    return max(60.0, 3.0 * expected_s) if expected_s else FIRST_LIMIT * work.clock.total_s
 
 
 def expected_cost(work: Work, shape: Shape, seconds: float, known: Sequence[Outcome]) -> float:
@@ -111,12 +115,12 @@ def _has_levelled(good: Sequence[Outcome]) -> bool:
     return len(speeds) > 1 and speeds[-1] < WORTH_IT * speeds[-2]
 
 
-def fit_family(work: Work, name: str, found: Sequence[Outcome]) -> Family | None:
-    """None when no probe of it came to a number."""
+def fit_family(work: Work, name: str, found: Sequence[Outcome]) -> Family:
+    """One of which no probe came to a number does not fit, whatever the reason was."""
     good = [outcome for outcome in found if outcome.is_ok and outcome.tok_per_sec]
-    if not good:
-        return None
     shape = find_preset(name).shape
+    if not good:
+        return _nothing_fits(name, work.flops_per_token(shape), [outcome.probe.key for outcome in found])
     tokens = [pass_tokens(outcome.probe.shape) for outcome in good]
     seconds = [count / (outcome.tok_per_sec or 1.0) for count, outcome in zip(tokens, good, strict=True)]
     memory = fit_memory(work, name, good)
@@ -172,7 +176,7 @@ def infer_family(work: Work, name: str, smaller: Sequence[Family]) -> Family:
     size, flops = model_size(shape, work.vocab_size), work.flops_per_token(shape)
     known = next((family for family in reversed(smaller) if family.largest_pass_tokens), None)
     if known is None:
-        return _nothing_fits(name, flops)
+        return _nothing_fits(name, flops, ())
     other = model_size(find_preset(known.preset).shape, work.vocab_size)
     wider = shape.depth * shape.d_model / (known.depth * known.d_model)
     memory = Line(base=known.memory_mb.base * size.num_params / other.num_params, slope=known.memory_mb.slope * wider)
@@ -192,7 +196,7 @@ def infer_family(work: Work, name: str, smaller: Sequence[Family]) -> Family:
     )
 
 
-def _nothing_fits(name: str, flops: float) -> Family:
+def _nothing_fits(name: str, flops: float, probes: Sequence[str]) -> Family:
     shape = find_preset(name).shape
     return Family(
         preset=name,
@@ -203,5 +207,6 @@ def _nothing_fits(name: str, flops: float) -> Family:
         pass_seconds=Line(base=1, slope=0),
         flops_per_token=flops,
         largest_pass_tokens=0,
-        inferred=True,
+        inferred=not probes,
+        probes=tuple(probes),
     )

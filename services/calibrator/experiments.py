@@ -19,11 +19,12 @@ from shared.experiment.run import evaluate, resume, run
 from shared.files import write_atomic
 from shared.runs.directory import RunDirectory
 from shared.settings import settings
-from shared.stages.executors import Executor
+from shared.stages.executors import Executor, Watch
 
 ATTEMPTS = 2
 """of a probe whose end says nothing of it: somebody else used the device, or its process was killed"""
-Watch = Callable[[str], None]
+Now = Callable[[], float]
+"""seconds, of a clock that never goes back"""
 
 
 class OverLimit(Exception):
@@ -71,10 +72,9 @@ class Journal:
 class Experiments:
     """A Machine (services/calibrator/measurement.py): this one."""
 
-    def __init__(self, calibration: Calibration, journal: Journal, executor: Executor, watch: Watch | None = None):
-        self.calibration, self.journal, self.executor = calibration, journal, executor
+    def __init__(self, calibration: Calibration, journal: Journal, executor: Executor, now: Now = monotonic):
+        self.calibration, self.journal, self.executor, self.now = calibration, journal, executor, now
         self.memory_mb = calibration.memory_mb
-        self.watch = watch or (lambda stage: None)
         self.source = default_recipe(calibration.engine).read_bytes()
 
     def measure(self, probe: Probe, limit_s: float) -> Outcome:
@@ -88,7 +88,7 @@ class Experiments:
     def score_again(self, run_id: str, rung: Rung, limit_s: float) -> EvaluationRecord | None:
         """The checkpoint of a run on a rung; None when it took longer. The run's own result is what it was."""
         directory = RunDirectory.of(run_id)
-        deadline = monotonic() + limit_s
+        deadline = self.now() + limit_s
         kept = {path: path.read_bytes() for path in (directory.evaluation_file, directory.result_file)}
         try:
             evaluate(directory, rung, self.executor, self._watch_until(deadline))
@@ -116,7 +116,7 @@ class Experiments:
             shutil.rmtree(folder)
 
     def _measured(self, probe: Probe, limit_s: float) -> Outcome:
-        started = monotonic()
+        started = self.now()
         directory = RunDirectory.of(self.run_id(probe))
         try:
             for _ in range(ATTEMPTS):
@@ -130,9 +130,9 @@ class Experiments:
                 status=Status.TIMED_OUT,
                 reason=f"it took longer than its limit of {limit_s:.0f} s",
                 run_id=directory.path.name,
-                wall_seconds=monotonic() - started,
+                wall_seconds=self.now() - started,
             )
-        return outcome_of(probe, directory, result, monotonic() - started)
+        return outcome_of(probe, directory, result, self.now() - started)
 
     def _run(self, directory: RunDirectory, probe: Probe, deadline: float) -> RunResult:
         watch = self._watch_until(deadline)
@@ -143,8 +143,7 @@ class Experiments:
 
     def _watch_until(self, deadline: float) -> Watch:
         def watch(stage: str) -> None:
-            self.watch(stage)
-            if monotonic() > deadline:
+            if self.now() > deadline:
                 raise OverLimit
 
         return watch

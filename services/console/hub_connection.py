@@ -1,4 +1,4 @@
-"""The console's connection to the hub's queue: it gives up after 5 s and says in one line what to do."""
+"""The console's connection to the hub's queue. It gives up after 5 s, with one line that says what to do."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ TIMEOUT_S = 5.0
 
 
 def load_env() -> None:
-    """Reads what `autoresearch hub` wrote to .env. Variables that are already set win over it."""
+    """Reads what `autoresearch hub` wrote to .env. Variables that are already set keep their values."""
     if settings().env_file.is_file():
         for line in settings().env_file.read_text().splitlines():
             name, separator, value = line.partition("=")

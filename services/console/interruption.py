@@ -1,4 +1,4 @@
-"""A command that is told to end, by SIGTERM or by the terminal that goes away, ends as on Ctrl-C: it clears up."""
+"""SIGTERM and a closed terminal end a command as Ctrl-C does: it clears up first."""
 
 import signal
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from types import FrameType
 
 @contextmanager
 def ends_like_ctrl_c() -> Iterator[None]:
-    """Within it SIGTERM and SIGHUP are KeyboardInterrupt, once; one that is ignored (nohup) stays ignored."""
+    """Inside, SIGTERM and SIGHUP raise KeyboardInterrupt once. A signal that was ignored (nohup) stays so."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in heard:
@@ -21,6 +21,6 @@ def ends_like_ctrl_c() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Once: a second signal would interrupt the clearing up."""
+    """Ignores further signals, which would interrupt the clearing up."""
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

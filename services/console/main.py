@@ -9,6 +9,7 @@ from typing import NoReturn
 import typer
 
 from services.console import (
+    calibrate,
     cancel,
     defaults,
     doctor,
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-LOCAL = (prepare.prepare, train.train, evaluate.evaluate, runs.runs, ui.ui)
+LOCAL = (prepare.prepare, calibrate.calibrate, train.train, evaluate.evaluate, runs.runs, ui.ui)
 FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
 for command in (*LOCAL, *FLEET, *OPERATION):

@@ -50,7 +50,7 @@ def prepare(
 
 
 def attended(command: list[str]) -> tuple[int, str]:
-    """Exit code and stderr. The process ends with us, whatever ends us; on an interrupt once it has cleared up."""
+    """Exit code and stderr. The process ends when this one ends; after an interrupt it clears up first."""
     process = subprocess.Popen(
         dies_with_parent(command, by=signal.SIGTERM),
         cwd=CHECKOUT,
@@ -73,7 +73,7 @@ def end(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-    print("autoresearch: prepare was interrupted; the same command goes on where it was", file=sys.stderr)
+    print("autoresearch: prepare was interrupted; run the same command again to continue", file=sys.stderr)
 
 
 def from_here(corpus: str) -> str:

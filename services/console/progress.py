@@ -28,7 +28,7 @@ def line(bar: Progress, directory: RunDirectory) -> Watch:
     task = bar.add_task("starting", total=None, numbers="")
 
     def watch(stage: str) -> None:
-        step = last_step(directory.metrics_file) if stage == "trainer" else None
+        step = last_step(directory.metrics_file) if find_stage(stage).counts_steps else None
         if step is None:
             bar.update(task, description=find_stage(stage).activity, total=None, numbers="")
             return

@@ -1,4 +1,4 @@
-"""`autoresearch runs`: what ran on this disk and how it ended."""
+"""`autoresearch runs`: lists the experiments on this disk and how they ended."""
 
 import sys
 from typing import Annotated
@@ -10,16 +10,16 @@ from rich.text import Text
 
 from shared.contracts import Integrity
 
-WIDE = 200  # columns when a program reads: nothing is cut
+WIDE = 200  # characters per line when a program reads, so that nothing is cut
 
 
 def runs(
-    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(help="How many runs to list.")] = 20,
     integrity: Annotated[
-        Integrity | None, typer.Option(help="Only finished runs that were fenced in so far: full, partial, none.")
+        Integrity | None, typer.Option(help="Only finished runs whose recipe was isolated this completely.")
     ] = None,
-    ranked: Annotated[bool, typer.Option("--ranked", help="Only runs that compare with others.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    ranked: Annotated[bool, typer.Option("--ranked", help="Only runs that may be compared with others.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")] = False,
 ) -> None:
     """List runs, newest first, with val_bpb or the reason why there is none."""
     from shared.runs.listing import list_runs
@@ -31,7 +31,7 @@ def runs(
         return
     if not listed:
         asked = integrity is not None or ranked
-        print("no such run" if asked else "no runs yet: autoresearch train --smoke")
+        print("no run is like that" if asked else "there are no runs yet: start one with `autoresearch train --smoke`")
         return
     table = Table(Column("run", no_wrap=True), "recipe", "dataset", "outcome", box=None, pad_edge=False)
     for entry in listed:

@@ -1,4 +1,4 @@
-"""The file that has launchd or systemd keep a worker running. It holds no password: the worker reads the hub's .env."""
+"""Writes the file with which launchd or systemd keeps a worker running. It holds no password: the worker reads .env."""
 
 import plistlib
 import shlex
@@ -26,7 +26,7 @@ def write_service_file(command: list[str]) -> str:
 
 
 def launchd_plist(start: list[str]) -> bytes:
-    """Interactive, or macOS slows the job down; no restart after a clean end, so drain works."""
+    """`Interactive`, because macOS slows other jobs down. No restart after a clean end, so that drain works."""
     log = str(Path.home() / "Library" / "Logs" / f"{LABEL}.log")
     return plistlib.dumps(
         {
@@ -44,7 +44,7 @@ def launchd_plist(start: list[str]) -> bytes:
 
 
 def systemd_unit(start: list[str]) -> str:
-    """SIGTERM goes to the worker alone, so that it can finish its attempt."""
+    """systemd sends SIGTERM to the worker alone, so that it can finish its attempt."""
     return f"""[Unit]
 Description=autoresearch worker
 

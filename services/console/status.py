@@ -1,4 +1,4 @@
-"""`autoresearch status`: which jobs wait, run and have ended."""
+"""`autoresearch status`: shows which jobs wait, run and have ended."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`autoresearch submit`: experiments for the fleet, checked here before they wait in a queue."""
+"""`autoresearch submit`: puts experiments into the queues of the fleet, after checking them here."""
 
 import json as json_module
 import secrets
@@ -16,36 +16,49 @@ from shared.experiment.request import TrainRequest, validated
 from shared.machine.targets import find_target
 from shared.stages.table import job_path
 
-JOB_FUNCTION = job_path("train")
+TRAIN, CALIBRATE = job_path("train"), job_path("calibrate")
 
 
 def submit(
-    recipe: Annotated[Path | None, typer.Option(help="The recipe to train. Default: the worker's own.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Queue: gb10, h100, mac, cpu, ... May be repeated.")] = None,
-    preset: Annotated[list[str] | None, typer.Option(help="May be repeated. Default: the worker's.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="May be repeated. Default: 42.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Recipe to train. Default: the worker's own recipe.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Hardware: gb10, mac, cpu, ... Repeat it for several.")
+    ] = None,
+    preset: Annotated[list[str] | None, typer.Option(help="As for train. Repeat it for several.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Default: 42. Repeat it for several.")] = None,
     time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Train on this many tokens instead of a time.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Dataset as the workers know it. Default: their latest.")] = None,
-    rung: Annotated[str, typer.Option(help="Evaluation fidelity: auto, cheap, reference, full.")] = "auto",
-    smoke: Annotated[bool, typer.Option("--smoke", help="Everything once in under a minute; never ranked.")] = False,
+    tokens: Annotated[int | None, typer.Option(help="Train on this number of tokens instead of for a time.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of a dataset. Default: the worker's latest.")] = None,
+    rung: Annotated[str, typer.Option(help="Text that is scored: auto, cheap, reference or full.")] = "auto",
+    smoke: Annotated[bool, typer.Option("--smoke", help="One quick pass through everything; never ranked.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for all of them, showing how far they are.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    calibrate: Annotated[
+        str | None, typer.Option(metavar="MODE", help="Calibrate the targets instead: fast or full.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until all have ended, and show progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
 ) -> None:
-    """Enqueue one experiment for every combination of targets, presets and seeds. Prints their group and ids."""
+    """Enqueue one experiment for every combination of targets, presets and seeds.
+
+    It prints the name of their group and the name of each job.
+    """
     if not target:
-        raise ValueError("say which --target: each is a queue of its own (autoresearch status shows what waits)")
+        raise ValueError("choose the kind of hardware, for example --target cpu: each has a queue of its own")
     common = dict(
         time_budget=time_budget, tokens=tokens, dataset=dataset, rung=rung, smoke=smoke, set=pairs(set_ or [])
     )
-    source = checked_source(recipe) if recipe else None
-    presets: list[str | None] = [*preset] if preset else [None]
-    requests = [
-        checked(common | {"target": name, "preset": shape, "seed": number})
-        for name, shape, number in product(target, presets, seed or [42])
-    ]
-    group_id, job_ids = enqueue(requests, source)
+    if calibrate is not None:
+        refuse_train_options(recipe=recipe, seed=seed, tokens=tokens, smoke=smoke, set=set_)
+        wanted = {"mode": calibrate, "presets": preset or (), "time_budget": time_budget, "dataset": dataset}
+        group_id, job_ids = enqueue(CALIBRATE, [checked_calibration(wanted, name) for name in target], None)
+    else:
+        source = checked_source(recipe) if recipe else None
+        presets: list[str | None] = [*preset] if preset else [None]
+        requests = [
+            checked(common | {"target": name, "preset": shape, "seed": number})
+            for name, shape, number in product(target, presets, seed or [42])
+        ]
+        group_id, job_ids = enqueue(TRAIN, requests, source)
     if json:
         print(json_module.dumps({"group": group_id, "jobs": job_ids}))
     else:
@@ -55,7 +68,7 @@ def submit(
 
 
 def checked(arguments: dict[str, Any]) -> dict[str, Any]:
-    """ValueError for what no worker would accept; what only a worker knows (datasets, devices) is left to it."""
+    """ValueError for what no worker would accept. Datasets and devices are checked by the worker."""
     request = validated(TrainRequest, arguments)
     find_target(request.target)
     if request.preset is not None:
@@ -65,14 +78,31 @@ def checked(arguments: dict[str, Any]) -> dict[str, Any]:
     return request.model_dump(mode="json", exclude_defaults=True) | {"target": request.target}
 
 
+def refuse_train_options(**options: Any) -> None:
+    """ValueError instead of ignoring what a calibration has no use for."""
+    if given := [f"--{name}" for name, value in options.items() if value]:
+        raise ValueError(
+            f"--calibrate trains the shipped recipe with seeds of its own, so leave out {', '.join(given)}"
+        )
+
+
+def checked_calibration(arguments: dict[str, Any], target: str) -> dict[str, Any]:
+    """ValueError for what no worker would accept."""
+    from shared.experiment.calibration import CalibrationRequest
+
+    given = {name: value for name, value in arguments.items() if value}
+    request = validated(CalibrationRequest, given | {"target": find_target(target).name})
+    return request.model_dump(mode="json", exclude_defaults=True) | {"target": target}
+
+
 def checked_source(path: Path) -> str:
     source = read_recipe(path)
     check_source(source, path.name)
     return source.decode()
 
 
-def enqueue(requests: list[dict[str, Any]], source: str | None) -> tuple[str, list[str]]:
-    """Every job, or ValueError: when the hub goes away half-way it says which jobs were enqueued."""
+def enqueue(function: str, requests: list[dict[str, Any]], source: str | None) -> tuple[str, list[str]]:
+    """(group, jobs). ValueError if the hub goes away; it names the jobs that were already enqueued."""
     from services.console.hub_connection import hub, queue, store
 
     group_id, job_ids = f"g-{secrets.token_hex(4)}", []
@@ -83,7 +113,7 @@ def enqueue(requests: list[dict[str, Any]], source: str | None) -> tuple[str, li
                 kwargs = arguments | ({"recipe": source} if source else {})
                 job_id = f"{group_id[2:]}-{number:02d}-{arguments['target']}-s{arguments.get('seed', 42)}"
                 store(connection).add_to_group(group_id, job_id)
-                queue(arguments["target"], connection).enqueue_call(JOB_FUNCTION, kwargs=kwargs, job_id=job_id)
+                queue(arguments["target"], connection).enqueue_call(function, kwargs=kwargs, job_id=job_id)
                 job_ids.append(job_id)
     except ValueError as error:
         if not job_ids:

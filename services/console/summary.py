@@ -1,4 +1,4 @@
-"""What is printed before and after an experiment, and the exit code its status means."""
+"""What is printed before and after an experiment, and the exit code for its status."""
 
 import sys
 
@@ -21,7 +21,7 @@ NUMBERS = {
 WHY_UNRANKED = {
     Unranked.NOT_OK: "it has no number",
     Unranked.SMOKE_RUNG: "a smoke run shows that everything works",
-    Unranked.DEMO_CORPUS: "stdlib is a demo corpus, which the machine of every recipe holds",
+    Unranked.DEMO_CORPUS: "stdlib is a demo corpus, whose text is on every machine that has Python",
     Unranked.TOKEN_BUDGET: "under a token budget the recipe's own process counts the steps",
     Unranked.OVER_BUDGET: "it computed for longer than its budget; run it again when the machine is idle",
 }
@@ -29,7 +29,7 @@ REPORTED_MARK = "  (reported by the recipe's process)"
 
 
 def announce(job: Job, directory: RunDirectory) -> None:
-    """Everything that was chosen for the user, before the run."""
+    """Prints everything that was chosen for the user, before the run."""
     print(f"run      {directory.path}", file=sys.stderr)
     print(f"shape    {job.preset or 'custom'}: {describe(job)}", file=sys.stderr)
     print(f"budget   {job.budget}, seed {job.seed}, {job.hardware_key}", file=sys.stderr)
@@ -84,7 +84,7 @@ def print_meaning(result: RunResult) -> None:
 
 
 def record_run(directory: RunDirectory) -> None:
-    """Into MLflow, with whatever waits in the outbox from before."""
+    """Records the run in MLflow, with whatever still waits in the outbox."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print("recording in MLflow ... (the first time takes some seconds)", style="dim")
     from shared.tracking import flush_outbox, record

@@ -48,7 +48,7 @@ def until_over(names: list[str], timeout: float | None = None, json: bool = Fals
 
 
 def _patiently(names: list[str]) -> list:
-    """The hub may be started again while we wait."""
+    """The jobs as they are now. Tries again for a minute, because the hub may be restarted while we wait."""
     from services.console.hub_connection import hub, store
     from shared.fleet.view import job_ids, view
 

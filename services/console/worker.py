@@ -17,7 +17,7 @@ def worker(
         str | None, typer.Option(help="cuda:N, metal or cpu. Default: the best device of this machine.")
     ] = None,
     spool: Annotated[
-        str | None, typer.Option(help="Let containers run the stages, and pass them work through this folder.")
+        str | None, typer.Option(help="Folder through which containers get the stages to run. Default: run them here.")
     ] = None,
     burst: Annotated[bool, typer.Option("--burst", help="Stop when the queue is empty.")] = False,
     install: Annotated[

@@ -22,6 +22,7 @@ from services.evaluator.screening import Screening, differing, draw_screening
 from shared.contracts import Check
 from shared.data.rows import Rows
 from shared.engines import Engine
+from shared.machine.device import Device
 
 # Together under 0.3 of the rows, so that scoring and audit cost at most 1.3 of scoring.
 SCREENING_SHARE, FEWEST_SCREENING, MOST_SCREENING = 1 / 6, 12, 256
@@ -50,7 +51,7 @@ NEARLY = Limits(0.05, 0.005)
 
 def limits_on(device: str) -> Limits:
     """On a CPU a row's numbers are the same in every process and at every place of a full batch."""
-    return EXACT if device == "cpu" else NEARLY
+    return EXACT if Device.parse(device).is_cpu else NEARLY
 
 
 @dataclass(frozen=True)

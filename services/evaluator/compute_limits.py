@@ -20,6 +20,7 @@ import numpy as np
 
 from services.evaluator.forward_process import ForwardProcess
 from shared.contracts import Job, Status, TrainingRecord
+from shared.machine.device import Device
 from shared.sandbox.launch import Ended
 
 LOAD_S, OPENINGS = 3.0, 1.0
@@ -70,7 +71,7 @@ def compute_limits(job: Job, training: TrainingRecord | None, weights: Path, voc
     trained_s = training.training_seconds if training else 0.0
     measured = training is not None and training.total_tokens > 0 and trained_s > 0
     return ComputeLimits(
-        kernels_s=0.0 if job.device == "cpu" else KERNELS_S,
+        kernels_s=0.0 if Device.parse(job.device).is_cpu else KERNELS_S,
         weights_s=weights.stat().st_size / WEIGHTS_BYTES_PER_S,
         of_budget_s=BUDGET_SHARE * (job.budget.seconds or trained_s),
         training_token_s=trained_s / training.total_tokens if training and measured else None,

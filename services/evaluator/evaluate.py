@@ -189,7 +189,7 @@ def _score_curve(
     evaluation: Evaluation, scorer: MeasuredProcess, engine: Engine, rows: Rows, dataset: Dataset, batch_size: int
 ) -> tuple[CurvePoint, ...]:
     """The weights kept during training, on the cheap rung; not audited, and never ranked."""
-    indices = rows_for(Rung.SMOKE if evaluation.job.rung == "smoke" else Rung.CHEAP, rows.num_rows)
+    indices = rows_for(Rung.SMOKE if evaluation.job.rung is Rung.SMOKE else Rung.CHEAP, rows.num_rows)
     points = []
     for folder in checkpoint.curve_folders(evaluation.run.checkpoint_dir):
         record = checkpoint.read_curve_record(folder)

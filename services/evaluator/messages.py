@@ -79,6 +79,8 @@ class Digested(Contract):
     weights_digest: Sha256
 
 
+REQUESTS: dict[str, type[Contract]] = {"forward": Forward, "load": Load, "digest": Digest}
+
 ANSWERS: dict[str, type[Contract]] = {
     "opened": Opened,
     "serving": Serving,

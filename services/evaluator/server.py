@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from services.evaluator.messages import Digested, Forwarded, Loaded, Opened, Serve, Serving
+from services.evaluator.messages import REQUESTS, Digested, Forward, Forwarded, Load, Loaded, Opened, Serve, Serving
 from shared.contracts import Status
-from shared.engines import open_engine
+from shared.engines import last_choice, open_engine
 from shared.engines.shared_buffer import HostBuffer
 from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
 from shared.sandbox.launch import Failed
@@ -30,8 +30,7 @@ class Server:
         """Nothing of the recipe runs in here."""
         job = self.job
         self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off", attention=job.attention)
-        dtype = next(choice.chosen for choice in self.engine.choices if choice.what == "dtype")
-        return Opened(framework_version=self.engine.version, dtype=dtype)
+        return Opened(framework_version=self.engine.version, dtype=self.engine.precision.long_name)
 
     def serve(self) -> Serving:
         request, job = self.request, self.job
@@ -42,20 +41,20 @@ class Server:
         check_protocol(self.recipe)
         self._load(request.weights)
         on_device = self._open_buffer()
-        attention = [choice.chosen for choice in self.engine.choices if choice.what == "attention_backend"]
         return Serving(
             on_device=on_device,
-            attention_backend=attention[-1] if attention else None,
+            attention_backend=last_choice(self.engine, "attention_backend"),
             weights_digest=self._digest(),
             choices=tuple(choice for choice in self.engine.choices if choice.what != "compile"),
         )
 
     def answer(self, request: dict) -> Any:
-        if request["kind"] == "forward":
+        message = REQUESTS[request["kind"]].model_validate(request)
+        if isinstance(message, Forward):
             self._forward()
             return Forwarded(peak_vram_mb=self.engine.peak_memory_mb())
-        if request["kind"] == "load":
-            self._load(request["weights"])
+        if isinstance(message, Load):
+            self._load(message.weights)
             return Loaded()
         return Digested(weights_digest=self._digest())
 

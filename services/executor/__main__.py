@@ -92,7 +92,7 @@ def main() -> int:
 def check_sandbox(stage: Stage) -> None:
     """ValueError where untrusted code would run unfenced and nobody asked for that."""
     fence = sandbox.describe()
-    if stage.runs_untrusted_code and fence.chosen == "none" and settings().sandbox == "on":
+    if stage.runs_untrusted_code and fence.chosen == sandbox.SandboxKind.NONE and settings().sandbox == "on":
         raise ValueError(f"recipes would run unfenced here: {fence.reason}")
 
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from services.trainer.supervisor import supervise
-from shared.contracts import Status
 from shared.runs.directory import RunDirectory
 from shared.sandbox.parent_death import exit_with_parent
+from shared.stages.command import exit_code
 
 
 def main() -> int:
@@ -18,15 +18,8 @@ def main() -> int:
         print("usage: python -m services.trainer RUN_DIR", file=sys.stderr)
         return 2
     exit_with_parent(grace_s=10.0)
-    try:
-        record = supervise(RunDirectory(Path(sys.argv[1]).resolve()))
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{error.strerror or error}: {error.filename or sys.argv[1]}; make room, then resume it", file=sys.stderr)
-        return 2
-    return 0 if record.status is Status.OK else 1
+    run = RunDirectory(Path(sys.argv[1]).resolve())
+    return exit_code(lambda: supervise(run), sys.argv[1])
 
 
 if __name__ == "__main__":

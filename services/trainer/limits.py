@@ -2,7 +2,8 @@
 
 from services.trainer.clock import LONGEST_OVERRUN_S
 from services.trainer.messages import Trained
-from shared.contracts import Job, Status
+from shared.contracts import Job, Rung, Status
+from shared.machine.device import Device
 from shared.sandbox.launch import Ended
 from shared.settings import settings
 
@@ -16,6 +17,11 @@ EAGER_STARTUP_S, EAGER_STARTUP_SHARE = 180.0, 0.2
 BUILD_S, BUILD_OPENINGS, BUILD_SHARE = 10.0, 5.0, 0.05
 
 
+def is_eager(job: Job) -> bool:
+    """Nothing is compiled, so that starting takes no longer than reading the packages."""
+    return job.compile != "on" and Device.parse(job.device).is_cpu
+
+
 def startup_limit_s(job: Job) -> float:
     """Longest time from the start to a warmed-up recipe.
 
@@ -23,8 +29,9 @@ def startup_limit_s(job: Job) -> float:
     nothing is compiled there is no reason to take long: three minutes and a fifth of the budget.
     """
     longest = settings().startup_timeout_s
-    eager = job.compile != "on" and job.device == "cpu"
-    return min(longest, EAGER_STARTUP_S + EAGER_STARTUP_SHARE * (job.budget.seconds or 0.0)) if eager else longest
+    return (
+        min(longest, EAGER_STARTUP_S + EAGER_STARTUP_SHARE * (job.budget.seconds or 0.0)) if is_eager(job) else longest
+    )
 
 
 def build_limit_s(job: Job, opening_s: float) -> float:
@@ -32,7 +39,7 @@ def build_limit_s(job: Job, opening_s: float) -> float:
 
     opening_s: how long our own code took to import the framework and open the device, just before.
     """
-    if job.compile == "on" or job.device != "cpu":  # kernels are probed and compiled in build()
+    if not is_eager(job):  # kernels are probed and compiled in build()
         return settings().startup_timeout_s
     return BUILD_S + BUILD_OPENINGS * opening_s + BUILD_SHARE * (job.budget.seconds or 0.0)
 
@@ -44,7 +51,7 @@ def check_clocks(job: Job, trained: Trained, seconds: float) -> None:
         reason = f"the recipe's clock says {trained.train_seconds:.1f} s, the supervisor's {seconds:.1f} s"
         raise Ended(Status.REJECTED, reason)
     budget = job.budget.seconds
-    if budget is None or job.rung == "smoke":
+    if budget is None or job.rung is Rung.SMOKE:
         return
     allowed = CLOCK_SLACK_S + OVERRUN_SLACK_SHARE * budget + min(seconds / max(1, trained.num_steps), LONGEST_OVERRUN_S)
     if seconds > budget + allowed:

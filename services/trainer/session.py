@@ -12,7 +12,7 @@ from services.trainer.telemetry import Telemetry
 from services.trainer.warmup import read_state, warm_up
 from shared.contracts import Status
 from shared.data.rows import Rows as PackedRows
-from shared.engines import open_engine
+from shared.engines import last_choice, open_engine
 from shared.engines.shared_buffer import HostBuffer
 from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
 from shared.runs.checkpoint import read_arrays
@@ -88,11 +88,10 @@ class Session:
         return hand_over
 
     def _ready(self, hand_over: HandOver) -> Ready:
-        attention = [choice.chosen for choice in self.engine.choices if choice.what == "attention_backend"]
         return Ready(
             flops_per_token=self.flops_per_token,
             peak_flops=self.peak_flops,
-            attention_backend=attention[-1] if attention else None,
+            attention_backend=last_choice(self.engine, "attention_backend"),
             hand_over_seconds=hand_over.seconds,
             choices=tuple(self.engine.choices),
         )

@@ -6,15 +6,10 @@ recipe is killed. So nothing is learned before the clock or after it, and a patc
 shows as a difference between the two.
 """
 
-import signal
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 from typing import Any
-
-from pydantic import ValidationError
 
 from services.trainer.compile_cache import cache_environment, compile_cache
 from services.trainer.limits import (
@@ -25,6 +20,7 @@ from services.trainer.limits import (
     check_clocks,
     startup_limit_s,
 )
+from services.trainer.measured import Measured
 from services.trainer.messages import (
     ANSWERS,
     Buffer,
@@ -41,7 +37,7 @@ from services.trainer.messages import (
 )
 from services.trainer.metrics_file import MetricsFile
 from services.trainer.state_store import StateStore
-from shared.contracts import Choice, Job, Status, TrainingRecord
+from shared.contracts import Choice, Job, Rung, Status, TrainingRecord
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
 from shared.machine.hardware import detect
@@ -50,26 +46,10 @@ from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
 from shared.sandbox.ending import adopt_orphans
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
+from shared.stages.command import end_on_signals
 
 LOOK_EVERY_S = 1.0
 LOOK_WHILE_WRITING_S = 0.02
-
-
-@dataclass
-class Measured:
-    """What is known of the run so far; becomes the TrainingRecord however it ends."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def record(self, status: Status, reason: str) -> TrainingRecord:
-        """Rejected, with what is trusted, when the recipe's process reported a number that no run has."""
-        try:
-            return TrainingRecord(status=status, reason=reason, **self.values)
-        except ValidationError as error:
-            name = str(error.errors()[0]["loc"][0])
-            kept = {key: value for key, value in self.values.items() if key not in TrainingRecord.REPORTED}
-            reason = f"the recipe's process reported what no run has: {name} = {self.values.get(name)}"
-            return TrainingRecord(status=Status.REJECTED, reason=reason, **kept)
 
 
 def supervise(run: RunDirectory) -> TrainingRecord:
@@ -87,8 +67,7 @@ def supervise(run: RunDirectory) -> TrainingRecord:
 
 
 def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) -> TrainingRecord:
-    signal.signal(signal.SIGTERM, _cancel)
-    signal.signal(signal.SIGINT, _cancel)
+    end_on_signals()
     measured = Measured()
     try:
         with Supervision(run, job, dataset, measured) as supervision:
@@ -98,13 +77,6 @@ def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) 
         record = measured.record(end.status, end.reason)
     write_record(run.training_file, record)
     return record
-
-
-def _cancel(number: int, frame: FrameType | None) -> None:
-    """Once: a second signal would interrupt the clearing up."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise Ended(Status.CANCELLED, f"cancelled by {signal.Signals(number).name}")
 
 
 class TrainingClock:
@@ -161,7 +133,8 @@ class Supervision:
             stack.callback(self.metrics.close)
             stack.enter_context(self.process)  # ends first: then nobody writes into the buffer any more
             self._stack = stack.pop_all()
-        self.measured.values |= {"integrity": self.process.integrity, "choices": self.process.choices}
+        self.measured.integrity = self.process.integrity
+        self.measured.choices += self.process.choices
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -193,19 +166,17 @@ class Supervision:
         built = self.process.expect(Built, min(build_s, limit - monotonic()), f"had not built after {build_s:.0f} s")
         self._hand_out_memory(built)
         ready = self.process.expect(Ready, limit - monotonic(), late)
-        self.measured.values |= {
-            "startup_seconds": monotonic() - self.started,
-            "attention_backend": ready.attention_backend,
-            "hand_over_seconds": ready.hand_over_seconds,
-            "resumed_from_step": self.restored.step if self.restored else None,
-            "choices": (*self.process.choices, *ready.choices),
-        }
+        self.measured.startup_seconds = monotonic() - self.started
+        self.measured.attention_backend = ready.attention_backend
+        self.measured.hand_over_seconds = ready.hand_over_seconds
+        self.measured.resumed_from_step = self.restored.step if self.restored else None
+        self.measured.choices += ready.choices
         return ready
 
     def _hand_out_memory(self, built: Built) -> None:
         specs = {"model": built.model, "optimizer": built.optimizer, "rng": built.rng}
         self.process.send(Buffer(), self.store.open(specs))
-        self.measured.values["num_params"] = self.store.num_elements("model")
+        self.measured.num_params = self.store.num_elements("model")
 
     def _run_clock(self, rows: PackedRows) -> Trained:
         """From handing the rows over to having the weights. No process of the recipe is left when it returns."""
@@ -218,16 +189,17 @@ class Supervision:
         seconds = self.clock.seconds
         self.process.end()
         self.metrics.expect(message.num_steps)
-        total_tokens = message.num_steps * self.job.shape.total_batch_size
-        self.measured.values |= {
-            "training_seconds": seconds,
-            "num_steps": message.num_steps,
-            "total_tokens": total_tokens,
-            "tok_per_sec": total_tokens / seconds,
-            "epochs": message.num_steps * self.job.shape.rows_per_step / rows.num_rows,
-        }
+        self._measure(message, seconds, rows)
         check_clocks(self.job, message, seconds)
         return message
+
+    def _measure(self, trained: Trained, seconds: float, rows: PackedRows) -> None:
+        measured, shape = self.measured, self.job.shape
+        measured.training_seconds = seconds
+        measured.num_steps = trained.num_steps
+        measured.total_tokens = trained.num_steps * shape.total_batch_size
+        measured.tok_per_sec = measured.total_tokens / seconds
+        measured.epochs = trained.num_steps * shape.rows_per_step / rows.num_rows
 
     def _take(self, message: Any) -> None:
         if isinstance(message, Steps):
@@ -258,25 +230,23 @@ class Supervision:
         """Until the run is stopped by force. A token budget ends by itself, or after a day."""
         if self.job.budget.seconds is None:
             return LONGEST_TOKEN_BUDGET_S
-        grace = SMOKE_GRACE_S if self.job.rung == "smoke" else KILL_AFTER_S
+        grace = SMOKE_GRACE_S if self.job.rung is Rung.SMOKE else KILL_AFTER_S
         return max(0.0, self.job.budget.seconds + grace - self.clock.seconds)
 
     def _record(self, ready: Ready, trained: Trained) -> None:
         """Writes the weights, and what the recipe's process said of itself beside what was measured."""
-        since, values = monotonic(), self.measured.values
-        self.store.save_final(trained.num_steps, values["training_seconds"])
-        values |= {
-            "finish_seconds": monotonic() - since,
-            "last_loss": trained.last_loss,
-            "input_percent": trained.input_percent,
-            "peak_vram_mb": trained.peak_vram_mb,
-        }
-        if ready.flops_per_token:
-            self._record_mfu(100 * ready.flops_per_token * values["tok_per_sec"] / ready.peak_flops)
+        since, measured = monotonic(), self.measured
+        self.store.save_final(trained.num_steps, measured.training_seconds)
+        measured.finish_seconds = monotonic() - since
+        measured.last_loss = trained.last_loss
+        measured.input_percent = trained.input_percent
+        measured.peak_vram_mb = trained.peak_vram_mb
+        if ready.flops_per_token and measured.tok_per_sec:
+            self._record_mfu(100 * ready.flops_per_token * measured.tok_per_sec / ready.peak_flops)
 
     def _record_mfu(self, percent: float) -> None:
         if percent <= 100:
-            self.measured.values["mfu_percent"] = percent
+            self.measured.mfu_percent = percent
             return
         reason = f"the recipe's flops_per_token() and count of steps make it {percent:.3g} % of the device's peak"
-        self.measured.values["choices"] += (Choice(what="mfu", chosen="left out", reason=reason),)
+        self.measured.choices.append(Choice(what="mfu", chosen="left out", reason=reason))

@@ -9,15 +9,17 @@ one line that says what to do. Each returns its outcome as plain JSON.
 from typing import Any
 
 from services.worker.attempt import Attempt, InfrastructureFault, current
+from services.worker.calibrations import run_calibration
 from services.worker.experiments import run_attempt
 from services.worker.watch import Cancelled, watching
 from shared.contracts import Contract, PrepareJob, Status
+from shared.experiment.calibration import CalibrateJob, CalibrationRequest, build_calibration
 from shared.experiment.recipe import check_size
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import dump_outcome
 
-NOT_BUILT_YET = ("calibrate", "lab")
+NOT_BUILT_YET = ("lab",)
 
 
 def train(recipe: Any = None, **arguments: Any) -> dict[str, Any]:
@@ -51,8 +53,18 @@ def prepare(**arguments: Any) -> dict[str, Any]:
 
 
 def calibrate(**arguments: Any) -> dict[str, Any]:
-    """Not built yet."""
-    return conclude(current.get(), Status.INVALID, "calibrate is not available on workers yet: autoresearch train")
+    """Finds the worker's platform default; `presets` may be a list or names with commas."""
+    attempt = current.get()
+    try:
+        request = parse(CalibrationRequest, with_defaults_of(attempt, arguments))
+        job = CalibrateJob(calibration=build_calibration(request), force=request.force)
+    except ValueError as error:
+        return conclude(attempt, Status.INVALID, str(error))
+    try:
+        status, line = run_calibration(attempt, job)
+    except Cancelled as cancelled:
+        return conclude(attempt, Status.CANCELLED, str(cancelled))
+    return conclude(attempt, status, line)
 
 
 def lab(**arguments: Any) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Watcher:
 
     def _progress(self) -> Progress:
         number, step = self.attempt.record.number, None
-        if self.stage == "trainer":
+        if self.stage and find_stage(self.stage).counts_steps:
             step = last_step(self.attempt.directory.metrics_file)
         if step is None:
             return Progress(attempt=number, activity=find_stage(self.stage).activity if self.stage else "starting")

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from shared.contracts import Choice
+from shared.machine.device import Precision
 
 State = Mapping[str, Mapping[str, Any]]
 
@@ -30,6 +31,8 @@ class Engine(Protocol):
     """of the framework"""
     device: str
     """as in Job.device"""
+    precision: Precision
+    """of products, as resolved from Job.dtype"""
     handle: Any
     """what a recipe's build() receives as `device`"""
     choices: list[Choice]
@@ -97,6 +100,11 @@ def check_attention(engine: str, attention: str) -> None:
     """ValueError names the backends there are."""
     if attention not in ("auto", *ATTENTION_BACKENDS[engine]):
         raise ValueError(f"attention '{attention}': choose auto, {', '.join(ATTENTION_BACKENDS[engine])}")
+
+
+def last_choice(engine: Engine, what: str) -> str | None:
+    """What was chosen last of several automatic choices of a kind; None when nothing was."""
+    return next((choice.chosen for choice in reversed(engine.choices) if choice.what == what), None)
 
 
 def open_engine(

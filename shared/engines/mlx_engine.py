@@ -20,9 +20,10 @@ import numpy as np
 from shared.contracts import Choice
 from shared.engines import LARGEST_LOGIT, State, mlx_metal
 from shared.engines.host_memory import peak_rss_bytes, reset_peak_rss
+from shared.machine.device import DeviceKind, Precision
 
 MIB = 2**20
-DTYPES = {"bf16": mx.bfloat16, "fp32": mx.float32}
+DTYPES = {Precision.BF16: mx.bfloat16, Precision.FP32: mx.float32}
 STORED_AS = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.bool_: "BOOL"}
 STORED_AS |= {mx.int64: "I64", mx.int32: "I32", mx.int16: "I16", mx.int8: "I8"}
 STORED_AS |= {mx.uint64: "U64", mx.uint32: "U32", mx.uint16: "U16", mx.uint8: "U8"}
@@ -58,8 +59,9 @@ class MlxEngine:
     name = "mlx"
     version = mx.__version__
 
-    def __init__(self, device: str, handle: MlxDevice):
-        self.device = device
+    def __init__(self, device: str, precision: Precision, handle: MlxDevice):
+        self.device, self.precision = device, precision
+        self._kind = DeviceKind(device)
         self.handle = handle
         self.choices = handle.choices
 
@@ -132,16 +134,16 @@ class MlxEngine:
         return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in OOM_PHRASES)
 
     def peak_memory_mb(self) -> float:
-        return (mx.get_peak_memory() if self.device == "metal" else peak_rss_bytes()) / MIB
+        return (mx.get_peak_memory() if self._kind is DeviceKind.METAL else peak_rss_bytes()) / MIB
 
     def reset_peak_memory(self) -> None:
         mx.reset_peak_memory()
-        if self.device == "cpu":
+        if self._kind is DeviceKind.CPU:
             reset_peak_rss()
 
     def matmul_flops(self) -> float:
         """Best of the products that fit in 0.3 s, after one that warms up."""
-        n = {"metal": 4096, "cpu": 512}[self.device]
+        n = {DeviceKind.METAL: 4096, DeviceKind.CPU: 512}[self._kind]
         a = mx.ones((n, n), dtype=self.handle.dtype)
         mx.eval(a @ a)
         best_s, end = float("inf"), time.perf_counter() + 0.3
@@ -173,7 +175,7 @@ class MlxEngine:
         Each is read once: whoever shares the buffer and writes to it meanwhile changes nothing computed from a piece.
         """
         logits_NV = logits.reshape(-1, logits.shape[-1])
-        rows = max(1, (2**20 if self.device == "cpu" else 2**26) // logits_NV.shape[1])
+        rows = max(1, (2**20 if self._kind is DeviceKind.CPU else 2**26) // logits_NV.shape[1])
         for start in range(0, len(logits_NV), rows):
             part = slice(start, start + rows)
             yield part, mx.array(logits_NV[part]).astype(mx.float32)  # mx.array copies at once
@@ -182,42 +184,43 @@ class MlxEngine:
 def open_device(device: str, *, dtype: str = "auto", compile: str = "auto", attention: str = "auto") -> MlxEngine:
     """Opens the device. ValueError says what is missing and what to do."""
     place = _check_device(device)
+    kind = DeviceKind(device)
     mx.set_default_device(place)
     choices: list[Choice] = []
-    precision, reason = _choose_dtype(device, dtype)
-    choices.append(Choice(what="dtype", chosen=str(precision).removeprefix("mlx.core."), reason=reason))
-    compiles, reason = _choose_compile(device, compile)
+    precision, reason = _choose_dtype(kind, dtype)
+    choices.append(Choice(what="dtype", chosen=precision.long_name, reason=reason))
+    compiles, reason = _choose_compile(kind, compile)
     choices.append(Choice(what="compile", chosen="on" if compiles else "off", reason=reason))
-    choices += mlx_metal.prepare(precision) if device == "metal" else [BLAS]
-    return MlxEngine(device, MlxDevice(place, precision, device, compiles, choices, attention))
+    choices += mlx_metal.prepare(precision) if kind is DeviceKind.METAL else [BLAS]
+    return MlxEngine(device, precision, MlxDevice(place, DTYPES[precision], device, compiles, choices, attention))
 
 
 def _check_device(device: str) -> mx.Device:
-    if device not in ("metal", "cpu"):
+    if device not in (DeviceKind.METAL, DeviceKind.CPU):
         raise ValueError(f"device {device}: the mlx engine runs on metal or cpu")
-    if device == "cpu":
+    if device == DeviceKind.CPU:
         return mx.Device(mx.cpu)
     if not mx.metal.is_available():
         raise ValueError("device metal: this MLX sees no Metal GPU; it needs macOS on Apple silicon, or use cpu")
     return mx.Device(mx.gpu)
 
 
-def _choose_dtype(device: str, wish: str) -> tuple[mx.Dtype, str]:
+def _choose_dtype(kind: DeviceKind, wish: str) -> tuple[Precision, str]:
     if wish in DTYPES:
-        return DTYPES[wish], "asked for"
+        return Precision(wish), "asked for"
     if wish != "auto":
         raise ValueError(f"dtype '{wish}': choose auto, bf16 or fp32")
-    if device == "metal":
-        return mx.bfloat16, "Metal computes bf16"
-    return mx.float32, "MLX's CPU back end has no fast bf16 products"
+    if kind is DeviceKind.METAL:
+        return Precision.BF16, "Metal computes bf16"
+    return Precision.FP32, "MLX's CPU back end has no fast bf16 products"
 
 
-def _choose_compile(device: str, wish: str) -> tuple[bool, str]:
+def _choose_compile(kind: DeviceKind, wish: str) -> tuple[bool, str]:
     if wish not in ("auto", "on", "off"):
         raise ValueError(f"compile '{wish}': the mlx engine knows auto, on and off")
     if wish == "off":
         return False, "asked for"
-    if device == "metal":
+    if kind is DeviceKind.METAL:
         return True, "asked for" if wish == "on" else "fuses the elementwise work between products"
     if wish == "auto":
         return False, "eager by default on cpu"

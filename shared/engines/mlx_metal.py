@@ -10,18 +10,19 @@ from pathlib import Path
 import mlx.core as mx
 
 from shared.contracts import Choice
+from shared.machine.device import Precision
 
 CACHE_SHARE = 0.25  # of the working set: freed buffers MLX keeps for reuse instead of growing to the limit
 FIRST_MACOS = (26, 2)
 NAX_KERNEL = b"steel_gemm_fused_nax"
 
 
-def prepare(precision: mx.Dtype) -> list[Choice]:
+def prepare(precision: Precision) -> list[Choice]:
     """Sets the limits and says what was found."""
     info = mx.device_info()
     accelerators = neural_accelerators(str(info["architecture"]), platform.mac_ver()[0], metallib())
     choices = [set_limits(int(info["max_recommended_working_set_size"])), accelerators]
-    if precision == mx.float32 and accelerators.chosen == "on":
+    if precision is Precision.FP32 and accelerators.chosen == "on":
         choices.append(full_float32())
     return choices
 

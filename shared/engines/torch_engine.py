@@ -21,9 +21,10 @@ from safetensors.torch import load_file
 from shared.contracts import Choice
 from shared.engines import LARGEST_LOGIT, State
 from shared.engines.host_memory import peak_rss_bytes, reset_peak_rss
+from shared.machine.device import DeviceKind, Precision
 
 MIB = 2**20
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+DTYPES = {Precision.BF16: torch.bfloat16, Precision.FP32: torch.float32}
 STORED_AS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 STORED_AS |= {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.bool: "BOOL"}
 STORED_AS |= {torch.uint8: "U8", torch.uint16: "U16", torch.uint32: "U32", torch.uint64: "U64"}
@@ -64,11 +65,11 @@ class TorchEngine:
     name = "torch"
     version = torch.__version__
 
-    def __init__(self, device: str, handle: TorchDevice):
-        self.device = device
+    def __init__(self, device: str, precision: Precision, handle: TorchDevice):
+        self.device, self.precision = device, precision
         self.handle = handle
         self.choices = handle.choices
-        self._kind = handle.torch.type
+        self._kind = DeviceKind(handle.torch.type)
         self._peak_bytes = 0
 
     def seed(self, seed: int) -> None:
@@ -76,7 +77,7 @@ class TorchEngine:
 
     def from_host(self, tokens: np.ndarray) -> torch.Tensor:
         """Two bytes a token cross the bus; the device widens them to int64."""
-        if self._kind != "cuda":
+        if self._kind is not DeviceKind.CUDA:
             return torch.from_numpy(tokens.astype(np.int64)).to(self.handle.torch)
         # The caching host allocator keeps the pinned block until the copy has run.
         staging = torch.empty(tokens.shape, dtype=torch.uint16, pin_memory=True)
@@ -96,9 +97,9 @@ class TorchEngine:
         return float(value)
 
     def synchronize(self) -> None:
-        if self._kind == "cuda":
+        if self._kind is DeviceKind.CUDA:
             torch.cuda.synchronize(self.handle.torch)
-        elif self._kind == "mps":
+        elif self._kind is DeviceKind.MPS:
             torch.mps.synchronize()
 
     def snapshot(self, state: State) -> State:
@@ -122,7 +123,7 @@ class TorchEngine:
 
         https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__MEMORY.html (cudaHostRegister)
         """
-        if self._kind != "cuda" or not buffer.size:
+        if self._kind is not DeviceKind.CUDA or not buffer.size:
             return
         code = int(torch.cuda.cudart().cudaHostRegister(buffer.ctypes.data, buffer.nbytes, 0))
         if code:
@@ -136,18 +137,18 @@ class TorchEngine:
 
     def rng_state(self) -> dict[str, torch.Tensor]:
         state = {"cpu": torch.get_rng_state()}
-        if self._kind == "cuda":
+        if self._kind is DeviceKind.CUDA:
             state["cuda"] = torch.cuda.get_rng_state(self.handle.torch)
-        elif self._kind == "mps":
+        elif self._kind is DeviceKind.MPS:
             state["mps"] = torch.mps.get_rng_state()
         return state
 
     def set_rng_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """A state saved on another kind of device restores only what both have."""
         torch.set_rng_state(state["cpu"])
-        if self._kind == "cuda" and "cuda" in state:
+        if self._kind is DeviceKind.CUDA and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.handle.torch)
-        elif self._kind == "mps" and "mps" in state:
+        elif self._kind is DeviceKind.MPS and "mps" in state:
             torch.mps.set_rng_state(state["mps"])
 
     def is_out_of_memory(self, error: BaseException) -> bool:
@@ -156,9 +157,9 @@ class TorchEngine:
         return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in OOM_PHRASES)
 
     def peak_memory_mb(self) -> float:
-        if self._kind == "cuda":
+        if self._kind is DeviceKind.CUDA:
             return torch.cuda.max_memory_allocated(self.handle.torch) / MIB
-        if self._kind == "mps":
+        if self._kind is DeviceKind.MPS:
             # Metal keeps no peak: the largest value seen at a call stands for it.
             self._peak_bytes = max(self._peak_bytes, torch.mps.driver_allocated_memory())
             return self._peak_bytes / MIB
@@ -166,14 +167,14 @@ class TorchEngine:
 
     def reset_peak_memory(self) -> None:
         self._peak_bytes = 0
-        if self._kind == "cuda":
+        if self._kind is DeviceKind.CUDA:
             torch.cuda.reset_peak_memory_stats(self.handle.torch)
-        elif self._kind == "cpu":
+        elif self._kind is DeviceKind.CPU:
             reset_peak_rss()
 
     def matmul_flops(self) -> float:
         """Best of the products that fit in 0.3 s."""
-        n = {"cuda": 8192, "mps": 4096, "cpu": 1024}[self._kind]
+        n = {DeviceKind.CUDA: 8192, DeviceKind.MPS: 4096, DeviceKind.CPU: 1024}[self._kind]
         # random numbers: a GPU draws less power on ones and clocks higher than it ever does in training
         a = torch.randn(n, n, device=self.handle.torch).to(self.handle.dtype)
         best_s, end = float("inf"), time.perf_counter() + 0.3
@@ -208,7 +209,7 @@ class TorchEngine:
         if isinstance(logits, np.ndarray):
             logits = torch.from_numpy(logits)
         logits_NV = logits.detach().reshape(-1, logits.shape[-1])
-        rows = max(1, (2**20 if self._kind == "cpu" else 2**26) // logits_NV.shape[1])
+        rows = max(1, (2**20 if self._kind is DeviceKind.CPU else 2**26) // logits_NV.shape[1])
         for start in range(0, len(logits_NV), rows):
             part = slice(start, start + rows)
             yield part, logits_NV[part].to(self.handle.torch, torch.float32, copy=True)
@@ -220,23 +221,24 @@ def open_device(device: str, *, dtype: str = "auto", compile: str = "auto", atte
     arch = _check_device(place)
     choices: list[Choice] = []
     precision, reason = _choose_dtype(place, dtype)
-    choices.append(Choice(what="dtype", chosen=str(precision).removeprefix("torch."), reason=reason))
-    compiles, reason = _choose_compile(place, compile)
+    choices.append(Choice(what="dtype", chosen=precision.long_name, reason=reason))
+    compiles, reason = _choose_compile(DeviceKind(place.type), compile)
     graphs = compiles and compile == "graphs"
     chosen = ("graphs" if graphs else "on") if compiles else "off"
     choices.append(Choice(what="compile", chosen=chosen, reason=reason))
-    return TorchEngine(device, TorchDevice(place, precision, arch, compiles, choices, graphs, attention))
+    handle = TorchDevice(place, DTYPES[precision], arch, compiles, choices, graphs, attention)
+    return TorchEngine(device, precision, handle)
 
 
 def _check_device(place: torch.device) -> str:
     """The architecture's name, once the device has computed something."""
-    if place.type == "cpu":
+    if place.type == DeviceKind.CPU:
         return "cpu"
-    if place.type == "mps":
+    if place.type == DeviceKind.MPS:
         if not torch.backends.mps.is_available():
             raise ValueError("device mps: this PyTorch sees no Metal GPU; it needs macOS on Apple Silicon, or use cpu")
         return "mps"
-    if place.type != "cuda":
+    if place.type != DeviceKind.CUDA:
         raise ValueError(f"device {place}: the torch engine runs on cuda:N, cpu or mps")
     return _check_cuda(place)
 
@@ -260,13 +262,13 @@ def _check_cuda(place: torch.device) -> str:
     return arch
 
 
-def _choose_dtype(place: torch.device, wish: str) -> tuple[torch.dtype, str]:
+def _choose_dtype(place: torch.device, wish: str) -> tuple[Precision, str]:
     if wish in DTYPES:
-        return DTYPES[wish], "asked for"
+        return Precision(wish), "asked for"
     if wish != "auto":
         raise ValueError(f"dtype '{wish}': choose auto, bf16 or fp32")
-    native, why = {"cuda": _cuda_bf16, "mps": _mps_bf16, "cpu": _cpu_bf16}[place.type](place)
-    return (torch.bfloat16 if native else torch.float32), why
+    native, why = _BF16_TESTS[DeviceKind(place.type)](place)
+    return (Precision.BF16 if native else Precision.FP32), why
 
 
 def _cuda_bf16(place: torch.device) -> tuple[bool, str]:
@@ -289,26 +291,29 @@ def _cpu_bf16(place: torch.device) -> tuple[bool, str]:
     return False, "the CPU has no native bf16 products"
 
 
-def _choose_compile(place: torch.device, wish: str) -> tuple[bool, str]:
+_BF16_TESTS = {DeviceKind.CUDA: _cuda_bf16, DeviceKind.MPS: _mps_bf16, DeviceKind.CPU: _cpu_bf16}
+
+
+def _choose_compile(kind: DeviceKind, wish: str) -> tuple[bool, str]:
     if wish not in ("auto", "on", "off", "graphs"):
         raise ValueError(f"compile '{wish}': choose auto, on, off or graphs")
     if wish == "off":
         return False, "asked for"
-    if wish == "graphs" and place.type != "cuda":
-        raise ValueError(f"compile graphs: CUDA graphs need a CUDA device, this is {place.type}")
-    if wish == "auto" and place.type != "cuda":
-        return False, f"eager by default on {place.type}"
-    missing = _missing_for_compile(place)
+    if wish == "graphs" and kind is not DeviceKind.CUDA:
+        raise ValueError(f"compile graphs: CUDA graphs need a CUDA device, this is {kind}")
+    if wish == "auto" and kind is not DeviceKind.CUDA:
+        return False, f"eager by default on {kind}"
+    missing = _missing_for_compile(kind)
     if missing and wish != "auto":
         raise ValueError(f"compile {wish}: {missing}")
     return not missing, missing or ("asked for" if wish != "auto" else "fuses the elementwise work between products")
 
 
-def _missing_for_compile(place: torch.device) -> str:
+def _missing_for_compile(kind: DeviceKind) -> str:
     """Why torch.compile cannot work here; empty when it can."""
-    compilers = ("g++", "clang++") if place.type == "cpu" else ("gcc", "cc", "clang")
-    variable = "CXX" if place.type == "cpu" else "CC"
-    if place.type == "cuda" and find_spec("triton") is None:
+    compilers = ("g++", "clang++") if kind is DeviceKind.CPU else ("gcc", "cc", "clang")
+    variable = "CXX" if kind is DeviceKind.CPU else "CC"
+    if kind is DeviceKind.CUDA and find_spec("triton") is None:
         return "torch.compile needs triton: pip install triton"
     if variable not in os.environ and not any(shutil.which(name) for name in compilers):
         return f"torch.compile needs a compiler ({' or '.join(compilers)}) on the PATH"

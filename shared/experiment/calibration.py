@@ -30,6 +30,8 @@ from shared.settings import settings
 
 Mode = Literal["fast", "full"]
 DEFAULT_MINUTES: dict[Mode, float] = {"fast": 10.0, "full": 60.0}
+DEVICE_BUSY = 75
+"""exit code of the calibrator when another experiment has the device (EX_TEMPFAIL of sysexits.h)"""
 OPT_IN = ("upstream",)
 """presets that are measured only when they are named"""
 
@@ -96,6 +98,19 @@ class Calibration(Contract):
         return f"cal-{self.machine_signature[:8]}"
 
 
+class CalibrateJob(Contract):
+    """Work for the calibrator."""
+
+    calibration: Calibration
+    folder: Path | None = None
+    """where results are kept; None takes the machine's own place"""
+    force: bool = False
+
+    @property
+    def place(self) -> Path:
+        return self.folder or calibration_folder(self.calibration)
+
+
 def build_calibration(request: CalibrationRequest) -> Calibration:
     """Everything resolved. ValueError, in one line, for what cannot be calibrated here."""
     job, _ = build_job(
@@ -134,6 +149,11 @@ def build_calibration(request: CalibrationRequest) -> Calibration:
 def calibration_folder(calibration: Calibration) -> Path:
     """Where a machine's calibrations are kept, so that the next one builds on them."""
     return settings().home / "platform" / calibration.hardware_key / f"calibration-{calibration.engine}"
+
+
+def fleet_rows_file() -> Path:
+    """Where a worker puts the quality rows of the fleet: the calibrator has no network."""
+    return settings().runs / "fleet-rows.json"
 
 
 def calibration_file(folder: Path) -> Path:
@@ -219,3 +239,12 @@ def read_events(folder: Path, skip_bytes: int = 0) -> tuple[list[Event], int]:
         except (ValueError, ValidationError):
             continue
     return events, skip_bytes + len(whole)
+
+
+def read_default_of(folder: Path) -> PlatformDefault:
+    """What the last calibration in the folder ended with. ValueError when none came to an end."""
+    events, _ = read_events(folder)
+    for event in reversed(events):
+        if event.default is not None:
+            return event.default
+    raise ValueError(f"the calibration in {folder} came to no default: run the same command again")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from shared.contracts import Budget, CheckpointPolicy, Choice, Contract, Job, Shape
+from shared.contracts import Budget, CheckpointPolicy, Choice, Contract, Job, Rung, Shape
 from shared.data.dataset import default_dataset, open_dataset
 from shared.engines import check_attention
 from shared.experiment.platform_default import judge, read_default
@@ -74,7 +74,7 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
         "recipe_sha": sha256_bytes(source),
         "seed": request.seed,
         "budget": budget,
-        "rung": "smoke" if request.smoke else request.rung,
+        "rung": Rung.SMOKE if request.smoke else request.rung,
         "checkpoints": _checkpoints(request, budget),
         "curve_points": request.curve_points,
         "choices": tuple(choices),

@@ -1,4 +1,7 @@
-"""A device by the name that jobs and command lines use: `cpu`, `mps`, `metal` or `cuda:N`. Read once, here."""
+"""A device by the name that jobs and command lines use: `cpu`, `mps`, `metal` or `cuda:N`. Read once, here.
+
+Beside it the precision that an engine computes in.
+"""
 
 import re
 from dataclasses import dataclass
@@ -12,6 +15,18 @@ class DeviceKind(StrEnum):
     """an Apple GPU as torch calls it"""
     METAL = "metal"
     """an Apple GPU as mlx calls it"""
+
+
+class Precision(StrEnum):
+    """Of products and activations, as jobs name it."""
+
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+    @property
+    def long_name(self) -> str:
+        """As frameworks and records call it."""
+        return {Precision.BF16: "bfloat16", Precision.FP32: "float32"}[self]
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,10 @@ class Device:
 
     def __str__(self) -> str:
         return f"cuda:{self.index}" if self.is_cuda else str(self.kind)
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.kind is DeviceKind.CPU
 
     @property
     def is_cuda(self) -> bool:

@@ -2,9 +2,9 @@
 
 job.json         console or worker   what to run (Job)
 recipe.py        console or worker   the recipe's source
-metrics.jsonl    recipe process      one StepRecord a line
+metrics.jsonl    trainer supervisor  one StepRecord a line
 output.log       recipe process      whatever the recipe printed; never parsed
-checkpoint/      recipe process      services/trainer/checkpoints.py
+checkpoint/      trainer supervisor  services/trainer/state_store.py
 training.json    trainer supervisor  TrainingRecord
 evaluation.json  evaluator           EvaluationRecord
 result.json      experiment          RunResult

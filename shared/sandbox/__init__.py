@@ -19,27 +19,31 @@ from pathlib import Path
 
 from shared.contracts import Choice
 from shared.sandbox import landlock, privileges, seatbelt, seccomp
-from shared.sandbox.policy import Policy, recipe_policy
+from shared.sandbox.policy import Policy, SandboxKind, recipe_policy
 
 SHARED_MEMORY = Path("/dev/shm")
 
-__all__ = ["Policy", "apply", "describe", "recipe_policy", "verify", "wrap"]
+__all__ = ["Policy", "SandboxKind", "apply", "describe", "recipe_policy", "verify", "wrap"]
 
 
 def describe() -> Choice:
     """What fences a recipe on this machine and why; `none` is said as loudly."""
     if sys.platform == "darwin":
         if Path(seatbelt.PROGRAM).exists():
-            return Choice(what="sandbox", chosen="seatbelt", reason="macOS: weaker than Linux, see docs/security.md")
-        return Choice(what="sandbox", chosen="none", reason=f"{seatbelt.PROGRAM} is not here")
+            return _found(SandboxKind.MACOS, "macOS: weaker than Linux, see docs/security.md")
+        return _found(SandboxKind.NONE, f"{seatbelt.PROGRAM} is not here")
     if sys.platform != "linux":
-        return Choice(what="sandbox", chosen="none", reason=f"there is no sandbox for {platform.system()}")
+        return _found(SandboxKind.NONE, f"there is no sandbox for {platform.system()}")
     if not seccomp.is_supported():
-        return Choice(what="sandbox", chosen="none", reason=f"no system call table for {platform.machine()}")
+        return _found(SandboxKind.NONE, f"no system call table for {platform.machine()}")
     if (abi := landlock.abi()) < 1:
-        return Choice(what="sandbox", chosen="none", reason="this kernel has no Landlock (Linux 5.13 and lsm=landlock)")
+        return _found(SandboxKind.NONE, "this kernel has no Landlock (Linux 5.13 and lsm=landlock)")
     gap = "" if abi >= 6 else "; signals to other processes are not fenced before ABI 6 (Linux 6.12)"
-    return Choice(what="sandbox", chosen="landlock+seccomp", reason=f"Landlock ABI {abi}{gap}")
+    return _found(SandboxKind.LINUX, f"Landlock ABI {abi}{gap}")
+
+
+def _found(kind: SandboxKind, reason: str) -> Choice:
+    return Choice(what="sandbox", chosen=kind, reason=reason)
 
 
 def apply(policy: Policy, *, alone: bool) -> Choice:
@@ -51,7 +55,7 @@ def apply(policy: Policy, *, alone: bool) -> Choice:
     On macOS the process is already fenced by `wrap`. Where there is no sandbox nothing happens and `none` is returned.
     """
     choice = describe()
-    if choice.chosen != "landlock+seccomp":
+    if choice.chosen != SandboxKind.LINUX:
         return choice
     if len(os.listdir("/proc/self/task")) != 1:
         raise RuntimeError("the sandbox must be applied before any thread is started")
@@ -72,7 +76,7 @@ def _import_packages(policy: Policy) -> None:
 
 def wrap(argv: Sequence[str], policy: Policy) -> list[str]:
     """The command that runs `argv` fenced: through sandbox-exec on macOS, unchanged where `apply` does it."""
-    return seatbelt.wrap(argv, policy) if describe().chosen == "seatbelt" else list(argv)
+    return seatbelt.wrap(argv, policy) if describe().chosen == SandboxKind.MACOS else list(argv)
 
 
 def verify(policy: Policy, must_fail: Iterable[Path]) -> None:

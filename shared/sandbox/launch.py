@@ -25,6 +25,7 @@ from shared.sandbox import ending
 from shared.sandbox.channel import Channel, ChannelClosed
 from shared.sandbox.ending import Isolation
 from shared.sandbox.parent_death import exit_with_parent
+from shared.sandbox.policy import SandboxKind
 from shared.sandbox.processes import Child, start
 from shared.settings import CHECKOUT, settings
 
@@ -96,7 +97,7 @@ class RecipeProcess:
         self.output, self.secret = output or scratch / "output.log", secret
         self.readable, self.writable, self.environment = readable, writable, environment or {}
         self.isolation = ending.strongest()
-        self.sandbox = Choice(what="sandbox", chosen="none", reason="not entered")
+        self.sandbox = Choice(what="sandbox", chosen=SandboxKind.NONE, reason="not entered")
         self.child: Child
         self.channel: Channel
 
@@ -138,9 +139,9 @@ class RecipeProcess:
     @property
     def integrity(self) -> Integrity:
         """How much of the isolation in docs/security.md this process really has."""
-        if self.sandbox.chosen == "none":
+        if self.sandbox.chosen == SandboxKind.NONE:
             return Integrity.NONE
-        complete = self.sandbox.chosen == "landlock+seccomp" and self.isolation is not Isolation.SESSION
+        complete = self.sandbox.chosen == SandboxKind.LINUX and self.isolation is not Isolation.SESSION
         return Integrity.FULL if complete else Integrity.PARTIAL
 
     @property
@@ -270,8 +271,8 @@ def enter(descriptor: int) -> Channel:
 
 def _apply(fence: Fence) -> Choice:
     if not fence.enabled:
-        return Choice(what="sandbox", chosen="none", reason="ARE_SANDBOX=off")
+        return Choice(what="sandbox", chosen=SandboxKind.NONE, reason="ARE_SANDBOX=off")
     choice = sandbox.apply(fence.policy, alone=fence.alone)
-    if choice.chosen != "none":
+    if choice.chosen != SandboxKind.NONE:
         sandbox.verify(fence.policy, fence.must_fail)
     return choice

@@ -7,9 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 
 from shared.contracts import Contract
+
+
+class SandboxKind(StrEnum):
+    """What can stand between a recipe and this machine, as a record names it."""
+
+    LINUX = "landlock+seccomp"
+    MACOS = "seatbelt"
+    NONE = "none"
+
 
 # not /usr/share: manuals and word lists are text that a recipe could train on before its clock starts
 _SYSTEM: tuple[str, ...] = (

@@ -1,5 +1,6 @@
 """The stages: one row for each service that runs as a stage of its own. Adding one is a row here, its folder in
-services/ and its block in compose/compose.yaml; executors, staging, spools, watchers, the queue and images follow.
+services/ and its block in compose/compose.yaml; executors, staging, spools, watchers, the queue, images and the
+device of each target follow.
 
 `python -m services.<name> ARGUMENTS` is the whole of a stage. Where files are staged the first argument is the run
 directory. Imports nothing but the standard library, so that images and compose can read it.
@@ -25,6 +26,8 @@ class Stage:
     runs_untrusted_code: bool = False
     """no network in containers, and no start where there is no sandbox"""
     needs_device: bool = False
+    places_stages: bool = False
+    """it places experiments itself, as the worker does, and looks who else computes on the device"""
     job_function: str | None = None
     """in services/worker/jobs.py, for jobs that ask for this stage"""
 
@@ -32,9 +35,21 @@ class Stage:
     def has_run(self) -> bool:
         return bool(self.staged_in)
 
+    @property
+    def counts_steps(self) -> bool:
+        """Its progress can be read from the telemetry that it writes."""
+        return "metrics.jsonl" in self.staged_out
+
 
 STAGES: tuple[Stage, ...] = (
     Stage("prepare", image="worker", activity="packing rows", job_function="prepare"),
+    Stage(
+        "calibrator",
+        image="worker",
+        activity="calibrating",
+        places_stages=True,
+        job_function="calibrate",
+    ),
     Stage(
         "trainer",
         image="executor",

@@ -4,7 +4,22 @@
 `reconcile_with_mlflow()` looks into MLflow for what a kill left there.
 """
 
-from shared.tracking.outbox import Recorded, flush_outbox, keep_for_later, pending_notes, record
+from shared.tracking.outbox import (
+    Recorded,
+    flush_outbox,
+    keep_calibration_for_later,
+    keep_for_later,
+    pending_notes,
+    record,
+)
 from shared.tracking.reconcile import reconcile_with_mlflow
 
-__all__ = ["Recorded", "flush_outbox", "keep_for_later", "pending_notes", "reconcile_with_mlflow", "record"]
+__all__ = [
+    "Recorded",
+    "flush_outbox",
+    "keep_calibration_for_later",
+    "keep_for_later",
+    "pending_notes",
+    "reconcile_with_mlflow",
+    "record",
+]

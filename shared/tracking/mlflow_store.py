@@ -53,10 +53,10 @@ def store_run(bundle: RunBundle, picture: Callable[[RunBundle, Path], None]) -> 
     """
     uri = settings().mlflow_uri
     with reachable_client() as client:
-        experiment_id, run_id = _store(client, uri, bundle, picture)
+        experiment, run_id = _store(client, bundle, picture)
     if not uri.startswith("http"):
         return None
-    page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+    page = f"#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
     return f"{without_passwords(uri).rstrip('/')}/{page}"
 
 
@@ -73,14 +73,13 @@ def reachable_client() -> Iterator["MlflowClient"]:
         raise
 
 
-def _store(
-    client: "MlflowClient", uri: str, bundle: RunBundle, picture: Callable[[RunBundle, Path], None]
-) -> tuple[str, str]:
-    experiment_id = _experiment(client, bundle.job.target, uri)
-    run = _find_or_create(client, experiment_id, bundle)
+def _store(client: "MlflowClient", bundle: RunBundle, picture: Callable[[RunBundle, Path], None]) -> tuple[str, str]:
+    target = bundle.job.target
+    experiment = experiment_id(client, target, mlflow_mapping.experiment_note(target))
+    run = _find_or_create(client, experiment, bundle)
     if run.data.tags.get(mlflow_mapping.COMPLETE_TAG) != bundle.result_sha:
         _fill(client, run.info.run_id, bundle, picture)
-    return experiment_id, run.info.run_id
+    return experiment, run.info.run_id
 
 
 def probe(uri: str) -> None:
@@ -111,16 +110,16 @@ def _client(uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=uri)
 
 
-def _experiment(client: "MlflowClient", target: str, uri: str) -> str:
+def experiment_id(client: "MlflowClient", topic: str, note: str) -> str:
+    """Of the experiment for a target or another topic, created with `note` as its description when there is none."""
     from mlflow.exceptions import MlflowException
 
-    name = mlflow_mapping.experiment_name(target)
+    name, uri = mlflow_mapping.experiment_name(topic), settings().mlflow_uri
     found = client.get_experiment_by_name(name)
     if found:
         return found.experiment_id
     # a server knows where its artifacts go; without one they would land in the current directory
-    location = None if uri.startswith("http") else (settings().runs.absolute() / "mlflow-artifacts" / target).as_uri()
-    note = mlflow_mapping.experiment_note(target)
+    location = None if uri.startswith("http") else (settings().runs.absolute() / "mlflow-artifacts" / topic).as_uri()
     try:
         return client.create_experiment(name, artifact_location=location, tags={"mlflow.note.content": note})
     except MlflowException:

@@ -5,14 +5,17 @@ an experiment, which is finished and on disk by now; what went wrong is one line
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from shared.experiment.calibration import read_default_of
 from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_json
 from shared.settings import settings
+from shared.tracking.calibration_store import store_calibration
 from shared.tracking.mlflow_store import Unreachable, store_run, without_passwords
 from shared.tracking.plots import plot_training
 from shared.tracking.run_bundle import RunBundle, read_bundle
@@ -54,6 +57,11 @@ def keep_for_later(run_directory: Path) -> None:
     _write_note(result.run_id, run_directory)
 
 
+def keep_calibration_for_later(folder: Path) -> None:
+    """A note for the next flush. The calibration must be finished."""
+    write_note(f"calibration-{read_default_of(folder).calibration}", "calibration", folder)
+
+
 def flush_outbox() -> list[Recorded]:
     """Tries everything that waits, oldest first; after one unanswered request the rest waits for the next flush."""
     done: list[Recorded] = []
@@ -81,14 +89,21 @@ def pending_notes() -> list[Path]:
 def _attempt(note: Path) -> Recorded:
     """Unreachable when there is no point in trying others; anything else that goes wrong becomes a line."""
     try:
-        bundle = read_bundle(Path(read_json(note)["run_directory"]))
-        url = store_run(bundle, _draw)
+        url = _store(read_json(note))
     except Unreachable:
         raise
     except Exception as error:  # the edge of MLflow: whatever it raises, the note stays
         return Recorded(note.stem, pending_reason=one_line(error))
     note.unlink(missing_ok=True)
     return Recorded(note.stem, url)
+
+
+def _store(note: Mapping[str, str]) -> str | None:
+    """The page's address, where there is one."""
+    if "calibration" in note:
+        store_calibration(Path(note["calibration"]))
+        return None
+    return store_run(read_bundle(Path(note["run_directory"])), _draw)
 
 
 def _draw(bundle: RunBundle, path: Path) -> None:
@@ -112,9 +127,13 @@ def only_recorder() -> FileLock:
 
 
 def _write_note(run_id: str, run_directory: Path) -> Path:
-    """A run that waits already keeps its place in the order."""
-    note = _outbox() / f"{run_id}.json"
-    content = json.dumps({"run_directory": str(run_directory.resolve())}) + "\n"
+    return write_note(run_id, "run_directory", run_directory)
+
+
+def write_note(name: str, kind: str, folder: Path) -> Path:
+    """What waits already keeps its place in the order."""
+    note = _outbox() / f"{name}.json"
+    content = json.dumps({kind: str(folder.resolve())}) + "\n"
     if not note.exists() or note.read_text() != content:
         note.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(note, content)

@@ -1,6 +1,10 @@
 """Targets, compose files, Makefile, bake file and Dockerfiles name the same things. Needs no engine."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,18 +13,18 @@ import yaml
 from shared.machine.targets import TARGETS, find_target
 from shared.settings import CHECKOUT
 from shared.stages.table import STAGES
+from tests.makefile import make_list
+from tests.stack.composed import COMPOSE, stack_of
 
-COMPOSE, IMAGES = CHECKOUT / "compose", CHECKOUT / "images"
+IMAGES = CHECKOUT / "images"
+COMPOSE_COMMAND = ["docker", "compose"]
 IN_CONTAINERS = [target.name for target in TARGETS if target.image]
 DOCKERFILES = sorted(IMAGES.glob("*/Dockerfile"))
 BAKE = (IMAGES / "docker-bake.hcl").read_text()
-STACK = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+STACK = stack_of("cpu")
 EXECUTORS = {stage.name: stage for stage in STAGES}
-
-
-def makefile_list(name: str) -> list[str]:
-    text = (CHECKOUT / "Makefile").read_text().replace("\\\n", " ")
-    return re.search(rf"^{name} :?= (.*)$", text, flags=re.MULTILINE)[1].split()
+PLACERS = ["worker", *(stage.name for stage in STAGES if stage.places_stages)]
+"""services that place work in the spools of stages"""
 
 
 def baked() -> dict[str, str]:
@@ -34,32 +38,57 @@ def instructions(dockerfile: Path) -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
-@pytest.mark.parametrize("name", IN_CONTAINERS)
-def test_a_target_has_a_compose_file_with_the_image_of_the_table(name):
-    services = yaml.safe_load((COMPOSE / f"{name}.yaml").read_text())["services"]
-    in_image = [stage.name for stage in STAGES if stage.image == "executor"]
-    assert {service for service, block in services.items() if "image" in block} == set(in_image)
-    for service in in_image:
-        assert services[service]["image"] == f"autoresearch/{find_target(name).image}:${{TAG:-dev}}"
+@pytest.mark.parametrize("target", IN_CONTAINERS)
+def test_a_target_gives_its_image_and_its_device_to_the_stages_that_need_it_and_to_no_other(target):
+    stack = stack_of(target)
+    assert stack.keys() >= EXECUTORS.keys(), "a stage has no block in compose/compose.yaml"
+    gpu = find_target(target).architectures != ("cpu",)
+    for stage in STAGES:
+        image = find_target(target).image if stage.image == "executor" else "worker"
+        assert stack[stage.name]["image"] == f"autoresearch/{image}:${{TAG:-dev}}"
+        assert ("deploy" in stack[stage.name]) == (gpu and (stage.needs_device or stage.places_stages))
+    for name in PLACERS:
+        assert (stack[name].get("pid") == "host") == gpu, f"the {name} sees who else computes on the device"
 
 
-@pytest.mark.parametrize("name", [name for name in IN_CONTAINERS if name != "cpu"])
-def test_a_target_gives_its_device_to_the_stages_that_need_it_and_to_no_other(name):
-    services = yaml.safe_load((COMPOSE / f"{name}.yaml").read_text())["services"]
-    given = {service for service, block in services.items() if block.get("extends", {}).get("service") == "nvidia"}
-    assert given == {stage.name for stage in STAGES if stage.needs_device}
+@pytest.mark.parametrize("target", IN_CONTAINERS)
+def test_all_that_runs_beside_the_hub_is_of_the_platform_of_the_target(target):
+    stack = stack_of(target)
+    assert len({stack[name].get("platform") for name in ("worker", *EXECUTORS)}) == 1
+
+
+@pytest.mark.parametrize("target", IN_CONTAINERS)
+def test_a_file_of_a_target_names_no_stage(target):
+    described = set(yaml.safe_load((COMPOSE / f"{target}.yaml").read_text())["services"])
+    assert described == {"no-device", "device-watcher", "device-executor"}
+
+
+@pytest.mark.parametrize("target", IN_CONTAINERS)
+def test_compose_itself_reads_the_stack_of_a_target_as_these_tests_do(target):
+    if shutil.which("docker") is None or subprocess.run([*COMPOSE_COMMAND, "version"], capture_output=True).returncode:
+        pytest.skip("no docker compose")
+    environment = {**os.environ, "TARGET": target, "MLFLOW_HOSTS": "x", "MLFLOW_USERS": "off", "TAG": "dev"}
+    arguments = ["--file", str(COMPOSE / "compose.yaml"), "--profile", "hub", "config", "--format", "json"]
+    done = subprocess.run([*COMPOSE_COMMAND, *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    read, ours = json.loads(done.stdout)["services"], stack_of(target)
+    assert read.keys() == ours.keys()
+    for name, block in ours.items():
+        assert read[name]["image"] == block["image"].replace("${TAG:-dev}", "dev")
+        for key in ("platform", "pid", "network_mode"):
+            assert read[name].get(key) == block.get(key), (name, key)
 
 
 def test_every_target_with_an_image_has_its_make_up_and_no_other_does():
-    assert sorted(makefile_list("STACKS")) == sorted(f"up-{name}" for name in IN_CONTAINERS)
+    assert sorted(make_list("STACKS")) == sorted(f"up-{name}" for name in IN_CONTAINERS)
     assert {path.stem for path in COMPOSE.glob("*.yaml")} == {*IN_CONTAINERS, "compose", "hardware"}
 
 
 def test_every_image_of_the_table_and_of_the_stack_is_baked_and_has_its_make_build():
     executors = {target.image for target in TARGETS if target.image}
-    others = {service["image"].split("/")[1].split(":")[0] for service in STACK.values() if "image" in service}
+    others = {service["image"].split("/")[1].split(":")[0] for service in STACK.values()}
     assert set(baked()) == executors | others
-    assert sorted(makefile_list("IMAGES")) == sorted(f"build-{name}" for name in baked())
+    assert sorted(make_list("IMAGES")) == sorted(f"build-{name}" for name in baked())
 
 
 @pytest.mark.parametrize("name", baked())
@@ -99,14 +128,14 @@ def test_the_stages_of_the_table_are_the_executors_of_the_stack():
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
-def test_an_executor_runs_the_stage_of_its_name_from_a_spool_it_shares_with_the_worker_alone(name):
+def test_an_executor_runs_the_stage_of_its_name_from_a_spool_it_shares_with_those_who_place_work_alone(name):
     service, in_worker = STACK[name], EXECUTORS[name].image == "worker"
     assert service["command"] == (["services.executor", "/spool", name] if in_worker else [name])
-    assert service.get("image") == ("autoresearch/worker:${TAG:-dev}" if in_worker else None)
     mount = f"spool-{name}:/spool/{name}"
     users = [user for user, block in STACK.items() if mount in block.get("volumes", [])]
-    assert users == ["worker", name]
-    assert [volume for volume in service["volumes"] if volume.startswith("spool-")] == [mount]
+    assert set(users) == {*PLACERS, name}
+    if name not in PLACERS:
+        assert [volume for volume in service["volumes"] if volume.startswith("spool-")] == [mount]
     assert f"spool-{name}" in yaml.safe_load((COMPOSE / "compose.yaml").read_text())["volumes"]
     assert name in STACK["worker"]["depends_on"]
 
@@ -114,6 +143,17 @@ def test_an_executor_runs_the_stage_of_its_name_from_a_spool_it_shares_with_the_
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_a_stage_is_a_folder_of_services_with_a_main(name):
     assert (CHECKOUT / "services" / name / "__main__.py").is_file()
+
+
+def test_the_page_of_the_stack_names_every_target_that_can_be_brought_up():
+    page = (CHECKOUT / "docs" / "stack.md").read_text()
+    assert [name for name in IN_CONTAINERS if not re.search(rf"\bup-{name}\b", page)] == []
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_has_its_line_in_the_table_of_what_a_container_may_use(stage):
+    lines = (CHECKOUT / "docs" / "stack.md").read_text().splitlines()
+    assert len([line for line in lines if line.startswith(f"| {stage.name} |")]) == 1
 
 
 def test_images_follow_the_table_of_stages():

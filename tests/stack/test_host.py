@@ -10,6 +10,7 @@ import pytest
 
 from compose import host
 from shared.machine.targets import find_target
+from tests.stack.composed import stack_of
 
 GIB = 2**30
 GOOD = {
@@ -41,6 +42,7 @@ def machine(monkeypatch, tmp_path):
 
         def problems(self, target="h100", mem_limit=64 * GIB, shm_size=GIB, ports=()) -> list[str]:
             trainer = {"mem_limit": str(mem_limit), "shm_size": str(shm_size), "image": "executor"}
+            trainer |= {} if target == "cpu" else {"platform": stack_of(target)["trainer"]["platform"]}
             return list(host.problems(find_target(target), ["0"], {"services": {"trainer": trainer}}, list(ports)))
 
     machine = Machine()
@@ -176,8 +178,8 @@ def test_a_gpu_is_taken_by_its_own_target_only(machine, name, capability, target
 
 
 def test_a_gpu_that_runs_the_targets_code_will_do(machine):
-    machine.says("nvidia-smi --id=0", "NVIDIA GeForce RTX 3090, 8.6")
-    assert machine.problems("a100") == []
+    machine.says("nvidia-smi --id=0", "NVIDIA B300, 10.3")
+    assert machine.problems("b200") == []
 
 
 def test_no_gpu_at_all_is_said(machine):

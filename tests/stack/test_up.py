@@ -10,6 +10,7 @@ import pytest
 from shared.settings import CHECKOUT
 from tests.fleet import wait_for
 from tests.recipes import HONEST
+from tests.stack.composed import stack_of
 
 pytestmark = pytest.mark.stack
 
@@ -71,7 +72,7 @@ def test_doctor_sees_a_healthy_stack(stack):
 
 
 def test_a_second_up_changes_nothing(stack):
-    services = ("redis", "database", "mlflow", "worker", "prepare", "trainer", "evaluator")
+    services = tuple(stack_of("cpu"))
     secrets = {file.name: file.read_bytes() for file in (stack.checkout / ".secrets").iterdir()}
     stack.up()  # a container made by a first `up --no-deps` could still be replaced by this one
     before = [stack.container(name) for name in services]

@@ -1,8 +1,7 @@
 """Minutes by phase, from the events; and which phases there was not enough time for."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 from services.calibrator.report.contract import PhaseReport
 from services.calibrator.report.subject import Subject
@@ -37,14 +36,13 @@ def of_this_calibration(events: Sequence[Event]) -> Sequence[Event]:
     return events[ends[-1] + 1 :] if ends else events
 
 
-def seconds_by_phase(events: Sequence[Event], now_s: float) -> Counter[str]:
+def seconds_by_phase(events: Sequence[Event], now_s: float) -> dict[str, float]:
     """Time after an event belongs to its phase; before the plan of another process nobody worked."""
-    found: Counter[str] = Counter()
-    for before, after in pairwise([*events, None]):
-        current = "" if before.kind in ("plan", "reused") else before.phase
-        until_s = after.spent_s if after else now_s
-        if current and (after is None or after.kind != "plan"):
-            found[current] += max(0.0, until_s - before.spent_s)
+    found: defaultdict[str, float] = defaultdict(float)
+    ends = [(event.kind, event.spent_s) for event in events[1:]] + [("", now_s)]
+    for event, (next_kind, end_s) in zip(events, ends, strict=False):
+        if event.kind not in ("plan", "reused") and next_kind != "plan":
+            found[event.phase] += max(0.0, end_s - event.spent_s)
     return found
 
 

@@ -137,7 +137,7 @@ def _draw_family(subject: Subject, family: Family, speed: "Axes", memory: "Axes"
         speed.plot(rows, tokens / passes, line, color=color, label=f"{family.preset}, rows of {shape.seq_len}")
         memory.plot(rows, [family.memory_mb.at(count) for count in tokens], line, color=color)
     batches = [one.probe.shape.device_batch_size for one in good]
-    speed.plot(batches, [one.tok_per_sec for one in good], "o", color=color, markersize=5)
+    speed.plot(batches, [one.tok_per_sec or np.nan for one in good], "o", color=color, markersize=5)
     memory.plot(batches, [one.peak_memory_mb or np.nan for one in good], "o", color=color, markersize=5)
     for one in found:
         if not one.is_ok:
@@ -243,8 +243,9 @@ def _decades() -> "Locator":
 
 def _legend(axes: "Axes") -> None:
     """Beside the picture, so that it covers nothing."""
-    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)}
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK, labelspacing=0.8, **place)
+    axes.legend(
+        frameon=False, fontsize=8, labelcolor=INK, labelspacing=0.8, loc="upper left", bbox_to_anchor=(1.02, 1.0)
+    )
 
 
 PLOTS: dict[str, tuple[str, Draw]] = {

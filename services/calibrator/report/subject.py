@@ -63,8 +63,8 @@ def id_of(outcome: Outcome) -> str:
 
 
 def _of_outcome(outcome: Outcome) -> Evidence:
-    kind = "run" if outcome.run_id else "probe"
-    return Evidence(id=id_of(outcome), kind=kind, says=describe(outcome), outcome=outcome)
+    says = describe(outcome)
+    return Evidence(id=id_of(outcome), kind="run" if outcome.run_id else "probe", says=says, outcome=outcome)
 
 
 def _of_row(name: str, row: QualityRow | None) -> Evidence:

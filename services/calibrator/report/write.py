@@ -44,19 +44,20 @@ def write_report(folder: Path, work: Work, found: Findings, default: PlatformDef
 
 
 def build_report(subject: Subject, points: Points) -> Report:
-    sections = {
-        "asked": asked_of(subject),
-        "machine": machine_of(subject),
-        "candidate": candidate_of(subject, points),
-        "zones": zones_of(subject, points),
-        "beside": beside_of(subject, points),
-        "scaling": scaling_of(subject, points),
-        "checks": checks_of(subject),
-        "claims": claims_of(subject, points),
-        "noise": noise_of(subject),
-        "rungs": rungs_of(subject),
-        "families": families_of(subject),
-        "tuning": tuning_of(subject),
-        "phases": phases_of(subject),
-    }
-    return Report(made_at=datetime.now(UTC), **sections, evidence=subject.book.entries())
+    return Report(
+        made_at=datetime.now(UTC),
+        asked=asked_of(subject),
+        machine=machine_of(subject),
+        candidate=candidate_of(subject, points),
+        zones=zones_of(subject, points),
+        beside=beside_of(subject, points),
+        scaling=scaling_of(subject, points),
+        checks=checks_of(subject),
+        claims=claims_of(subject, points),
+        noise=noise_of(subject),
+        rungs=rungs_of(subject),
+        families=families_of(subject),
+        tuning=tuning_of(subject),
+        phases=phases_of(subject),
+        evidence=subject.book.entries(),  # last: the sections above enter theirs
+    )

@@ -1,5 +1,7 @@
 """Where the recommended shape stands: beside a smaller one, a larger one, upstream's, and other machines' figures."""
 
+from typing import Any, Literal
+
 from services.calibrator.report.contract import Beside, Zone
 from services.calibrator.report.points import Point, Points
 from services.calibrator.report.subject import Subject, merged
@@ -65,7 +67,13 @@ def _reference(subject: Subject, points: Points) -> Zone:
     return _zone("reference", point, subject, points, reason)
 
 
-def _zone(zone: str, point: Point, subject: Subject, points: Points, reason: str) -> Zone:
+def _zone(
+    zone: Literal["lower", "recommended", "upper", "reference"],
+    point: Point,
+    subject: Subject,
+    points: Points,
+    reason: str,
+) -> Zone:
     corrected = subject.rungs.run_id if subject.correction else ""
     return Zone(
         zone=zone, reason=reason, preset=point.preset, shape=point.shape, val_bpb=point.val_bpb + subject.correction,
@@ -88,7 +96,7 @@ def beside_of(subject: Subject, points: Points) -> tuple[Beside, ...]:
 
 def _beside(subject: Subject, points: Points, row: QualityRow) -> Beside:
     theirs = row.num_tokens / PUBLISHED_SECONDS
-    found = dict(
+    found: dict[str, Any] = dict(
         machine=row.hardware_key or "", source=row.source, preset=_preset_of(row), shape=row.shape,
         seconds=PUBLISHED_SECONDS, val_bpb=row.val_bpb, tok_per_sec=theirs,
     )  # fmt: skip
@@ -97,7 +105,7 @@ def _beside(subject: Subject, points: Points, row: QualityRow) -> Beside:
     if here is None:
         return Beside(**found, reason="its model was not measured here, or does not fit", sources=source)
     fitting, speed = here
-    numbers = {"here_tok_per_sec": speed, "here_share": speed / theirs}
+    numbers: dict[str, Any] = {"here_tok_per_sec": speed, "here_share": speed / theirs}
     sources = merged(source, points.speed_sources(fitting))
     tokens = speed * PUBLISHED_SECONDS
     if tokens < fitting.total_batch_size:

@@ -38,11 +38,11 @@ def test_a_bundle_says_how_to_share_it_and_what_rungs_cost(reported):
     assert [cost["rung"] for cost in rungs["costs"]] == ["cheap", "reference"]
 
 
-def test_later_calibrations_read_promoted_rows_but_not_their_own(reported, home, tmp_path):
+def test_later_calibrations_read_promoted_rows_but_not_their_own(reported, home):
     rows = read_bundle(reported.folder / "promotion").rows
     own, foreign = rows[0], rows[1].model_copy(update={"source": "cal-of-another-machine"})
     add_rows([own, foreign])
-    sources = [row.source for row in table_for(reported.work.calibration, tmp_path).rows]
+    sources = [row.source for row in table_for(reported.work.calibration).rows]
     assert "cal-of-another-machine" in sources
     assert own.source not in sources
 
@@ -54,8 +54,8 @@ def test_rows_are_kept_once_and_the_latest_counts(reported, home):
     assert {row.source: row.val_bpb for row in promoted_rows()} == {first.source: 1.0, second.source: second.val_bpb}
 
 
-def test_a_damaged_file_of_promoted_rows_is_named_with_what_to_do(reported, home, tmp_path):
+def test_a_damaged_file_of_promoted_rows_is_named_with_what_to_do(reported, home):
     promoted_rows_file().parent.mkdir(parents=True, exist_ok=True)
     promoted_rows_file().write_text("[{")
     with pytest.raises(ValueError, match=r"quality-rows.json is damaged: delete it and promote"):
-        table_for(reported.work.calibration, tmp_path)
+        table_for(reported.work.calibration)

@@ -269,7 +269,7 @@ def test_a_prepare_that_is_told_to_end_leaves_nothing_running(tmp_path, number):
     finally:
         process.kill()
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
-    assert ("the same command goes on where it was" in error) == (number != signal.SIGKILL)
+    assert ("run the same command again to continue" in error) == (number != signal.SIGKILL)
     wait_for(lambda: not preparing.is_running())
     assert not list(home.rglob("*.tmp"))
 

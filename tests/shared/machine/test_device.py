@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.machine.device import Device, DeviceKind
+from shared.machine.device import Device, DeviceKind, Precision
 
 
 @pytest.mark.parametrize("name", ["cpu", "mps", "metal", "cuda:0", "cuda:13"])
@@ -15,8 +15,14 @@ def test_what_is_asked_of_a_device_follows_from_its_kind():
     assert Device.parse("cuda:3").is_cuda
     assert Device.parse("mps").is_apple
     assert Device.parse("metal").is_apple
+    assert Device.parse("cpu").is_cpu
+    assert not Device.parse("metal").is_cpu
     assert not Device.parse("cpu").is_cuda
     assert not Device.parse("cpu").is_apple
+
+
+def test_a_precision_is_called_what_records_and_both_frameworks_call_it():
+    assert [precision.long_name for precision in Precision] == ["bfloat16", "float32"]
 
 
 @pytest.mark.parametrize("name", ["", "cuda", "cuda:", "cuda:-1", "cuda:x", "gpu", "CPU", "cpu ", "cuda:0,1"])

@@ -1,0 +1,184 @@
+"""What a person sees of a calibration: read from its events, so that it can be watched from anywhere.
+
+A terminal gets a live view; a file or pipe one line for each event.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from shared.experiment.calibration import Event, events_file, read_default_of, read_events
+from shared.experiment.platform_default import PlatformDefault, default_file
+from shared.stages.executors import Watch
+
+NUM_PROBES = 8
+"""the newest that are shown"""
+EFFECTS = (1, 3, 8)
+
+
+class View:
+    """The state of a calibration, as far as its events tell."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.read_to = events_file(folder).stat().st_size if events_file(folder).exists() else 0
+        self.events: list[Event] = []
+        self.plan: Event | None = None
+
+    def look(self) -> list[Event]:
+        """What is new."""
+        new, self.read_to = read_events(self.folder, self.read_to)
+        self.events += new
+        self.plan = next((event for event in reversed(self.events) if event.kind == "plan"), self.plan)
+        return new
+
+    @property
+    def phase(self) -> str:
+        return next((event.phase for event in reversed(self.events) if event.kind in ("phase", "reused")), "")
+
+    @property
+    def best(self) -> str:
+        return next((event.best for event in reversed(self.events) if event.best), "")
+
+    @property
+    def total_s(self) -> float:
+        return 60 * sum(phase.minutes for phase in self.plan.plan) if self.plan else 0.0
+
+    @property
+    def spent_s(self) -> float:
+        return self.events[-1].spent_s if self.events else 0.0
+
+
+@contextmanager
+def shown(folder: Path, quiet: bool = False) -> Iterator[Watch]:
+    """A watch that shows the events of the calibration in `folder` on stderr as they come."""
+    console, view = Console(stderr=True), View(folder)
+    if console.is_terminal and not quiet:
+        with Live(picture(view), console=console, refresh_per_second=4, transient=True) as live:
+            yield lambda stage: _refresh(live, view)
+        _print_plainly(console, view.events)
+        return
+    try:
+        yield lambda stage: _print_plainly(console, view.look())
+    finally:
+        _print_plainly(console, view.look())
+
+
+def _refresh(live: Live, view: View) -> None:
+    view.look()
+    live.update(picture(view))
+
+
+def picture(view: View) -> Group:
+    """Phases with the one that runs, the newest probes, the best, and the time left."""
+    left_s = max(0.0, view.total_s - view.spent_s)
+    bar = ProgressBar(total=view.total_s or 1.0, completed=view.spent_s, width=40)
+    head = Table.grid(padding=(0, 2))
+    head.add_row(Text("calibrating", style="bold"), bar, f"{minutes(left_s)} left")
+    best = (
+        Text(f"best so far  {view.best}", style="bold") if view.best else Text("no shape was scored yet", style="dim")
+    )
+    return Group(head, _phases(view), _probes(view), best)
+
+
+def _phases(view: View) -> Table:
+    table = Table.grid(padding=(0, 2))
+    done = {event.phase for event in view.events if event.kind in ("phase", "reused")} - {view.phase}
+    for phase in view.plan.plan if view.plan else ():
+        is_now = phase.name == view.phase
+        mark = ">" if is_now else "done" if phase.name in done else ""
+        style = "bold" if is_now else "dim"
+        table.add_row(mark, phase.name, phase.says, f"about {minutes(60 * phase.minutes)}", style=style)
+    return table
+
+
+def _probes(view: View) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for event in [event for event in view.events if event.kind == "probe"][-NUM_PROBES:]:
+        style = "" if event.status == "ok" else "yellow"
+        table.add_row("", Text(event.phase, style="dim"), Text(event.says, style=style))
+    return table
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def _print_plainly(console: Console, events: list[Event]) -> None:
+    for event in events:
+        for line in plain_lines(event):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def plain_lines(event: Event) -> list[str]:
+    if event.kind == "plan":
+        total = sum(phase.minutes for phase in event.plan)
+        spent = f", {minutes(event.spent_s)} of it were spent before" if event.spent_s > 1 else ""
+        head = f"plan         {total:.1f} minutes in all{spent}"
+        return [head, *(f"  {phase.name:<10} {phase.minutes:4.1f} min  {phase.says}" for phase in event.plan)]
+    if event.kind == "phase":
+        return [f"{event.phase}: {event.says}"]
+    if event.kind == "reused":
+        return [f"{event.phase}: measured before, used again"]
+    if event.kind == "probe":
+        best = f"   (best so far: {event.best})" if event.best else ""
+        return [f"  {event.says}{best}"]
+    return [f"  {event.says}"] if event.kind == "note" else []
+
+
+def conclude(folder: Path, as_json: bool) -> int:
+    """Says what became of it. Returns the exit code."""
+    default = read_default_of(folder)
+    path, report = default_file(default.hardware_key, default.engine), folder / "report.md"
+    if as_json:
+        files = {"default_file": str(path), "report": str(report) if report.exists() else None}
+        print(json.dumps({"default": default.model_dump(mode="json"), **files}))
+        return 0
+    print_default(default)
+    print(f"\nkept as {path}; `autoresearch train` uses it when no preset is named", file=sys.stderr)
+    if report.exists():
+        print(f"report  {report}", file=sys.stderr)
+    return 0
+
+
+def print_default(default: PlatformDefault) -> None:
+    for name, value in summary_rows(default):
+        print(f"{name + ':':<14}{value}")
+
+
+def summary_rows(default: PlatformDefault) -> list[tuple[str, str]]:
+    shape = default.shape
+    tuned = [f"{key} {value}" for key, value in default.tuning.model_dump().items() if value != "auto"]
+    rows = [
+        ("machine", f"{default.hardware_key}, {default.engine}"),
+        ("family", f"{default.family}: depth {shape.depth}, d_model {shape.d_model}, heads {shape.heads}"),
+        ("shape", f"seq {shape.seq_len}, windows {shape.window_pattern}"),
+        ("batch", f"{shape.device_batch_size} x {shape.accumulation_steps} = {shape.total_batch_size:,} tokens a step"),
+        ("tuning", ", ".join(tuned) or "the engine's own choice"),
+        ("val_bpb", f"{default.val_bpb:.4f} +- {default.spread:.4f} expected after {default.budget_seconds:g} s"),
+        ("speed", f"{default.tok_per_sec:,.0f} tok/s, {default.memory_mb:,.0f} MiB"),
+        ("rung", f"{default.rung}"),
+        ("confidence", f"{default.confidence}: {default.reason}"),
+    ]
+    if default.noise is not None:
+        rows.append(("noise", describe_noise(default)))
+    return rows
+
+
+def describe_noise(default: PlatformDefault) -> str:
+    noise = default.noise
+    assert noise is not None
+    effects = ", ".join(f"{noise.smallest_effect(count):.4f} in {count}" for count in EFFECTS)
+    weak = ", weak" if noise.weak else ""
+    return (
+        f"sigma {noise.sigma:.4f} [{noise.low:.4f}, {noise.high:.4f}] over {noise.num_seeds} seeds of "
+        f"{noise.budget_seconds:g} s{weak}; smallest effect {effects} runs each"
+    )

@@ -1,0 +1,37 @@
+"""What the command of a stage does around its work: signals become an end, and errors become an exit code."""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from shared.contracts import EvaluationRecord, Status, TrainingRecord
+from shared.sandbox.launch import Ended
+from shared.stages.executors import BAD_INPUT
+
+
+def exit_code(work: Callable[[], TrainingRecord | EvaluationRecord], run_directory: str) -> int:
+    """0 when the record is of a good end, 1 when it says of another, BAD_INPUT and a line when there is none."""
+    try:
+        record = work()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        where = error.filename or run_directory
+        print(f"{error.strerror or error}: {where}; make room, then resume it", file=sys.stderr)
+        return BAD_INPUT
+    return 0 if record.status is Status.OK else 1
+
+
+def end_on_signals() -> None:
+    """From here on SIGTERM and SIGINT raise Ended with status cancelled."""
+    signal.signal(signal.SIGTERM, _cancel)
+    signal.signal(signal.SIGINT, _cancel)
+
+
+def _cancel(number: int, frame: FrameType | None) -> None:
+    """Once: a second signal would interrupt the clearing up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise Ended(Status.CANCELLED, f"cancelled by {signal.Signals(number).name}")

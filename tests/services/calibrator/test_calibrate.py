@@ -1,0 +1,188 @@
+"""A whole calibration on simulated stages: what it ends with, what it survives, and that it measures nothing twice."""
+
+import json
+import random
+from collections import Counter
+
+import pytest
+
+from services.calibrator.calibrate import PHASES, calibrate
+from shared.contracts import Status
+from shared.experiment.calibration import CalibrateJob, CalibrationRequest, build_calibration, read_events
+from shared.experiment.platform_default import Confidence, default_file, read_default
+from shared.files import write_atomic
+from shared.settings import settings
+from tests.services.calibrator.simulated_stages import SimulatedStages
+
+pytestmark = pytest.mark.usefixtures("own_home")
+
+
+@pytest.fixture
+def own_home(workplace, monkeypatch, tmp_path, prepared_home):
+    """The prepared datasets with a platform folder of this test's own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("datasets", "validation"):
+        (home / name).symlink_to(prepared_home / name)
+    monkeypatch.setenv("ARE_HOME", str(home))
+    settings.cache_clear()
+    return home
+
+
+def job_of(folder=None, force=False, **request) -> CalibrateJob:
+    asked = {"engine": "torch", "device": "cpu", "presets": "m5-tiny,m5-small,m5-balanced", **request}
+    return CalibrateJob(calibration=build_calibration(CalibrationRequest(**asked)), folder=folder, force=force)
+
+
+def run(job, stages=None):
+    stages = stages or SimulatedStages()
+    return calibrate(job, stages, now=stages.clock), stages
+
+
+def run_ids(stages):
+    return {job.run_id for job in stages.trained}
+
+
+def test_it_ends_with_a_default_that_train_will_use_and_with_a_file_for_each_phase():
+    job = job_of()
+    default, stages = run(job)
+    assert read_default(default.hardware_key, "torch") == default
+    assert {path.name for path in job.place.glob("phase-*.json")} == {f"phase-{phase.name}.json" for phase in PHASES}
+    assert default.noise.num_seeds == 3
+    assert default.noise.weak
+    assert default.framework == "torch 1.0"
+    assert stages.clock() <= 600
+
+
+def test_the_chosen_shape_is_about_as_good_as_the_best_of_all_presets_at_the_target():
+    from shared.experiment.presets import find_preset
+    from tests.services.calibrator.simulated_stages import val_bpb
+
+    default, stages = run(job_of(budget=20))
+    reached = val_bpb(default.shape, round(stages.tok_per_sec(default.shape) * 300))
+    presets = [find_preset(name).shape for name in ("m5-tiny", "m5-small", "m5-balanced")]
+    assert reached <= min(val_bpb(shape, round(stages.tok_per_sec(shape) * 300)) for shape in presets) + 0.005
+
+
+def test_a_second_calibration_of_the_same_machine_measures_nothing():
+    first, _ = run(job_of())
+    second, stages = run(job_of())
+    assert stages.trained == []
+    assert second.model_copy(update={"made_at": first.made_at}) == first
+
+
+def test_fast_then_full_builds_on_what_was_measured():
+    _, fast = run(job_of())
+    default, full = run(job_of(mode="full"))
+    assert not run_ids(fast) & run_ids(full)
+    assert default.noise.num_seeds == 8
+    assert not default.noise.weak
+    assert full.clock() <= 3600
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_again_and_again_it_goes_on_and_no_finished_probe_is_trained_twice(seed):
+    random_ = random.Random(seed)
+    stages = SimulatedStages()
+
+    def kill_now_and_then(job):
+        if random_.random() < 0.3:
+            raise KeyboardInterrupt
+        return None
+
+    stages.fault = kill_now_and_then
+    for _ in range(60):
+        try:
+            default, _ = run(job_of(), stages)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert default.shape
+    finished = Counter(path.parent.name for path in settings().runs.glob("cal-*/result.json"))
+    began = Counter(job.run_id for job in stages.trained)
+    kills = sum(began.values()) - len(finished)
+    assert set(began) == set(finished)
+    assert kills >= 1
+    assert stages.clock() <= 650
+
+
+def test_a_probe_that_hangs_is_ended_by_its_limit_and_there_is_a_default():
+    default, stages = run(job_of(), SimulatedStages(fault=lambda job: "hangs" if job.shape.depth == 4 else None))
+    assert default.family != "m5-small"
+    assert stages.clock() <= 610
+
+
+def test_what_does_not_fit_is_not_chosen():
+    default, _ = run(job_of(), SimulatedStages(memory_mb=700.0))
+    assert default.memory_mb <= 700
+
+
+def test_a_family_that_crashes_never_ends_it():
+    crash = SimulatedStages(fault=lambda job: Status.CRASHED if job.shape.depth == 2 else None)
+    default, _ = run(job_of(), crash)
+    assert default.family in ("m5-small", "m5-balanced")
+
+
+def test_a_machine_on_which_nothing_runs_is_told_why_in_one_line():
+    with pytest.raises(ValueError, match=r"no shape ran on cpu: crashed: simulated crashed"):
+        run(job_of(), SimulatedStages(fault=lambda job: Status.CRASHED))
+
+
+def test_with_hardly_any_time_there_is_a_default_that_says_how_unsure_it_is():
+    default, stages = run(job_of(budget=1))
+    assert default.confidence is Confidence.LOW
+    assert stages.clock() <= 60
+
+
+def test_a_damaged_phase_is_named_and_made_again_without_training_a_probe_again():
+    job = job_of()
+    _, before = run(job)
+    (job.place / "phase-search.json").write_text("{")
+    _, stages = run(job)
+    assert not run_ids(stages) & run_ids(before)
+    events, _ = read_events(job.place)
+    assert "phase-search.json is damaged and is made again" in [event.says for event in events]
+
+
+def test_what_a_journal_lost_with_its_torn_line_is_found_in_its_run_directory():
+    job = job_of()
+    _, before = run(job)
+    (journal,) = job.place.glob("probes-*.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    for path in job.place.glob("phase-*.json"):
+        path.unlink()
+    _, stages = run(job)
+    assert not run_ids(stages) & run_ids(before)
+
+
+def test_another_machines_folder_is_refused(tmp_path):
+    job = job_of(folder=tmp_path / "out")
+    run(job)
+    other = job.calibration.model_copy(update={"hardware_key": "nvidia-hopper-h100-80gb"})
+    with pytest.raises(ValueError, match=r"holds a calibration of cpu-.*this machine is nvidia-hopper"):
+        run(job.model_copy(update={"calibration": other}))
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+    write_atomic(tmp_path / "notes.txt", "mine")
+    with pytest.raises(ValueError, match="is not empty and holds no calibration"):
+        run(job_of(folder=tmp_path))
+
+
+def test_force_measures_everything_again():
+    _, first = run(job_of())
+    _, again = run(job_of(force=True))
+    assert run_ids(first) & run_ids(again)
+
+
+def test_weights_of_probes_are_dropped_and_those_of_the_default_kept():
+    run(job_of())
+    kept = [path.parent.parent.name for path in settings().runs.glob("cal-*/checkpoint/latest.json")]
+    checkpoint = json.loads((job_of().place / "phase-checkpoint.json").read_text())["result"]
+    assert checkpoint["run_id"] in kept
+
+
+def test_the_default_file_is_where_train_looks():
+    default, _ = run(job_of())
+    assert default_file(default.hardware_key, "torch").exists()
