@@ -163,7 +163,9 @@ def simulated(num_seeds: int) -> None:
             rngs = [np.random.default_rng([seed, num_rows]) for seed in range(num_seeds)]
             found = pooled([held_out(draw_world(kind, rng), num_rows, rng) for rng in rngs])
             z = np.abs(np.concatenate([differences(draw_world(kind, rng), num_rows, rng) for rng in rngs]))
-            print(f"  {kind:7} {num_rows:3} rows  {found}  compare within 1 {np.mean(z <= 1):.2f}, 2 {np.mean(z <= 2):.2f}")
+            print(
+                f"  {kind:7} {num_rows:3} rows  {found}  compare within 1 {np.mean(z <= 1):.2f}, 2 {np.mean(z <= 2):.2f}"
+            )
 
 
 def timed() -> None:

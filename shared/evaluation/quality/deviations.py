@@ -40,10 +40,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Apart:
-    """How far a dataset that is not the published one may be from it: sd of what is added and of the factor."""
+    """How far a dataset may be from the published one."""
 
     offset: float
+    """standard deviation of what is added to the score"""
     scale: float
+    """and of the factor on its distance from the pivot"""
+    share: float
+    """of the amplitude of a dataset's own deviations"""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Located:
     @property
     def trained(self) -> np.ndarray:
         """1 for a trained model, towards 0 for an untrained one: those all score the same."""
-        return np.maximum(1 - (self.law / UNTRAINED_BPB) ** BEND, 0.02)
+        return np.maximum(1 - (self.law / UNTRAINED_BPB) ** BEND, 0.1)
 
     def at(self, indices: Sequence[int]) -> "Located":
         return Located(_at(self.points, indices), _at(self.place, indices), self.law[indices])
@@ -88,17 +92,16 @@ def _at(columns: Any, indices: Sequence[int]) -> Any:
 
 
 def compare_places(first: Located, second: Located, apart: dict[int, Apart]) -> Alike:
-    """`apart` has each dataset's number; one that is not in it is the published one."""
+    """`apart` has each dataset's number."""
     same_dataset = first.place.dataset[:, None] == second.place.dataset[None]
     same_rung = first.place.rung[:, None] == second.place.rung[None]
-    variance = {number: (one.offset**2, one.scale**2) for number, one in apart.items()}
-    offset, scale = np.array([variance.get(int(number), (0.0, 0.0)) for number in first.place.dataset]).reshape(-1, 2).T
+    offset, scale, share = _variances(first.place, apart)
     products = np.outer(first.law - PIVOT_BPB, second.law - PIVOT_BPB)
     over_tokens = _over_tokens(first.points, second.points) * np.outer(first.trained, second.trained)
     return Alike(
         local=over_tokens * _nearness(first.points, second.points, SHAPE_SCALES),
         wide=over_tokens * _nearness(first.points, second.points, GLOBAL_SCALES),
-        same_dataset=same_dataset.astype(float),
+        same_dataset=same_dataset * share[:, None],
         same_machine=(first.place.machine[:, None] == second.place.machine[None]).astype(float),
         fixed=same_dataset * (offset[:, None] + scale[:, None] * products) + same_rung * RUNG_SD**2,
     )
@@ -106,11 +109,18 @@ def compare_places(first: Located, second: Located, apart: dict[int, Apart]) -> 
 
 def own_variance(located: Located, amplitudes: np.ndarray, apart: dict[int, Apart]) -> np.ndarray:
     """The diagonal of the covariance of points with themselves, [n]."""
-    variance = {number: (one.offset**2, one.scale**2) for number, one in apart.items()}
-    offset, scale = np.array([variance.get(int(n), (0.0, 0.0)) for n in located.place.dataset]).reshape(-1, 2).T
+    offset, scale, share = _variances(located.place, apart)
     fading = _fading(located.points)
     over_tokens = (SHARES["floor"] + SHARES["fading"] * fading * fading + SHARES["free"]) * located.trained**2
-    return (amplitudes**2).sum() * over_tokens + offset + scale * (located.law - PIVOT_BPB) ** 2 + RUNG_SD**2
+    everywhere, in_dataset, on_machine = amplitudes**2
+    deviations = (everywhere + in_dataset * share + on_machine) * over_tokens
+    return deviations + offset + scale * (located.law - PIVOT_BPB) ** 2 + RUNG_SD**2
+
+
+def _variances(place: Place, apart: dict[int, Apart]) -> np.ndarray:
+    """Squares of offset, scale and share of each point's dataset, [3, n]."""
+    squares = {number: (one.offset**2, one.scale**2, one.share**2) for number, one in apart.items()}
+    return np.array([squares[int(number)] for number in place.dataset]).reshape(-1, 3).T
 
 
 def _nearness(first: Points, second: Points, scales: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The form of val_bpb as a function of shape and tokens, with what was believed of its parameters before any row.
 
     raw = E + A (N / 1e7)^-a + B (D' / 5e7)^-b + F (N / 1e7 / (D' / 5e6))^f + c (sqrt(2048 / seq_len) - 1) + w S
-    D'  = D / (1 + g (batch / best + best / batch)),  best = batch_best (D / 5e8)^0.42
+    D'  = D / (1 + g (batch / best + best / batch)),  best = batch_best (D / 5e8)^0.35
     val_bpb = (raw^-4 + 3.2^-4)^(-1/4)
 
 N: weights of the blocks, D: tokens, S: share of layers with half windows. The sum is Hoffmann et al.'s (arXiv
@@ -20,7 +20,7 @@ from shared.evaluation.model_size import model_size, window_sizes
 
 EVAL_SEQ_LEN = 2048
 UNTRAINED_BPB, BEND = 3.2, 4
-BEST_BATCH_GROWTH = 0.42
+BEST_BATCH_GROWTH = 0.35
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,153 @@
+"""Everything that follows from the outcomes so far: what is still on offer, what may be best, what could be tried."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from pydantic import Field
+
+from services.calibrator.envelope_model import Envelope, pass_tokens
+from services.calibrator.gain import Beliefs, Option, plausible
+from services.calibrator.measurement import Outcome, Tuning
+from services.calibrator.probe_costs import ProbeCosts
+from services.calibrator.projection import Projections
+from services.calibrator.space import SEQ_LENS, Candidate, Params, Space
+from shared.contracts import Contract, Rung, Shape, Status
+from shared.evaluation.costs import signature
+from shared.evaluation.quality import QualityTable
+
+BUDGET_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""of the target, each a completed run of its own"""
+FEWEST_PROBE_STEPS = 12
+LARGEST_MARGIN = 0.003
+"""of val_bpb: on a noisy machine one sigma would promise too little"""
+POOL, BEST = 40, 6
+"""shapes that are compared jointly, with the smaller passes of the best; what was measured or proposed comes on top"""
+
+
+class SearchInputs(Contract):
+    """What decides what is measured, except the table."""
+
+    envelope: Envelope
+    presets: dict[str, Shape] = Field(min_length=1)
+    allowance_s: float = Field(gt=0)
+    """wall-clock seconds that all probes of the journal may cost together"""
+    target_s: float = Field(default=300.0, gt=0)
+    tuning: Tuning = Tuning()
+    rung: Rung = Rung.CHEAP
+    vocab_size: int = Field(default=8192, gt=0)
+    seq_lens: tuple[int, ...] = SEQ_LENS
+    starts: tuple[Shape, ...] = ()
+    """measured first, as near as this machine can: the prior's best, the nearest known default"""
+    seed: int = 0
+    probe_seed: int = 42
+
+    @property
+    def journal(self) -> str:
+        """File name of the journal whose trials mean the same."""
+        return f"search-{signature(**self.model_dump(mode='json', exclude={'allowance_s', 'starts'}))[:12]}.journal"
+
+
+Propose = Callable[[Sequence[float | None]], list[Params]]
+"""from today's projections of the outcomes, None where there was no number"""
+
+
+class Outlook:
+    def __init__(
+        self, inputs: SearchInputs, space: Space, table: QualityTable, known: Sequence[Outcome],
+        outcomes: Sequence[Outcome], propose: Propose,
+    ) -> None:  # fmt: skip
+        self.inputs, self.space, self.outcomes, self._propose = inputs, space, tuple(outcomes), propose
+        self.seen = (*known, *outcomes)
+        self.spent_s = sum(outcome.wall_seconds for outcome in outcomes)
+        self.costs = ProbeCosts(self.seen, inputs.rung)
+        self.projections = Projections(table, space.candidates, self.seen, inputs.target_s)
+        self.tried = {(outcome.probe.shape, outcome.probe.seconds) for outcome in self.seen}
+        self._chances = _chances(self.seen)
+
+    @cached_property
+    def offered(self) -> dict[Shape, Candidate]:
+        return {shape: one for shape, one in self.space.candidates.items() if not ruled_out(one, self.seen)}
+
+    @cached_property
+    def beliefs(self) -> Beliefs:
+        pool = self._pool()
+        return Beliefs(self.projections, pool, [option for one in pool for option in self.options(one)])
+
+    @property
+    def margin(self) -> float:
+        """Of val_bpb, within which two shapes are equals: one sigma of a run, if that is not too coarse."""
+        lowest = float(self.beliefs.mean.min()) if self.beliefs.pool else 0.0
+        return min(self.projections.table.noise, LARGEST_MARGIN * lowest)
+
+    def values(self) -> list[float | None]:
+        """Projections of the outcomes to the target; None where there was no number."""
+        return [self.projections.value(outcome) for outcome in self.outcomes]
+
+    def options(self, candidate: Candidate) -> list[Option]:
+        """Budgets of it that were not measured, train enough steps and can be paid; shortest first."""
+        rate = self.projections.rates.of(candidate)
+        least_s = FEWEST_PROBE_STEPS * candidate.shape.total_batch_size / rate
+        options = []
+        for seconds in (share * self.inputs.target_s for share in BUDGET_SHARES):
+            cost_s = self.costs.expected(seconds, rate)
+            payable = self.spent_s + cost_s <= self.inputs.allowance_s
+            if payable and seconds >= least_s and (candidate.shape, seconds) not in self.tried:
+                options.append(Option(candidate, seconds, cost_s, self._chances[candidate.preset]))
+        return options
+
+    def opening(self) -> Option | None:
+        """The shortest budget of the first start, then of the first model, that has no outcome yet."""
+        tried = {shape for shape, _ in self.tried}
+        starts = (self.space.nearest(start) for start in self.inputs.starts)
+        fresh = (one for one in starts if one and one.shape in self.offered and one.shape not in tried)
+        return next((options[0] for one in (*fresh, *self._untried_models()) if (options := self.options(one))), None)
+
+    def _untried_models(self) -> list[Candidate]:
+        """The most promising shape of each model that nothing is known of."""
+        tried = {outcome.probe.preset for outcome in self.seen}
+        untried = [one for one in self._largest if one.preset not in tried]
+        best = plausible(self.projections, untried, len(untried))
+        return [*{one.preset: one for one in reversed(best)}.values()]
+
+    def _pool(self) -> list[Candidate]:
+        """What the table finds plausible, what has been measured, what the sampler proposes."""
+        pool = plausible(self.projections, self._largest, POOL)
+        pool += [one for best in pool[:BEST] for one in self.space.siblings(best.shape)]
+        pool += [one for params in self._propose(self.values()) if (one := self.space.candidate(params))]
+        shapes = [one.shape for one in pool] + [one.probe.shape for one in self.outcomes]
+        return [self.offered[shape] for shape in dict.fromkeys(shapes) if shape in self.offered]
+
+    @cached_property
+    def _largest(self) -> list[Candidate]:
+        """On offer in the largest passes that are: smaller ones only leave memory free."""
+        taken: set[Shape] = set()
+        largest = []
+        for shape, candidate in self.offered.items():
+            if shape not in taken:
+                taken.update(one.shape for one in self.space.siblings(shape))
+                largest.append(candidate)
+        return largest
+
+
+def ruled_out(candidate: Candidate, outcomes: Sequence[Outcome]) -> bool:
+    """By a failed probe of that shape, or by one of its model that ran out of memory in passes no larger."""
+    return any(
+        candidate.shape == one.probe.shape
+        or (
+            one.status is Status.OUT_OF_MEMORY
+            and candidate.preset == one.probe.preset
+            and pass_tokens(candidate.shape) >= pass_tokens(one.probe.shape)
+        )
+        for one in outcomes
+        if not one.is_ok
+    )
+
+
+def _chances(outcomes: Sequence[Outcome]) -> defaultdict[str, float]:
+    """That a probe of a preset comes to a number."""
+    chances: defaultdict[str, float] = defaultdict(lambda: 1.0)
+    for preset, ends in Counter(outcome.probe.preset for outcome in outcomes).items():
+        failed = sum(outcome.probe.preset == preset and not outcome.is_ok for outcome in outcomes)
+        chances[preset] = 1 - failed / (ends + 1)
+    return chances

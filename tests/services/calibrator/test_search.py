@@ -1,0 +1,155 @@
+"""The search phase on simulated machines: what it finds, what it survives, what it never does."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.simulated_machines import HARDWARE, SimulatedMachine, World
+from services.calibrator.envelope_model import pass_tokens
+from services.calibrator.measurement import Outcome
+from services.calibrator.outlook import SearchInputs
+from services.calibrator.search import Search, SearchResult, search
+from services.calibrator.trials import FAILED
+from shared.contracts import Rung, Shape, Status
+from shared.evaluation.quality import QualityRow, QualityTable
+from shared.experiment.presets import PRESETS
+from shared.settings import CHECKOUT
+from tests.services.calibrator.search_in_a_process import run
+
+OFFERED: dict[str, Shape] = {name: PRESETS[name].shape for name in ("m5-tiny", "m5-small", "m5-balanced")}
+
+
+def search_on(
+    machine: SimulatedMachine, directory: Path, allowance_s: float = 500, rows: tuple[QualityRow, ...] = (), **changed
+) -> SearchResult:
+    inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=allowance_s, **changed)
+    return search(inputs, QualityTable(rows, "corpus", hardware_key="here"), machine, directory)
+
+
+def machine_with(name: str = "laptop", seed: int = 1, world: World | None = None, **changed) -> SimulatedMachine:
+    calm = {"crashes": 0.0, "hangs": 0.0}
+    return SimulatedMachine(replace(HARDWARE[name], **calm | changed), world or World(seed), seed)
+
+
+def regret(machine: SimulatedMachine, result: SearchResult, directory: Path) -> float:
+    inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=1)
+    offered = Search(inputs, QualityTable((), "corpus"), machine, directory / "offered", ()).space.candidates
+    return machine.bpb(result.ranked[0].shape, 300) / min(machine.bpb(shape, 300) for shape in offered) - 1
+
+
+@pytest.mark.parametrize(("moment", "number"), [("before", 1), ("after", 1), ("before", 4), ("after", 4)])
+def test_a_killed_search_goes_on_where_it_was_and_measures_nothing_twice(moment, number, tmp_path):
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.services.calibrator.search_in_a_process", str(tmp_path), moment, str(number)],
+        cwd=CHECKOUT,
+    )
+    assert killed.returncode == -9
+    result = run(tmp_path)
+    measured = (tmp_path / "measured.txt").read_text().split()
+    assert len(measured) == len(set(measured)) == len(result.outcomes) > number
+    (tmp_path / "unharmed").mkdir()
+    assert run(tmp_path / "unharmed") == result
+
+
+def test_a_second_search_of_the_same_directory_measures_nothing(tmp_path):
+    machine = machine_with()
+    first = search_on(machine, tmp_path)
+    again = machine_with(seed=1)
+    assert search_on(again, tmp_path) == first
+    assert again.clock_s == 0
+
+
+def test_the_same_seed_measures_the_same(tmp_path):
+    assert search_on(machine_with(), tmp_path / "one") == search_on(machine_with(), tmp_path / "two")
+
+
+def test_every_model_is_measured_and_the_starts_come_first(tmp_path):
+    start = PRESETS["m5-balanced"].shape
+    result = search_on(machine_with(), tmp_path, starts=(start,))
+    first = result.outcomes[0].probe.shape
+    assert (first.d_model, first.seq_len, first.total_batch_size) == (start.d_model, start.seq_len, 12288)
+    assert {outcome.probe.preset for outcome in result.outcomes} == {*OFFERED}
+
+
+def test_out_of_memory_is_told_as_a_constraint_and_rules_out_larger_passes(tmp_path):
+    machine = machine_with("old-gpu")
+    envelope = machine.envelope(OFFERED)
+    machine.memory_mb = 0.2 * machine.memory_mb  # less than the envelope was told
+    inputs = SearchInputs(envelope=envelope, presets=OFFERED, allowance_s=900)
+    state = Search(inputs, QualityTable((), "corpus", hardware_key="here"), machine, tmp_path, ())
+    while probe := state.next_probe():
+        state.measure(probe)
+    failed = [one for one in state.outlook.outcomes if one.status is Status.OUT_OF_MEMORY]
+    trials = state.trials._ended()
+    assert failed
+    assert [trial.constraints[FAILED] > 0 for trial in trials] == [not one.is_ok for one in state.outlook.outcomes]
+    assert all(trial.value is not None for trial in trials)
+    for first, later in pairs(state.outlook.outcomes):
+        if first.status is Status.OUT_OF_MEMORY and first.probe.preset == later.probe.preset:
+            assert pass_tokens(later.probe.shape) < pass_tokens(first.probe.shape)
+
+
+def pairs(outcomes: tuple[Outcome, ...]):
+    return [(first, later) for place, first in enumerate(outcomes) for later in outcomes[place + 1 :]]
+
+
+def test_hanging_and_crashing_probes_do_not_end_it(tmp_path):
+    machine = machine_with(hangs=0.3, crashes=0.2)
+    result = search_on(machine, tmp_path, allowance_s=1500)
+    statuses = {outcome.status for outcome in result.outcomes}
+    assert {Status.OK, Status.TIMED_OUT} <= statuses
+    assert len({outcome.probe.shape for outcome in result.outcomes if not outcome.is_ok} & shapes(result)) == 0
+
+
+def shapes(result: SearchResult) -> set[Shape]:
+    return {one.shape for one in result.ranked}
+
+
+def test_a_machine_on_which_nothing_runs_ends_without_a_candidate(tmp_path):
+    result = search_on(machine_with(crashes=1.0), tmp_path, allowance_s=300)
+    assert not any(outcome.is_ok for outcome in result.outcomes)
+    assert result.stopped in ("allowance", "exhausted")
+
+
+@pytest.mark.parametrize("allowance_s", [30, 200, 700])
+def test_the_allowance_is_kept(allowance_s, tmp_path):
+    machine = machine_with()
+    result = search_on(machine, tmp_path, allowance_s=allowance_s)
+    longest = max((outcome.wall_seconds for outcome in result.outcomes), default=0)
+    assert result.spent_s == pytest.approx(machine.clock_s)
+    assert result.spent_s <= allowance_s + 0.3 * longest
+    assert result.ranked
+
+
+def test_equals_go_to_the_smaller_band(tmp_path):
+    result = search_on(machine_with("noisy-laptop", noise=0.03), tmp_path, allowance_s=900)
+    best = min(one.val_bpb for one in result.ranked)
+    tied = [one for one in result.ranked if one.val_bpb <= best + result.margin]
+    assert len(tied) > 1
+    assert tied[0].memory_mb <= max(one.memory_mb for one in tied)
+    assert [one.band for one in tied] == sorted((one.band for one in tied), key=[*type(tied[0].band)].index)
+
+
+def test_a_prior_that_lies_is_overruled(tmp_path):
+    machine = machine_with()
+    liar = SimulatedMachine(machine.hardware, World(1, speedup=30.0), 1)
+    rows = tuple(
+        QualityRow(
+            source="liar", dataset="corpus", shape=shape, num_tokens=tokens, rung=Rung.CHEAP, hardware_key="there",
+            val_bpb=liar.world.bpb(shape, tokens),
+        )
+        for shape in OFFERED.values() for tokens in (3_000_000, 10_000_000, 30_000_000)
+    )  # fmt: skip
+    result = search_on(machine, tmp_path, allowance_s=1800, rows=rows)
+    assert regret(machine, result, tmp_path) < 0.03
+
+
+def test_it_ends_early_when_it_is_sure(tmp_path):
+    machine = machine_with("small-board", noise=0.01)
+    result = search_on(machine, tmp_path, allowance_s=20_000)
+    assert result.stopped == "sure"
+    assert result.sure > 0.9
+    assert result.spent_s < 15_000
