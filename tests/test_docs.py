@@ -33,7 +33,9 @@ def commands() -> dict[str, str]:
     """Every subcommand with its own help."""
     source = "import sys, typer\nfrom services.console.main import app\n"
     source += "for name, command in typer.main.get_command(app).commands.items():\n"
-    source += "    print(name, *(option for parameter in command.params for option in parameter.opts))"
+    source += "    parts = [command, *getattr(command, 'commands', {}).values()]\n"
+    source += "    options = [option for part in parts for parameter in part.params for option in parameter.opts]\n"
+    source += "    print(name, *options)"
     argv = [sys.executable, "-c", source]
     done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True)
     return {line.split()[0]: line for line in done.stdout.splitlines()}

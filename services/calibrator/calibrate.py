@@ -5,7 +5,7 @@ events.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -16,13 +16,13 @@ from filelock import FileLock, Timeout
 from services.calibrator.confirm import Confirmation, confirm
 from services.calibrator.envelope import EnvelopeFound, measure_envelope
 from services.calibrator.experiments import Experiments, Journal, Now
-from services.calibrator.findings import Findings, platform_default
+from services.calibrator.findings import Findings, own_table, platform_default
 from services.calibrator.fingerprint import Fingerprint, fingerprint
 from services.calibrator.measurement import Outcome
 from services.calibrator.noise import Noise, measure_noise
 from services.calibrator.outlook import SearchInputs
 from services.calibrator.prior import Prior, prior
-from services.calibrator.projection import row_of
+from services.calibrator.report import write_report
 from services.calibrator.rungs import KeptCheckpoint, RungCosts, keep_checkpoint, measure_rungs
 from services.calibrator.search import SearchResult, search
 from services.calibrator.space import NothingFits
@@ -44,6 +44,7 @@ from shared.experiment.calibration import (
 )
 from shared.experiment.platform_default import PlatformDefault, Tuning, write_default
 from shared.experiment.presets import find_preset
+from shared.experiment.promotion import promoted_rows
 from shared.machine.device_lock import device_lock
 from shared.stages.executors import Executor
 
@@ -80,11 +81,7 @@ class Session:
         return self.found.tune.tuning if self.found.tune else Tuning()
 
     def own_table(self) -> QualityTable:
-        """With what this calibration measured so far."""
-        rung = self.found.prior.rung if self.found.prior else None
-        outcomes = [outcome for outcome in self.found.outcomes() if outcome.is_ok and outcome.probe.rung is rung]
-        table = replace(self.work.table, rung=rung)
-        return table.with_rows([row_of(outcome, table) for outcome in outcomes])
+        return own_table(self.work.table, self.found)
 
     def begin(self, force: bool) -> None:
         if force:
@@ -269,16 +266,30 @@ def calibrate(job: CalibrateJob, executor: Executor, now: Now = monotonic) -> Pl
     """The device is held from the first probe to the last. ValueError, in one line, for what nobody can measure."""
     folder, calibration = job.place, job.calibration
     lay_out(folder, calibration)
-    with device_lock(calibration.device), only_one(folder):
-        executor.reclaim()
-        session = Session(folder, calibration, executor, now)
-        session.begin(job.force)
-        for place in range(len(PHASES)):
-            session.run_phase(place)
-        default = platform_default(session.work, session.found)
-    write_default(default)
-    append_event(folder, kind="finished", spent_s=session.work.clock.spent_s, default=default)
+    with ExitStack() as folder_lock:
+        with device_lock(calibration.device):
+            folder_lock.enter_context(only_one(folder))
+            executor.reclaim()
+            session = Session(folder, calibration, executor, now)
+            session.begin(job.force)
+            for place in range(len(PHASES)):
+                session.run_phase(place)
+            default = platform_default(session.work, session.found)
+        write_default(default)
+        report(session.work, session.found, default)
+        append_event(folder, kind="finished", spent_s=session.work.clock.spent_s, default=default)
     return default
+
+
+def report(work: Work, found: Findings, default: PlatformDefault) -> None:
+    """Whatever goes wrong with it, the default stands and the calibration ends well."""
+    work.phase = "report"
+    work.say("writing the report")
+    try:
+        work.say(f"the report is {write_report(work.folder, work, found, default)}")
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        work.say(f"the report could not be written: {what}; calibrate again to try it")
 
 
 @contextmanager
@@ -304,13 +315,15 @@ def spent_before(folder: Path) -> float:
 
 
 def table_for(calibration: Calibration) -> QualityTable:
-    """Published rows, this machine's finished runs, and the fleet's where somebody brought them.
+    """Published rows, this machine's finished runs, promoted ones, and the fleet's where somebody brought them.
 
     Without this calibration's own probes: those are added while it goes on.
     """
     dataset = open_reference(calibration.dataset)
     own = [row for row in rows_of_runs() if not row.source.startswith(calibration.id)]
     rows: list[QualityRow] = [*published_rows(), *own]
+    promoted = [row for row in promoted_rows() if not row.source.startswith(calibration.id)]
+    rows += new_rows(promoted, rows)
     if fleet_rows_file().exists():
         rows += new_rows(read_rows(fleet_rows_file()).rows, rows)
     return QualityTable(

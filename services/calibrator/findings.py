@@ -1,7 +1,7 @@
 """What the phases found, in order; and the platform default that follows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from services.calibrator.confirm import Confirmation
@@ -11,12 +11,14 @@ from services.calibrator.fingerprint import Fingerprint
 from services.calibrator.measurement import Outcome
 from services.calibrator.noise import Noise
 from services.calibrator.prior import Prior
+from services.calibrator.projection import row_of
 from services.calibrator.ranking import Ranked
 from services.calibrator.rungs import KeptCheckpoint, RungCosts
 from services.calibrator.search import SearchResult
 from services.calibrator.tune import Tuned
 from services.calibrator.work import Work
 from shared.contracts import Rung
+from shared.evaluation.quality import QualityTable
 from shared.experiment.platform_default import Confidence, PlatformDefault, Tuning
 
 LONG_ENOUGH = 1 / 3
@@ -48,6 +50,14 @@ class Findings:
             self.noise.outcomes if self.noise else (),
         )
         return list({outcome.probe.key: outcome for group in groups for outcome in group}.values())
+
+
+def own_table(table: QualityTable, found: Findings) -> QualityTable:
+    """With what this calibration measured so far, on the rung that probes are scored on."""
+    rung = found.prior.rung if found.prior else None
+    outcomes = [one for one in found.outcomes() if one.is_ok and one.num_tokens and one.probe.rung is rung]
+    table = replace(table, rung=rung)
+    return table.with_rows([row_of(outcome, table) for outcome in outcomes])
 
 
 def chosen_shape(found: Findings) -> Ranked | None:

@@ -11,6 +11,7 @@ import typer
 from services.console import (
     calibrate,
     cancel,
+    defaults,
     doctor,
     drain,
     evaluate,
@@ -36,6 +37,7 @@ FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
 for command in (*LOCAL, *FLEET, *OPERATION):
     app.command()(command)
+app.add_typer(defaults.app, name="defaults")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ One file for each hardware key and engine in ARE_HOME/platform. `autoresearch tr
 `autoresearch calibrate` writes it. docs/platform-calibration.md.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -173,9 +174,9 @@ def write_default(default: PlatformDefault) -> Path:
 
 def all_defaults() -> list[PlatformDefault]:
     """Every readable default of this machine's cache: its own, and those of others that were promoted here."""
-    found = []
+    found: list[PlatformDefault] = []
     for path in sorted((settings().home / "platform").glob("*/default-*.json")):
-        engine = path.stem.removeprefix("default-")
-        if (default := read_default(path.parent.name, engine)) is not None:
-            found.append(default)
+        with suppress(ValueError):
+            default = read_default(path.parent.name, path.stem.removeprefix("default-"))
+            found += [default] if default else []
     return found

@@ -1,7 +1,4 @@
-"""Pictures of runs: the training curve of one, the progress of many. PNG files, drawn without a display.
-
-matplotlib is imported when the first picture is drawn (about 1 s).
-"""
+"""Pictures of runs: the training curve of one, the progress of many. shared/plotting.py says how they look."""
 
 import math
 from collections.abc import Sequence
@@ -9,18 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.contracts import CurvePoint, RunResult, StepRecord
+from shared.plotting import FAILED, MUTED, new_figure, quiet, save, say_empty, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-INK, MUTED, GRID = "#222222", "#8a8f98", "#e6e8eb"
-LOSS, SCORE, SPEED, FAILED = "#2f6fb0", "#c4572b", "#5f8f5b", "#b3392f"
+LOSS, SCORE, SPEED = "#2f6fb0", "#c4572b", "#5f8f5b"
 
 
 def plot_training(steps: Sequence[StepRecord], curve: Sequence[CurvePoint], result: RunResult, path: Path) -> None:
     """Loss (and val_bpb, where points of it were kept) over training seconds; tokens/s in a small panel below."""
-    figure = _figure(8.0, 5.2)
+    figure = new_figure(8.0, 5.2)
     loss_axes, speed_axes = figure.subplots(2, 1, sharex=True, height_ratios=[3.4, 1.0])
     seconds = [step.train_seconds for step in steps]
     loss_axes.plot(seconds, [step.loss for step in steps], color=LOSS, alpha=0.18, linewidth=0.8)
@@ -29,7 +25,7 @@ def plot_training(steps: Sequence[StepRecord], curve: Sequence[CurvePoint], resu
         loss_axes.set_ylim(*_loss_limits([step.loss_ema for step in steps]))
     loss_axes.set_ylabel("training loss (mean of the last ~10 steps)", color=LOSS)
     if not steps:
-        _say_empty(loss_axes, "no step was recorded")
+        say_empty(loss_axes, "no step was recorded")
         speed_axes.set_xticks([])
     if curve or result.val_bpb is not None:
         _draw_scores(loss_axes, curve, result)
@@ -37,10 +33,10 @@ def plot_training(steps: Sequence[StepRecord], curve: Sequence[CurvePoint], resu
     speed_axes.set_ylim(0, max((step.tok_per_sec / 1000 for step in steps), default=1.0) * 1.25)
     speed_axes.set_ylabel("k tokens/s", color=SPEED)
     speed_axes.set_xlabel("training seconds")
-    _title(loss_axes, _headline(result), f"{result.run_id}, {result.hardware_key}, {result.num_steps:,} steps")
+    title(loss_axes, _headline(result), f"{result.run_id}, {result.hardware_key}, {result.num_steps:,} steps")
     for axes in (loss_axes, speed_axes):
-        _quiet(axes)
-    _save(figure, path)
+        quiet(axes)
+    save(figure, path)
 
 
 def _draw_scores(loss_axes: "Axes", curve: Sequence[CurvePoint], result: RunResult) -> None:
@@ -53,7 +49,7 @@ def _draw_scores(loss_axes: "Axes", curve: Sequence[CurvePoint], result: RunResu
         axes.plot([result.training_seconds], [result.val_bpb], "D", color=SCORE, markersize=6)
     axes.set_ylabel("val_bpb", color=SCORE)
     axes.margins(y=0.15)
-    _quiet(axes)
+    quiet(axes)
     axes.grid(False)
 
 
@@ -78,7 +74,7 @@ def plot_progress(results: Sequence[RunResult], path: Path) -> None:
 
     The caller passes comparable results, in order: same hardware, dataset, budget and rung.
     """
-    figure = _figure(9.0, 4.6)
+    figure = new_figure(9.0, 4.6)
     axes = figure.subplots()
     scored = [(number, result.val_bpb) for number, result in enumerate(results, 1) if result.val_bpb is not None]
     best = _running_best(scored)
@@ -93,11 +89,11 @@ def plot_progress(results: Sequence[RunResult], path: Path) -> None:
     axes.set_xlabel("experiment")
     axes.set_ylabel("val_bpb (lower is better)", color=MUTED)
     if not scored:
-        _say_empty(axes, "no experiment has a score yet")
-    _title(axes, _progress_headline(best, len(results)), f"{len(failed)} failed" if failed else "")
-    _quiet(axes)
+        say_empty(axes, "no experiment has a score yet")
+    title(axes, _progress_headline(best, len(results)), f"{len(failed)} failed" if failed else "")
+    quiet(axes)
     axes.legend(frameon=False, loc="upper right", fontsize=8, labelcolor=MUTED)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _running_best(scored: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -116,39 +112,3 @@ def _progress_headline(best: Sequence[tuple[int, float]], num_experiments: int) 
     if not best:
         return f"{num_experiments} experiments, none with a score"
     return f"val_bpb {best[0][1]:.4f} to {best[-1][1]:.4f} in {num_experiments} experiments"
-
-
-def _say_empty(axes: "Axes", text: str) -> None:
-    axes.set_yticks([])
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=MUTED)
-
-
-def _figure(width_inch: float, height_inch: float) -> "Figure":
-    """A figure of its own, without pyplot's global state, so that any thread may draw."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width_inch, height_inch), dpi=130, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.10)
-    return figure
-
-
-def _title(axes: "Axes", headline: str, detail: str) -> None:
-    axes.set_title(headline[:100], loc="left", pad=20, color=INK, fontsize=12, fontweight="bold")
-    axes.annotate(detail, (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", color=MUTED, fontsize=9)
-
-
-def _quiet(axes: "Axes") -> None:
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.xaxis.label.set(color=MUTED, fontsize=9)
-    axes.yaxis.label.set_fontsize(9)
-    axes.tick_params(colors=MUTED, labelsize=8, length=0)
-    for side in ("top", "left", "right"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure).print_png(path)

@@ -186,3 +186,16 @@ def test_weights_of_probes_are_dropped_and_those_of_the_default_kept():
 def test_the_default_file_is_where_train_looks():
     default, _ = run(job_of())
     assert default_file(default.hardware_key, "torch").exists()
+
+
+def test_it_leaves_a_report_with_pictures_and_a_bundle_before_it_says_that_it_is_finished():
+    job = job_of(presets="m5-tiny", budget=4)
+    default, _ = run(job)
+    report = json.loads((job.place / "report.json").read_bytes())
+    assert report["candidate"]["default"]["val_bpb"] == default.val_bpb
+    assert len(list((job.place / "plots").glob("*.png"))) == 4
+    assert (job.place / "promotion" / "platform_default.json").is_file()
+    *_, note, finished = read_events(job.place)[0]
+    assert (note.phase, note.says) == ("report", f"the report is {job.place / 'report.md'}")
+    assert finished.kind == "finished"
+    assert sum(phase["minutes"] for phase in report["phases"]) == pytest.approx(note.spent_s / 60, rel=0.1)

@@ -1,0 +1,134 @@
+"""Single shapes at the target budget: the chosen one, the best of each family, a shape that somebody else trained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from services.calibrator.envelope_model import Band
+from services.calibrator.projection import Rates
+from services.calibrator.ranking import Ranked
+from services.calibrator.report.contract import How
+from services.calibrator.report.subject import Subject, ids_of, merged
+from services.calibrator.space import Candidate, Space, device_batches
+from shared.contracts import Shape
+from shared.evaluation.model_size import model_size
+from shared.experiment.presets import find_preset
+
+LATER = 10.0
+"""budgets: how far ahead the scaling candidate is looked for"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One shape on this machine, with what is expected of it at the target budget."""
+
+    preset: str
+    shape: Shape
+    val_bpb: float
+    """on the rung that probes are scored on"""
+    spread: float
+    tok_per_sec: float
+    memory_mb: float
+    band: Band
+    how: How
+    sources: tuple[str, ...]
+
+
+class Points:
+    def __init__(self, subject: Subject):
+        self.subject = subject
+        self.winner = self._of_ranked(subject.chosen)
+
+    @cached_property
+    def families(self) -> list[str]:
+        """One preset for each model that was asked for, smallest first; the winner's by its own name."""
+        models: dict[tuple[int, int, int], str] = {model_of(self.winner.shape): self.winner.preset}
+        for name in self.subject.work.calibration.presets:
+            models.setdefault(model_of(find_preset(name).shape), name)
+        return sorted(models.values(), key=lambda name: self.subject.params(find_preset(name).shape))
+
+    def best(self, preset: str) -> Point | None:
+        """The family's best at the target budget; None where no shape of it fits or trains enough steps."""
+        return self._best.get(preset)
+
+    def best_later(self, preset: str) -> Point | None:
+        """Likewise, or where the target budget is too short for it the best of a budget ten times as long."""
+        return self.best(preset) or self._best_in(preset, LATER)
+
+    @cached_property
+    def _best(self) -> dict[str, Point]:
+        found = {name: point for name in self.families if (point := self._best_now(name))}
+        return {**found, self.winner.preset: self.winner}
+
+    def _best_now(self, preset: str) -> Point | None:
+        model = model_of(find_preset(preset).shape)
+        ranked = next((one for one in self.subject.search.ranked if model_of(one.shape) == model), None)
+        return self._of_ranked(ranked) if ranked else self._best_in(preset, 1.0)
+
+    def _best_in(self, preset: str, budgets: float) -> Point | None:
+        """By the quality table among everything that fits and trains enough steps in so many budgets."""
+        seconds = budgets * self.subject.target_s
+        candidates = [*self._candidates(preset, seconds)]
+        if not candidates:
+            return None
+        wanted = [(one.shape, round(self._rates(candidates).of(one) * seconds)) for one in candidates]
+        place = int(np.argmin(self.subject.table.predict_many(wanted).val_bpb))
+        chosen = candidates[place]
+        return self.of_shape(chosen.preset, chosen.shape, self._rates(candidates).of(chosen))
+
+    def _candidates(self, preset: str, seconds: float) -> Iterator[Candidate]:
+        subject = self.subject
+        presets = {preset: find_preset(preset).shape}
+        try:
+            space = Space(
+                subject.envelope.envelope, presets, vocab_size=subject.vocab_size, target_s=seconds
+            )  # fmt: skip
+        except ValueError:
+            return
+        yield from space.candidates.values()
+
+    def _rates(self, candidates: list[Candidate]) -> Rates:
+        return Rates({one.shape: one for one in candidates}, self.subject.found.outcomes())
+
+    def of_shape(self, preset: str, shape: Shape, tok_per_sec: float) -> Point:
+        """Of a shape whose model is in the envelope."""
+        subject, envelope = self.subject, self.subject.envelope.envelope
+        said = subject.say(shape, tok_per_sec * subject.target_s)
+        own = subject.own_outcomes(shape)
+        return Point(
+            preset=preset, shape=shape, val_bpb=said.val_bpb, spread=said.spread, tok_per_sec=tok_per_sec,
+            memory_mb=envelope.memory_of(shape), band=envelope.band(shape), how="predicted",
+            sources=merged(ids_of(own), self.speed_sources(shape), said.sources),
+        )  # fmt: skip
+
+    def _of_ranked(self, one: Ranked) -> Point:
+        said = self.subject.say(one.shape, one.tok_per_sec * self.subject.target_s)
+        own = self.subject.own_outcomes(one.shape)
+        return Point(
+            preset=one.preset, shape=one.shape, val_bpb=one.val_bpb, spread=one.spread, tok_per_sec=one.tok_per_sec,
+            memory_mb=one.memory_mb, band=one.band, how="inferred" if own else "predicted",
+            sources=merged(ids_of(own), self.speed_sources(one.shape), said.sources),
+        )  # fmt: skip
+
+    def speed_sources(self, shape: Shape) -> tuple[str, ...]:
+        """Probes behind the family's memory and speed."""
+        family = self.subject.envelope.envelope.family(shape)
+        return self.subject.book.probes(family.probes) if family else ()
+
+    def here(self, shape: Shape) -> tuple[Shape, float] | None:
+        """The shape with passes that fit this machine, and its tokens/s; None where the model does not fit."""
+        envelope = self.subject.envelope.envelope
+        family = envelope.family(shape)
+        fits = family.largest_pass_tokens // shape.seq_len if family else 0
+        batches = device_batches(shape.total_batch_size // shape.seq_len, fits)
+        if not batches:
+            return None
+        fitting = shape.model_copy(update={"device_batch_size": batches[0]})
+        speed = envelope.tok_per_sec(fitting, model_size(fitting, self.subject.vocab_size).flops_per_token)
+        return fitting, speed
+
+
+def model_of(shape: Shape) -> tuple[int, int, int]:
+    return shape.depth, shape.d_model, shape.heads
