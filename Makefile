@@ -10,12 +10,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 BUDGET ?= 60
 
-help: ## this list
+help: ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p; s/^## ([^:]+): (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
 	@echo "<target> is $(STACKS:up-%=%)"
 	@echo "<image> is $(IMAGES:build-%=%)"
 
-setup: .venv/.ready ## the environment in .venv, from pinned versions
+setup: .venv/.ready ## make the environment in .venv, from pinned versions
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,33 +25,33 @@ setup: .venv/.ready ## the environment in .venv, from pinned versions
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,torch,tracking,fleet,calibration,dev]'
 	@touch $@
 
-run: setup ## the first experiment: prepare text, train BUDGET=60 seconds, score, record; from 120 on calibrate first
+run: setup ## the first experiment: prepare text, train for BUDGET=60 seconds, score, record (120 or more: calibrate first)
 	$(BIN)/autoresearch prepare --corpus stdlib
 	@if [ $(BUDGET) -ge 120 ]; then \
 	  $(BIN)/autoresearch calibrate --unless-calibrated --budget 2 --dataset stdlib --time-budget $(BUDGET); \
 	else echo "BUDGET=$(BUDGET) is too short to find out first what suits this machine; BUDGET=120 or more does"; fi
 	$(BIN)/autoresearch train --dataset stdlib --time-budget $(BUDGET)
 
-ui: setup ## the MLflow pages of your runs
+ui: setup ## open the MLflow pages of your runs
 	$(BIN)/autoresearch ui
 
-hub: setup ## the queue and MLflow of a fleet, on this machine, without Docker
+hub: setup ## run the queue and MLflow of a fleet on this machine, without Docker
 	$(BIN)/autoresearch hub
 
-worker: setup ## takes jobs of this machine's target from the hub in .env
+worker: setup ## take jobs for this machine from the hub in .env
 	$(BIN)/autoresearch worker
 
-worker-mac: worker ## the same on a Mac that has the hub's .env: joins it as target mac
+worker-mac: worker ## the same on a Mac
 
-## up-<target>: the whole stack in containers; HUB=host joins one elsewhere
+## up-<target>: start the whole stack in containers; HUB=host joins a hub elsewhere
 $(STACKS): python
 	@$(PYTHON) -m compose.stack up $(@:up-%=%)
 
-## build-<image>: one image of the stack
+## build-<image>: build one image of the stack
 $(IMAGES):
 	docker buildx bake --file images/docker-bake.hcl $(@:build-%=%)
 
-## down, logs, ps, doctor: of the stack; down waits for the experiment that runs, NOW=1 does not
+## down, logs, ps, doctor: for the stack; down waits for the running experiment unless NOW=1
 down logs ps doctor: python
 	@$(PYTHON) -m compose.stack $@
 
@@ -59,25 +59,25 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "$(PYTHON) is older than 3.10: say PYTHON=/path/to/a/newer/python3"; exit 2; }
 
-test: setup ## what any machine can run: without a GPU, Docker, and what is slow or kills at random
+test: setup ## the tests that any machine can run: no GPU, no Docker, nothing slow
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats'
 
-test-slow: setup ## what takes longer
+test-slow: setup ## the slow tests
 	$(BIN)/python -m pytest -m 'slow and not gpu and not metal and not stack'
 
 test-chaos: setup ## 200 jobs while processes and servers are killed at random, and stock RQ beside it
 	$(BIN)/python -m pytest -m chaos -s tests/chaos
 
-test-cheats: setup ## adversarial recipes against the real system, half an hour; a table at the end
+test-cheats: setup ## adversarial recipes against the real system: half an hour, ends with a table
 	$(BIN)/python -m pytest tests/cheats
 
-test-stack: setup ## the images and the stack in a real Docker engine
+test-stack: setup ## test the images and the stack in a real Docker engine
 	$(BIN)/python -m pytest -m 'stack and not slow' tests/stack
 
-test-gpu: setup ## everything that needs CUDA, and the table for docs/validation
+test-gpu: setup ## run everything that needs CUDA and print the table for docs/validation
 	$(BIN)/python benchmarks/gpu_validation.py
 
-bench: setup ## ratios, measured side by side: packing, reading rows, overhead of an experiment
+bench: setup ## print ratios measured side by side: packing, reading rows, overhead of an experiment
 	$(BIN)/python benchmarks/packing.py
 	$(BIN)/python benchmarks/experiment_overhead.py
 	$(BIN)/python -m benchmarks.fleet
@@ -87,7 +87,7 @@ lint: setup ## check style and types, without changing anything
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: setup ## style, applied
+format: setup ## apply the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

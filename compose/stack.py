@@ -46,7 +46,10 @@ def main() -> int:
 
 
 def up(target: Target) -> int:
-    """Checks, passwords, images, containers, and what to do next. Safe to run again: it changes what changed."""
+    """Checks the host, makes passwords and images, starts the containers and says what to do next.
+
+    Running it again is safe: containers whose configuration did not change are left alone.
+    """
     if check(target):
         return 2
     hub = the_hub()

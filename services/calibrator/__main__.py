@@ -55,7 +55,7 @@ def main() -> int:
         print(f"calibrator: {error.strerror or error}: {where}; {hint}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("calibrator: interrupted; the same command goes on where it was", file=sys.stderr)
+        print("calibrator: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     return 0
 

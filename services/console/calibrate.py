@@ -61,5 +61,6 @@ def run_calibration(job: "CalibrateJob", as_json: bool) -> int:
     if code in (BAD_INPUT, DEVICE_BUSY):
         raise ValueError(line.removeprefix("calibrator: "))
     if code:
-        raise ValueError(f"the calibration was ended ({line or f'exit code {code}'}); the same command goes on")
+        why = line or f"exit code {code}"
+        raise ValueError(f"the calibration was ended ({why}); run the same command again to continue")
     return calibration_view.conclude(job.place, as_json)

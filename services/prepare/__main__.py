@@ -84,7 +84,7 @@ def ended_by_signals() -> NoReturn:
     try:
         sys.exit(main())
     except Told as told:
-        print("prepare: interrupted; the same command goes on where it was", file=sys.stderr, flush=True)
+        print("prepare: interrupted; run the same command again to continue", file=sys.stderr, flush=True)
         signal.signal(told.number, signal.SIG_DFL)
         os.kill(os.getpid(), told.number)
         sys.exit(128 + told.number)  # the first process of a container does not die of it

@@ -25,7 +25,7 @@ def run_calibration(attempt: Attempt, job: CalibrateJob) -> tuple[Status, str]:
     except Slept as slept:
         raise InfrastructureFault(str(slept)) from slept
     if code < 0:
-        raise InfrastructureFault(f"the calibrator was killed by signal {-code}; it goes on where it was")
+        raise InfrastructureFault(f"the calibrator was killed by signal {-code}; the next attempt continues it")
     if code:
         return (Status.INVALID if code == BAD_INPUT else Status.CRASHED), line
     from shared.tracking import keep_calibration_for_later

@@ -19,7 +19,7 @@ NOTE = (
     "Platform defaults: the shape that agents start from on each machine, as `autoresearch calibrate` found it. "
     "`expected_val_bpb` is a prediction for the default's budget, not a result."
 )
-ARTIFACTS = ("*.md", "report*.json", "*.png")
+ARTIFACTS = ("report.md", "report.json", "plots/*.png", "promotion/*")
 
 
 def store_calibration(folder: Path) -> None:
@@ -40,7 +40,7 @@ def _write(client: "MlflowClient", experiment: str, name: str, default: Platform
     for key, number in metrics(default).items():
         client.log_metric(run.info.run_id, key, number)
     for path in sorted(path for pattern in ARTIFACTS for path in folder.glob(pattern)):
-        client.log_artifact(run.info.run_id, str(path))
+        client.log_artifact(run.info.run_id, str(path), str(path.parent.relative_to(folder)))
     client.log_dict(run.info.run_id, default.model_dump(mode="json"), "platform_default.json")
     client.set_terminated(run.info.run_id)
 

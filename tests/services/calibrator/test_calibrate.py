@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from services.calibrator.calibrate import PHASES, calibrate
+from services.calibrator.report import write
 from shared.contracts import Status
 from shared.experiment.calibration import CalibrateJob, CalibrationRequest, build_calibration, read_events
 from shared.experiment.platform_default import Confidence, default_file, read_default
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("own_home")
 
 @pytest.fixture
 def own_home(workplace, monkeypatch, tmp_path, prepared_home):
-    """The prepared datasets with a platform folder of this test's own."""
+    """The prepared datasets with a platform folder of this test's own. Plots are drawn in test_report.py."""
+    monkeypatch.setattr(write, "draw_all", lambda *_: ({}, []))
     home = tmp_path / "home"
     home.mkdir()
     for name in ("datasets", "validation"):
