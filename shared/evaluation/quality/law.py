@@ -4,11 +4,11 @@
     D'  = D / (1 + g (batch / best + best / batch)),  best = batch_best D^0.45
     val_bpb = (raw^-5 + 3.2^-5)^(-1/5)
 
-N: weights of the blocks in 10 millions, and a tenth of the embeddings'; D: tokens, in 50 millions for B, 5 millions for
-F, 30,000 for T, 500 millions for batch_best; S: share of layers with half windows. p = 1 is Hoffmann et al.'s sum (arXiv
-2203.15556), p = 1 / b Kaplan et al.'s (2001.08361). F is what a model pays that saw few tokens for its size, T the first
-steps. A batch above the best wastes tokens (McCandlish et al., 1812.06162), one below it is too noisy for the recipe's
-learning rates; nanochat's best grows with D^0.383. 3.2 is what an untrained model of 8,192 tokens scores.
+N: weights of the blocks in 10 millions, with a tenth of the embeddings'; D: tokens, in 50 millions for B, 5 millions
+for F, 30,000 for T, 500 millions for batch_best; S: share of layers with half windows. p = 1 is Hoffmann et al.'s sum
+(arXiv 2203.15556), p = 1 / b Kaplan et al.'s (2001.08361). F is what a model pays that saw few tokens for its size, T
+the first steps. A batch above the best wastes tokens (McCandlish et al., 1812.06162), one below it is too noisy for the
+recipe's learning rates; nanochat's best grows with D^0.383. 3.2 is what an untrained model of 8,192 tokens scores.
 """
 
 from collections.abc import Sequence
