@@ -13,7 +13,7 @@ from shared.evaluation.quality.deviations import Apart, Located, Place, compare_
 from shared.evaluation.quality.law import PRIOR_MEAN, PRIOR_SD, Points, law, slopes
 
 # Everywhere, in a dataset, on a machine, of one run: medians of their priors, in bits per byte, and how sure.
-AMPLITUDE_MEDIANS = np.array([0.03, 0.08, 0.010, 0.005])
+AMPLITUDE_MEDIANS = np.array([0.03, 0.10, 0.010, 0.005])
 AMPLITUDE_LOG_SD = np.array([0.6, 0.5, 1.0, 0.8])
 RANGE = (-4.0, 4.0)
 """of the logarithm of an amplitude over its median"""

@@ -1,5 +1,6 @@
 """From a fit to expected scores: what the rows leave open about candidates, and which rows say most about each."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -33,13 +34,13 @@ class Posterior:
 
     @cached_property
     def covariance(self) -> np.ndarray:
-        return self._solved.fit.covariance(self._asked, self._asked) - self._weights @ self._cross.T
+        return self.between(range(len(self.mean)))
 
-    def between(self, first: int, second: int) -> np.ndarray:
-        """Covariance of two of them, [2, 2]."""
-        pair = [first, second]
-        asked = self._asked.at(pair)
-        return self._solved.fit.covariance(asked, asked) - self._weights[pair] @ self._cross[pair].T
+    def between(self, some: Sequence[int]) -> np.ndarray:
+        """Covariance of some of them, [n, n]."""
+        indices = list(some)
+        asked = self._asked.at(indices)
+        return self._solved.fit.covariance(asked, asked) - self._weights[indices] @ self._cross[indices].T
 
     def sources(self, index: int) -> tuple[str, ...]:
         weights = np.abs(self._weights[index])

@@ -5,6 +5,7 @@
 How it answers and how well: docs/preset-calibration.md.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ SAME_TEXT = Apart(offset=0.02, scale=0.03, share=0.5)
 PUBLISHED = Apart(offset=0.0, scale=0.0, share=0.5)
 """what the law is written for; several trainers and evaluators"""
 SMALLEST_BPB = 0.01
-MOST_ROWS = 400
+MOST_ROWS = 250
 """more make fitting slow and nothing surer"""
 
 Candidate = tuple[Shape, int]
@@ -62,8 +63,9 @@ class Predictions:
 
     def compare(self, first: int, second: int) -> tuple[float, float]:
         """Expected score of the first minus the second's, and the standard deviation of that difference."""
-        spread = np.sqrt(max(np.array([1.0, -1.0]) @ self._posterior.between(first, second) @ [1.0, -1.0], 0.0))
-        return float(self.val_bpb[first] - self.val_bpb[second]), float(spread)
+        difference = np.array([1.0, -1.0])
+        variance = difference @ self._posterior.between([first, second]) @ difference
+        return float(self.val_bpb[first] - self.val_bpb[second]), math.sqrt(max(variance, 0.0))
 
 
 @dataclass(frozen=True)
