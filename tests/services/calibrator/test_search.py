@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulated_machines import HARDWARE, SimulatedMachine, World
-from services.calibrator.envelope_model import pass_tokens
+from services.calibrator.envelope_model import Band, pass_tokens
 from services.calibrator.measurement import Outcome
 from services.calibrator.outlook import SearchInputs
+from services.calibrator.ranking import Ranked, in_order
 from services.calibrator.search import Search, SearchResult, search
 from services.calibrator.trials import FAILED
 from shared.contracts import Rung, Shape, Status
@@ -127,13 +128,24 @@ def test_the_allowance_is_kept(allowance_s, tmp_path):
     assert result.ranked
 
 
-def test_equals_go_to_the_smaller_band(tmp_path):
-    result = search_on(machine_with("noisy-laptop", noise=0.03), tmp_path, allowance_s=400)
-    best = min(one.val_bpb for one in result.ranked)
-    tied = [one for one in result.ranked if one.val_bpb <= best + result.margin]
-    assert len(tied) > 1
-    assert tied[0].memory_mb <= max(one.memory_mb for one in tied)
-    assert [one.band for one in tied] == sorted((one.band for one in tied), key=[*type(tied[0].band)].index)
+def ranked(preset: str, val_bpb: float, band: Band, tok_per_sec: float = 1000.0) -> Ranked:
+    return Ranked(
+        preset=preset, shape=PRESETS["m5-tiny"].shape, val_bpb=val_bpb, spread=0.01, source="table",
+        tok_per_sec=tok_per_sec, memory_mb=100, band=band,
+    )  # fmt: skip
+
+
+def test_equals_go_to_the_smaller_band_then_to_the_faster_and_a_loss_beyond_noise_to_neither():
+    candidates = [
+        ranked("lowest", 1.000, Band.PRESSURED, 9000),
+        ranked("smaller", 1.002, Band.COMFORTABLE),
+        ranked("smaller and faster", 1.003, Band.COMFORTABLE, 2000),
+        ranked("worse", 1.006, Band.COMFORTABLE, 9999),
+        ranked("worst", 1.007, Band.COMFORTABLE, 9999),
+    ]
+    order = [one.preset for one in in_order(candidates[::-1], margin=0.004)]
+    assert order == ["smaller and faster", "smaller", "lowest", "worse", "worst"]
+    assert in_order(candidates, margin=0.0)[0].preset == "lowest"
 
 
 def test_a_prior_that_lies_is_overruled(tmp_path):
