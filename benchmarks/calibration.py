@@ -48,10 +48,13 @@ class Trial:
     def __init__(self, machine: SimulatedMachine, seconds: float, allowance_s: float):
         self.machine, self.seconds, self.allowance_s = machine, seconds, allowance_s
         self.best: tuple[float, Shape | None] = (np.inf, None)
+        """before any number: what was asked first"""
         self.spent_s = 0.0
 
     def value(self, candidate: Candidate) -> float | None:
         """None where it comes to no number."""
+        if self.best[1] is None:
+            self.best = np.inf, candidate.shape
         probe = Probe(preset=candidate.preset, shape=candidate.shape, seconds=self.seconds)
         known = probe.key in self.machine.outcomes
         outcome = self.machine.measure(probe, limit_s=3 * self.seconds + 120)

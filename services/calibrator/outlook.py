@@ -11,7 +11,7 @@ from services.calibrator.gain import Beliefs, Option, plausible
 from services.calibrator.measurement import Outcome, Tuning
 from services.calibrator.probe_costs import ProbeCosts
 from services.calibrator.projection import Projections
-from services.calibrator.space import SEQ_LENS, Candidate, Params, Space
+from services.calibrator.space import SEQ_LENS, SMALLER_PASSES, STEP_TOKENS, Candidate, Params, Space
 from shared.contracts import Contract, Rung, Shape, Status
 from shared.evaluation.costs import signature
 from shared.evaluation.quality import QualityTable
@@ -45,7 +45,9 @@ class SearchInputs(Contract):
     @property
     def journal(self) -> str:
         """File name of the journal whose trials mean the same."""
-        return f"search-{signature(**self.model_dump(mode='json', exclude={'allowance_s', 'starts'}))[:12]}.journal"
+        asked = self.model_dump(mode="json", exclude={"allowance_s", "starts"})
+        forms = {"outcome": Outcome.model_json_schema(), "steps": STEP_TOKENS, "smaller": SMALLER_PASSES}
+        return f"search-{signature(**asked, **forms)[:12]}.journal"
 
 
 Propose = Callable[[Sequence[float | None]], list[Params]]

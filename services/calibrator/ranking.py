@@ -31,10 +31,14 @@ class Ranked(Contract):
 
 
 def ranking(beliefs: Beliefs, outcomes: Sequence[Outcome], margin: float) -> list[Ranked]:
-    """Of the pool, best first. Whatever is within `margin` of the lowest is a tie."""
-    ranked = [_ranked(beliefs, place, outcomes) for place in range(len(beliefs.pool))]
-    lowest = min((one.val_bpb for one in ranked), default=0.0)
-    return sorted(ranked, key=lambda one: _order(one, tied=one.val_bpb <= lowest + margin))
+    """Of the pool, best first."""
+    return in_order([_ranked(beliefs, place, outcomes) for place in range(len(beliefs.pool))], margin)
+
+
+def in_order(candidates: Sequence[Ranked], margin: float) -> list[Ranked]:
+    """Whatever is within `margin` of the lowest is its equal."""
+    lowest = min((one.val_bpb for one in candidates), default=0.0)
+    return sorted(candidates, key=lambda one: _order(one, tied=one.val_bpb <= lowest + margin))
 
 
 def _order(one: Ranked, *, tied: bool) -> tuple[float, ...]:

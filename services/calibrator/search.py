@@ -38,6 +38,8 @@ class SearchResult(Contract):
     spent_s: float
     """wall-clock seconds of the probes"""
     outcomes: tuple[Outcome, ...]
+    note: str = ""
+    """what could not be read of an earlier search"""
 
 
 def search(
@@ -98,6 +100,7 @@ class Search:
         return SearchResult(
             ranked=tuple(ranked[:NUM_RANKED]), stopped=self.stopped, sure=sure, margin=outlook.margin,
             noise=outlook.projections.table.noise, spent_s=outlook.spent_s, outcomes=outlook.outcomes,
+            note=self.trials.note,
         )  # fmt: skip
 
     def _is_sure(self) -> bool:

@@ -12,10 +12,9 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from services.calibrator.journal import open_study
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.space import Params
 
@@ -27,16 +26,15 @@ RANDOM_TRIALS = 8
 
 
 class Trials:
+    """`note` is a line when a damaged journal was set aside: the machine is then asked for its outcomes again."""
+
     def __init__(self, journal: Path, distributions: Mapping[str, BaseDistribution]) -> None:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = JournalStorage(JournalFileBackend(str(journal)))
-        self._study = optuna.create_study(study_name="search", storage=storage, load_if_exists=True)
+        self._study, self.note = open_study(journal)
         self._distributions = dict(distributions)
 
     def outcomes(self) -> list[Outcome]:
         """Of every probe that is over, in the order of their beginning."""
-        return [Outcome.model_validate_json(trial.user_attrs[OUTCOME]) for trial in self._ended()]
+        return [Outcome.model_validate_json(trial.user_attrs[OUTCOME]) for trial in self.told()]
 
     def begin(self, probe: Probe, params: Params) -> None:
         """One record of the journal: a killed process leaves all of it or nothing."""
@@ -56,20 +54,21 @@ class Trials:
         running = self._running()
         assert running is not None, "no probe was begun"
         trial = Trial(self._study, running._trial_id)
-        trial.set_constraint(FAILED, -1.0 if outcome.is_ok else 1.0)
+        if FAILED not in running.constraints:  # the process may have been killed between this and the end
+            trial.set_constraint(FAILED, -1.0 if outcome.is_ok else 1.0)
         trial.set_user_attr(OUTCOME, outcome.model_dump_json())
-        numbers = [one.value for one in self._ended() if one.constraints[FAILED] <= 0]
+        numbers = [one.value for one in self.told() if one.constraints[FAILED] <= 0]
         self._study.tell(trial, bad_value(numbers) if value is None else value)
 
     def proposals(self, values: Sequence[float | None], count: int, seed: int) -> list[Params]:
         """What multivariate TPE would try next, `values` being today's projections of outcomes()."""
         study = optuna.create_study(sampler=TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS))
         bad = bad_value(values)
-        for trial, value in zip(self._ended(), values, strict=True):
+        for trial, value in zip(self.told(), values, strict=True):
             study.add_trial(_with_value(trial, bad if value is None else value))
         return [study.ask(self._distributions).params for _ in range(count)]
 
-    def _ended(self) -> list[FrozenTrial]:
+    def told(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
 
     def _running(self) -> FrozenTrial | None:

@@ -52,7 +52,7 @@ class KeptOutcomes:
 
 def run(directory: Path, moment: str = "never", number: int = 0) -> SearchResult:
     machine = KeptOutcomes(simulated("eight-cores", 3), directory, moment, number)
-    inputs = SearchInputs(envelope=machine.machine.envelope(OFFERED), presets=OFFERED, allowance_s=400)
+    inputs = SearchInputs(envelope=machine.machine.envelope(OFFERED), presets=OFFERED, allowance_s=220)
     return search(inputs, QualityTable((), "corpus", hardware_key="here"), machine, directory)
 
 
