@@ -25,9 +25,12 @@ setup: .venv/.ready ## the environment in .venv, from pinned versions
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,torch,tracking,fleet,calibration,dev]'
 	@touch $@
 
-run: setup ## the first experiment: prepare text, train BUDGET=60 seconds, score, record
+run: setup ## the first experiment: prepare text, train BUDGET=60 seconds, score, record; from 120 on calibrate first
 	$(BIN)/autoresearch prepare --corpus stdlib
-	$(BIN)/autoresearch train --preset m5-tiny --dataset stdlib --time-budget $(BUDGET)
+	@if [ $(BUDGET) -ge 120 ]; then \
+	  $(BIN)/autoresearch calibrate --unless-calibrated --budget 2 --dataset stdlib --time-budget $(BUDGET); \
+	else echo "BUDGET=$(BUDGET) is too short to find out first what suits this machine; BUDGET=120 or more does"; fi
+	$(BIN)/autoresearch train --dataset stdlib --time-budget $(BUDGET)
 
 ui: setup ## the MLflow pages of your runs
 	$(BIN)/autoresearch ui

@@ -25,9 +25,10 @@ from services.calibrator.prior import Prior, prior
 from services.calibrator.report import write_report
 from services.calibrator.rungs import KeptCheckpoint, RungCosts, keep_checkpoint, measure_rungs
 from services.calibrator.search import SearchResult, search
+from services.calibrator.space import NothingFits
 from services.calibrator.store import PhaseStore
 from services.calibrator.tune import Tuned, tune
-from services.calibrator.work import Clock, Work
+from services.calibrator.work import Clock, WithinMinutes, Work
 from shared.contracts import Contract, Shape
 from shared.data.dataset import open_reference
 from shared.evaluation.quality import QualityRow, QualityTable, published_rows, read_rows, rows_of_runs
@@ -151,8 +152,12 @@ def _search(session: Session, allowance_s: float) -> SearchResult:
         said = f"{best.preset}: {best.val_bpb:.3f} +- {best.spread:.3f} at {inputs.target_s:g} s" if best else ""
         work.tell(outcome, said)
 
-    table = replace(work.table, rung=found.prior.rung)
-    return search(inputs, table, work.machine, work.folder, known=session.machine.journal.all(), on_outcome=tell)
+    table, known = replace(work.table, rung=found.prior.rung), session.machine.journal.all()
+    try:
+        return search(inputs, table, WithinMinutes(work), work.folder, known=known, on_outcome=tell)
+    except NothingFits as nothing:
+        work.say(str(nothing))
+        return SearchResult(ranked=(), stopped="exhausted", sure=0, margin=0, noise=0, spent_s=0, outcomes=())
 
 
 def _confirm(session: Session, allowance_s: float) -> Confirmation:

@@ -161,7 +161,7 @@ class Experiments:
             recipe_sha=calibration.recipe_sha,
             seed=probe.seed,
             budget=Budget(seconds=probe.seconds),
-            rung=probe.rung.value,
+            rung=probe.rung,
             eval_batch_size=probe.eval_batch_size,
             **probe.tuning.model_dump(),
         )

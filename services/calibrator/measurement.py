@@ -67,8 +67,9 @@ class Outcome(Contract):
 
 
 class Machine(Protocol):
-    memory_mb: float
-    """MiB a device can allocate from"""
+    @property
+    def memory_mb(self) -> float:
+        """MiB a device can allocate from."""
 
     def measure(self, probe: Probe, limit_s: float) -> Outcome:
         """Runs the probe, or returns what it came to before. Ended as timed_out after `limit_s` seconds of wall-clock.

@@ -58,7 +58,7 @@ class Outlook:
         outcomes: Sequence[Outcome], propose: Propose,
     ) -> None:  # fmt: skip
         self.inputs, self.space, self.outcomes, self._propose = inputs, space, tuple(outcomes), propose
-        self.seen = (*known, *outcomes)
+        self.seen = tuple({outcome.probe.key: outcome for outcome in (*known, *outcomes)}.values())
         self.spent_s = sum(outcome.wall_seconds for outcome in outcomes)
         self.costs = ProbeCosts(self.seen, inputs.rung)
         self.projections = Projections(table, space.candidates, self.seen, inputs.target_s)

@@ -25,6 +25,10 @@ FEWEST_STEPS = 40
 Params = dict[str, str | int]
 
 
+class NothingFits(ValueError):
+    """No shape of the presets can be trained on this machine for the target budget."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One shape on offer and what the envelope says of it."""
@@ -41,7 +45,7 @@ class Candidate:
 
 
 class Space:
-    """ValueError when nothing of the presets fits."""
+    """NothingFits when nothing of the presets does."""
 
     def __init__(
         self, envelope: Envelope, presets: Mapping[str, Shape], *, vocab_size: int, target_s: float,
@@ -64,7 +68,8 @@ class Space:
         self.candidates: dict[Shape, Candidate] = {one.shape: one for one in self.offers.values()}
         """each shape once"""
         if not self.offers:
-            raise ValueError(f"no shape of {', '.join(presets)} fits and trains {FEWEST_STEPS} steps in {target_s:g} s")
+            names = ', '.join(presets)
+            raise NothingFits(f"no shape of {names} fits and trains {FEWEST_STEPS} steps in {target_s:g} s")
 
     def candidate(self, params: Mapping[str, str | int]) -> Candidate | None:
         """None where no pass of that shape fits, or the target budget is too short for it."""

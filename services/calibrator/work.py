@@ -10,11 +10,8 @@ from shared.contracts import Shape
 from shared.data.dataset import MAX_VALIDATION_ROWS, VALIDATION_SEQ_LEN, open_reference
 from shared.evaluation.model_size import model_size
 from shared.evaluation.quality import QualityTable
-from shared.experiment.calibration import Calibration, append_event
+from shared.experiment.calibration import CLOSING_S, Calibration, append_event
 from shared.experiment.presets import find_preset
-
-RESERVE_S = 10.0
-"""of the minutes, for what comes after the last probe"""
 
 
 class Clock:
@@ -30,7 +27,7 @@ class Clock:
 
     @property
     def remaining_s(self) -> float:
-        return max(0.0, self.total_s - RESERVE_S - self.spent_s)
+        return max(0.0, self.total_s - CLOSING_S - self.spent_s)
 
 
 @dataclass
@@ -49,7 +46,7 @@ class Work:
 
     def measure(self, probe: Probe, limit_s: float) -> Outcome:
         """Measures and tells. The limit never reaches beyond the calibration's minutes."""
-        outcome = self.machine.measure(probe, max(1.0, min(limit_s, self.clock.remaining_s)))
+        outcome = WithinMinutes(self).measure(probe, limit_s)
         self.tell(outcome)
         return outcome
 
@@ -86,6 +83,20 @@ class Work:
             * shapes[name].seq_len
             * shapes[name].device_batch_size,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WithinMinutes:
+    """A Machine whose probes end with the calibration's minutes."""
+
+    work: Work
+
+    @property
+    def memory_mb(self) -> float:
+        return self.work.machine.memory_mb
+
+    def measure(self, probe: Probe, limit_s: float) -> Outcome:
+        return self.work.machine.measure(probe, max(1.0, min(limit_s, self.work.clock.remaining_s)))
 
 
 def describe(outcome: Outcome) -> str:

@@ -32,6 +32,9 @@ def calibrate(
         str | None, typer.Option(help="cuda:N, mps, metal or cpu. Default: the best device of this machine.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Measure everything again.")] = False,
+    unless_calibrated: Annotated[
+        bool, typer.Option("--unless-calibrated", help="Do nothing when this machine has a default.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
     """Measure what fits, how fast it is, what trains best here and how noisy the score is; keep it as the default."""
@@ -42,6 +45,8 @@ def calibrate(
         device=device,
     )  # fmt: skip
     calibration = build_calibration(validated(CalibrationRequest, request))
+    if unless_calibrated and calibration_view.show_existing(calibration, json):
+        return
     job = CalibrateJob(calibration=calibration, folder=output_dir and output_dir.absolute(), force=force)
     with ends_like_ctrl_c():
         raise typer.Exit(run_calibration(job, json))

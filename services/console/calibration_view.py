@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.experiment.calibration import Event, events_file, read_default_of, read_events
-from shared.experiment.platform_default import PlatformDefault, default_file
+from shared.experiment.calibration import Calibration, Event, events_file, read_default_of, read_events
+from shared.experiment.platform_default import PlatformDefault, default_file, read_default
 from shared.stages.executors import Watch
 
 NUM_PROBES = 8
@@ -132,6 +132,16 @@ def plain_lines(event: Event) -> list[str]:
         best = f"   (best so far: {event.best})" if event.best else ""
         return [f"  {event.says}{best}"]
     return [f"  {event.says}"] if event.kind == "note" else []
+
+
+def show_existing(calibration: Calibration, as_json: bool) -> bool:
+    """Whether this machine has a default, which is then shown."""
+    default = read_default(calibration.hardware_key, calibration.engine)
+    if default is None:
+        return False
+    print(f"this machine was calibrated on {default.made_at:%Y-%m-%d}:", file=sys.stderr)
+    print(json.dumps({"default": default.model_dump(mode="json")})) if as_json else print_default(default)
+    return True
 
 
 def conclude(folder: Path, as_json: bool) -> int:

@@ -32,6 +32,10 @@ Mode = Literal["fast", "full"]
 DEFAULT_MINUTES: dict[Mode, float] = {"fast": 10.0, "full": 60.0}
 DEVICE_BUSY = 75
 """exit code of the calibrator when another experiment has the device (EX_TEMPFAIL of sysexits.h)"""
+SHORTEST_PROBE_S = 10.0
+"""wall-clock of the quickest probe: start, a few seconds of training, evaluation"""
+CLOSING_S = 10.0
+"""of the minutes, for what comes after the last probe"""
 OPT_IN = ("upstream",)
 """presets that are measured only when they are named"""
 
@@ -125,11 +129,18 @@ def build_calibration(request: CalibrationRequest) -> Calibration:
     )
     hardware = detect(job.device)
     presets = request.presets or tuple(name for name in PRESETS if name not in OPT_IN)
+    minutes = request.budget or DEFAULT_MINUTES[request.mode]
+    needed = (SHORTEST_PROBE_S * len(presets) + CLOSING_S) / 60
+    if minutes < needed:
+        raise ValueError(
+            f"--budget {minutes:g}: one probe of each of {len(presets)} presets takes at least {needed:.1f} minutes; "
+            "give more, or name fewer with --presets"
+        )
     return validated(
         Calibration,
         {
             "mode": request.mode,
-            "minutes": request.budget or DEFAULT_MINUTES[request.mode],
+            "minutes": minutes,
             "presets": presets,
             "target_seconds": request.time_budget,
             "engine": job.engine,

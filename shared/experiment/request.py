@@ -153,8 +153,7 @@ def _base(
         return find_preset(request.preset).shape, {}
     default = None if request.smoke else read_default(hardware.hardware_key, engine)
     if default is None:
-        name = SMOKE_PRESET if request.smoke else DEFAULT_PRESET
-        reason = "the smoke test's" if request.smoke else "the default start: autoresearch calibrate finds a better one"
+        name, reason = _start(request, hardware)
         choices.append(Choice(what="preset", chosen=name, reason=reason))
         return find_preset(name).shape, {}
     recipe_sha = sha256_file(default_recipe(engine))
@@ -162,6 +161,16 @@ def _base(
     reason = f"the platform default, {judgement.standing}: {judgement.reason}; expects val_bpb {default.val_bpb:.3f}"
     choices.append(Choice(what="shape", chosen=f"{default.family}, calibrated", reason=reason))
     return default.shape, {**default.tuning.model_dump(), "eval_batch_size": default.eval_batch_size}
+
+
+def _start(request: TrainRequest, hardware: Hardware) -> tuple[str, str]:
+    """The preset of a machine that nobody calibrated, and why."""
+    if request.smoke:
+        return SMOKE_PRESET, "the smoke test's"
+    hint = "autoresearch calibrate finds a better one"
+    if hardware.vendor is Vendor.CPU:
+        return SMOKE_PRESET, f"the smallest, this machine has no accelerator; {hint}"
+    return DEFAULT_PRESET, f"the default start; {hint}"
 
 
 def _budget(request: TrainRequest) -> Budget:

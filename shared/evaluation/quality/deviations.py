@@ -19,7 +19,7 @@ GLOBAL_SCALES = 4 * SHAPE_SCALES
 TOKENS_SCALE = 2.5
 FADING = 0.2
 """exponent of the part that fades with tokens"""
-SHARES = {"floor": 0.35, "fading": 0.35, "free": 0.30}
+SHARES = {"floor": 0.40, "fading": 0.45, "free": 0.15}
 """of the variance: constant in tokens, fading, and any smooth function of tokens"""
 PIVOT_BPB = 1.3
 """where a dataset's scale leaves the score as it is"""

@@ -19,8 +19,10 @@ from shared.contracts import Shape
 from shared.evaluation.model_size import model_size, window_sizes
 
 EVAL_SEQ_LEN = 2048
-UNTRAINED_BPB, BEND = 3.2, 4
+UNTRAINED_BPB, BEND = 3.2, 5
 BEST_BATCH_GROWTH = 0.35
+TABLE_SHARE = 0.1
+"""how much a weight of the embeddings and the head counts beside one of the blocks"""
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,14 @@ class Parameter:
 # Amplitudes are logarithms: they are positive, and known by their factor.
 PARAMETERS = (
     Parameter("E", 0.62, 0.10),
-    Parameter("log A", np.log(0.12), 0.5),
-    Parameter("a", 0.40, 0.12),
+    Parameter("log A", np.log(0.36), 0.4),
+    Parameter("a", 0.31, 0.08),
     Parameter("log B", np.log(0.40), 0.4),
     Parameter("b", 0.20, 0.07),
+    Parameter("log p", np.log(2.0), 0.3),
     Parameter("log F", np.log(0.06), 0.6),
     Parameter("f", 0.8, 0.25),
+    Parameter("log T", np.log(0.6), 0.5),
     Parameter("c", 0.04, 0.025),
     Parameter("w", 0.000, 0.008),
     Parameter("log batch_best", np.log(1.0e5), 0.8),
@@ -78,9 +82,10 @@ def points_of(shapes_and_tokens: Sequence[tuple[Shape, int]], vocab_size: int) -
 
 
 def _point(shape: Shape, num_tokens: int, vocab_size: int) -> tuple[float, ...]:
+    size = model_size(shape, vocab_size)
     halves = sum(window < shape.seq_len for window in window_sizes(shape)) / shape.depth
     return (
-        np.log(model_size(shape, vocab_size).block_params / 1e7),
+        np.log((size.block_params + TABLE_SHARE * (size.num_params - size.block_params)) / 1e7),
         np.log(shape.d_model / shape.depth),
         np.log(shape.seq_len),
         halves,
@@ -91,14 +96,16 @@ def _point(shape: Shape, num_tokens: int, vocab_size: int) -> tuple[float, ...]:
 
 def law(parameters: np.ndarray, points: Points) -> np.ndarray:
     """val_bpb [n] of the climbmix corpus for one value of every parameter (complex ones too, see `slopes`)."""
-    E, log_A, a, log_B, b, log_F, f, c, w, log_best, log_g = parameters
+    E, log_A, a, log_B, b, log_p, log_F, f, log_T, c, w, log_best, log_g = parameters
     above_best = points.log_batch - log_best - BEST_BATCH_GROWTH * (points.log_tokens - np.log(5e8))
     log_useful = points.log_tokens - np.log(1 + np.exp(log_g) * (np.exp(above_best) + np.exp(-above_best)))
+    log_size, log_data = log_A - a * points.log_params, log_B - b * (log_useful - np.log(5e7))
+    p = np.exp(log_p)
     raw = (
         E
-        + np.exp(log_A - a * points.log_params)
-        + np.exp(log_B - b * (log_useful - np.log(5e7)))
+        + np.exp(np.log(np.exp(p * log_size) + np.exp(p * log_data)) / p)
         + np.exp(log_F + f * (points.log_params - log_useful + np.log(5e6)))
+        + np.exp(log_T - 1.5 * (points.log_tokens - np.log(3e4)))
         + c * (np.sqrt(EVAL_SEQ_LEN / np.minimum(np.exp(points.log_seq), EVAL_SEQ_LEN)) - 1)
         + w * points.half_windows
     )

@@ -20,6 +20,7 @@ from shared.contracts import Budget, CheckpointPolicy, Integrity, RunResult, Sta
 from shared.data.dataset import open_dataset
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import CHECKOUT, settings
+from tests.device_holding import held_elsewhere
 from tests.executor_contract import processes_of, wait_for
 from tests.recipes import BROKEN, HONEST, variant
 from tests.run_making import SHAPE, make_run, make_trained_run, weights_file
@@ -175,9 +176,7 @@ def test_a_recipe_that_breaks_the_protocol_is_exit_code_2_and_a_run_that_says_so
 
 
 def test_two_runs_at_once_on_a_device_are_refused(autoresearch, workplace, honest):
-    from shared.machine.device_lock import device_lock
-
-    with device_lock("cpu"):
+    with held_elsewhere("cpu"):
         code, _, error = autoresearch("train", "--recipe", honest, *SHAPE_OPTIONS, *TINY)
     assert code == 2
     assert "cpu is in use by process" in the_line(error)

@@ -9,6 +9,7 @@ import pytest
 from shared.contracts import Status
 from shared.fleet.contracts import Outcome
 from shared.runs.directory import RunDirectory
+from tests.device_holding import held_elsewhere
 from tests.fleet import intervals, overlaps, wait_for
 from tests.recipes import HONEST
 
@@ -194,9 +195,7 @@ def test_a_second_worker_of_a_device_does_not_start(hub, start_worker):
 
 
 def test_an_attempt_waits_while_somebody_else_has_the_device(hub, start_worker, workplace):
-    from shared.machine.device_lock import device_lock
-
-    with device_lock("cpu"):
+    with held_elsewhere("cpu"):
         start_worker(real=True)
         job = hub.enqueue(recipe=HONEST, dataset="nothing", time_budget=1)
         assert hub.outcome(job).status is Status.INVALID

@@ -42,7 +42,7 @@ def refusal(**request) -> str:
 
 def test_nothing_asked_for_is_the_default_start_with_a_reason_for_each_choice():
     job = job_of(engine=None, device=None)
-    assert (job.preset, job.shape) == ("m5-small", find_preset("m5-small").shape)
+    assert (job.preset, job.shape) == ("m5-tiny", find_preset("m5-tiny").shape)
     assert (job.budget.seconds, job.seed, job.rung, job.checkpoints.every_s) == (300.0, 42, "auto", None)
     assert job.dataset == open_dataset("words").ref
     assert {choice.what for choice in job.choices} == {"engine", "preset", "dataset"}

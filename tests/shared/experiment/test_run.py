@@ -5,7 +5,6 @@ import random
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -30,6 +29,7 @@ from shared.runs.checkpoint import latest
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import CHECKOUT, settings
 from shared.stages.executors import BAD_INPUT, NativeExecutor
+from tests.device_holding import held_elsewhere
 from tests.executor_contract import processes_of, wait_for
 from tests.recipes import HONEST, variant
 from tests.run_making import SHAPE, make_job, make_run
@@ -39,19 +39,6 @@ SOURCE = HONEST.encode()
 TRAINED = TrainingRecord(status=Status.OK, startup_seconds=5, training_seconds=300, finish_seconds=1, num_steps=20)
 SCORED = make_evaluation(make_result())
 UNFINISHED = sorted(set(Status) - FINAL)
-
-
-@contextmanager
-def held_elsewhere(device: str):
-    """Another process holds the device."""
-    hold = (
-        f"from shared.machine.device_lock import device_lock\nwith device_lock({device!r}): print(flush=True), input()"
-    )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", hold], cwd=CHECKOUT, **pipes) as process:
-        process.stdout.readline()
-        yield
-        process.communicate(b"\n")
 
 
 class Scripted:
