@@ -194,7 +194,7 @@ def test_a_calibration_of_which_little_worked_still_has_an_honest_report(reporte
     cut = {phase.phase: phase.cut_short for phase in report.phases}
     assert cut["confirm"] == ("no shape came to a number",)
     assert cut["rungs"] == ("no weights were there to score",)
-    assert "nothing left to try" in cut["search"][0]
+    assert cut["search"] == ("no shape was ranked",)
 
 
 def test_a_small_machine_with_one_preset_has_no_zones_beside_it(tmp_path):
@@ -244,4 +244,4 @@ def test_events_that_cannot_be_read_cost_only_themselves(reported, tmp_path):
     (folder / "events.jsonl").write_text("\n".join(["not json", *lines]) + "\n")
     write_report(folder, replace(reported.work, folder=folder), reported.found, reported.default)
     phases = Report.model_validate_json((folder / "report.json").read_bytes()).phases
-    assert len(phases) == 9
+    assert [phase.phase for phase in phases if phase.num_probes] == ["tune", "envelope", "search", "confirm", "noise"]
