@@ -12,7 +12,7 @@ import numpy as np
 
 from services.calibrator.envelope_model import BAND_LIMITS, Band, Envelope, Family, Line, pass_tokens
 from services.calibrator.measurement import Outcome, Probe
-from services.calibrator.tune import FIRST_LIMIT, single_pass
+from services.calibrator.tune import FIRST_LIMIT
 from services.calibrator.work import Work
 from shared.contracts import Contract, Rung, Shape
 from shared.evaluation.model_size import model_size
@@ -28,7 +28,7 @@ TRAINING_BYTES_PER_PARAMETER = 16
 """weights, gradients and optimizer state in float32"""
 SCORED_TOKENS = 2 * 8192 // 3
 """what evaluating on the smoke rung costs, in tokens of training"""
-WARM_UP_PASSES = 3
+WARM_UP_STEPS = 3
 
 
 class EnvelopeFound(Contract):
@@ -57,17 +57,28 @@ def _measure_family(
 ) -> list[Outcome]:
     """What was measured of it before counts: tuning has timed one family."""
     found = [one for one in known if one.probe.preset == name and one.probe.tuning == tuning]
-    shape = _next(work, name, found) if found else single_pass(find_preset(name).shape)
-    end_s = work.clock.spent_s + allowance_s
-    while shape is not None:
-        seconds = SECONDS[work.calibration.mode]
+    rows = _next_rows(work, name, found) if found else find_preset(name).shape.device_batch_size
+    end_s, seconds = work.clock.spent_s + allowance_s, SECONDS[work.calibration.mode]
+    while rows:
+        shape = probed_shape(work, name, rows, seconds, [*known, *found])
         expected_s = expected_cost(work, shape, seconds, [*known, *found])
         if expected_s > end_s - work.clock.spent_s:
             break
         probe = Probe(preset=name, shape=shape, seconds=seconds, rung=Rung.SMOKE, tuning=tuning)
         found.append(work.measure(probe, limit_s=_limit_s(work, expected_s)))
-        shape = _next(work, name, found)
+        rows = _next_rows(work, name, found)
     return found
+
+
+def probed_shape(work: Work, name: str, rows: int, seconds: float, known: Sequence[Outcome]) -> Shape:
+    """The preset with another device batch: as many passes in a step as the preset has, fewer where a step would take
+    more than half of the probe."""
+    base = find_preset(name).shape
+    tokens = rows * base.seq_len
+    passes = max(1, base.total_batch_size // tokens)
+    if rate := _flops_rate(work, known):
+        passes = max(1, min(passes, int(rate * seconds / 2 / (tokens * work.flops_per_token(base)))))
+    return base.model_copy(update={"device_batch_size": rows, "total_batch_size": passes * tokens})
 
 
 def _limit_s(work: Work, expected_s: float) -> float:
@@ -76,14 +87,19 @@ def _limit_s(work: Work, expected_s: float) -> float:
 
 def expected_cost(work: Work, shape: Shape, seconds: float, known: Sequence[Outcome]) -> float:
     """Wall-clock seconds of a probe, from the start-up and the FLOP/s that others had; 0 when nothing is known."""
-    ok = [outcome for outcome in known if outcome.is_ok and outcome.tok_per_sec]
-    if not ok:
+    rate = _flops_rate(work, known)
+    if not rate:
         return 0.0
-    rate = max((outcome.tok_per_sec or 0) * work.flops_per_token(outcome.probe.shape) for outcome in ok)
-    overhead_s = float(np.median([_overhead_s(outcome) for outcome in ok]))
+    overhead_s = float(np.median([_overhead_s(outcome) for outcome in known if outcome.is_ok]))
     flops = work.flops_per_token(shape)
-    step_s = pass_tokens(shape) * flops / rate
-    return overhead_s + WARM_UP_PASSES * step_s + max(seconds, step_s) + SCORED_TOKENS * flops / rate
+    step_s = shape.total_batch_size * flops / rate
+    return overhead_s + WARM_UP_STEPS * step_s + max(seconds, step_s) + SCORED_TOKENS * flops / rate
+
+
+def _flops_rate(work: Work, known: Sequence[Outcome]) -> float:
+    """The most FLOP/s that a probe reached; 0 when nothing is known."""
+    ok = [outcome for outcome in known if outcome.is_ok]
+    return max(((one.tok_per_sec or 0.0) * work.flops_per_token(one.probe.shape) for one in ok), default=0.0)
 
 
 def _overhead_s(outcome: Outcome) -> float:
@@ -91,24 +107,21 @@ def _overhead_s(outcome: Outcome) -> float:
     return max(0.0, outcome.wall_seconds - outcome.training_seconds - 2 * outcome.eval_seconds)
 
 
-def _next(work: Work, name: str, found: Sequence[Outcome]) -> Shape | None:
-    """The next batch to try; None when the edge, or the point where more brings nothing, is known."""
-    last = found[-1]
+def _next_rows(work: Work, name: str, found: Sequence[Outcome]) -> int:
+    """The next device batch to try; 0 when the edge, or the point where more brings nothing, is known."""
     good = [outcome for outcome in found if outcome.is_ok]
     bad = [outcome.probe.shape.device_batch_size for outcome in found if not outcome.is_ok]
-    base = find_preset(name).shape
     if not good:
-        smaller = last.probe.shape.device_batch_size // GROWTH
-        return single_pass(base, smaller) if smaller >= 1 else None
+        return min(bad) // GROWTH
     largest = max(outcome.probe.shape.device_batch_size for outcome in good)
     if bad:
         between = math.isqrt(largest * min(bad))
-        return single_pass(base, between) if largest < between and len(bad) < 2 else None
-    rows = largest * GROWTH
-    if rows * base.seq_len > LARGEST_PASS_TOKENS or _has_levelled(good):
-        return None
-    fits = fit_memory(work, name, good).at(rows * base.seq_len) <= BAND_LIMITS[Band.PRESSURED] * work.machine.memory_mb
-    return single_pass(base, rows) if fits else None
+        return between if largest < between and len(bad) < 2 else 0
+    rows, seq_len = largest * GROWTH, find_preset(name).shape.seq_len
+    if rows * seq_len > LARGEST_PASS_TOKENS or _has_levelled(good):
+        return 0
+    fits = fit_memory(work, name, good).at(rows * seq_len) <= BAND_LIMITS[Band.PRESSURED] * work.machine.memory_mb
+    return rows if fits else 0
 
 
 def _has_levelled(good: Sequence[Outcome]) -> bool:

@@ -29,7 +29,7 @@ class Tuned(Contract):
 
 def tune(work: Work, allowance_s: float) -> Tuned:
     preset = work.presets_by_size()[0]
-    shape = single_pass(find_preset(preset).shape)
+    shape = find_preset(preset).shape
     tried = [work.measure(_probe(preset, shape, Tuning()), limit_s=FIRST_LIMIT * work.clock.total_s)]
     left_out: list[str] = []
     spent_s = tried[0].wall_seconds
@@ -53,12 +53,6 @@ def alternatives(work: Work) -> list[Tuning]:
         backends = list(find_target(work.calibration.target).attention[1:])
     changes = [{"compile": mode} for mode in modes] + [{"attention": name} for name in backends]
     return [Tuning.model_validate(change) for change in changes]
-
-
-def single_pass(shape: Shape, device_batch_size: int | None = None) -> Shape:
-    """The shape with one forward and backward pass a step."""
-    rows = device_batch_size or shape.device_batch_size
-    return shape.model_copy(update={"device_batch_size": rows, "total_batch_size": rows * shape.seq_len})
 
 
 def describe(tuning: Tuning) -> str:

@@ -6,15 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.data.dataset import open_dataset
-from shared.evaluation.rungs import eval_signature
 from shared.experiment import request as request_module
 from shared.experiment.platform_default import PlatformDefault, write_default
 from shared.experiment.presets import find_preset
 from shared.experiment.recipe import InvalidRecipe
 from shared.experiment.request import TrainRequest, build_job, default_recipe, new_run_id, validated
-from shared.files import sha256_file
-from shared.machine.hardware import NvidiaProbe, apple_hardware, cpu_hardware, detect, nvidia_hardware
+from shared.machine.hardware import NvidiaProbe, apple_hardware, cpu_hardware, nvidia_hardware
 from shared.runs.directory import RunDirectory
+from tests.platform_defaults import calibrated
 from tests.recipes import HONEST
 from tests.shared.tracking.finished_runs import RECIPE
 
@@ -183,21 +182,6 @@ def kept():
     yield keep
     for path in written:
         path.unlink(missing_ok=True)
-
-
-def calibrated(**changes) -> PlatformDefault:
-    """Of this machine, for a shape that is no preset's."""
-    hardware = detect("cpu")
-    values = dict(
-        hardware_key=hardware.hardware_key, target=hardware.target, engine="torch", device="cpu",
-        driver_version=hardware.driver_version, framework="torch 2.13.0", family="m5-tiny",
-        shape=find_preset("m5-tiny").shape.model_copy(update={"device_batch_size": 8, "total_batch_size": 16384}),
-        tuning={"compile": "off"}, eval_batch_size=4, rung="cheap", dataset=open_dataset("words").ref,
-        budget_seconds=300, val_bpb=1.75, spread=0.02, tok_per_sec=15000, memory_mb=900, confidence="medium",
-        reason="measured", eval_signature=eval_signature(), recipe_sha=sha256_file(default_recipe("torch")),
-        made_at=datetime.now(UTC), mode="fast", calibration="c1",
-    )  # fmt: skip
-    return PlatformDefault.model_validate(values | changes)
 
 
 def test_a_calibrated_machine_starts_from_its_platform_default_and_says_so(kept):

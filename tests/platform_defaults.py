@@ -1,0 +1,27 @@
+"""A platform default of this machine, as a calibration might have found it."""
+
+from datetime import UTC, datetime
+
+from shared.contracts import DatasetRef
+from shared.evaluation.rungs import eval_signature
+from shared.experiment.platform_default import PlatformDefault
+from shared.experiment.presets import find_preset
+from shared.experiment.request import default_recipe
+from shared.files import sha256_file
+from shared.machine.hardware import detect
+
+
+def calibrated(**changes) -> PlatformDefault:
+    """Of this machine, for a shape that is no preset's."""
+    hardware = detect("cpu")
+    values = dict(
+        hardware_key=hardware.hardware_key, target=hardware.target, engine="torch", device="cpu",
+        driver_version=hardware.driver_version, framework="torch 2.13.0", family="m5-tiny",
+        shape=find_preset("m5-tiny").shape.model_copy(update={"device_batch_size": 8, "total_batch_size": 16384}),
+        tuning={"compile": "off"}, eval_batch_size=4, rung="cheap",
+        dataset=DatasetRef(name="words", fingerprint="d" * 64),
+        budget_seconds=300, val_bpb=1.75, spread=0.02, tok_per_sec=15000, memory_mb=900, confidence="medium",
+        reason="measured", eval_signature=eval_signature(), recipe_sha=sha256_file(default_recipe("torch")),
+        made_at=datetime.now(UTC), mode="fast", calibration="c1",
+    )  # fmt: skip
+    return PlatformDefault.model_validate(values | changes)
