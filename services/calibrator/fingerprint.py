@@ -27,8 +27,11 @@ class Fingerprint(Contract):
 
 def fingerprint(work: Work) -> Fingerprint:
     calibration = work.calibration
-    own = read_default(calibration.hardware_key, calibration.engine)
-    standing = ""
+    own, standing = None, ""
+    try:
+        own = read_default(calibration.hardware_key, calibration.engine)
+    except ValueError:
+        standing = "it was damaged"
     if own is not None:
         judgement = judge(
             own,

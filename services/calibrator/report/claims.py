@@ -20,7 +20,7 @@ def _quality(subject: Subject, points: Points) -> list[Claim]:
     trained = f"it was trained for at most {longest:g} s of {subject.target_s:g} s" if longest else "it was not trained"
     sure = f"+- {subject.default.spread:.4f}, by {by}; {trained}"
     said = subject.say(winner.shape, winner.tok_per_sec * subject.target_s)
-    now = f"+- {said.spread:.4f}, by the quality table with the confirming and noise runs too"
+    now = f"+- {said.spread:.4f}, by the quality table with all runs of this calibration"
     sources = merged(winner.sources, said.sources)
     return [
         _claim("val_bpb at the target budget", subject.default.val_bpb, "bits per byte", how, sure, winner.sources),

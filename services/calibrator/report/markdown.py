@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from services.calibrator.report.contract import Report, Scaling
+from services.calibrator.report.contract import Candidate, Report, Scaling
 from services.calibrator.tune import describe as describe_tuning
 from services.calibrator.work import describe_shape
 
@@ -48,12 +48,18 @@ def _candidate(report: Report) -> list[str]:
         ["training", f"{one.target_tokens:,} tokens, {one.target_steps:,} steps, {default.tok_per_sec:,.0f} tokens/s"],
         ["memory", f"{default.memory_mb:,.0f} MiB, {one.band}"],
         ["confidence", f"**{default.confidence}**: {default.reason}"],
-        ["best of all", f"probability {one.sure:.0%} that no other shape is better by more than {one.margin:.4f}"],
+        ["best of all", _sure(one)],
     ]  # fmt: skip
     lines = ["## The default", "", *table(["what", "value"], rows)]
     if one.rung_correction:
         lines += ["", f"Probes were scored on {one.probe_rung}; {one.rung_correction:+.4f} leads to {default.rung}."]
     return [*lines, "", f"Sources: {cited(one.sources)}."]
+
+
+def _sure(one: Candidate) -> str:
+    if not one.sure:
+        return "not known"
+    return f"probability {one.sure:.0%} that no other shape is better by more than {one.margin:.4f}"
 
 
 def _zones(report: Report) -> list[str]:
@@ -128,7 +134,7 @@ def _rungs(report: Report) -> list[str]:
         for row in rungs.rows
     ]  # fmt: skip
     columns = ["rung", "tokens", "scoring s", "with start and audit s", "of the budget", "val_bpb", "error"]
-    lines = ["## Rungs", "", f"Chosen: {rungs.chosen}, {rungs.reason}."]
+    lines = ["## Rungs", "", f"Chosen: {rungs.reason}."]
     lines += ["", *table(columns, rows), "", f"Source: {cited(rungs.sources)}."] if rows else []
     return [*lines, *(["", f"Left out: {'; '.join(rungs.left_out)}."] if rungs.left_out else [])]
 

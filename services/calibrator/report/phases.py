@@ -5,28 +5,29 @@ from collections.abc import Callable, Sequence
 
 from services.calibrator.report.contract import PhaseReport
 from services.calibrator.report.subject import Subject
-from shared.experiment.calibration import Event, PlannedPhase, read_events
+from shared.experiment.calibration import Event, read_events
 
 
 def phases_of(subject: Subject) -> tuple[PhaseReport, ...]:
+    """In the order in which they were worked on; those that take no time of their own too."""
     events = of_this_calibration(read_events(subject.folder)[0])
-    planned = [phase for event in events if event.kind == "plan" for phase in event.plan]
-    plan: dict[str, PlannedPhase] = {phase.name: phase for phase in planned}
+    plan = {phase.name: phase for event in events if event.kind == "plan" for phase in event.plan}
+    begun = {event.phase: event.says for event in events if event.kind in ("phase", "reused")}
     seconds = seconds_by_phase(events, subject.work.clock.spent_s)
     probes = Counter(event.phase for event in events if event.kind == "probe")
     worked = {event.phase for event in events if event.kind == "phase"}
     return tuple(
         PhaseReport(
             phase=name,
-            says=phase.says,
-            planned_minutes=phase.minutes,
-            minutes=seconds[name] / 60,
+            says=plan[name].says if name in plan else says,
+            planned_minutes=plan[name].minutes if name in plan else 0.0,
+            minutes=seconds.get(name, 0.0) / 60,
             num_probes=probes[name],
             reused=name not in worked,
             cut_short=tuple(CUT_SHORT[name](subject)) if name in CUT_SHORT else (),
             sources=subject.events_file(),
         )
-        for name, phase in plan.items()
+        for name, says in begun.items()
     )
 
 
@@ -60,6 +61,8 @@ def _search(subject: Subject) -> list[str]:
     search = subject.search
     if search.stopped == "sure":
         return []
+    if not search.ranked:
+        return ["no shape was ranked"]
     why = {"allowance": "its minutes were spent", "exhausted": "there was nothing left to try"}.get(search.stopped, "")
     return [f"{why or 'it did not end'}; the first is the best with probability {search.sure:.0%}"]
 

@@ -10,11 +10,11 @@ from services.calibrator.envelope_model import BAND_LIMITS, Band, Family
 from services.calibrator.report.points import LATER, Point, Points, model_of
 from services.calibrator.report.subject import Subject
 from shared.experiment.presets import find_preset
-from shared.plotting import FAILED, GRID, INK, MUTED, new_figure, quiet, save, say_empty, title
+from shared.plotting import GRID, INK, MUTED, new_figure, quiet, save, say_empty, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.ticker import Locator
+    from matplotlib.axis import Axis
 
 COLORS = ("#2f6fb0", "#c4572b", "#5f8f5b", "#8757a8", "#b08a2f", "#3b9aa0", "#7a5548")
 FIRST_BUDGET = 1 / 64
@@ -49,7 +49,7 @@ def draw_quality(subject: Subject, points: Points, path: Path) -> None:
     # what comes before the first run is the same for all: no model yet
     axes.set_ylim(top=1.05 * max(score for _, score in marks))
     axes.set_xlim(left=0.5 * min(tokens for tokens, _ in marks))
-    axes.xaxis.set_major_formatter(lambda value, _: counted(value))
+    _in_log(axes.xaxis, counted)
     axes.set_xlabel("training tokens (log scale)")
     axes.set_ylabel(f"val_bpb on {subject.prior.rung}, bits per byte (lower is better)")
     title(
@@ -99,17 +99,14 @@ def draw_envelope(subject: Subject, points: Points, path: Path) -> None:
     speed, memory = figure.subplots(2, 1, sharex=True)
     for family in sorted(subject.envelope.envelope.families, key=lambda one: one.flops_per_token):
         _draw_family(subject, family, speed, memory, color_of(points, family.preset))
-    speed.plot([], [], "x", color=FAILED, label="did not come to its end")
     speed.set_ylabel("tokens/s (log scale)")
-    speed.set_yscale("log")
     memory.set_ylabel("peak memory, MiB (log scale)")
-    memory.set_yscale("log")
+    memory.set_xlabel("device batch, rows of one pass (log scale)")
     memory.set_xscale("log", base=2)
     memory.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    for axis in (speed.yaxis, memory.yaxis):
-        axis.set_major_locator(_decades())
-        axis.set_major_formatter(lambda value, _: counted(value))
-    memory.set_xlabel("device batch, rows of one pass (log scale)")
+    for axes in (speed, memory):
+        axes.set_yscale("log")
+        _in_log(axes.yaxis, counted)
     total = subject.envelope.envelope.memory_mb
     for band, limit in BAND_LIMITS.items():
         memory.axhline(limit * total, color=MUTED, linewidth=0.8, linestyle=":")
@@ -139,10 +136,10 @@ def _draw_family(subject: Subject, family: Family, speed: "Axes", memory: "Axes"
     batches = [one.probe.shape.device_batch_size for one in good]
     speed.plot(batches, [one.tok_per_sec or np.nan for one in good], "o", color=color, markersize=5)
     memory.plot(batches, [one.peak_memory_mb or np.nan for one in good], "o", color=color, markersize=5)
-    for one in found:
-        if not one.is_ok:
-            place = [one.probe.shape.device_batch_size], [0.04]
-            speed.plot(*place, "x", color=FAILED, transform=speed.get_xaxis_transform(), markersize=7)
+    bad = [one.probe.shape.device_batch_size for one in found if not one.is_ok]
+    if bad:
+        place, label = (bad, [0.04] * len(bad)), f"{family.preset}: did not come to its end"
+        speed.plot(*place, "x", color=color, transform=speed.get_xaxis_transform(), markersize=8, label=label)
 
 
 def draw_front(subject: Subject, points: Points, path: Path) -> None:
@@ -165,8 +162,7 @@ def draw_front(subject: Subject, points: Points, path: Path) -> None:
     )
     axes.set_xscale("log")
     axes.margins(x=0.12, y=0.15)
-    axes.xaxis.set_major_locator(_decades())
-    axes.xaxis.set_major_formatter(lambda value, _: counted(value))
+    _in_log(axes.xaxis, counted)
     axes.set_xlabel("tokens/s (log scale)")
     axes.set_ylabel(f"expected val_bpb at {subject.target_s:g} s, bits per byte")
     title(axes, "Quality against speed", "speed is already inside val_bpb at a fixed time: the front is not the rule")
@@ -235,10 +231,13 @@ def counted(value: float) -> str:
     return f"{value:g}"
 
 
-def _decades() -> "Locator":
-    from matplotlib.ticker import LogLocator
+def _in_log(axis: "Axis", say: Callable[[float], str]) -> None:
+    """Marks at 1, 2 and 5 times powers of ten."""
+    from matplotlib.ticker import LogLocator, NullLocator
 
-    return LogLocator(subs=(1.0, 2.0, 5.0))
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: say(value))
 
 
 def _legend(axes: "Axes") -> None:
