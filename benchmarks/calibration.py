@@ -24,8 +24,8 @@ from services.calibrator.search import search
 from services.calibrator.space import STEP_TOKENS, Candidate, Space
 from services.calibrator.trials import FAILED, bad_value
 from shared.contracts import Shape
-from shared.evaluation.quality import QualityRow, QualityTable
 from shared.experiment.presets import PRESETS
+from shared.quality import QualityRow, QualityTable
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -79,7 +79,8 @@ def random_search(machine: SimulatedMachine, allowance_s: float, seed: int, seco
 
 def plain_tpe(machine: SimulatedMachine, allowance_s: float, seed: int, seconds: float = TARGET_S) -> Shape | None:
     space, trial = space_of(machine), Trial(machine, seconds, allowance_s)
-    study, values = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed)), []
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    values: list[float] = []
     while not trial.is_over and len(study.trials) < 400:
         asked = study.ask(space.distributions)
         candidate = space.candidate(asked.params)

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.contracts import Shape
-from shared.evaluation.model_size import model_size
-from shared.evaluation.quality import QualityRow, QualityTable, published_rows
 from shared.experiment.presets import PRESETS
+from shared.quality import QualityRow, QualityTable, published_rows
+from shared.quality.model_size import model_size
 
 OURS, VOCAB_SIZE = "e" * 64, 8192
 FAMILIES = [name for name in PRESETS if name != "upstream"]
@@ -46,8 +46,14 @@ class World:
     def run(self, shape: Shape, seconds: float, rng: np.random.Generator, machine: str = "here") -> QualityRow:
         tokens = self.tokens(shape, seconds)
         score = self.score((shape, tokens)) + self.noise * rng.standard_normal()
-        fields = {"source": "simulated", "dataset": OURS, "hardware_key": machine}
-        return QualityRow(shape=shape, num_tokens=tokens, val_bpb=max(score, 0.1), **fields)
+        return QualityRow(
+            source="simulated",
+            dataset=OURS,
+            hardware_key=machine,
+            shape=shape,
+            num_tokens=tokens,
+            val_bpb=max(score, 0.1),
+        )
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -58,7 +64,7 @@ def draw_shape(rng: np.random.Generator) -> Shape:
     shape = PRESETS[str(rng.choice(FAMILIES))].shape
     seq_len = int(rng.choice([256, 512, 1024, 2048]))
     rows = max(1, int(rng.choice([8192, 12288, 16384, 32768, 65536])) // seq_len)
-    changes = {"seq_len": seq_len, "total_batch_size": rows * seq_len, "device_batch_size": 1}
+    changes: dict[str, int | str] = {"seq_len": seq_len, "total_batch_size": rows * seq_len, "device_batch_size": 1}
     changes["window_pattern"] = str(rng.choice(["L", "SL", "SSSL", "SSSSL"]))
     return Shape(**shape.model_dump() | changes)
 

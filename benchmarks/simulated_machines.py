@@ -127,7 +127,7 @@ _ROWS = (
     ("noisy-laptop", 5e12, 2e-3, 1000, 12_000, 6, 0.03),
 )
 _COLUMNS = ("name", "flops", "overhead_s", "half_tokens", "memory_mb", "startup_s", "noise")
-HARDWARE = {row[0]: Hardware(**dict(zip(_COLUMNS, row, strict=True))) for row in _ROWS}
+HARDWARE = {str(row[0]): Hardware(**dict(zip(_COLUMNS, row, strict=True))) for row in _ROWS}  # type: ignore[arg-type]
 HARDWARE["cliff"] = replace(HARDWARE["cliff"], cliff_share=0.25, crashes=0.06, hangs=0.04)
 TUNED_ON = ("two-cores", "laptop", "old-gpu", "workstation")
 HELD_OUT = ("small-board", "eight-cores", "cliff", "server", "noisy-laptop")

@@ -31,7 +31,6 @@ from services.calibrator.tune import Tuned, tune
 from services.calibrator.work import Clock, WithinMinutes, Work
 from shared.contracts import Contract, Shape
 from shared.data.dataset import open_reference
-from shared.evaluation.quality import QualityRow, QualityTable, published_rows, read_rows, rows_of_runs
 from shared.experiment.calibration import (
     CalibrateJob,
     Calibration,
@@ -46,6 +45,7 @@ from shared.experiment.platform_default import PlatformDefault, Tuning, write_de
 from shared.experiment.presets import find_preset
 from shared.experiment.promotion import promoted_rows
 from shared.machine.device_lock import device_lock
+from shared.quality import QualityRow, QualityTable, published_rows, read_rows, rows_of_runs
 from shared.stages.executors import Executor
 
 

@@ -12,8 +12,8 @@ from services.calibrator.ranking import Ranked
 from services.calibrator.search import SearchResult
 from services.calibrator.work import Work
 from shared.contracts import Contract, Shape
-from shared.evaluation.quality import QualityTable
 from shared.experiment.platform_default import Tuning
+from shared.quality import QualityTable
 
 FIRST_SEED = 1001
 CANDIDATES = {"fast": 2, "full": 3}

@@ -15,9 +15,9 @@ from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.tune import FIRST_LIMIT
 from services.calibrator.work import Work
 from shared.contracts import Contract, Rung, Shape
-from shared.evaluation.model_size import model_size
 from shared.experiment.platform_default import Tuning
 from shared.experiment.presets import find_preset
+from shared.quality.model_size import model_size
 
 SECONDS = {"fast": 5.0, "full": 10.0}
 GROWTH = 4

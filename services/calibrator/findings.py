@@ -18,8 +18,8 @@ from services.calibrator.search import SearchResult
 from services.calibrator.tune import Tuned
 from services.calibrator.work import Work
 from shared.contracts import Rung
-from shared.evaluation.quality import QualityTable
 from shared.experiment.platform_default import Confidence, PlatformDefault, Tuning
+from shared.quality import QualityTable
 
 LONG_ENOUGH = 1 / 3
 """of the target budget, that a high confidence needs confirmed"""

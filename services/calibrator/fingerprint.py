@@ -7,8 +7,8 @@ from typing import Literal
 
 from services.calibrator.work import Work
 from shared.contracts import Contract, Shape
-from shared.evaluation.quality import QualityRow
 from shared.experiment.platform_default import all_defaults, judge, read_default
+from shared.quality import QualityRow
 
 PACKAGES = ("torch", "mlx", "numpy", "optuna", "scipy")
 

@@ -14,7 +14,7 @@ from services.calibrator.projection import Projections
 from services.calibrator.space import SEQ_LENS, SMALLER_PASSES, STEP_TOKENS, Candidate, Params, Space
 from shared.contracts import Contract, Rung, Shape, Status
 from shared.evaluation.costs import signature
-from shared.evaluation.quality import QualityTable
+from shared.quality import QualityTable
 
 BUDGET_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """of the target, each a completed run of its own"""

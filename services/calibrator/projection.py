@@ -16,7 +16,7 @@ import numpy as np
 from services.calibrator.measurement import Outcome
 from services.calibrator.space import Candidate
 from shared.contracts import Shape
-from shared.evaluation.quality import Predictions, QualityRow, QualityTable
+from shared.quality import Predictions, QualityRow, QualityTable
 
 FEWEST_BUDGETS = 3
 BOOTSTRAPS = 200

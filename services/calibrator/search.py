@@ -15,7 +15,7 @@ from services.calibrator.ranking import Ranked, ranking
 from services.calibrator.space import Params, Space
 from services.calibrator.trials import Trials
 from shared.contracts import Contract
-from shared.evaluation.quality import QualityTable
+from shared.quality import QualityTable
 
 FEWEST_NUMBERS = 3
 """of this machine's own before it may be sure, whatever a table from elsewhere says"""

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from services.calibrator.envelope_model import Band, Envelope
 from shared.contracts import Shape
-from shared.evaluation.model_size import model_size, window_sizes
+from shared.quality.model_size import model_size, window_sizes
 
 SEQ_LENS = (256, 512, 1024, 2048)
 STEP_TOKENS = tuple(sorted([2**power for power in range(12, 21)] + [3 * 2**power for power in range(11, 19)]))
@@ -68,7 +68,7 @@ class Space:
         self.candidates: dict[Shape, Candidate] = {one.shape: one for one in self.offers.values()}
         """each shape once"""
         if not self.offers:
-            names = ', '.join(presets)
+            names = ", ".join(presets)
             raise NothingFits(f"no shape of {names} fits and trains {FEWEST_STEPS} steps in {target_s:g} s")
 
     def candidate(self, params: Mapping[str, str | int]) -> Candidate | None:

@@ -9,8 +9,8 @@ import time
 from services.worker.attempt import Attempt, InfrastructureFault
 from services.worker.watch import Slept, watching
 from shared.contracts import Status
-from shared.evaluation.quality import write_rows
 from shared.experiment.calibration import DEVICE_BUSY, CalibrateJob, fleet_rows_file, read_default_of
+from shared.quality import write_rows
 from shared.stages.executors import BAD_INPUT, Watch
 
 DEVICE_POLL_S = 1.0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from shared.evaluation.quality.rows import QualityRow, read_rows, write_rows
 from shared.experiment.platform_default import PlatformDefault
+from shared.quality.rows import QualityRow, read_rows, write_rows
 from shared.settings import settings
 
 BUNDLE = "promotion"

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from shared.contracts import Rung, Shape
-from shared.evaluation.quality import QualityRow
-from shared.evaluation.quality.rows import shipped_recipes
 from shared.evaluation.rungs import eval_signature
+from shared.quality import QualityRow
+from shared.quality.rows import shipped_recipes
 from shared.tracking import mlflow_mapping
 from shared.tracking.mlflow_store import reachable_client
 

@@ -11,9 +11,9 @@ from pydantic import AwareDatetime
 from services.calibrator.envelope_model import Band, Line
 from services.calibrator.measurement import Outcome
 from shared.contracts import Contract, Rung, Shape
-from shared.evaluation.quality import QualityRow
 from shared.experiment.calibration import Calibration
 from shared.experiment.platform_default import NoiseFloor, PlatformDefault, Tuning
+from shared.quality import QualityRow
 
 How = Literal["measured", "inferred", "predicted"]
 """on a run of this machine; from this machine's other runs by a formula; by the quality table or a fitted curve"""

@@ -13,8 +13,8 @@ from services.calibrator.report.contract import How
 from services.calibrator.report.subject import Subject, ids_of, merged
 from services.calibrator.space import Candidate, Space, device_batches
 from shared.contracts import Shape
-from shared.evaluation.model_size import model_size
 from shared.experiment.presets import find_preset
+from shared.quality.model_size import model_size
 
 LATER = 10.0
 """budgets: how far ahead the scaling candidate is looked for"""

@@ -19,10 +19,10 @@ from services.calibrator.search import SearchResult
 from services.calibrator.tune import Tuned
 from services.calibrator.work import Work, describe, describe_shape
 from shared.contracts import Shape
-from shared.evaluation.model_size import model_size
-from shared.evaluation.quality import QualityRow, QualityTable
 from shared.experiment.calibration import calibration_file, events_file
 from shared.experiment.platform_default import PlatformDefault
+from shared.quality import QualityRow, QualityTable
+from shared.quality.model_size import model_size
 
 LAW = "quality-law"
 

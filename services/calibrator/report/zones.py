@@ -7,8 +7,8 @@ from services.calibrator.report.points import Point, Points
 from services.calibrator.report.subject import Subject, merged
 from services.calibrator.space import FEWEST_STEPS
 from services.calibrator.work import describe_shape
-from shared.evaluation.quality import QualityRow, published_rows
 from shared.experiment.presets import PRESETS, preset_of
+from shared.quality import QualityRow, published_rows
 
 REFERENCE = "upstream"
 PUBLISHED_SECONDS = 300.0

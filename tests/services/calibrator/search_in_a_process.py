@@ -13,8 +13,8 @@ from benchmarks.simulated_machines import SimulatedMachine, simulated
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.outlook import SearchInputs
 from services.calibrator.search import SearchResult, search
-from shared.evaluation.quality import QualityTable
 from shared.experiment.presets import PRESETS
+from shared.quality import QualityTable
 
 OFFERED = {name: PRESETS[name].shape for name in ("m5-tiny", "m5-small")}
 

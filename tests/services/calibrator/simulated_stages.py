@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from shared.contracts import EvaluationRecord, Job, Rung, RungChoice, Shape, Status, TrainingRecord
-from shared.evaluation.model_size import model_size
 from shared.evaluation.rungs import RUNG_TOKENS, eval_signature
 from shared.files import sha256_bytes, write_atomic
+from shared.quality.model_size import model_size
 from shared.runs.checkpoint import CheckpointRecord, commit
 from shared.runs.directory import RunDirectory, write_record
 from shared.stages.executors import Watch

@@ -24,10 +24,10 @@ from services.calibrator.report.subject import Book, Subject
 from services.calibrator.report.write import build_report
 from services.calibrator.rungs import RungCosts
 from shared.contracts import Rung
-from shared.evaluation.model_size import model_size
-from shared.evaluation.quality import published_rows
 from shared.experiment.calibration import read_events
 from shared.experiment.platform_default import Confidence
+from shared.quality import published_rows
+from shared.quality.model_size import model_size
 from tests.services.calibrator.simulated import simulated_calibration
 
 pytestmark = pytest.mark.usefixtures("workplace")

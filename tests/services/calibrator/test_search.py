@@ -15,8 +15,8 @@ from services.calibrator.ranking import Ranked, in_order
 from services.calibrator.search import Search, SearchResult, search
 from services.calibrator.trials import FAILED
 from shared.contracts import Rung, Shape, Status
-from shared.evaluation.quality import QualityRow, QualityTable
 from shared.experiment.presets import PRESETS
+from shared.quality import QualityRow, QualityTable
 from shared.settings import CHECKOUT
 from tests.services.calibrator.search_in_a_process import run
 

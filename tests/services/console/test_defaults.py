@@ -8,7 +8,6 @@ import pytest
 
 from services.console import main as console
 from shared.contracts import DatasetRef, Rung
-from shared.evaluation.quality import QualityRow, write_rows
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.platform_default import Confidence, NoiseFloor, PlatformDefault, default_file, write_default
 from shared.experiment.presets import find_preset
@@ -16,6 +15,7 @@ from shared.experiment.promotion import promoted_rows
 from shared.experiment.request import default_recipe
 from shared.files import sha256_file
 from shared.machine.hardware import detect
+from shared.quality import QualityRow, write_rows
 from shared.settings import settings
 
 ELSEWHERE = "nvidia-blackwell-gb10-120gb"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.contracts import Shape
-from shared.evaluation.model_size import model_size, window_sizes
+from shared.quality.model_size import model_size, window_sizes
 
 EVAL_SEQ_LEN = 2048
 UNTRAINED_BPB, BEND = 3.2, 5

@@ -3,7 +3,7 @@
 Quality does not depend on hardware, throughput does: a new machine measures how fast it is and looks the rest up here.
 """
 
-from shared.evaluation.quality.rows import (
+from shared.quality.rows import (
     PUBLISHED_DATASET,
     QualityRow,
     RowsRead,
@@ -12,7 +12,7 @@ from shared.evaluation.quality.rows import (
     rows_of_runs,
     write_rows,
 )
-from shared.evaluation.quality.table import Prediction, Predictions, QualityTable
+from shared.quality.table import Prediction, Predictions, QualityTable
 
 __all__ = [
     "PUBLISHED_DATASET",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.evaluation.quality.law import BEND, UNTRAINED_BPB, Points
+from shared.quality.law import BEND, UNTRAINED_BPB, Points
 
 # Of log_params, log_aspect, log_seq, half_windows, log_batch: over such a distance shapes become strangers.
 SHAPE_SCALES = np.array([1.5, 2.0, 1.5, 1.0, 1.5])

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from shared.contracts import Rung, Status
-from shared.evaluation.quality import published_rows, read_rows, rows_of_runs, write_rows
-from shared.evaluation.quality.rows import shipped_recipes
+from shared.quality import published_rows, read_rows, rows_of_runs, write_rows
+from shared.quality.rows import shipped_recipes
 from shared.runs.listing import ListedRun
 from tests.shared.tracking.finished_runs import make_job, make_result
 

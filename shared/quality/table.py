@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 
 from shared.contracts import Rung, Shape
-from shared.evaluation.quality.deviations import Apart, Place
-from shared.evaluation.quality.fit import Fit, Measured, fit
-from shared.evaluation.quality.law import points_of
-from shared.evaluation.quality.posterior import Posterior, Solved
-from shared.evaluation.quality.rows import PUBLISHED_DATASET, QualityRow
+from shared.quality.deviations import Apart, Place
+from shared.quality.fit import Fit, Measured, fit
+from shared.quality.law import points_of
+from shared.quality.posterior import Posterior, Solved
+from shared.quality.rows import PUBLISHED_DATASET, QualityRow
 
 ANOTHER_TEXT = Apart(offset=0.3, scale=0.35, share=1.0)
 SAME_TEXT = Apart(offset=0.02, scale=0.03, share=0.5)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from shared.contracts import Shape
-from shared.evaluation.model_size import model_size, window_sizes
 from shared.experiment.presets import PRESETS
+from shared.quality.model_size import model_size, window_sizes
 
 torch = pytest.importorskip("torch")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shared.evaluation.quality.deviations import Apart, Located, Place, compare_places, own_variance
-from shared.evaluation.quality.law import PRIOR_MEAN, PRIOR_SD, Points, law, slopes
+from shared.quality.deviations import Apart, Located, Place, compare_places, own_variance
+from shared.quality.law import PRIOR_MEAN, PRIOR_SD, Points, law, slopes
 
 # Everywhere, in a dataset, on a machine, of one run: medians of their priors, in bits per byte, and how sure.
 AMPLITUDE_MEDIANS = np.array([0.03, 0.10, 0.010, 0.005])

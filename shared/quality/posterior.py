@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from shared.evaluation.quality.deviations import Located
-from shared.evaluation.quality.fit import Fit
+from shared.quality.deviations import Located
+from shared.quality.fit import Fit
 
 MOST_SOURCES, SMALLEST_WEIGHT = 3, 0.1
 """a source weighs at least that share of the heaviest"""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from shared.contracts import Shape
-from shared.evaluation.quality import QualityRow, QualityTable, published_rows
 from shared.experiment.presets import PRESETS
+from shared.quality import QualityRow, QualityTable, published_rows
 
 OURS = "e" * 64
 TOKENS = [1, 10**5, 10**7, 10**9, 10**12]
