@@ -7,16 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.console import main as console
-from shared.contracts import DatasetRef, Rung
-from shared.evaluation.rungs import eval_signature
-from shared.experiment.platform_default import Confidence, NoiseFloor, PlatformDefault, default_file, write_default
+from shared.quality import QualityRow, write_rows
+from shared.experiment.platform_default import PlatformDefault, default_file, write_default
 from shared.experiment.presets import find_preset
 from shared.experiment.promotion import promoted_rows
-from shared.experiment.request import default_recipe
-from shared.files import sha256_file
 from shared.machine.hardware import detect
-from shared.quality import QualityRow, write_rows
 from shared.settings import settings
+from tests.platform_defaults import calibrated
 
 ELSEWHERE = "nvidia-blackwell-gb10-120gb"
 
@@ -38,22 +35,8 @@ def autoresearch(tmp_path, monkeypatch, capfd):
 
 
 def make_default(**changes) -> PlatformDefault:
-    hardware = detect("cpu")
-    return PlatformDefault(
-        **{
-            "hardware_key": hardware.hardware_key, "target": "cpu", "engine": "torch", "device": "cpu",
-            "driver_version": hardware.driver_version, "framework": "", "family": "m5-small",
-            "shape": find_preset("m5-small").shape, "rung": Rung.CHEAP, "budget_seconds": 300,
-            "dataset": DatasetRef(name="climbmix", fingerprint="d" * 64), "val_bpb": 1.44, "spread": 0.01,
-            "tok_per_sec": 1000, "memory_mb": 900, "confidence": Confidence.MEDIUM, "reason": "it was best",
-            "noise": NoiseFloor(
-                sigma=0.004, low=0.002, high=0.03, num_seeds=3, budget_seconds=120, rung=Rung.CHEAP, weak=True
-            ),
-            "eval_signature": eval_signature(), "recipe_sha": sha256_file(default_recipe("torch")),
-            "made_at": datetime.now(UTC), "mode": "fast", "calibration": "cal-12345678",
-        }
-        | changes
-    )  # fmt: skip
+    own = {"family": "m5-small", "shape": find_preset("m5-small").shape, "val_bpb": 1.44, "framework": ""}
+    return calibrated(**own | changes)
 
 
 def make_bundle(folder, default, num_rows=2):
@@ -122,7 +105,7 @@ def test_show_without_a_name_is_this_machines_default(autoresearch):
     write_default(default)
     shown = json.loads(autoresearch("show", "--json")[1])
     assert PlatformDefault.model_validate(shown["default"]) == default
-    assert "it was best" in autoresearch("show", default.hardware_key)[1]
+    assert "measured" in autoresearch("show", default.hardware_key)[1]
 
 
 def test_two_engines_of_one_machine_are_told_apart(autoresearch):
