@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,25 @@ def test_imports_point_down():
         return name[0] in ROOMS and name[0] not in BELOW[path.split("/")[0]]
 
     assert violations(upward) == []
+
+
+def arrows_in_shared() -> dict[str, set[str]]:
+    """{room of shared: rooms it imports}."""
+    rooms = {path.name for path in (CHECKOUT / "shared").iterdir() if (path / "__init__.py").exists()}
+    arrows: dict[str, set[str]] = {room: set() for room in rooms}
+    for path in MODULES:
+        top, room, *_ = path.relative_to(CHECKOUT).parts
+        if top == "shared" and room in rooms:
+            names = [name.split(".") for _, name in imports(path)]
+            arrows[room] |= {name[1] for name in names if name[0] == "shared" and len(name) > 1} & rooms - {room}
+    return arrows
+
+
+def test_the_rooms_of_shared_are_few_and_have_no_circles():
+    arrows = arrows_in_shared()
+    list(TopologicalSorter(arrows).static_order())  # CycleError names one
+    assert len(arrows) <= 15
+    assert sum(map(len, arrows.values())) <= 40
 
 
 def test_no_service_imports_another():

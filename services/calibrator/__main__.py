@@ -1,6 +1,6 @@
 """Finds a machine's platform default: python -m services.calibrator '{"calibration": {...}}'.
 
-The argument is a CalibrateJob (shared/experiment/calibration.py). Exit 0 when the default is written; 2 with one line
+The argument is a CalibrateJob (shared/calibration/). Exit 0 when the default is written; 2 with one line
 on stderr for what nobody can measure. Run it again after anything: it goes on where it was.
 """
 
@@ -11,7 +11,7 @@ import sys
 from pydantic import ValidationError
 
 from services.calibrator.calibrate import calibrate
-from shared.experiment.calibration import DEVICE_BUSY, CalibrateJob
+from shared.calibration.job import DEVICE_BUSY, CalibrateJob
 from shared.machine.device_lock import DeviceBusy
 from shared.sandbox.parent_death import exit_with_parent
 from shared.settings import settings

@@ -29,21 +29,14 @@ from services.calibrator.space import NothingFits
 from services.calibrator.store import PhaseStore
 from services.calibrator.tune import Tuned, tune
 from services.calibrator.work import Clock, WithinMinutes, Work
+from shared.calibration.events import PlannedPhase, append_event, events_file, read_events
+from shared.calibration.folder import fleet_rows_file, lay_out
+from shared.calibration.job import CalibrateJob, Calibration
+from shared.calibration.promotion import promoted_rows
 from shared.contracts import Contract, Shape
 from shared.data.dataset import open_reference
-from shared.experiment.calibration import (
-    CalibrateJob,
-    Calibration,
-    PlannedPhase,
-    append_event,
-    events_file,
-    fleet_rows_file,
-    lay_out,
-    read_events,
-)
 from shared.experiment.platform_default import PlatformDefault, Tuning, write_default
 from shared.experiment.presets import find_preset
-from shared.experiment.promotion import promoted_rows
 from shared.machine.device_lock import device_lock
 from shared.quality import QualityRow, QualityTable, published_rows, read_rows, rows_of_runs
 from shared.stages.executors import Executor

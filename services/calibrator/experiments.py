@@ -12,8 +12,8 @@ from time import monotonic
 from pydantic import ValidationError
 
 from services.calibrator.measurement import Outcome, Probe
+from shared.calibration.job import Calibration
 from shared.contracts import Budget, EvaluationRecord, Job, Rung, RunResult, Status
-from shared.experiment.calibration import Calibration
 from shared.experiment.request import default_recipe
 from shared.experiment.run import evaluate, resume, run
 from shared.files import write_atomic

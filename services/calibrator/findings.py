@@ -92,6 +92,7 @@ def platform_default(work: Work, found: Findings) -> PlatformDefault:
     confidence, reason = how_sure(work, found)
     frameworks = [outcome.framework for outcome in found.outcomes() if outcome.framework]
     rung = found.rungs.chosen if found.rungs else Rung.CHEAP
+    val_bpb, spread = expectation(work, found, chosen)
     return PlatformDefault(
         hardware_key=calibration.hardware_key,
         target=calibration.target,
@@ -105,8 +106,8 @@ def platform_default(work: Work, found: Findings) -> PlatformDefault:
         rung=rung,
         dataset=calibration.dataset,
         budget_seconds=calibration.target_seconds,
-        val_bpb=chosen.val_bpb + rung_correction(found),
-        spread=chosen.spread,
+        val_bpb=val_bpb + rung_correction(found),
+        spread=spread,
         tok_per_sec=chosen.tok_per_sec,
         memory_mb=chosen.memory_mb,
         confidence=confidence,
@@ -118,6 +119,18 @@ def platform_default(work: Work, found: Findings) -> PlatformDefault:
         mode=calibration.mode,
         calibration=calibration.id,
     )
+
+
+def expectation(work: Work, found: Findings, chosen: Ranked) -> tuple[float, float]:
+    """val_bpb at the target budget and its standard deviation: what the search said, or, if that is surer, what the
+    table says now that it knows the confirming and noise runs too."""
+    tokens = max(1, round(chosen.tok_per_sec * work.calibration.target_seconds))
+    table = own_table(work.table, found)
+    predictions = table.predict_many([(chosen.shape, tokens)])
+    spread = float(predictions.covariance()[0, 0]) ** 0.5
+    if chosen.probes and chosen.spread <= spread:
+        return chosen.val_bpb, chosen.spread
+    return float(predictions.val_bpb[0]), spread
 
 
 def rung_correction(found: Findings) -> float:

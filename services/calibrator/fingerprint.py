@@ -7,7 +7,7 @@ from typing import Literal
 
 from services.calibrator.work import Work
 from shared.contracts import Contract, Shape
-from shared.experiment.platform_default import all_defaults, judge, read_default
+from shared.experiment.platform_default import all_defaults, installed_framework, judge, read_default
 from shared.quality import QualityRow
 
 PACKAGES = ("torch", "mlx", "numpy", "optuna", "scipy")
@@ -49,12 +49,6 @@ def fingerprint(work: Work) -> Fingerprint:
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     return found | {name: text for name in PACKAGES if (text := _version(name)) is not None}
-
-
-def installed_framework(engine: str) -> str | None:
-    """None in a container of the trusted side, which has no framework."""
-    found = _version(engine)
-    return f"{engine} {found}" if found else None
 
 
 def _version(package: str) -> str | None:

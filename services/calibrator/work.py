@@ -6,9 +6,10 @@ from pathlib import Path
 from time import monotonic
 
 from services.calibrator.measurement import Machine, Outcome, Probe
+from shared.calibration.events import append_event
+from shared.calibration.job import CLOSING_S, Calibration
 from shared.contracts import Shape
 from shared.data.dataset import MAX_VALIDATION_ROWS, VALIDATION_SEQ_LEN, open_reference
-from shared.experiment.calibration import CLOSING_S, Calibration, append_event
 from shared.experiment.presets import find_preset
 from shared.quality import QualityTable
 from shared.quality.model_size import model_size

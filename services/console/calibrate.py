@@ -11,7 +11,7 @@ from shared.experiment.request import validated
 from shared.stages.executors import BAD_INPUT, NativeExecutor
 
 if TYPE_CHECKING:
-    from shared.experiment.calibration import CalibrateJob
+    from shared.calibration.job import CalibrateJob
 
 
 def calibrate(
@@ -38,7 +38,7 @@ def calibrate(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
     """Measure what fits, how fast it is, what trains best here and how noisy the score is; keep it as the default."""
-    from shared.experiment.calibration import CalibrateJob, CalibrationRequest, build_calibration
+    from shared.calibration.job import CalibrateJob, CalibrationRequest, build_calibration
 
     request = dict(
         mode=mode, budget=budget, presets=presets, time_budget=time_budget, dataset=dataset, engine=engine,
@@ -54,7 +54,7 @@ def calibrate(
 
 def run_calibration(job: "CalibrateJob", as_json: bool) -> int:
     """Runs the stage and shows what it tells. Returns the exit code; ValueError for wrong input."""
-    from shared.experiment.calibration import DEVICE_BUSY
+    from shared.calibration.job import DEVICE_BUSY
 
     with calibration_view.shown(job.place, quiet=as_json) as watch:
         code, line = NativeExecutor(term_timeout_s=30.0).execute("calibrator", [job.model_dump_json()], watch)

@@ -15,7 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.experiment.calibration import Calibration, Event, events_file, read_default_of, read_events
+from shared.calibration.events import Event, events_file, read_default_of, read_events
+from shared.calibration.job import Calibration
 from shared.experiment.platform_default import PlatformDefault, default_file, read_default
 from shared.stages.executors import Watch
 

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from shared.calibration.promotion import BUNDLE, DEFAULT_FILE, read_default_file
 from shared.contracts import Shape
 from shared.experiment.platform_default import (
     Judgement,
@@ -17,7 +18,6 @@ from shared.experiment.platform_default import (
     read_default,
 )
 from shared.experiment.presets import PRESETS
-from shared.experiment.promotion import BUNDLE, DEFAULT_FILE, read_default_file
 from shared.experiment.request import default_recipe
 from shared.files import sha256_file
 from shared.machine.hardware import Hardware, detect

@@ -75,8 +75,8 @@ def promote(
 ) -> None:
     """Take a default, and a bundle's quality rows, into this machine's cache."""
     from services.console.default_views import entry, is_here, replaced
+    from shared.calibration.promotion import add_rows, read_bundle
     from shared.experiment.platform_default import write_default
-    from shared.experiment.promotion import add_rows, read_bundle
 
     bundle = read_bundle(path)
     for note in bundle.notes:

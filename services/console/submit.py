@@ -88,7 +88,7 @@ def refuse_train_options(**options: Any) -> None:
 
 def checked_calibration(arguments: dict[str, Any], target: str) -> dict[str, Any]:
     """ValueError for what no worker would accept."""
-    from shared.experiment.calibration import CalibrationRequest
+    from shared.calibration.job import CalibrationRequest
 
     given = {name: value for name, value in arguments.items() if value}
     request = validated(CalibrationRequest, given | {"target": find_target(target).name})

@@ -10,11 +10,11 @@ import typer
 
 from services.console import progress, summary
 from services.console.interruption import ends_like_ctrl_c
-from shared.experiment.recipe import read_source
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.experiment.run import resume as resume_run
 from shared.experiment.run import run
 from shared.runs.directory import RunDirectory
+from shared.runs.recipe_file import read_source
 from shared.stages.executors import NativeExecutor
 
 SET_HELP = "Change one value of the shape, or attention, compile, dtype or eval_batch_size."

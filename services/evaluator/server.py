@@ -11,7 +11,8 @@ from services.evaluator.messages import REQUESTS, Digested, Forward, Forwarded, 
 from shared.contracts import Status
 from shared.engines import last_choice, open_engine
 from shared.engines.shared_buffer import HostBuffer
-from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
+from shared.experiment.recipe import blaming, check_protocol, describe_error, load_recipe
+from shared.runs.recipe_file import InvalidRecipe
 from shared.sandbox.launch import Failed
 
 

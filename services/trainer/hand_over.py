@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from shared.engines import Engine, State
-from shared.experiment.recipe import InvalidRecipe
 from shared.runs.layout import ArraySpec, Group, lay_out
+from shared.runs.recipe_file import InvalidRecipe
 
 GROUPS = ("model", "optimizer", "rng")
 

@@ -14,8 +14,9 @@ from shared.contracts import Status
 from shared.data.rows import Rows as PackedRows
 from shared.engines import last_choice, open_engine
 from shared.engines.shared_buffer import HostBuffer
-from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, describe_error, load_recipe
+from shared.experiment.recipe import blaming, check_protocol, describe_error, load_recipe
 from shared.runs.checkpoint import read_arrays
+from shared.runs.recipe_file import InvalidRecipe
 from shared.sandbox.channel import Channel
 from shared.sandbox.launch import Failed
 

@@ -13,7 +13,8 @@ from services.trainer.hand_over import HandOver
 from shared.contracts import Job
 from shared.engines import Engine, State
 from shared.evaluation.rungs import EVAL_SEQ_LEN
-from shared.experiment.recipe import InvalidRecipe, blaming
+from shared.experiment.recipe import blaming
+from shared.runs.recipe_file import InvalidRecipe
 
 PROGRESS = (0.0, 0.5, 1.0)  # different values, so that a schedule which makes the compiler start over does it here
 

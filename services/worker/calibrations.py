@@ -8,8 +8,10 @@ import time
 
 from services.worker.attempt import Attempt, InfrastructureFault
 from services.worker.watch import Slept, watching
+from shared.calibration.events import read_default_of
+from shared.calibration.folder import fleet_rows_file
+from shared.calibration.job import DEVICE_BUSY, CalibrateJob
 from shared.contracts import Status
-from shared.experiment.calibration import DEVICE_BUSY, CalibrateJob, fleet_rows_file, read_default_of
 from shared.quality import write_rows
 from shared.stages.executors import BAD_INPUT, Watch
 

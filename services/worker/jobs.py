@@ -12,12 +12,12 @@ from services.worker.attempt import Attempt, InfrastructureFault, current
 from services.worker.calibrations import run_calibration
 from services.worker.experiments import run_attempt
 from services.worker.watch import Cancelled, watching
+from shared.calibration.job import CalibrateJob, CalibrationRequest, build_calibration
 from shared.contracts import Contract, PrepareJob, Status
-from shared.experiment.calibration import CalibrateJob, CalibrationRequest, build_calibration
-from shared.experiment.recipe import check_size
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import dump_outcome
+from shared.runs.recipe_file import check_size
 
 NOT_BUILT_YET = ("lab",)
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -146,6 +147,14 @@ def judge(
 
 def _ago(age: timedelta) -> str:
     return f"{age.days} days ago" if age.days else "today"
+
+
+def installed_framework(engine: str) -> str | None:
+    """With its version, as an engine says it; None in a container of the trusted side, which has no framework."""
+    try:
+        return f"{engine} {version(engine)}"
+    except PackageNotFoundError:
+        return None
 
 
 def default_file(hardware_key: str, engine: str) -> Path:

@@ -28,8 +28,8 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from shared.contracts import Contract, EvaluationRecord, Job, RunResult, StepRecord, TrainingRecord
-from shared.experiment.recipe import check_size, read_source
 from shared.files import sha256_bytes, write_atomic
+from shared.runs.recipe_file import check_size, read_source
 from shared.settings import settings
 
 Record = TypeVar("Record", bound=Contract)

@@ -6,7 +6,7 @@ In an experiment of its own, and under names of its own: what is expected is no 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.experiment.calibration import read_default_of
+from shared.calibration.events import read_default_of
 from shared.experiment.platform_default import PlatformDefault
 from shared.tracking.mlflow_store import experiment_id, reachable_client
 

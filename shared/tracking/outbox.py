@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from shared.experiment.calibration import read_default_of
+from shared.calibration.events import read_default_of
 from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_json
 from shared.settings import settings

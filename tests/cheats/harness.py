@@ -26,10 +26,10 @@ from typing import Any
 
 import psutil
 
-from shared.experiment.recipe import InvalidRecipe
 from shared.experiment.request import TrainRequest, build_job
 from shared.experiment.run import run
 from shared.runs.directory import RunDirectory
+from shared.runs.recipe_file import InvalidRecipe
 from shared.stages.executors import NativeExecutor
 from tests.cheats.corpus import NAME, cached_home, environment
 

@@ -10,8 +10,8 @@ from pydantic import AwareDatetime
 
 from services.calibrator.envelope_model import Band, Line
 from services.calibrator.measurement import Outcome
+from shared.calibration.job import Calibration
 from shared.contracts import Contract, Rung, Shape
-from shared.experiment.calibration import Calibration
 from shared.experiment.platform_default import NoiseFloor, PlatformDefault, Tuning
 from shared.quality import QualityRow
 

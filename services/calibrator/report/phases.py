@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from services.calibrator.report.contract import PhaseReport
 from services.calibrator.report.subject import Subject
-from shared.experiment.calibration import Event, read_events
+from shared.calibration.events import Event, read_events
 
 
 def phases_of(subject: Subject) -> tuple[PhaseReport, ...]:

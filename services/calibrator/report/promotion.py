@@ -5,8 +5,8 @@ from pathlib import Path
 
 from services.calibrator.projection import row_of
 from services.calibrator.report.subject import Subject
+from shared.calibration.promotion import BUNDLE, DEFAULT_FILE, ROWS_FILE, RUNGS_FILE
 from shared.contracts import Rung
-from shared.experiment.promotion import BUNDLE, DEFAULT_FILE, ROWS_FILE, RUNGS_FILE
 from shared.files import write_atomic
 from shared.quality import QualityRow, write_rows
 

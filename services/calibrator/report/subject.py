@@ -18,8 +18,9 @@ from services.calibrator.rungs import RungCosts
 from services.calibrator.search import SearchResult
 from services.calibrator.tune import Tuned
 from services.calibrator.work import Work, describe, describe_shape
+from shared.calibration.events import events_file
+from shared.calibration.folder import calibration_file
 from shared.contracts import Shape
-from shared.experiment.calibration import calibration_file, events_file
 from shared.experiment.platform_default import PlatformDefault
 from shared.quality import QualityRow, QualityTable
 from shared.quality.model_size import model_size

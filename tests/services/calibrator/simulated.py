@@ -19,10 +19,12 @@ from services.calibrator.rungs import KeptCheckpoint, RungCost, RungCosts
 from services.calibrator.search import search
 from services.calibrator.tune import tune
 from services.calibrator.work import Clock, Work
+from shared.calibration.events import PlannedPhase, append_event
+from shared.calibration.folder import lay_out
+from shared.calibration.job import Calibration
 from shared.contracts import Rung, Status
 from shared.data.dataset import open_dataset
 from shared.evaluation.rungs import RUNG_TOKENS, eval_signature
-from shared.experiment.calibration import Calibration, PlannedPhase, append_event, lay_out
 from shared.experiment.presets import find_preset
 from shared.experiment.request import default_recipe
 from shared.files import sha256_file

@@ -8,8 +8,9 @@ import pytest
 
 from services.calibrator.calibrate import PHASES, calibrate
 from services.calibrator.report import write
+from shared.calibration.events import read_events
+from shared.calibration.job import CalibrateJob, CalibrationRequest, build_calibration
 from shared.contracts import Status
-from shared.experiment.calibration import CalibrateJob, CalibrationRequest, build_calibration, read_events
 from shared.experiment.platform_default import Confidence, default_file, read_default
 from shared.files import write_atomic
 from shared.settings import settings

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from services.calibrator.calibrate import table_for
+from shared.calibration.promotion import add_rows, promoted_rows, promoted_rows_file, read_bundle
 from shared.contracts import Rung
-from shared.experiment.promotion import add_rows, promoted_rows, promoted_rows_file, read_bundle
 from shared.settings import settings
 
 

@@ -23,8 +23,8 @@ from services.calibrator.report.scaling import BUDGETS, NUM_BUDGETS, crossing_of
 from services.calibrator.report.subject import Book, Subject
 from services.calibrator.report.write import build_report
 from services.calibrator.rungs import RungCosts
+from shared.calibration.events import read_events
 from shared.contracts import Rung
-from shared.experiment.calibration import read_events
 from shared.experiment.platform_default import Confidence
 from shared.quality import published_rows
 from shared.quality.model_size import model_size

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from services.calibrator.report.phases import of_this_calibration, seconds_by_phase
-from shared.experiment.calibration import Event
+from shared.calibration.events import Event
 
 
 def event(kind: str, spent_s: float, phase: str = "") -> Event:

@@ -10,7 +10,7 @@ import pytest
 from services.calibrator.report.plots import COLORS, PLOTS, color_of, counted, draw_all
 from services.calibrator.report.points import Points
 from services.calibrator.report.subject import Subject
-from shared.experiment.calibration import read_events
+from shared.calibration.events import read_events
 from tests.services.calibrator.test_report import bare, report_of
 
 pytestmark = pytest.mark.usefixtures("workplace")

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.console import main as console
-from shared.quality import QualityRow, write_rows
+from shared.calibration.promotion import promoted_rows
 from shared.experiment.platform_default import PlatformDefault, default_file, write_default
 from shared.experiment.presets import find_preset
-from shared.experiment.promotion import promoted_rows
 from shared.machine.hardware import detect
+from shared.quality import QualityRow, write_rows
 from shared.settings import settings
 from tests.platform_defaults import calibrated
 

@@ -10,7 +10,7 @@ from services.trainer import warmup
 from services.trainer.hand_over import HandOver, describe
 from services.trainer.warmup import warm_up
 from shared.contracts import Budget
-from shared.experiment.recipe import InvalidRecipe
+from shared.runs.recipe_file import InvalidRecipe
 from tests.fake_engine import SHAPE, VOCAB_SIZE, FakeEngine, FakeRecipe
 
 JOB = SimpleNamespace(shape=SHAPE, budget=Budget(seconds=10))

@@ -5,8 +5,9 @@ import os
 import pytest
 
 from shared.contracts import LARGEST_RECIPE_BYTES
-from shared.experiment.recipe import InvalidRecipe, blaming, check_protocol, check_source, describe_error, load_recipe
+from shared.experiment.recipe import blaming, check_protocol, check_source, describe_error, load_recipe
 from shared.runs.directory import RunDirectory
+from shared.runs.recipe_file import InvalidRecipe
 from tests.shared.tracking.finished_runs import RECIPE, make_job
 
 BUILD = b"def build(shape, vocab_size, seed, device):\n    return None\n"

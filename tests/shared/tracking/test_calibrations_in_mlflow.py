@@ -2,9 +2,9 @@
 
 import pytest
 
+from shared.calibration.events import append_event
 from shared.contracts import Rung
 from shared.evaluation.rungs import eval_signature
-from shared.experiment.calibration import append_event
 from shared.quality.rows import shipped_recipes
 from shared.runs.directory import write_record
 from shared.tracking import flush_outbox, keep_calibration_for_later, mlflow_store, pending_notes, record
