@@ -154,9 +154,8 @@ def test_a_job_id_that_is_no_text_does_not_end_the_worker(hub, worker):
     assert still_works(hub, worker)
 
 
-@pytest.mark.parametrize("function", ["calibrate", "lab"])
-def test_what_is_not_built_yet_says_so(hub, worker, function):
-    outcome = hub.outcome(hub.enqueue(function, anything=1))
+def test_what_is_not_built_yet_says_so(hub, worker):
+    outcome = hub.outcome(hub.enqueue("lab", anything=1))
     assert outcome.status is Status.INVALID
     assert "not available" in outcome.reason
 
