@@ -10,7 +10,7 @@ from services.calibrator.envelope_model import Envelope, pass_tokens
 from services.calibrator.gain import Beliefs, Option, plausible
 from services.calibrator.measurement import Outcome, Tuning
 from services.calibrator.probe_costs import ProbeCosts
-from services.calibrator.projection import Projections
+from services.calibrator.projection import FEWEST_PROBE_STEPS, Projections, is_row
 from services.calibrator.space import SEQ_LENS, SMALLER_PASSES, STEP_TOKENS, Candidate, Params, Space
 from shared.contracts import Contract, Rung, Shape, Status
 from shared.evaluation.costs import signature
@@ -18,7 +18,6 @@ from shared.quality import QualityTable
 
 BUDGET_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """of the target, each a completed run of its own"""
-FEWEST_PROBE_STEPS = 12
 LARGEST_MARGIN = 0.003
 """of val_bpb: on a noisy machine one sigma would promise too little"""
 POOL, BEST = 40, 6
@@ -41,6 +40,12 @@ class SearchInputs(Contract):
     """measured first, as near as this machine can: the prior's best, the nearest known default"""
     seed: int = 0
     probe_seed: int = 42
+
+    def space(self) -> Space:
+        """ValueError when nothing fits."""
+        return Space(
+            self.envelope, self.presets, vocab_size=self.vocab_size, target_s=self.target_s, seq_lens=self.seq_lens
+        )
 
     @property
     def journal(self) -> str:
@@ -103,11 +108,11 @@ class Outlook:
         tried = {shape for shape, _ in self.tried}
         starts = (self.space.nearest(start) for start in self.inputs.starts)
         fresh = (one for one in starts if one and one.shape in self.offered and one.shape not in tried)
-        return next((options[0] for one in (*fresh, *self._untried_models()) if (options := self.options(one))), None)
+        return next((options[0] for one in (*fresh, *self.untried_models()) if (options := self.options(one))), None)
 
-    def _untried_models(self) -> list[Candidate]:
+    def untried_models(self) -> list[Candidate]:
         """The most promising shape of each model that nothing is known of."""
-        tried = {outcome.probe.preset for outcome in self.seen}
+        tried = {one.probe.preset for one in self.seen if is_row(one)} | {one.probe.preset for one in self.outcomes}
         untried = [one for one in self._largest if one.preset not in tried]
         best = plausible(self.projections, untried, len(untried))
         return [*{one.preset: one for one in reversed(best)}.values()]

@@ -18,6 +18,10 @@ from services.calibrator.space import Candidate
 from shared.contracts import Shape
 from shared.quality import Predictions, QualityRow, QualityTable
 
+FEWEST_PROBE_STEPS = 12
+"""that a probe is planned with"""
+FEWEST_ROW_STEPS = 6
+"""below which an outcome tells rates and costs but nothing of quality"""
 FEWEST_BUDGETS = 3
 BOOTSTRAPS = 200
 EXPONENTS = np.linspace(0.1, 1.5, 29)
@@ -41,6 +45,11 @@ class Rates:
         if measured := self._of_shape.get(candidate.shape):
             return median(measured)
         return candidate.tok_per_sec * median(self._of_preset.get(candidate.preset) or [self._overall])
+
+
+def is_row(outcome: Outcome) -> bool:
+    """Whether it tells the table anything."""
+    return outcome.is_ok and outcome.num_steps >= FEWEST_ROW_STEPS
 
 
 def row_of(outcome: Outcome, table: QualityTable) -> QualityRow:
@@ -69,7 +78,7 @@ class Projections:
         self, table: QualityTable, candidates: dict[Shape, Candidate], outcomes: Sequence[Outcome], target_s: float
     ) -> None:
         self.target_s, self.rates, self._candidates = target_s, Rates(candidates, outcomes), candidates
-        self.numbers = [outcome for outcome in outcomes if outcome.is_ok and outcome.num_tokens > 0]
+        self.numbers = [outcome for outcome in outcomes if is_row(outcome)]
         self.table = table.with_rows(row_of(outcome, table) for outcome in self.numbers)
 
     def at(self, wanted: Sequence[tuple[Candidate, float]]) -> Predictions:

@@ -6,13 +6,14 @@ Killed at any moment, it goes on from its journal in the directory and measures 
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 from services.calibrator.measurement import Machine, Outcome, Probe
 from services.calibrator.outlook import Outlook, SearchInputs
 from services.calibrator.ranking import Ranked, ranking
-from services.calibrator.space import Params, Space
+from services.calibrator.space import Params
 from services.calibrator.trials import Trials
 from shared.contracts import Contract
 from shared.quality import QualityTable
@@ -46,7 +47,7 @@ def search(
     inputs: SearchInputs, table: QualityTable, machine: Machine, directory: Path, *,
     known: Sequence[Outcome] = (), on_outcome: Callable[[Outcome, SearchResult], None] | None = None,
 ) -> SearchResult:  # fmt: skip
-    """`known`: this machine's earlier outcomes, which tell rates, costs and quality.
+    """`known`: this machine's earlier outcomes with the same tuning, which tell rates, costs and quality.
 
     `on_outcome` gets each new outcome and how things stand with it. ValueError when no shape fits, and the machine's.
     """
@@ -58,15 +59,19 @@ def search(
     return state.result()
 
 
+def opening_seconds(inputs: SearchInputs, table: QualityTable, known: Sequence[Outcome] = ()) -> float:
+    """Expected wall-clock of the shortest probe of every model that nothing is known of, whatever is allowed."""
+    boundless = inputs.model_copy(update={"allowance_s": inf})
+    outlook = Outlook(boundless, inputs.space(), table, known, (), lambda values: [])
+    return sum(outlook.options(one)[0].cost_s for one in outlook.untried_models())
+
+
 class Search:
     def __init__(
         self, inputs: SearchInputs, table: QualityTable, machine: Machine, directory: Path, known: Sequence[Outcome]
     ) -> None:
         self.inputs, self.table, self.machine, self.known = inputs, table, machine, tuple(known)
-        self.space = Space(
-            inputs.envelope, inputs.presets, vocab_size=inputs.vocab_size, target_s=inputs.target_s,
-            seq_lens=inputs.seq_lens,
-        )  # fmt: skip
+        self.space = inputs.space()
         self.trials = Trials(directory / inputs.journal, self.space.distributions)
         self.stopped: Literal["", "sure", "allowance", "exhausted"] = ""
         self._look(self.trials.outcomes())

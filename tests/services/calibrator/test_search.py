@@ -12,7 +12,7 @@ from services.calibrator.envelope_model import Band, pass_tokens
 from services.calibrator.measurement import Outcome
 from services.calibrator.outlook import SearchInputs
 from services.calibrator.ranking import Ranked, in_order
-from services.calibrator.search import Search, SearchResult, search
+from services.calibrator.search import Search, SearchResult, opening_seconds, search
 from services.calibrator.trials import FAILED
 from shared.contracts import Rung, Shape, Status
 from shared.experiment.presets import PRESETS
@@ -35,10 +35,10 @@ def machine_with(name: str = "laptop", seed: int = 1, world: World | None = None
     return SimulatedMachine(replace(HARDWARE[name], **calm | changed), world or World(seed), seed)
 
 
-def regret(machine: SimulatedMachine, result: SearchResult, directory: Path) -> float:
+def regret(machine: SimulatedMachine, result: SearchResult) -> float:
     inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=1)
-    offered = Search(inputs, QualityTable((), "corpus"), machine, directory / "offered", ()).space.candidates
-    return machine.bpb(result.ranked[0].shape, 300) / min(machine.bpb(shape, 300) for shape in offered) - 1
+    best = min(machine.bpb(shape, 300) for shape in inputs.space().candidates)
+    return machine.bpb(result.ranked[0].shape, 300) / best - 1
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,27 @@ def test_every_model_is_measured_and_the_starts_come_first(tmp_path):
     first = result.outcomes[0].probe.shape
     assert (first.d_model, first.seq_len, first.total_batch_size) == (start.d_model, start.seq_len, 12288)
     assert {outcome.probe.preset for outcome in result.outcomes} == {*OFFERED}
+
+
+def test_it_says_what_one_probe_of_every_model_would_cost(tmp_path):
+    machine = machine_with()
+    inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=1)
+    table = QualityTable((), "corpus", hardware_key="here")
+    needed = opening_seconds(inputs, table)
+    result = search_on(machine, tmp_path, allowance_s=needed * 1.01)
+    assert {outcome.probe.preset for outcome in result.outcomes} == {*OFFERED}
+    assert search_on(machine_with(), tmp_path / "less", allowance_s=needed / 4).outcomes == ()
+    assert opening_seconds(inputs, table, known=result.outcomes) == 0
+
+
+def test_what_was_known_before_is_believed_and_not_measured_again(tmp_path):
+    first = search_on(machine_with(), tmp_path / "first")
+    machine = machine_with()
+    inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=200)
+    table = QualityTable((), "corpus", hardware_key="here")
+    second = search(inputs, table, machine, tmp_path / "second", known=first.outcomes)
+    assert {one.probe.key for one in first.outcomes}.isdisjoint(one.probe.key for one in second.outcomes)
+    assert second.spent_s <= 200
 
 
 def test_out_of_memory_is_told_as_a_constraint_and_rules_out_larger_passes(tmp_path):
@@ -159,7 +180,7 @@ def test_a_prior_that_lies_is_overruled(tmp_path):
         for shape in OFFERED.values() for tokens in (3_000_000, 10_000_000, 30_000_000)
     )  # fmt: skip
     result = search_on(machine, tmp_path, allowance_s=900, rows=rows)
-    assert regret(machine, result, tmp_path) < 0.03
+    assert regret(machine, result) < 0.03
 
 
 def test_it_ends_early_when_it_is_sure(tmp_path):
