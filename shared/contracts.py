@@ -271,6 +271,24 @@ class Choice(Contract):
     reason: Remark
 
 
+OUR_CHOICES = frozenset({
+    "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
+    "eval_batch_size", "eval_costs", "validation rows",
+})  # fmt: skip
+"""what only trusted code chooses"""
+
+
+def not_ours(choice: Choice) -> Choice:
+    """ValueError for a choice in a name that a reader takes for ours."""
+    if choice.what.lower() in OUR_CHOICES:
+        raise ValueError(f"'{choice.what}' is not the recipe's to choose: note it under another name")
+    return choice
+
+
+ReportedChoice = Annotated[Choice, AfterValidator(not_ours)]
+"""from a process that runs a recipe"""
+
+
 class StepRecord(Contract):
     """One line of metrics.jsonl, as the recipe's process reports it. step_ms = input_ms + ... + record_ms."""
 

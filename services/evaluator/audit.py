@@ -30,6 +30,9 @@ PROBE_SHARE, FEWEST_PROBES, MOST_PROBES = 1 / 8, 12, 256
 PROBES_PER_NAT, MOST_REPEATS = 250, 4
 """A screening that sees gains nearly everywhere tells little, so it is followed by more probes: at a mean gain of w
 nats 250 w (1 + w), up to four times the scored rows. A recipe that answers altered rows badly only waits longer."""
+LARGEST_GAIN = 10.0
+"""nats a screened token's gain counts at most: logits may be wrong by 20,000 nats where nothing was gained, and such
+decoys would take every probe"""
 UNIFORM_SHARE = 1 / 6
 """of the probes: any token may be the cut, whatever the screening says"""
 
@@ -41,7 +44,8 @@ class Limits:
     difference: float
     """of one token, either way"""
     mean_at_cuts: float
-    """audited minus scored, over the cuts alone: a cheat always scores lower than it can repeat"""
+    """audited minus scored, over the cuts alone: a cheat always scores lower than it can repeat. Also over the cuts
+    drawn anywhere: a recipe has no hand in where these are"""
 
 
 EXACT = Limits(0.0, 0.0)
@@ -62,6 +66,8 @@ class Probe:
     cut: int
     """tokens [0, cut] are the row's own, so logits [0, cut] must not change"""
     donor: int
+    anywhere: bool = False
+    """the cut was drawn without a look at the screening"""
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,12 @@ class Difference:
 
     largest: float
     mean_at_cuts: float
+    mean_anywhere: float = 0.0
+    """over the cuts that no gain of the screening led to"""
 
     def within(self, limits: Limits) -> bool:
-        return self.largest <= limits.difference and self.mean_at_cuts <= limits.mean_at_cuts
+        means = max(self.mean_at_cuts, self.mean_anywhere)
+        return self.largest <= limits.difference and means <= limits.mean_at_cuts
 
 
 def secret_random() -> np.random.Generator:
@@ -115,7 +124,9 @@ def draw_probes(scores: Scores, screening: Screening, gains_K: np.ndarray, rando
     cuts = np.concatenate([screening.cuts_K[suspects], anywhere % (seq_len - 1)])
     donors = (positions + random.integers(1, max(2, num_rows), len(cuts))) % num_rows
     order = random.permutation(len(cuts))
-    return [Probe(*map(int, probe)) for probe in zip(positions[order], cuts[order], donors[order], strict=True)]
+    is_anywhere = order >= len(suspects)
+    drawn = zip(positions[order], cuts[order], donors[order], is_anywhere, strict=True)
+    return [Probe(int(row), int(cut), int(donor), bool(anywhere)) for row, cut, donor, anywhere in drawn]
 
 
 def draw_suspects(
@@ -123,7 +134,7 @@ def draw_suspects(
 ) -> tuple[np.ndarray, int]:
     """Numbers of screened tokens to probe, as many of spans as of segments, in proportion to their gains; and how many
     cuts to draw anywhere. Segments disturb an honest forward more: drawn together, they would take most probes."""
-    positive_K = np.maximum(gains_K, 0)
+    positive_K = gains_K.clip(0, LARGEST_GAIN)
     count = num_probes(num_rows, float(positive_K.mean()))
     weights_K = positive_K.copy()
     for kind in (in_spans_K, ~in_spans_K):
@@ -163,7 +174,13 @@ def audit(
         up_to_cut = np.arange(nats.shape[1])[None, :] <= cuts[:, None]
         largest = max(largest, float(difference[up_to_cut].max()))
         at_cuts.append(signed[np.arange(len(batch)), cuts])
-    return Difference(largest, math.fsum(np.concatenate(at_cuts)) / len(probes))
+    signed_at_cuts = np.concatenate(at_cuts)
+    is_anywhere = np.array([probe.anywhere for probe in probes])
+    return Difference(largest, _mean(signed_at_cuts), _mean(signed_at_cuts[is_anywhere]))
+
+
+def _mean(nats: np.ndarray) -> float:
+    return math.fsum(nats) / max(1, len(nats))
 
 
 def verdict(number: int, probed: Difference, plain: Difference | None, limits: Limits) -> tuple[Check, ...]:

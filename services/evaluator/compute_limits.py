@@ -35,6 +35,11 @@ WEIGHTS_BYTES_PER_S = 50e6
 FREE_S, FREE_OPENINGS = 0.25, 0.1
 """of build() and load(), and of forward passes: what is no reason to think of training"""
 BUDGET_SHARE = 0.01
+"""also the most that weights excuse when it is asked how long was trained: a state padded with zeros costs a training
+run next to nothing"""
+USUAL_PER_TRAINING, USUAL_SHARE = 3.0, 0.05
+"""a usual pass may take so many times its tokens' time in training, and that part of the budget, before it counts as
+training: a recipe could train anew in every call"""
 FORWARD_PER_TRAINING = 10.0
 """a token is scored without compilation, in rows longer than the training's, and yet forward only"""
 ALL_FORWARDS_S = 15.0
@@ -59,6 +64,14 @@ class ComputeLimits:
     def unusual_s(self, opening_s: float, all_s: float) -> float:
         """Of all passes together, beyond UNUSUAL times the usual pass each."""
         return FORWARD_S + FORWARD_OPENINGS * opening_s + self.kernels_s + self.of_budget_s + FORWARD_SHARE * all_s
+
+    def usual_s(self, num_tokens: int) -> float:
+        """Of one pass. The share holds what a recipe gets from reporting fewer tokens than it trained on."""
+        share_s = USUAL_SHARE / BUDGET_SHARE * self.of_budget_s
+        if self.training_token_s is None:
+            return self.kernels_s + share_s
+        token_s = self.logits_token_s + USUAL_PER_TRAINING * self.training_token_s
+        return self.kernels_s + min(share_s, token_s * num_tokens)
 
     def all_s(self, num_tokens: int) -> float:
         if self.training_token_s is None:
@@ -121,9 +134,11 @@ class MeasuredProcess:
 
     def _outside_s(self) -> float:
         free_s = FREE_S + FREE_OPENINGS * self.opening_s + self.limits.kernels_s
-        loading_s = self._load_s - free_s - self.limits.weights_s
+        loading_s = self._load_s - free_s - min(self.limits.weights_s, self.limits.of_budget_s)
         answering_s = self._beyond_usual_s() - free_s - FORWARD_SHARE * sum(self._forwards)
-        return max(0.0, loading_s) + max(0.0, answering_s)
+        usual_s = median(self._forwards) if self._forwards else 0.0
+        every_pass_s = usual_s - FREE_S - self.limits.usual_s(self.process.tokens_BT.size)
+        return max(0.0, loading_s) + max(0.0, answering_s) + max(0.0, every_pass_s)
 
     def _beyond_usual_s(self) -> float:
         usual_s = UNUSUAL * median(self._forwards) if self._forwards else 0.0

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.contracts import Choice, Contract, Job, Megabytes, Name, Sha256
+from shared.contracts import Contract, Job, Megabytes, Name, ReportedChoice, Sha256
 
 Word = Annotated[str, StringConstraints(pattern=r"^[\w.+-]{1,60}$")]
 
@@ -49,7 +49,7 @@ class Serving(Contract):
     """logits are written into the device buffer"""
     attention_backend: Name | None
     weights_digest: Sha256
-    choices: tuple[Choice, ...] = Field(max_length=64)
+    choices: tuple[ReportedChoice, ...] = Field(max_length=64)
 
 
 class Forward(Contract):

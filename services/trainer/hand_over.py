@@ -1,20 +1,18 @@
 """The recipe process's side of handing the state over: arrays into the memory that the supervisor owns.
 
 The supervisor's side: state_store.py. The final weights go this way inside the budget, so how long it takes is
-measured in warm-up, and the loop ends that much earlier.
+measured in warm-up, and the loop ends that much earlier. A checkpoint comes back as open files of the same layout.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from shared.engines import Engine, State
-from shared.runs.layout import ArraySpec, Group, lay_out
+from shared.runs.layout import GROUPS, ArraySpec, Group, lay_out
 from shared.runs.recipe_file import InvalidRecipe
-
-GROUPS = ("model", "optimizer", "rng")
 
 
 def describe(engine: Engine, state: State) -> dict[str, tuple[ArraySpec, ...]]:
@@ -55,6 +53,25 @@ class HandOver:
         for name, arrays in state.items():
             self._fill(name, self.layout.groups[name], arrays)
         self.engine.synchronize()
+
+    def read_files(self, descriptors: Sequence[int]) -> dict[str, dict[str, Any]]:
+        """The state that was handed over once, in host memory; closes the files, which are those of GROUPS.
+
+        InvalidRecipe when names, types or shapes are no longer the same.
+        """
+        return {name: self._read_file(name, file) for name, file in zip(GROUPS, descriptors, strict=True)}
+
+    def _read_file(self, name: str, descriptor: int) -> dict[str, Any]:
+        group = self.layout.groups[name]
+        with open(descriptor, "rb") as file:
+            if file.read(len(group.header)) != group.header:
+                raise InvalidRecipe(f"state() changed since the checkpoint: {name} has other arrays now")
+            size = group.num_bytes
+            content = np.memmap(file, np.uint8, "r", len(group.header), (size,)) if size else np.empty(0, np.uint8)
+            return {
+                spec.name: self.engine.fetch(content[start : start + spec.num_bytes], spec.dtype, spec.shape)
+                for spec, start in ((place.spec, place.offset - group.offset) for place in group.places)
+            }
 
     def _fill(self, name: str, group: Group, arrays: Mapping[str, Any]) -> None:
         if len(arrays) != len(group.places):

@@ -35,7 +35,7 @@ def startup_limit_s(job: Job) -> float:
 
 
 def build_limit_s(job: Job, opening_s: float) -> float:
-    """Longest time for importing the recipe, build(), and load() of a checkpoint.
+    """Longest time for importing the recipe and build().
 
     opening_s: how long our own code took to import the framework and open the device, just before.
     """

@@ -3,11 +3,11 @@
 supervisor                 recipe process
 Start                ->    (imports, engine)
                      <-    Opened                   (before the recipe is imported: nobody can have forged it)
-                     ->    (build, load of a checkpoint)
+                     ->    (build)
                      <-    Built                    (names, types and shapes of the state, fixed from here on)
 Buffer + its fd      ->    (compilation, warm-up, rehearsal of the hand-over)
                      <-    Ready
-Rows + rows fd       ->    (the clock runs from here)
+Rows + rows fd       ->    (the clock runs from here; on a resume the files of the checkpoint come along)
                      <-    Steps, Saved, Kept, any number of times
 Stored               ->    (after each Saved and Kept: the buffer is free again)
                      <-    Trained                  (the weights are in the buffer; the clock stops, all is killed)
@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.contracts import Choice, Contract, Job, Megabytes, Name, NumSteps, Percent, Seconds, Share
+from shared.contracts import Contract, Job, Megabytes, Name, NumSteps, Percent, ReportedChoice, Seconds, Share
 from shared.runs.checkpoint import CheckpointRecord
 from shared.runs.layout import ArraySpec
 
@@ -32,8 +32,6 @@ class Start(Contract):
     recipe: str
     vocab_size: int
     resume: CheckpointRecord | None
-    checkpoint: str | None
-    """folder of the checkpoint to go on from"""
     peak_flops: float | None
     """of the device, from the targets table; None is measured"""
 
@@ -61,11 +59,14 @@ class Ready(Contract):
     peak_flops: Annotated[float, Field(gt=0, le=1e20, allow_inf_nan=False)]
     attention_backend: Name | None
     hand_over_seconds: Seconds
-    choices: tuple[Choice, ...] = Field(max_length=64)
+    choices: tuple[ReportedChoice, ...] = Field(max_length=64)
 
 
 class Rows(Contract):
-    """Comes with an open descriptor of the training rows: the recipe sees no data before the clock runs."""
+    """Comes with an open descriptor of the training rows: the recipe sees no data before the clock runs.
+
+    On a resume also with those of the checkpoint's files, in the order of GROUPS: a state may hold training rows.
+    """
 
     kind: Literal["rows"] = "rows"
     num_rows: int

@@ -27,9 +27,12 @@ class MetricsFile:
         if self._file.tell() > MOST_BYTES:
             raise Ended(Status.REJECTED, "the recipe's process sent more than a gigabyte of telemetry")
 
-    def expect(self, num_steps: int) -> None:
-        """Ended when the recipe's process claims another number of steps than it sent telemetry of."""
-        if num_steps != self.next_step:
+    def expect(self, num_steps: int, under_way: int = 0) -> None:
+        """Ended when the recipe's process claims another number of steps than it sent telemetry of.
+
+        under_way: steps at most whose telemetry comes later.
+        """
+        if not 0 <= num_steps - self.next_step <= under_way:
             reason = f"{num_steps} steps, with telemetry of {self.next_step}"
             raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {reason}")
 

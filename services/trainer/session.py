@@ -15,7 +15,6 @@ from shared.data.rows import Rows as PackedRows
 from shared.engines import last_choice, open_engine
 from shared.engines.shared_buffer import HostBuffer
 from shared.experiment.recipe import blaming, check_protocol, describe_error, load_recipe
-from shared.runs.checkpoint import read_arrays
 from shared.runs.recipe_file import InvalidRecipe
 from shared.sandbox.channel import Channel
 from shared.sandbox.launch import Failed
@@ -43,8 +42,8 @@ class Session:
         if hasattr(self.recipe, "flops_per_token"):
             self.flops_per_token = float(self.recipe.flops_per_token())
         self.channel.send(self._ready(hand_over))
-        message, (rows_fd,) = self.channel.receive(ANSWER_TIMEOUT_S)
-        self._train(Rows.model_validate(message), rows_fd, hand_over)
+        message, (rows_fd, *state_fds) = self.channel.receive(ANSWER_TIMEOUT_S)
+        self._train(Rows.model_validate(message), rows_fd, state_fds, hand_over)
 
     def failure(self, error: Exception) -> Failed:
         if isinstance(error, InvalidRecipe):
@@ -68,11 +67,9 @@ class Session:
         with blaming("build() failed", unless=self.engine.is_out_of_memory):
             self.recipe = module.build(job.shape, self.start.vocab_size, job.seed, self.engine.handle)
         check_protocol(self.recipe)
-        if self.start.checkpoint is not None:
-            self._restore(Path(self.start.checkpoint))
 
-    def _restore(self, folder: Path) -> None:
-        arrays = read_arrays(self.engine, folder, ("model", "optimizer", "rng"))
+    def _restore(self, state_fds: list[int], hand_over: HandOver) -> None:
+        arrays = hand_over.read_files(state_fds)
         self.engine.set_rng_state(arrays.pop("rng"))
         with blaming("load() failed"):
             self.recipe.load(arrays)
@@ -97,10 +94,12 @@ class Session:
             choices=tuple(self.engine.choices),
         )
 
-    def _train(self, handed: Rows, rows_fd: int, hand_over: HandOver) -> None:
+    def _train(self, handed: Rows, rows_fd: int, state_fds: list[int], hand_over: HandOver) -> None:
         rows = PackedRows.from_descriptor(rows_fd, handed.num_rows, handed.seq_len)
         resumed = self.start.resume
         clock = BudgetClock(self.job.budget, handed.spent_seconds, resumed.tokens if resumed else 0, hand_over.seconds)
+        if state_fds:
+            self._restore(state_fds, hand_over)
         telemetry = Telemetry(self._send_steps, self.job.shape.total_batch_size, self.flops_per_token, self.peak_flops)
         telemetry.loss_ema = resumed.loss_ema if resumed else 0.0
         saver = Saver(self.job, self.recipe, self.engine, clock, telemetry, hand_over, self.channel)

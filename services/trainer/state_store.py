@@ -28,6 +28,7 @@ class StateStore:
         self.buffer: HostBuffer | None = None
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._under_way: Future[None] | None = None
+        self._num_points = 0
 
     def __enter__(self) -> "StateStore":
         return self
@@ -69,6 +70,11 @@ class StateStore:
         self._start(lambda: self._write_checkpoint(step, loss_ema))
 
     def save_curve_point(self, step: int, progress: float) -> None:
+        """Ended for more points than the job asked for."""
+        self._num_points += 1
+        if self._num_points > self.job.curve_points:
+            reason = f"point {self._num_points} of a curve of {self.job.curve_points}"
+            raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {reason}")
         self._start(lambda: self._write_curve_point(step, progress))
 
     def save_final(self, step: int, train_seconds: float) -> None:

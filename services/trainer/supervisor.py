@@ -44,6 +44,7 @@ from shared.machine.hardware import detect
 from shared.machine.targets import peak_flops
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
+from shared.runs.layout import GROUPS
 from shared.sandbox.ending import adopt_orphans
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
 from shared.stages.command import end_on_signals
@@ -110,20 +111,16 @@ class Supervision:
     def _recipe_process(self) -> RecipeProcess:
         scratch = new_scratch(self.run.path)
         cache = compile_cache(self.job, scratch)
-        checkpoint_folder = self._checkpoint_folder()
         return RecipeProcess(
             "services.trainer.recipe_process",
             scratch,
             answers=ANSWERS,
             output=self.run.output_file,
-            readable=(self.run.recipe_file, *((checkpoint_folder,) if checkpoint_folder else ())),
+            readable=(self.run.recipe_file,),
             writable=(cache,),
             secret=(self.dataset.rows_file("train", self.job.shape.seq_len), self.dataset.split_path("validation")),
             environment=cache_environment(cache),
         )
-
-    def _checkpoint_folder(self) -> Path | None:
-        return self.run.checkpoint_dir / self.restored.folder if self.restored else None
 
     def __enter__(self) -> "Supervision":
         self.run.checkpoint_dir.mkdir(exist_ok=True)
@@ -148,14 +145,12 @@ class Supervision:
     def _prepare(self) -> Ready:
         """Start to Ready: imports, build, compilation, warm-up. The state's memory is handed out in between."""
         limit = self.started + startup_limit_s(self.job)
-        folder = self._checkpoint_folder()
         self.process.send(
             Start(
                 job=self.job,
                 recipe=str(self.run.recipe_file),
                 vocab_size=self.dataset.vocab_size,
                 resume=self.restored,
-                checkpoint=str(folder) if folder else None,
                 peak_flops=peak_flops(detect(self.job.device))[0],
             )
         )
@@ -181,9 +176,11 @@ class Supervision:
     def _run_clock(self, rows: PackedRows) -> Trained:
         """From handing the rows over to having the weights. No process of the recipe is left when it returns."""
         handed = Rows(num_rows=rows.num_rows, seq_len=rows.seq_len, spent_seconds=self.clock.spent)
-        with open(self.dataset.rows_file("train", rows.seq_len), "rb") as file:
+        files = (self.dataset.rows_file("train", rows.seq_len), *self._checkpoint_files())
+        with ExitStack() as stack:
+            opened = [stack.enter_context(open(path, "rb")) for path in files]
             self.clock.start()
-            self.process.send(handed, file.fileno())
+            self.process.send(handed, *(file.fileno() for file in opened))
         while not isinstance(message := self._training_message(), Trained):
             self._take(message)
         seconds = self.clock.seconds
@@ -192,6 +189,14 @@ class Supervision:
         self._measure(message, seconds, rows)
         check_clocks(self.job, message, seconds)
         return message
+
+    def _checkpoint_files(self) -> list[Path]:
+        """What training goes on from. Handed over when the clock runs, since it may hold training rows too."""
+        if self.restored is None:
+            return []
+        if self.restored.final:
+            raise Ended(Status.CRASHED, "the last checkpoint holds the final weights alone: nothing can go on from it")
+        return [self.run.checkpoint_dir / self.restored.folder / f"{group}.safetensors" for group in GROUPS]
 
     def _measure(self, trained: Trained, seconds: float, rows: PackedRows) -> None:
         measured, shape = self.measured, self.job.shape
@@ -208,6 +213,7 @@ class Supervision:
             self.metrics.expect(message.step)
             self.store.save_checkpoint(message.step, message.loss_ema)
         elif isinstance(message, Kept):
+            self.metrics.expect(message.step, under_way=1)
             self.store.save_curve_point(message.step, message.progress)
         else:
             raise Ended(Status.REJECTED, f"the recipe's process said {message.kind} out of turn")

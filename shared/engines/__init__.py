@@ -65,6 +65,9 @@ class Engine(Protocol):
     def store(self, target: np.ndarray, array: Any) -> None:
         """Copies `array` bit for bit into `target`, uint8 of its size. The copy may be under way: see `synchronize`."""
 
+    def fetch(self, source: np.ndarray, dtype: str, shape: tuple[int, ...]) -> Any:
+        """A copy in host memory of what `store` left in `source`; type and shape as `describe` says them."""
+
     def pin(self, buffer: np.ndarray) -> None:
         """Lets the device copy straight into `buffer`, where it can; notes why not where it cannot."""
 

@@ -17,7 +17,7 @@ from shared.engines.openblas import BLAS  # before mlx
 import mlx.core as mx
 import numpy as np
 
-from shared.contracts import Choice
+from shared.contracts import Choice, not_ours
 from shared.engines import LARGEST_LOGIT, State, mlx_metal
 from shared.engines.host_memory import peak_rss_bytes, reset_peak_rss
 from shared.machine.device import DeviceKind, Precision
@@ -27,6 +27,7 @@ DTYPES = {Precision.BF16: mx.bfloat16, Precision.FP32: mx.float32}
 STORED_AS = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16", mx.bool_: "BOOL"}
 STORED_AS |= {mx.int64: "I64", mx.int32: "I32", mx.int16: "I16", mx.int8: "I8"}
 STORED_AS |= {mx.uint64: "U64", mx.uint32: "U32", mx.uint16: "U16", mx.uint8: "U8"}
+LOADED_AS = {name: dtype for dtype, name in STORED_AS.items()}
 OOM_PHRASES = ("unable to allocate", "maximum allowed buffer size", "insufficient memory", "outofmemory")
 
 
@@ -49,8 +50,8 @@ class MlxDevice:
         return mx.compile(fn, **options) if self.compiles else fn
 
     def note(self, what: str, chosen: str, reason: str) -> None:
-        """Records something chosen automatically. Repeating a note adds nothing."""
-        choice = Choice(what=what, chosen=chosen, reason=reason)
+        """Records something chosen automatically. Repeating a note adds nothing. ValueError: see not_ours."""
+        choice = not_ours(Choice(what=what, chosen=chosen, reason=reason))
         if choice not in self.choices:
             self.choices.append(choice)
 
@@ -104,6 +105,11 @@ class MlxEngine:
         if array.size:
             bits = np.asarray(mx.contiguous(array).view(mx.uint16) if array.dtype == mx.bfloat16 else array)
             target.view(bits.dtype).reshape(bits.shape)[...] = bits
+
+    def fetch(self, source: np.ndarray, dtype: str, shape: tuple[int, ...]) -> mx.array:
+        return (
+            mx.array(source).view(LOADED_AS[dtype]).reshape(shape) if source.size else mx.zeros(shape, LOADED_AS[dtype])
+        )
 
     def pin(self, buffer: np.ndarray) -> None:
         """Nothing to do: the memory is one for processor and GPU."""

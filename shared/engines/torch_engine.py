@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from shared.contracts import Choice
+from shared.contracts import Choice, not_ours
 from shared.engines import LARGEST_LOGIT, State
 from shared.engines.host_memory import peak_rss_bytes, reset_peak_rss
 from shared.machine.device import DeviceKind, Precision
@@ -29,6 +29,7 @@ STORED_AS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", t
 STORED_AS |= {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.bool: "BOOL"}
 STORED_AS |= {torch.uint8: "U8", torch.uint16: "U16", torch.uint32: "U32", torch.uint64: "U64"}
 STORED_AS |= {torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2"}
+LOADED_AS = {name: dtype for dtype, name in STORED_AS.items()}
 OOM_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "cannot allocate memory")
 
 
@@ -55,8 +56,8 @@ class TorchDevice:
         return torch.compile(fn, **options) if self.compiles else fn
 
     def note(self, what: str, chosen: str, reason: str) -> None:
-        """Records something chosen automatically. Repeating a note adds nothing."""
-        choice = Choice(what=what, chosen=chosen, reason=reason)
+        """Records something chosen automatically. Repeating a note adds nothing. ValueError: see not_ours."""
+        choice = not_ours(Choice(what=what, chosen=chosen, reason=reason))
         if choice not in self.choices:
             self.choices.append(choice)
 
@@ -117,6 +118,12 @@ class TorchEngine:
         if array.numel():
             view = torch.from_numpy(target).view(array.dtype).reshape(array.shape)
             view.copy_(array.detach(), non_blocking=True)
+
+    def fetch(self, source: np.ndarray, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
+        array = torch.empty(shape, dtype=LOADED_AS[dtype])
+        if array.numel():
+            array.view(-1).view(torch.uint8).numpy()[...] = source
+        return array
 
     def pin(self, buffer: np.ndarray) -> None:
         """Registers the memory with CUDA; a copy into other memory goes through a small pinned one, some times slower.

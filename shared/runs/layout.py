@@ -17,6 +17,8 @@ from shared.contracts import Contract
 
 DTYPE_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}
 DTYPE_BYTES |= {"U8": 1, "I8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+GROUPS = ("model", "optimizer", "rng")
+"""of a whole state, and the order of their files"""
 MOST_ARRAYS = 100_000
 _ALIGNMENT = 64
 

@@ -63,7 +63,7 @@ def apply(policy: Policy, *, alone: bool) -> Choice:
     _import_packages(policy)
     privileges.drop_privileges()
     landlock.restrict(policy.readable, writable, policy.devices)
-    seccomp.restrict()
+    seccomp.restrict(alone=alone)
     return choice.model_copy(update={"reason": f"{choice.reason}; shared memory: {'private' if alone else 'none'}"})
 
 

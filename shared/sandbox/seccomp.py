@@ -115,6 +115,14 @@ _IGNORED = {
 _SOCKET, _SOCKETPAIR, _CONNECT = (41, 198), (53, 199), (42, 203)
 _CLONE, _CLONE3, _PRLIMIT, _MADVISE = (56, 220), (435, 435), (302, 261), (28, 233)
 _MADV_COLD, _MADV_PAGEOUT = 20, 21
+# how processes are scheduled: no process that is not in sight through a namespace may be named but the caller
+_SCHEDULING = {
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+}
+_SETAFFINITY, _SETPRIORITY, _IOPRIO_SET = (203, 122), (141, 140), (251, 30)
+_PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 
 _AUDIT_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _SECCOMP_SYSCALL = {"x86_64": 317, "aarch64": 277}
@@ -135,10 +143,13 @@ def is_supported() -> bool:
     return sys.platform == "linux" and platform.machine() in _COLUMN and sys.maxsize > 2**32
 
 
-def restrict() -> None:
-    """Irrevocable, all threads, inherited. Needs PR_SET_NO_NEW_PRIVS."""
+def restrict(*, alone: bool) -> None:
+    """Irrevocable, all threads, inherited. Needs PR_SET_NO_NEW_PRIVS.
+
+    alone: no process of others can be named here, so what reaches others by their number is left allowed.
+    """
     machine = platform.machine()
-    code = b"".join(program(machine))
+    code = b"".join(program(machine, alone=alone))
     buffer = ctypes.create_string_buffer(code, len(code))
 
     class Program(ctypes.Structure):
@@ -151,7 +162,7 @@ def restrict() -> None:
         raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
-def program(machine: str) -> list[bytes]:
+def program(machine: str, *, alone: bool = False) -> list[bytes]:
     """The filter as BPF instructions of 8 bytes."""
     column = _COLUMN[machine]
     code = [_load(_ARCHITECTURE_OFFSET), *_return_unless_equal(_AUDIT_ARCHITECTURES[machine], errno.EPERM)]
@@ -173,9 +184,26 @@ def program(machine: str) -> list[bytes]:
         _MADVISE[column],
         [_argument(2), *_return_if_equal(_MADV_COLD, 0), *_return_if_equal(_MADV_PAGEOUT, 0)],
     )
+    if not alone:
+        code += _only_own_scheduling(column)
     for call in (_SOCKET, _SOCKETPAIR):
         code += _for_call(call[column], _only_unix_connections())
     return [*code, _instruction(_RETURN, _ALLOW)]
+
+
+def _only_own_scheduling(column: int) -> list[bytes]:
+    """Other processes of the same user, the supervisor for one, could be slowed for good.
+
+    A thread is pinned by its number too, so pinning another one reports success and does nothing.
+    """
+    code = []
+    for call in _SCHEDULING.values():
+        code += _for_call(call[column], [_argument(0), *_return_unless_equal(0, errno.EPERM)])
+    code += _for_call(_SETAFFINITY[column], [_argument(0), *_return_unless_equal(0, 0)])
+    for call, kind in ((_SETPRIORITY, _PRIO_PROCESS), (_IOPRIO_SET, _IOPRIO_WHO_PROCESS)):
+        own = [_argument(0), *_return_unless_equal(kind, errno.EPERM), _argument(1)]
+        code += _for_call(call[column], [*own, *_return_unless_equal(0, errno.EPERM)])
+    return code
 
 
 def _only_unix_connections() -> list[bytes]:

@@ -86,7 +86,9 @@ def run_note(bundle: RunBundle) -> str:
     """The description on a run's page: the outcome, how it was trained, where the run directory lies."""
     result = bundle.result
     if result.val_bpb is None:
-        outcome = f"**{result.status}**" + (f": {result.reason}" if result.reason else "")
+        # as code: MLflow renders Markdown, and a recipe may have written the reason, with pictures and numbers in bold
+        reason = result.reason.replace("`", "'")
+        outcome = f"**{result.status}**" + (f": `{reason}`" if reason else "")
     else:
         outcome = f"**val_bpb {result.val_bpb:.6f}** on the {result.rung} rung"
     ranked = "" if result.ranked else f"\n\nNot ranked against other runs: {', '.join(result.unranked)}."

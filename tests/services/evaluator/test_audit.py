@@ -8,6 +8,7 @@ from services.evaluator.audit import (
     NEARLY,
     Difference,
     draw_probes,
+    draw_suspects,
     num_probes,
     num_screening_rows,
     spliced,
@@ -77,6 +78,30 @@ def test_most_cuts_fall_where_the_screening_saw_gains():
     for probe in probes:
         assert 0 <= probe.cut < 2047
         assert probe.donor != probe.position
+
+
+def test_decoys_do_not_keep_the_probes_from_what_was_gained():
+    """Logits of the screened rows may be wrong by 20,000 nats wherever nothing was gained."""
+    screening, random = make_screening(), np.random.default_rng(0)
+    gained = random.random(len(screening.cuts_K)) < 0.02
+    gains = np.where(gained, 6.0, 20_000.0)
+    suspects, _ = draw_suspects(gains, screening.in_spans_K, 128, random)
+    assert gained[suspects].mean() > 0.01
+
+
+def test_cuts_that_were_drawn_anywhere_are_told_from_suspects():
+    screening, scores = make_screening(), make_scores(128)
+    gains = np.zeros(len(screening.cuts_K))
+    gains[7] = 3.0
+    suspects = [
+        probe for probe in draw_probes(scores, screening, gains, np.random.default_rng(0)) if not probe.anywhere
+    ]
+    assert [(p.position, p.cut) for p in suspects] == [(screening.positions_K[7], screening.cuts_K[7])]
+
+
+def test_decoys_do_not_thin_out_the_mean_on_a_gpu():
+    """Suspects drawn where nothing was gained lower the mean over all cuts, not the one over cuts drawn anywhere."""
+    assert not Difference(0.04, 0.004, mean_anywhere=0.024).within(NEARLY)
 
 
 def test_a_screening_that_sees_gains_everywhere_is_followed_by_more_probes():

@@ -134,3 +134,23 @@ def test_the_limits_follow_the_budget_and_what_training_took(workplace):
     limits = compute_limits.compute_limits(run.job(), record, weights_file(run), 8192)
     assert (limits.of_budget_s, limits.training_token_s, limits.kernels_s) == (1.0, 1e-4, 0.0)
     assert compute_limits.compute_limits(run.job(), None, weights_file(run), 8192).all_s(10) == float("inf")
+
+
+def test_weights_excuse_no_more_than_a_hundredth_of_the_budget(measured):
+    padded = ComputeLimits(kernels_s=0.0, weights_s=20.0, of_budget_s=3.0, training_token_s=None)
+    process = measured(19.0, 0.3, limits=padded)
+    ask(process, 1)
+    assert process.spent.outside == pytest.approx(19.0 - 0.25 - 0.2 - 3.0)
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_training_anew_in_every_pass_counts_once(measured, count):
+    """What one answer knows, it learned in one pass: a process must not remember."""
+    process = measured(0.3, *[3.0] * count)
+    ask(process, count)
+    assert process.spent.outside == pytest.approx(3.0 - 0.25 - 3 * 1e-3 * 200)
+
+
+def test_a_recipe_that_reports_few_tokens_gets_a_twentieth_of_the_budget_for_a_pass():
+    limits = ComputeLimits(kernels_s=0.0, weights_s=1.0, of_budget_s=3.0, training_token_s=100.0)
+    assert limits.usual_s(16_384) == pytest.approx(15.0)

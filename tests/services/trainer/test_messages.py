@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from services.evaluator.messages import ANSWERS as EVALUATION_ANSWERS
-from services.trainer.messages import ANSWERS, Trained
-from shared.contracts import Status
+from services.trainer.messages import ANSWERS, Ready, Trained
+from shared.contracts import OUR_CHOICES, Status
 from shared.sandbox.launch import Failed
 
 
@@ -48,3 +48,12 @@ def test_a_claim_beyond_what_any_run_has_is_no_message(changes):
 def test_a_message_is_known_by_its_kind():
     for answers in (ANSWERS, EVALUATION_ANSWERS):
         assert {kind: model.model_fields["kind"].default for kind, model in answers.items()} == {k: k for k in answers}
+
+
+@pytest.mark.parametrize("what", [*sorted(OUR_CHOICES), "Sandbox"])
+def test_a_choice_that_is_ours_is_not_the_recipes_to_note(what):
+    ready = {"flops_per_token": None, "peak_flops": 1.0, "attention_backend": None, "hand_over_seconds": 0.0}
+    choice = {"what": "optimizer", "chosen": "adam", "reason": ""}
+    assert Ready(**ready, choices=[choice])
+    with pytest.raises(ValidationError, match="not the recipe's to choose"):
+        Ready(**ready, choices=[choice | {"what": what}])

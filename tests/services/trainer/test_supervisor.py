@@ -246,6 +246,45 @@ def test_curve_points_keep_weights_along_the_way(workplace):
     assert [round(record["progress"], 2) for record in records] == [0.25, 0.5, 0.75]
 
 
+@pytest.mark.parametrize(("asked", "beyond"), [(1, 0), (8, 10**9)])
+def test_a_point_of_the_curve_is_one_that_was_asked_for_at_the_step_it_is_at(workplace, asked, beyond):
+    body = f"""
+def step(self, rows, progress):
+    if 0.1 < progress < 0.4:
+        loop = sys._getframe(1).f_locals["self"]
+        loop.saver.save_curve_point(loop.step + {beyond}, 0.5)
+    return super().step(rows, progress)
+"""
+    record, _ = train(make_run(b"import sys\n" + variant(body), curve_points=asked))
+    assert record.status is Status.REJECTED, record.reason
+    assert "broke the protocol" in record.reason
+
+
+def test_a_resumed_recipe_sees_its_checkpoint_when_the_clock_runs(workplace):
+    """The state may hold training rows: read before the clock, they could be trained on for nothing."""
+    body = """
+def load(self, state):
+    super().load(state)
+    if "optimizer" in state and float(self.momentum[0].abs().sum()) > 0:
+        self.resumed = True
+        time.sleep(2)
+
+def step(self, rows, progress):
+    if 0.4 < progress < 0.49 and not hasattr(self, "resumed"):
+        os._exit(3)
+    return super().step(rows, progress)
+"""
+    policy = CheckpointPolicy(every_s=0.2)
+    run = make_run(b"import os\n" + variant(body), budget=Budget(seconds=5), checkpoints=policy)
+    record, _ = train(run)
+    assert record.status is Status.CRASHED, record.reason
+    spent_s = latest(run.checkpoint_dir).train_seconds
+    record, _ = train(run)
+    assert record.status is Status.OK, record.reason
+    first = next(step for step in run.steps() if step.step == record.resumed_from_step)
+    assert first.train_seconds > spent_s + 2
+
+
 def test_nothing_a_recipe_writes_is_there_for_its_next_run(workplace):
     """A folder that survived would be a place to train on from: here the compile cache and the scratch folder."""
     leave = b"""

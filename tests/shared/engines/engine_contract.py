@@ -1,5 +1,6 @@
 """What every engine must do, whatever its framework. Not collected itself: each engine's test file subclasses it."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from shared.engines import Engine, open_engine
+from shared.runs.layout import DTYPE_BYTES
 from tests.handed_over import save
 
 
@@ -99,6 +101,17 @@ class EngineContract:
         loaded = engine.load(tmp_path / "a.safetensors")
         assert loaded.keys() == arrays.keys()
         assert all(self.same(engine, loaded[name], arrays[name]) for name in arrays)
+
+    def test_what_was_stored_is_fetched_bit_for_bit(self, engine):
+        arrays = (self.floats(3, 5), self.bf16(self.floats(7)), self.array(np.arange(4)), self.floats(0, 2))
+        for array in (*arrays, self.array(np.float32(2.5).reshape(()))):
+            dtype, shape = engine.describe(array)
+            memory = np.zeros(math.prod(shape) * DTYPE_BYTES[dtype], np.uint8)
+            engine.store(memory, array)
+            fetched = engine.fetch(memory, dtype, shape)
+            memory[:] = 0
+            assert engine.describe(fetched) == (dtype, shape)
+            assert self.same(engine, fetched, array)
 
     def test_loaded_arrays_do_not_need_the_file(self, engine, tmp_path):
         path = tmp_path / "a.safetensors"

@@ -258,11 +258,13 @@ def test_a_link_to_a_dataset_is_the_dataset(tmp_path):
 # the filter, interpreted: so the architecture that does not run here is tested too
 
 
-def verdict(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int | None:
+def verdict(
+    machine: str, number: int, *arguments: int, architecture: int | None = None, alone: bool = False
+) -> int | None:
     """The errno the filter answers with, or None when it allows the call."""
     architecture = architecture or seccomp._AUDIT_ARCHITECTURES[machine]
     data = struct.pack("<IIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
-    code, position, accumulator = seccomp.program(machine), 0, 0
+    code, position, accumulator = seccomp.program(machine, alone=alone), 0, 0
     while True:
         operation, if_true, if_false, value = struct.unpack("=HBBI", code[position])
         position += 1
@@ -293,6 +295,18 @@ class TestFilter:
         assert {name: verdict(machine, number) for name, number in numbers.items()} == dict.fromkeys(
             numbers, errno.EPERM
         )
+
+    def test_how_others_are_scheduled_is_theirs_where_they_can_be_named(self, machine, column):
+        for call in seccomp._SCHEDULING.values():
+            assert verdict(machine, call[column], 0) is None
+            assert verdict(machine, call[column], 4711) == errno.EPERM
+            assert verdict(machine, call[column], 4711, alone=True) is None
+        assert verdict(machine, seccomp._SETAFFINITY[column], 0) is None
+        assert verdict(machine, seccomp._SETAFFINITY[column], 4711) == 0
+        for call, own in ((seccomp._SETPRIORITY, 0), (seccomp._IOPRIO_SET, 1)):
+            assert verdict(machine, call[column], own, 0) is None
+            assert verdict(machine, call[column], own, 4711) == errno.EPERM
+            assert verdict(machine, call[column], own + 1, 0) == errno.EPERM
 
     def test_no_other_family_gets_a_socket(self, machine, column):
         for call, family in itertools.product((seccomp._SOCKET, seccomp._SOCKETPAIR), OTHER_FAMILIES):
