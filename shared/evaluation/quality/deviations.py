@@ -19,10 +19,14 @@ GLOBAL_SCALES = 4 * SHAPE_SCALES
 TOKENS_SCALE = 2.5
 FADING = 0.2
 """exponent of the part that fades with tokens"""
-SHARES = {"floor": 0.35, "fading": 0.35, "free": 0.30}
+SHARES = {"floor": 0.40, "fading": 0.45, "free": 0.15}
 """of the variance: constant in tokens, fading, and any smooth function of tokens"""
 PIVOT_BPB = 1.3
 """where a dataset's scale leaves the score as it is"""
+EARLY_SD, EARLY_STEPS, LARGEST_EARLY_SD = 0.02, 20, 0.2
+"""a run of 20 steps is that far from what any smooth law says, one of 10 twice as far"""
+EARLY_SCALE = 0.1
+"""such a deviation is the shape's own, at about these tokens"""
 RUNG_SD = 0.01
 """two rungs of one dataset are different validation rows"""
 
@@ -59,7 +63,7 @@ class Alike:
     same_dataset: np.ndarray
     same_machine: np.ndarray
     fixed: np.ndarray
-    """offset and scale of a dataset, offset of a rung"""
+    """offset and scale of a dataset, offset of a rung, what runs of very few steps score"""
 
     def terms(self) -> tuple[np.ndarray, ...]:
         """One for each amplitude: everywhere, in a dataset, on a machine."""
@@ -103,7 +107,9 @@ def compare_places(first: Located, second: Located, apart: dict[int, Apart]) -> 
         wide=over_tokens * _nearness(first.points, second.points, GLOBAL_SCALES),
         same_dataset=same_dataset * share[:, None],
         same_machine=(first.place.machine[:, None] == second.place.machine[None]).astype(float),
-        fixed=same_dataset * (offset[:, None] + scale[:, None] * products) + same_rung * RUNG_SD**2,
+        fixed=same_dataset * (offset[:, None] + scale[:, None] * products)
+        + same_rung * RUNG_SD**2
+        + same_dataset * _early(first.points, second.points),
     )
 
 
@@ -114,7 +120,8 @@ def own_variance(located: Located, amplitudes: np.ndarray, apart: dict[int, Apar
     over_tokens = (SHARES["floor"] + SHARES["fading"] * fading * fading + SHARES["free"]) * located.trained**2
     everywhere, in_dataset, on_machine = amplitudes**2
     deviations = (everywhere + in_dataset * share + on_machine) * over_tokens
-    return deviations + offset + scale * (located.law - PIVOT_BPB) ** 2 + RUNG_SD**2
+    apart_from_published = offset + scale * (located.law - PIVOT_BPB) ** 2
+    return deviations + apart_from_published + RUNG_SD**2 + _early_sd(located.points) ** 2
 
 
 def _variances(place: Place, apart: dict[int, Apart]) -> np.ndarray:
@@ -135,6 +142,18 @@ def _squared_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _over_tokens(first: Points, second: Points) -> np.ndarray:
     near = np.exp(-0.5 * ((first.log_tokens[:, None] - second.log_tokens[None]) / TOKENS_SCALE) ** 2)
     return SHARES["floor"] + SHARES["fading"] * np.outer(_fading(first), _fading(second)) + SHARES["free"] * near
+
+
+def _early(first: Points, second: Points) -> np.ndarray:
+    """Covariance of what runs of very few steps score besides everything else."""
+    near = np.exp(-0.5 * ((first.log_tokens[:, None] - second.log_tokens[None]) / EARLY_SCALE) ** 2)
+    near *= _nearness(first, second, np.full(5, EARLY_SCALE))
+    return np.outer(_early_sd(first), _early_sd(second)) * near
+
+
+def _early_sd(points: Points) -> np.ndarray:
+    steps = np.exp(points.log_tokens - points.log_batch)
+    return np.minimum(EARLY_SD * EARLY_STEPS / steps, LARGEST_EARLY_SD)
 
 
 def _fading(points: Points) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Fitting the law and its deviations to rows: most probable parameters, learned amplitudes, outliers weighed down.
 
 The law is linearized where it fits best, so what is left is a Gaussian process whose covariance holds the law's own
-uncertainty too (Laplace). Amplitudes and the noise of a run maximize the evidence under wide priors. A row that the
+uncertainty too (Laplace). Amplitudes and the noise of a run follow from the evidence under wide priors. A row that the
 others do not expect gets more noise (Student's t with 4 degrees of freedom, by its leave-one-out error).
 """
 
@@ -13,8 +13,10 @@ from shared.evaluation.quality.deviations import Apart, Located, Place, compare_
 from shared.evaluation.quality.law import PRIOR_MEAN, PRIOR_SD, Points, law, slopes
 
 # Everywhere, in a dataset, on a machine, of one run: medians of their priors, in bits per byte, and how sure.
-AMPLITUDE_MEDIANS = np.array([0.03, 0.08, 0.005, 0.005])
+AMPLITUDE_MEDIANS = np.array([0.03, 0.10, 0.010, 0.005])
 AMPLITUDE_LOG_SD = np.array([0.6, 0.5, 1.0, 0.8])
+RANGE = (-4.0, 4.0)
+"""of the logarithm of an amplitude over its median"""
 SMALLEST_NOISE = 1e-4
 DEGREES_OF_FREEDOM = 4
 ROUNDS, NEWTON_STEPS = 4, 4
@@ -76,7 +78,7 @@ def fit(measured: Measured) -> Fit:
     state = Fit(measured, PRIOR_MEAN, median[:3], float(median[3]), np.ones(len(measured.val_bpb)))
     for _ in range(ROUNDS if len(measured.val_bpb) else 0):
         state = replace(state, parameters=_most_probable(state))
-        amplitudes = _likeliest_amplitudes(state)
+        amplitudes = _likely_amplitudes(state)
         state = replace(state, amplitudes=amplitudes[:3], noise=float(amplitudes[3]))
         state = replace(state, weights=_weights(state))
     return state
@@ -118,13 +120,19 @@ def _noise_variance(measured: Measured, noise: float, weights: np.ndarray) -> np
     return (sigma**2 + SMALLEST_NOISE**2) / weights
 
 
-def _likeliest_amplitudes(state: Fit) -> np.ndarray:
-    """The three amplitudes and the noise, at the maximum of evidence times prior."""
+def _likely_amplitudes(state: Fit) -> np.ndarray:
+    """The three amplitudes and the noise that maximize evidence times prior.
+
+    The amplitudes are then raised by how uncertain they are: exp of the variance of their logarithm, which is
+    nothing once there are many rows. A handful of rows that happen to agree does not prove that others would.
+    """
     from scipy.optimize import minimize
 
+    evidence = _Evidence(state)
     start = np.log([*state.amplitudes, state.noise]) - np.log(AMPLITUDE_MEDIANS)
-    found = minimize(_Evidence(state), start, jac=True, method="L-BFGS-B", bounds=[(-4.0, 4.0)] * 4)
-    return np.exp(found.x) * AMPLITUDE_MEDIANS
+    found = minimize(evidence, np.clip(start, *RANGE), jac=True, method="L-BFGS-B", bounds=[RANGE] * len(start)).x
+    raised = np.array([1, 1, 1, 0]) / np.maximum(evidence.curvatures(found), 1 / AMPLITUDE_LOG_SD**2)
+    return np.exp(found + raised) * AMPLITUDE_MEDIANS
 
 
 class _Evidence:
@@ -152,6 +160,11 @@ class _Evidence:
         cost = 0.5 * self.error @ weighed + np.log(np.diag(root)).sum() + 0.5 * ((logs / AMPLITUDE_LOG_SD) ** 2).sum()
         gradient = np.array([(inverse * part).sum() - weighed @ part @ weighed for part in parts])
         return float(cost), gradient + logs / AMPLITUDE_LOG_SD**2
+
+    def curvatures(self, logs: np.ndarray, step: float = 0.05) -> np.ndarray:
+        """Second derivative by each logarithm alone."""
+        moves = step * np.eye(len(logs))
+        return np.array([(self(logs + move)[1] - self(logs - move)[1]) @ move for move in moves]) / (2 * step**2)
 
 
 def _weights(state: Fit) -> np.ndarray:

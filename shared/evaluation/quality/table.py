@@ -5,17 +5,19 @@
 How it answers and how well: docs/preset-calibration.md.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from shared.contracts import Rung, Shape
-from shared.evaluation.quality.deviations import Apart, Located, Place
+from shared.evaluation.quality.deviations import Apart, Place
 from shared.evaluation.quality.fit import Fit, Measured, fit
 from shared.evaluation.quality.law import points_of
+from shared.evaluation.quality.posterior import Posterior, Solved
 from shared.evaluation.quality.rows import PUBLISHED_DATASET, QualityRow
 
 ANOTHER_TEXT = Apart(offset=0.3, scale=0.35, share=1.0)
@@ -24,8 +26,8 @@ SAME_TEXT = Apart(offset=0.02, scale=0.03, share=0.5)
 PUBLISHED = Apart(offset=0.0, scale=0.0, share=0.5)
 """what the law is written for; several trainers and evaluators"""
 SMALLEST_BPB = 0.01
-MOST_SOURCES, SMALLEST_WEIGHT = 3, 0.1
-"""a source weighs at least that share of the heaviest"""
+MOST_ROWS = 250
+"""more make fitting slow and nothing surer"""
 
 Candidate = tuple[Shape, int]
 """shape and tokens it is trained on"""
@@ -46,7 +48,7 @@ class Predictions:
 
     val_bpb: np.ndarray
     spread: np.ndarray
-    _posterior: "_Posterior"
+    _posterior: Posterior
 
     def __len__(self) -> int:
         return len(self.val_bpb)
@@ -61,8 +63,9 @@ class Predictions:
 
     def compare(self, first: int, second: int) -> tuple[float, float]:
         """Expected score of the first minus the second's, and the standard deviation of that difference."""
-        spread = np.sqrt(max(np.array([1.0, -1.0]) @ self._posterior.between(first, second) @ [1.0, -1.0], 0.0))
-        return float(self.val_bpb[first] - self.val_bpb[second]), float(spread)
+        difference = np.array([1.0, -1.0])
+        variance = difference @ self._posterior.between([first, second]) @ difference
+        return float(self.val_bpb[first] - self.val_bpb[second]), math.sqrt(max(variance, 0.0))
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class QualityTable:
     corpus: str = ""
     """what the dataset was prepared from; "climbmix" makes it nearly the published one"""
     hardware_key: str | None = None
-    """the machine that asks: its own rows overrule others of the same dataset; None: any"""
+    """the machine that asks: its own rows overrule others of the same dataset; None: that of the dataset's last row"""
     rung: Rung | None = None
     """None: the one that most rows of the dataset have"""
 
@@ -84,9 +87,7 @@ class QualityTable:
         object.__setattr__(self, "rows", tuple(self.rows))
 
     def with_rows(self, more: Iterable[QualityRow]) -> "QualityTable":
-        return QualityTable(
-            (*self.rows, *more), self.dataset, self.vocab_size, self.corpus, self.hardware_key, self.rung
-        )
+        return replace(self, rows=(*self.rows, *more))
 
     def predict(self, shape: Shape, num_tokens: int) -> Prediction:
         return self.predict_many([(shape, num_tokens)])[0]
@@ -94,7 +95,7 @@ class QualityTable:
     def predict_many(self, candidates: Sequence[Candidate]) -> Predictions:
         points = points_of(candidates, self.vocab_size)
         place = self._places([self._asked] * len(points))
-        posterior = _Posterior(self._solved, self._fit.located(points, place))
+        posterior = Posterior(self._solved, self._fit.located(points, place))
         spread = np.sqrt(posterior.variance + self._fit.noise**2)
         return Predictions(np.maximum(posterior.mean, SMALLEST_BPB), spread, posterior)
 
@@ -112,16 +113,29 @@ class QualityTable:
         return fit(self._measured)
 
     @cached_property
-    def _solved(self) -> "_Solved":
-        return _Solved(self._fit, tuple(row.source for row in self.rows))
+    def _solved(self) -> Solved:
+        return Solved(self._fit, tuple(row.source for row in self._used))
+
+    @cached_property
+    def _used(self) -> tuple[QualityRow, ...]:
+        """All rows, or of too many those nearest to the question: this machine's, this dataset's, published, newest."""
+        dataset, machine, _ = self._asked
+
+        def distance(index: int) -> tuple[bool, bool, bool, int]:
+            row = self.rows[index]
+            ours = row.dataset == dataset
+            return not (ours and row.hardware_key == machine), not ours, row.dataset != PUBLISHED_DATASET, -index
+
+        kept = sorted(sorted(range(len(self.rows)), key=distance)[:MOST_ROWS])
+        return tuple(self.rows[index] for index in kept)
 
     @cached_property
     def _measured(self) -> Measured:
         return Measured(
-            points=points_of([(row.shape, row.num_tokens) for row in self.rows], self.vocab_size),
-            place=self._places([(row.dataset, row.hardware_key, row.rung) for row in self.rows]),
-            val_bpb=np.array([row.val_bpb for row in self.rows]),
-            sigma=np.array([np.nan if row.sigma is None else row.sigma for row in self.rows], dtype=float),
+            points=points_of([(row.shape, row.num_tokens) for row in self._used], self.vocab_size),
+            place=self._places([(row.dataset, row.hardware_key, row.rung) for row in self._used]),
+            val_bpb=np.array([row.val_bpb for row in self._used]),
+            sigma=np.array([np.nan if row.sigma is None else row.sigma for row in self._used], dtype=float),
             apart={number: self._apart(name) for name, number in self._numbers.items()},
         )
 
@@ -132,9 +146,10 @@ class QualityTable:
 
     @cached_property
     def _asked(self) -> tuple[str, str | None, Rung | None]:
-        rungs = Counter(row.rung for row in self.rows if row.dataset == self.dataset)
-        rung = self.rung or (rungs.most_common(1)[0][0] if rungs else None)
-        return self.dataset, self.hardware_key, rung
+        rows = [row for row in self.rows if row.dataset == self.dataset]
+        rungs = Counter(row.rung for row in rows).most_common(1)
+        machine = self.hardware_key or (rows[-1].hardware_key if rows else None)
+        return self.dataset, machine, self.rung or (rungs[0][0] if rungs else None)
 
     @cached_property
     def _numbers(self) -> dict[object, int]:
@@ -151,43 +166,3 @@ class QualityTable:
             for dataset, machine, rung in origins
         ]
         return Place(*np.array(numbers, dtype=int).reshape(-1, 3).T)
-
-
-class _Solved:
-    """The rows' side of every prediction, computed once."""
-
-    def __init__(self, fit: Fit, sources: tuple[str, ...]):
-        self.fit, self.sources, self.rows = fit, sources, fit.rows
-        total = fit.covariance(self.rows, self.rows) + np.diag(fit.noise_variance())
-        self.inverse = np.linalg.inv(total) if len(sources) else np.zeros((0, 0))
-        self.weighed = self.inverse @ (fit.measured.val_bpb - fit.prior_mean(self.rows))
-
-
-class _Posterior:
-    """Expected scores of candidates given the rows."""
-
-    def __init__(self, solved: _Solved, asked: Located):
-        self._solved, self._asked = solved, asked
-        self._cross = solved.fit.covariance(asked, solved.rows)
-        self._weights = self._cross @ solved.inverse
-        self.mean = solved.fit.prior_mean(asked) + self._cross @ solved.weighed
-        self.variance = np.maximum(solved.fit.variance(asked) - (self._weights * self._cross).sum(-1), 0.0)
-
-    @cached_property
-    def covariance(self) -> np.ndarray:
-        return self._solved.fit.covariance(self._asked, self._asked) - self._weights @ self._cross.T
-
-    def between(self, first: int, second: int) -> np.ndarray:
-        """Covariance of two of them, [2, 2]."""
-        pair = [first, second]
-        asked = self._asked.at(pair)
-        return self._solved.fit.covariance(asked, asked) - self._weights[pair] @ self._cross[pair].T
-
-    def sources(self, index: int) -> tuple[str, ...]:
-        weights = np.abs(self._weights[index])
-        heaviest = [int(row) for row in np.argsort(-weights)[:MOST_SOURCES]]
-        return tuple(
-            dict.fromkeys(
-                self._solved.sources[row] for row in heaviest if weights[row] >= SMALLEST_WEIGHT * weights.max()
-            )
-        )

@@ -98,3 +98,97 @@ def test_the_batch_of_one_pass_does_not_matter():
     shape = PRESETS["m5-small"].shape
     other = Shape(**shape.model_dump() | {"device_batch_size": 8})
     assert table().predict(shape, 10**7) == table().predict(other, 10**7)
+
+
+# A surface that the table has never seen: smooth, unlike its law, another text than the published one.
+def simulated(shape: Shape, num_tokens: int, best_width: float = 384) -> float:
+    width = math.log(shape.d_model / best_width)
+    batch = math.log(shape.total_batch_size / 16384)
+    return 1.1 + 0.25 * (num_tokens / 1e7) ** -0.3 + 0.1 * width**2 + 0.02 * batch**2
+
+
+def simulated_rows(rng, count, noise=0.003, **more):
+    rows = []
+    for index in range(count):
+        shape = draw_shape(rng)
+        tokens = int(rng.choice([2e6, 8e6, 3e7]))
+        score = simulated(shape, tokens, **more) + noise * rng.standard_normal()
+        rows.append(QualityRow(source=f"run {index}", dataset=OURS, shape=shape, num_tokens=tokens, val_bpb=score))
+    return rows
+
+
+def draw_shape(rng) -> Shape:
+    shape = PRESETS[str(rng.choice(sorted(PRESETS)))].shape
+    total = 2048 * int(rng.choice([4, 8, 16, 32]))
+    return Shape(**shape.model_dump() | {"total_batch_size": total, "device_batch_size": 1})
+
+
+def errors(table, rng, count=200, **more):
+    candidates = [(draw_shape(rng), 3 * 10**7) for _ in range(count)]
+    found = table.predict_many(candidates)
+    return found.val_bpb - [simulated(*candidate, **more) for candidate in candidates], found.spread
+
+
+def of_machine(rows, hardware_key):
+    return [one.model_copy(update={"hardware_key": hardware_key}) for one in rows]
+
+
+def test_a_surface_that_is_not_the_law_is_learned_from_its_rows():
+    rng = np.random.default_rng(0)
+    few, many = (np.median(np.abs(errors(table(*simulated_rows(rng, count)), rng)[0])) for count in (4, 40))
+    assert many < 0.015 < few
+
+
+def test_the_spread_says_how_far_off_predictions_are():
+    surprises = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        error, spread = errors(table(*simulated_rows(rng, 15)), rng, count=30)
+        surprises.append(np.abs(error / spread))
+    assert 0.5 < np.mean(np.concatenate(surprises) <= 1) <= 0.95
+    assert np.mean(np.concatenate(surprises) <= 2) >= 0.88
+
+
+def test_a_short_probe_tells_how_its_shape_does_after_fifteen_times_the_tokens():
+    shape = PRESETS["m5-small"].shape
+    truth = simulated(shape, 3 * 10**7)
+    probe = row("m5-small", 2 * 10**6, simulated(shape, 2 * 10**6))
+    before, after = table().predict(shape, 3 * 10**7), table(probe).predict(shape, 3 * 10**7)
+    assert after.spread < 0.6 * before.spread
+    assert abs(after.val_bpb - truth) < 2 * after.spread
+
+
+def test_one_wrong_row_among_many_is_weighed_down():
+    rng = np.random.default_rng(1)
+    rows = simulated_rows(rng, 25)
+    wrong = rows[3].model_copy(update={"val_bpb": rows[3].val_bpb + 0.3})
+    asked = wrong.shape, wrong.num_tokens
+    honest = table(*rows).predict(*asked)
+    disturbed = table(*rows[:3], wrong, *rows[4:]).predict(*asked)
+    assert abs(disturbed.val_bpb - honest.val_bpb) < 0.02
+    assert disturbed.spread < 0.1
+
+
+def test_rows_of_this_machine_overrule_what_others_say_of_its_dataset():
+    rng = np.random.default_rng(3)
+    lies = of_machine(simulated_rows(rng, 25, best_width=100), "there")
+    ours = of_machine(simulated_rows(rng, 10, best_width=500), "here")
+    told, shown = table(*lies, hardware_key="here"), table(*lies, *ours, hardware_key="here")
+    small, large = ((PRESETS[name].shape, 3 * 10**7) for name in ("m5-tiny", "m5-large"))
+    assert told.compare(small, large)[0] < 0 < shown.compare(small, large)[0]
+    others = table(*ours, hardware_key="here")
+    asked = [np.random.default_rng(4), np.random.default_rng(4)]
+    lied_to, alone = (
+        np.median(np.abs(errors(one, rng, best_width=500)[0])) for one, rng in zip((shown, others), asked, strict=True)
+    )
+    assert lied_to < 1.5 * alone
+
+
+def test_a_fleet_of_rows_is_cut_to_those_that_matter_here():
+    rng = np.random.default_rng(5)
+    fleet = of_machine(simulated_rows(rng, 300), "there")
+    ours = of_machine(simulated_rows(rng, 5), "here")
+    found = table(*ours, *fleet, hardware_key="here")
+    assert len(found.rows) == 314
+    assert set(ours) <= set(found._used)
+    assert len(found._used) == 250
