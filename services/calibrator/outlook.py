@@ -113,28 +113,29 @@ class Outlook:
     def untried_models(self) -> list[Candidate]:
         """The most promising shape of each model that nothing is known of."""
         tried = {one.probe.preset for one in self.seen if is_row(one)} | {one.probe.preset for one in self.outcomes}
-        untried = [one for one in self._largest if one.preset not in tried]
+        untried = [one for one in self._fastest if one.preset not in tried]
         best = plausible(self.projections, untried, len(untried))
         return [*{one.preset: one for one in reversed(best)}.values()]
 
     def _pool(self) -> list[Candidate]:
         """What the table finds plausible, what has been measured, what the sampler proposes."""
-        pool = plausible(self.projections, self._largest, POOL)
+        pool = plausible(self.projections, self._fastest, POOL)
         pool += [one for best in pool[:BEST] for one in self.space.siblings(best.shape)]
         pool += [one for params in self._propose(self.values()) if (one := self.space.candidate(params))]
         shapes = [one.shape for one in pool] + [one.probe.shape for one in self.outcomes]
         return [self.offered[shape] for shape in dict.fromkeys(shapes) if shape in self.offered]
 
     @cached_property
-    def _largest(self) -> list[Candidate]:
-        """On offer in the largest passes that are: smaller ones only leave memory free."""
+    def _fastest(self) -> list[Candidate]:
+        """Of what differs only in the size of its passes, the fastest: the others at best leave memory free."""
         taken: set[Shape] = set()
-        largest = []
-        for shape, candidate in self.offered.items():
+        fastest = []
+        for shape in self.offered:
             if shape not in taken:
-                taken.update(one.shape for one in self.space.siblings(shape))
-                largest.append(candidate)
-        return largest
+                alike = [one for one in self.space.siblings(shape) if one.shape in self.offered]
+                taken.update(one.shape for one in alike)
+                fastest.append(max(alike, key=self.projections.rates.of))
+        return fastest
 
 
 def ruled_out(candidate: Candidate, outcomes: Sequence[Outcome]) -> bool:

@@ -184,7 +184,7 @@ def test_a_prior_that_lies_is_overruled(tmp_path):
 
 
 def test_it_ends_early_when_it_is_sure(tmp_path):
-    machine = machine_with("small-board", noise=0.01)
+    machine = machine_with("two-cores", 11)
     result = search_on(machine, tmp_path, allowance_s=20_000)
     assert result.stopped == "sure"
     assert result.sure > 0.9
