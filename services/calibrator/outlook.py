@@ -78,8 +78,13 @@ class Outlook:
 
     @cached_property
     def beliefs(self) -> Beliefs:
+        """Its options leave enough to try the choice itself in the end."""
         pool = self._pool()
-        return Beliefs(self.projections, pool, [option for one in pool for option in self.options(one)])
+        kept_s = [self._shortest_s(one) for one in pool]
+        options = [
+            option for one, keep_s in zip(pool, kept_s, strict=True) for option in self.options(one, keep_s=keep_s)
+        ]
+        return Beliefs(self.projections, pool, options)
 
     @property
     def margin(self) -> float:
@@ -91,17 +96,28 @@ class Outlook:
         """Projections of the outcomes to the target; None where there was no number."""
         return [self.projections.value(outcome) for outcome in self.outcomes]
 
-    def options(self, candidate: Candidate) -> list[Option]:
-        """Budgets of it that were not measured, train enough steps and can be paid; shortest first."""
+    def options(self, candidate: Candidate, *, keep_s: float = 0.0) -> list[Option]:
+        """Budgets of it that were not measured, train enough steps and can be paid; shortest first.
+
+        `keep_s` seconds of the allowance are left untouched.
+        """
         rate = self.projections.rates.of(candidate)
-        least_s = FEWEST_PROBE_STEPS * candidate.shape.total_batch_size / rate
         options = []
-        for seconds in (share * self.inputs.target_s for share in BUDGET_SHARES):
+        for seconds in self._budgets(candidate, rate):
             cost_s = self.costs.expected(seconds, rate)
-            payable = self.spent_s + cost_s <= self.inputs.allowance_s
-            if payable and seconds >= least_s and (candidate.shape, seconds) not in self.tried:
+            payable = self.spent_s + cost_s + keep_s <= self.inputs.allowance_s
+            if payable and (candidate.shape, seconds) not in self.tried:
                 options.append(Option(candidate, seconds, cost_s, self._chances[candidate.preset]))
         return options
+
+    def _budgets(self, candidate: Candidate, rate: float) -> list[float]:
+        least_s = FEWEST_PROBE_STEPS * candidate.shape.total_batch_size / rate
+        return [seconds for share in BUDGET_SHARES if (seconds := share * self.inputs.target_s) >= least_s]
+
+    def _shortest_s(self, candidate: Candidate) -> float:
+        """Expected wall-clock of its shortest budget."""
+        rate = self.projections.rates.of(candidate)
+        return self.costs.expected(min(self._budgets(candidate, rate), default=self.inputs.target_s), rate)
 
     def opening(self) -> Option | None:
         """The shortest budget of the first start, then of the first model, that has no outcome yet."""
