@@ -78,8 +78,13 @@ class Outlook:
 
     @cached_property
     def beliefs(self) -> Beliefs:
+        """Its options leave enough to try the choice itself in the end."""
         pool = self._pool()
-        return Beliefs(self.projections, pool, [option for one in pool for option in self.options(one)])
+        kept_s = [self._shortest_s(one) for one in pool]
+        options = [
+            option for one, keep_s in zip(pool, kept_s, strict=True) for option in self.options(one, keep_s=keep_s)
+        ]
+        return Beliefs(self.projections, pool, options)
 
     @property
     def margin(self) -> float:
@@ -91,17 +96,28 @@ class Outlook:
         """Projections of the outcomes to the target; None where there was no number."""
         return [self.projections.value(outcome) for outcome in self.outcomes]
 
-    def options(self, candidate: Candidate) -> list[Option]:
-        """Budgets of it that were not measured, train enough steps and can be paid; shortest first."""
+    def options(self, candidate: Candidate, *, keep_s: float = 0.0) -> list[Option]:
+        """Budgets of it that were not measured, train enough steps and can be paid; shortest first.
+
+        `keep_s` seconds of the allowance are left untouched.
+        """
         rate = self.projections.rates.of(candidate)
-        least_s = FEWEST_PROBE_STEPS * candidate.shape.total_batch_size / rate
         options = []
-        for seconds in (share * self.inputs.target_s for share in BUDGET_SHARES):
+        for seconds in self._budgets(candidate, rate):
             cost_s = self.costs.expected(seconds, rate)
-            payable = self.spent_s + cost_s <= self.inputs.allowance_s
-            if payable and seconds >= least_s and (candidate.shape, seconds) not in self.tried:
+            payable = self.spent_s + cost_s + keep_s <= self.inputs.allowance_s
+            if payable and (candidate.shape, seconds) not in self.tried:
                 options.append(Option(candidate, seconds, cost_s, self._chances[candidate.preset]))
         return options
+
+    def _budgets(self, candidate: Candidate, rate: float) -> list[float]:
+        least_s = FEWEST_PROBE_STEPS * candidate.shape.total_batch_size / rate
+        return [seconds for share in BUDGET_SHARES if (seconds := share * self.inputs.target_s) >= least_s]
+
+    def _shortest_s(self, candidate: Candidate) -> float:
+        """Expected wall-clock of its shortest budget."""
+        rate = self.projections.rates.of(candidate)
+        return self.costs.expected(min(self._budgets(candidate, rate), default=self.inputs.target_s), rate)
 
     def opening(self) -> Option | None:
         """The shortest budget of the first start, then of the first model, that has no outcome yet."""
@@ -113,28 +129,29 @@ class Outlook:
     def untried_models(self) -> list[Candidate]:
         """The most promising shape of each model that nothing is known of."""
         tried = {one.probe.preset for one in self.seen if is_row(one)} | {one.probe.preset for one in self.outcomes}
-        untried = [one for one in self._largest if one.preset not in tried]
+        untried = [one for one in self._fastest if one.preset not in tried]
         best = plausible(self.projections, untried, len(untried))
         return [*{one.preset: one for one in reversed(best)}.values()]
 
     def _pool(self) -> list[Candidate]:
         """What the table finds plausible, what has been measured, what the sampler proposes."""
-        pool = plausible(self.projections, self._largest, POOL)
+        pool = plausible(self.projections, self._fastest, POOL)
         pool += [one for best in pool[:BEST] for one in self.space.siblings(best.shape)]
         pool += [one for params in self._propose(self.values()) if (one := self.space.candidate(params))]
         shapes = [one.shape for one in pool] + [one.probe.shape for one in self.outcomes]
         return [self.offered[shape] for shape in dict.fromkeys(shapes) if shape in self.offered]
 
     @cached_property
-    def _largest(self) -> list[Candidate]:
-        """On offer in the largest passes that are: smaller ones only leave memory free."""
+    def _fastest(self) -> list[Candidate]:
+        """Of what differs only in the size of its passes, the fastest: the others at best leave memory free."""
         taken: set[Shape] = set()
-        largest = []
-        for shape, candidate in self.offered.items():
+        fastest = []
+        for shape in self.offered:
             if shape not in taken:
-                taken.update(one.shape for one in self.space.siblings(shape))
-                largest.append(candidate)
-        return largest
+                alike = [one for one in self.space.siblings(shape) if one.shape in self.offered]
+                taken.update(one.shape for one in alike)
+                fastest.append(max(alike, key=self.projections.rates.of))
+        return fastest
 
 
 def ruled_out(candidate: Candidate, outcomes: Sequence[Outcome]) -> bool:

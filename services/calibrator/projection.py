@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from services.calibrator.envelope_model import pass_tokens
 from services.calibrator.measurement import Outcome
 from services.calibrator.space import Candidate
 from shared.contracts import Shape
@@ -22,6 +23,8 @@ FEWEST_PROBE_STEPS = 12
 """that a probe is planned with"""
 FEWEST_ROW_STEPS = 6
 """below which an outcome tells rates and costs but nothing of quality"""
+FAR, OTHER_MODEL = 0.05, 0.1
+"""weights of a rate with passes of another size, of another model; 1 for the same"""
 FEWEST_BUDGETS = 3
 BOOTSTRAPS = 200
 EXPONENTS = np.linspace(0.1, 1.5, 29)
@@ -29,22 +32,39 @@ EXPONENTS = np.linspace(0.1, 1.5, 29)
 
 
 class Rates:
-    """Tokens per second: as measured, or the envelope's times what the family's probes had over it."""
+    """Tokens per second: as measured, or the envelope's times what probes with passes of about that size had over it.
+
+    A line in the size of a pass knows no cache that becomes too small, so sizes have ratios of their own.
+    """
 
     def __init__(self, candidates: dict[Shape, Candidate], outcomes: Iterable[Outcome]):
         self._of_shape: dict[Shape, list[float]] = defaultdict(list)
-        self._of_preset: dict[str, list[float]] = defaultdict(list)
+        found: list[tuple[str, float, float]] = []
         for outcome in outcomes:
             candidate = candidates.get(outcome.probe.shape)
             if candidate and outcome.tok_per_sec:
                 self._of_shape[candidate.shape].append(outcome.tok_per_sec)
-                self._of_preset[candidate.preset].append(outcome.tok_per_sec / candidate.tok_per_sec)
-        self._overall = median([ratio for ratios in self._of_preset.values() for ratio in ratios] or [1.0])
+                ratio = outcome.tok_per_sec / candidate.tok_per_sec
+                found.append((candidate.preset, np.log2(pass_tokens(candidate.shape)), ratio))
+        self._presets = np.array([preset for preset, _, _ in found])
+        self._octaves = np.array([octave for _, octave, _ in found])
+        self._ratios = np.array([ratio for _, _, ratio in found])
+        self._known: dict[tuple[str, int], float] = {}
 
     def of(self, candidate: Candidate) -> float:
         if measured := self._of_shape.get(candidate.shape):
             return median(measured)
-        return candidate.tok_per_sec * median(self._of_preset.get(candidate.preset) or [self._overall])
+        key = candidate.preset, pass_tokens(candidate.shape)
+        if key not in self._known:
+            self._known[key] = self._ratio(*key)
+        return candidate.tok_per_sec * self._known[key]
+
+    def _ratio(self, preset: str, tokens: int) -> float:
+        if not len(self._ratios):
+            return 1.0
+        near = np.exp(-0.5 * (self._octaves - np.log2(tokens)) ** 2) + FAR
+        weights = near * np.where(self._presets == preset, 1.0, OTHER_MODEL)
+        return float(weights @ self._ratios / weights.sum())
 
 
 def is_row(outcome: Outcome) -> bool:

@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
+from services.calibrator.gain import Option
 from services.calibrator.measurement import Machine, Outcome, Probe
 from services.calibrator.outlook import Outlook, SearchInputs
 from services.calibrator.ranking import Ranked, ranking
@@ -80,7 +81,10 @@ class Search:
         """The unfinished one, or a new one, then begun in the journal; None when it is over: see `stopped`."""
         if probe := self.trials.unfinished():
             return probe
-        option = self.outlook.opening() or (None if self._is_sure() else self.outlook.beliefs.best_option())
+        outlook = self.outlook
+        option = (
+            outlook.opening() or (None if self._is_sure() else outlook.beliefs.best_option()) or self._trial_of_choice()
+        )
         if option is None:
             self.stopped = "sure" if self._is_sure() else "allowance" if self.outlook.offered else "exhausted"
             return None
@@ -90,6 +94,13 @@ class Search:
         )  # fmt: skip
         self.trials.begin(probe, self.space.params(probe.shape))
         return probe
+
+    def _trial_of_choice(self) -> Option | None:
+        """The shortest budget of a choice that never ran here: it may crash like any other."""
+        choice = next(iter(self.result().ranked), None)
+        if choice is None or choice.probes:
+            return None
+        return next(iter(self.outlook.options(self.space.candidates[choice.shape])), None)
 
     def measure(self, probe: Probe) -> Outcome:
         rate = self.outlook.projections.rates.of(self.space.candidates[probe.shape])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_machines import simulated
-from services.calibrator.envelope_model import Band
+from services.calibrator.envelope_model import Band, pass_tokens
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.probe_costs import ProbeCosts
 from services.calibrator.projection import Projections, Rates, extrapolated
@@ -67,6 +67,17 @@ def test_a_family_that_is_slower_than_its_envelope_is_so_for_all_its_shapes(spac
     assert rates.of(first) == pytest.approx(first.tok_per_sec / 2)
     assert rates.of(second) == pytest.approx(second.tok_per_sec / 2)
     assert rates.of(other) == pytest.approx(other.tok_per_sec / 2)
+
+
+def test_passes_of_a_size_that_is_slow_here_do_not_make_others_slow(space):
+    model = [one for one in space.candidates.values() if one.preset == "m5-small"]
+    small = [one for one in model if pass_tokens(one.shape) <= 4096]
+    large = [one for one in model if pass_tokens(one.shape) >= 32768]
+    outcomes = [outcome(one.shape, tok_per_sec=one.tok_per_sec * 0.8) for one in large[:3]]
+    outcomes += [outcome(one.shape, tok_per_sec=one.tok_per_sec) for one in small[:3]]
+    rates = Rates(space.candidates, outcomes)
+    assert rates.of(large[-1]) < 0.9 * large[-1].tok_per_sec
+    assert rates.of(small[-1]) > 0.95 * small[-1].tok_per_sec
 
 
 def test_a_probe_is_expected_to_cost_what_probes_have_cost(space):

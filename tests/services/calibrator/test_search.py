@@ -183,8 +183,18 @@ def test_a_prior_that_lies_is_overruled(tmp_path):
     assert regret(machine, result) < 0.03
 
 
+def test_it_does_not_end_on_a_choice_that_never_ran_here_while_that_can_be_paid(tmp_path):
+    machine = machine_with()
+    inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=350)
+    state = Search(inputs, QualityTable((), "corpus", hardware_key="here"), machine, tmp_path, ())
+    while probe := state.next_probe():
+        state.measure(probe)
+    choice = state.result().ranked[0]
+    assert choice.probes or not state.outlook.options(state.space.candidates[choice.shape])
+
+
 def test_it_ends_early_when_it_is_sure(tmp_path):
-    machine = machine_with("small-board", noise=0.01)
+    machine = machine_with("two-cores", 11)
     result = search_on(machine, tmp_path, allowance_s=20_000)
     assert result.stopped == "sure"
     assert result.sure > 0.9
