@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from shared.evaluation.model_size import window_sizes
+from shared.evaluation.quality import QualityTable
 
 from benchmarks.simulated_machines import simulated
 from services.calibrator.envelope_model import Band, pass_tokens
@@ -10,8 +12,6 @@ from services.calibrator.probe_costs import ProbeCosts
 from services.calibrator.projection import Projections, Rates, extrapolated
 from services.calibrator.space import FEWEST_STEPS, Space
 from shared.contracts import Rung, Shape, Status
-from shared.evaluation.model_size import window_sizes
-from shared.evaluation.quality import QualityTable
 from shared.experiment.presets import PRESETS
 
 OFFERED: dict[str, Shape] = {name: preset.shape for name, preset in PRESETS.items() if name != "upstream"}
