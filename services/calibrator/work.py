@@ -51,6 +51,9 @@ class Work:
         self.tell(outcome)
         return outcome
 
+    def begin(self, probe: Probe) -> None:
+        self._event(kind="begun", says=describe_probe(probe))
+
     def tell(self, outcome: Outcome, best: str = "") -> None:
         self.best = best or self.best
         self._event(
@@ -97,19 +100,23 @@ class WithinMinutes:
         return self.work.machine.memory_mb
 
     def measure(self, probe: Probe, limit_s: float) -> Outcome:
+        self.work.begin(probe)
         return self.work.machine.measure(probe, max(1.0, min(limit_s, self.work.clock.remaining_s)))
 
 
 def describe(outcome: Outcome) -> str:
     """One line a person understands."""
-    probe = outcome.probe
-    what = f"{probe.preset} {describe_shape(probe.shape)}, {probe.seconds:g} s"
+    probe, what = outcome.probe, describe_probe(outcome.probe)
     if not outcome.is_ok:
         return f"{what}: {outcome.status.replace('_', ' ')}"
     return (
         f"{what}: val_bpb {outcome.val_bpb:.4f} on {probe.rung}, {outcome.tok_per_sec or 0:,.0f} tok/s, "
         f"{outcome.peak_memory_mb or 0:,.0f} MiB"
     )
+
+
+def describe_probe(probe: Probe) -> str:
+    return f"{probe.preset} {describe_shape(probe.shape)}, {probe.seconds:g} s"
 
 
 def describe_shape(shape: Shape) -> str:

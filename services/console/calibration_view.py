@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -55,7 +56,17 @@ class View:
 
     @property
     def spent_s(self) -> float:
-        return self.events[-1].spent_s if self.events else 0.0
+        """Until now: events come only when something begins or ends."""
+        if not self.events:
+            return 0.0
+        last = self.events[-1]
+        return last.spent_s + max(0.0, (datetime.now(UTC) - last.at).total_seconds())
+
+    @property
+    def now(self) -> str:
+        """The probe that runs; empty between probes."""
+        told = [event for event in self.events if event.kind in ("begun", "probe", "phase", "note")]
+        return told[-1].says if told and told[-1].kind == "begun" else ""
 
 
 @contextmanager
@@ -87,7 +98,8 @@ def picture(view: View) -> Group:
     best = (
         Text(f"best so far  {view.best}", style="bold") if view.best else Text("no shape was scored yet", style="dim")
     )
-    return Group(head, _phases(view), _probes(view), best)
+    running = Text(f"running      {view.now}" if view.now else "", style="cyan")
+    return Group(head, _phases(view), _probes(view), running, best)
 
 
 def _phases(view: View) -> Table:

@@ -24,7 +24,8 @@ class Event(Contract):
     at: AwareDatetime
     spent_s: float = Field(ge=0)
     """of the calibration's minutes, over all processes that worked on it"""
-    kind: Literal["plan", "phase", "reused", "probe", "note", "finished"]
+    kind: Literal["plan", "phase", "reused", "begun", "probe", "note", "finished"]
+    """begun: a probe that runs now; probe: one that has ended"""
     phase: str = ""
     says: str = ""
     plan: tuple[PlannedPhase, ...] = ()
