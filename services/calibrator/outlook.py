@@ -20,6 +20,8 @@ BUDGET_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """of the target, each a completed run of its own"""
 LARGEST_MARGIN = 0.003
 """of val_bpb: on a noisy machine one sigma would promise too little"""
+LARGEST_RESERVE = 0.1
+"""of the allowance, for trying the choice itself: where few probes can be paid, all of them search"""
 POOL, BEST = 40, 6
 """shapes that are compared jointly, with the smaller passes of the best; what was measured or proposed comes on top"""
 
@@ -80,7 +82,8 @@ class Outlook:
     def beliefs(self) -> Beliefs:
         """Its options leave enough to try the choice itself in the end."""
         pool = self._pool()
-        kept_s = [self._shortest_s(one) for one in pool]
+        most_s = LARGEST_RESERVE * self.inputs.allowance_s
+        kept_s = [short_s if (short_s := self._shortest_s(one)) <= most_s else 0.0 for one in pool]
         options = [
             option for one, keep_s in zip(pool, kept_s, strict=True) for option in self.options(one, keep_s=keep_s)
         ]
