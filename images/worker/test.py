@@ -1,4 +1,4 @@
-"""The worker's image: the queue, the recording client, what prepares datasets; no framework, no compiler."""
+"""The worker's image: the queue, the recording client, what prepares and calibrates; no framework, no compiler."""
 
 import subprocess
 
@@ -6,8 +6,8 @@ from checks import expect_harmless_user, expect_no_module, expect_no_program, ex
 
 from shared.stages.table import STAGES
 
-expect_pinned_versions("redis", "rq", "mlflow-skinny", "pyarrow", "tiktoken", "rustbpe", "pydantic")
-expect_no_module("torch", "mlx", "triton", "flask", "sqlalchemy", "pytest")
+expect_pinned_versions("redis", "rq", "mlflow-skinny", "pyarrow", "tiktoken", "rustbpe", "pydantic", "optuna", "scipy")
+expect_no_module("torch", "mlx", "triton", "flask", "pytest")
 expect_no_program("gcc", "cc", "git", "curl")
 folders = [f"/are/{name}" for name in ("corpora", "datasets", "validation", "platform", "locks")]
 expect_harmless_user("/are", "/spool", *folders, *(f"/spool/{stage.name}" for stage in STAGES))

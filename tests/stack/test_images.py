@@ -12,12 +12,13 @@ import pytest
 
 from shared.machine.targets import TARGETS
 from shared.settings import CHECKOUT
+from shared.stages.table import STAGES
 from tests.stack.containers import TAG, docker
 from tests.stack.test_files import baked
 
 pytestmark = pytest.mark.stack
 
-LARGEST_MB = {"redis": 400, "postgres": 800, "mlflow": 1300, "worker": 900, "executor-cpu": 2000}
+LARGEST_MB = {"redis": 400, "postgres": 800, "mlflow": 1300, "worker": 1000, "executor-cpu": 2000}
 LARGEST_MB |= {"executor-cuda-sm120-fa4": 7000}  # one of the GPU images, the one with all that can be in them
 LEFTOVERS = (
     "find /root/.cache /var/lib/apt/lists /var/cache/apt/archives /tmp /wheels -type f -size +0 2>/dev/null | head -5"
@@ -71,7 +72,7 @@ def test_docker_reads_the_compose_files_of_a_target(bases, name):
     from compose.stack import configuration, find_target
 
     services = configuration(find_target(name))["services"]
-    assert {"redis", "database", "mlflow", "worker", "prepare", "trainer", "evaluator"} == set(services)
+    assert {"redis", "database", "mlflow", "worker", *(stage.name for stage in STAGES)} == set(services)
     assert services["trainer"]["image"].startswith(f"autoresearch/{find_target(name).image}:")
 
 
