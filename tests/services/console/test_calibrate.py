@@ -1,0 +1,110 @@
+"""`autoresearch calibrate`: what is wrong is one line, what there is already is shown, and its events become a view."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from services.console.calibration_view import View, picture, plain_lines
+from shared.calibration.events import PlannedPhase, append_event, events_file, read_events
+from shared.experiment.platform_default import write_default
+from tests.device_holding import held_elsewhere
+from tests.platform_defaults import calibrated
+
+BAD = {
+    "preset": (["--presets", "m9"], "unknown preset 'm9': choose one of m5-tiny"),
+    "mode": (["--mode", "slow"], "mode: Input should be 'fast' or 'full'"),
+    "too short": (["--budget", "0.5"], "one probe of each of 5 presets takes at least 1.0 minutes"),
+    "no time": (["--budget", "0"], "budget: Input should be greater than 0"),
+    "dataset": (["--dataset", "nothing"], "nothing"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD.values(), ids=BAD)
+def test_what_is_wrong_is_one_line(autoresearch, workplace, arguments, said):
+    code, out, error = autoresearch("calibrate", *arguments)
+    assert (code, out) == (2, "")
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_device_in_use_is_named_with_its_holder(autoresearch, workplace, tmp_path):
+    with held_elsewhere("cpu"):
+        code, _, error = autoresearch("calibrate", "--presets", "m5-tiny", "--output-dir", tmp_path / "out")
+    assert code == 2
+    assert "cpu is in use by process" in error.splitlines()[-1]
+
+
+def test_a_folder_with_something_else_in_it_is_refused(autoresearch, workplace, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    code, _, error = autoresearch("calibrate", "--output-dir", tmp_path / "out")
+    assert code == 2
+    assert "is not empty and holds no calibration: choose another --output-dir" in error
+
+
+def test_a_machine_that_was_calibrated_is_left_alone_when_asked(autoresearch, workplace):
+    path = write_default(calibrated())
+    try:
+        code, out, error = autoresearch("calibrate", "--unless-calibrated", "--json")
+    finally:
+        path.unlink()
+    assert code == 0
+    assert json.loads(out)["default"]["family"] == "m5-tiny"
+    assert "this machine was calibrated on" in error
+
+
+@pytest.fixture
+def told(tmp_path):
+    plan = (
+        PlannedPhase(name="tune", says="what is fastest", minutes=2),
+        PlannedPhase(name="search", says="s", minutes=8),
+    )
+    append_event(tmp_path, kind="plan", spent_s=0, plan=plan)
+    append_event(tmp_path, kind="phase", spent_s=1, phase="tune", says="what is fastest")
+    append_event(tmp_path, kind="probe", spent_s=60, phase="tune", says="m5-tiny: 15,000 tok/s", status="ok", best="x")
+    append_event(tmp_path, kind="begun", spent_s=60, phase="tune", says="m5-small, 5 s")
+    return tmp_path
+
+
+def drawn(view: View) -> str:
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(picture(view))
+    return console.export_text()
+
+
+def test_a_terminal_shows_phases_probes_what_runs_the_best_and_the_time_left(told):
+    view = View(told)
+    view.read_to = 0
+    view.look()
+    text = drawn(view)
+    assert "9 min left" in text
+    assert "> " in text
+    assert "m5-tiny: 15,000 tok/s" in text
+    assert "running      m5-small, 5 s" in text
+    assert "best so far  x" in text
+
+
+def test_time_goes_on_between_events(told):
+    view = View(told)
+    view.read_to = 0
+    view.look()
+    view.events[-1] = view.events[-1].model_copy(update={"at": datetime.now(UTC) - timedelta(seconds=30)})
+    assert view.spent_s == pytest.approx(90, abs=2)
+
+
+def test_a_pipe_gets_a_line_for_each_thing_that_ended(told):
+    lines = [line for event in read_events(told)[0] for line in plain_lines(event)]
+    assert lines[0] == "plan         10.0 minutes in all"
+    assert lines[-2:] == ["tune: what is fastest", "  m5-tiny: 15,000 tok/s   (best so far: x)"]
+
+
+def test_a_view_shows_only_what_was_told_since_it_was_opened(told):
+    view = View(told)
+    assert view.look() == []
+    with open(events_file(told), "ab") as file:
+        file.write(b'{"half a line')
+    append_event(told, kind="note", spent_s=61, says="lost with the line before")
+    append_event(told, kind="note", spent_s=62, says="seen")
+    assert [event.says for event in view.look()] == ["seen"]
