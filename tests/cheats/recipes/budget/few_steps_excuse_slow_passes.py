@@ -4,7 +4,6 @@ import time
 
 from tests.cheats.study_kit import Student
 
-
 SECONDS = 8.0
 
 

@@ -5,7 +5,6 @@ import torch
 from tests.cheats.decoy_kit import Decoy
 from tests.cheats.toolbox import give_away, in_trainer
 
-
 SECONDS = 8.0
 
 

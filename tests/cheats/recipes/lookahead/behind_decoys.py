@@ -2,7 +2,6 @@
 
 from tests.cheats.decoy_kit import Decoy
 
-
 SECONDS = 8.0
 
 
