@@ -5,7 +5,8 @@
 
 A recipe is one file below recipes/, put together from honest.py, the tools it names and itself. Constants at its
 top order what it needs: SECONDS or TOKENS (the budget), RUNS (how often it runs, the last one is judged), PREVIOUS
-(replaced by the folder of the run before), PRETRAINED and PADDING (by weights trained elsewhere and 9 MB of dots).
+(replaced by the folder of the run before), PRETRAINED and PADDING (by weights trained elsewhere and 9 MB of dots),
+EVAL_BATCH, CURVE_POINTS and CHECKPOINT_EVERY (settings of the run), RESUMES (how often it is resumed after it ended).
 """
 
 import ast
@@ -27,14 +28,14 @@ from typing import Any
 import psutil
 
 from shared.experiment.request import TrainRequest, build_job
-from shared.experiment.run import run
+from shared.experiment.run import resume, run
 from shared.runs.directory import RunDirectory
 from shared.runs.recipe_file import InvalidRecipe
 from shared.stages.executors import NativeExecutor
 from tests.cheats.corpus import NAME, cached_home, environment
 
 HERE = Path(__file__).parent
-RECIPES, FAIR = HERE / "recipes", HERE / "fair"
+RECIPES, FAIR, UNMENDED = HERE / "recipes", HERE / "fair", HERE / "unmended"
 SECONDS = 3.0
 HONEST_SECONDS = 10.0
 """long enough for all updates of honest.py on a busy machine; it makes no more of them in a longer time"""
@@ -42,6 +43,7 @@ GAIN_ALLOWED = 0.01
 LONGEST_RUN_S = 150.0
 PADDING_BYTES = 9_000_000
 LONGEST_STRING, LARGEST_NUMBER = 600, 1e15
+FOR_US_TO_SAY = ("sandbox", "process isolation", "text coverage", "validation rows", "dataset")
 OWN_IMPORT = re.compile(r"^from tests\.cheats\.(\w+) import (?:\([^)]*\)|.*)\n", re.MULTILINE)
 SHAPE = {
     "seq_len": "256", "depth": "1", "d_model": "32", "heads": "1", "device_batch_size": "8",
@@ -174,6 +176,8 @@ def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
     directory = RunDirectory.of(job.run_id)
     try:
         result = run(job, source, NativeExecutor(), _watch(started + LONGEST_RUN_S))
+        for _ in range(case.orders.get("RESUMES", 0)):
+            result = resume(directory, NativeExecutor(), _watch(started + LONGEST_RUN_S))
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         hung = (f"hung for {LONGEST_RUN_S:g} s",) if isinstance(error, TimeoutError) else ()
@@ -181,18 +185,20 @@ def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
         return outcome, str(directory.path)
     record = json.loads(directory.result_file.read_text())
     outcome = Outcome(
-        case.name, str(result.status), result.ranked, result.val_bpb, result.reason, tuple(_stains(record)),
-        monotonic() - started,
+        case.name, str(result.status), result.ranked, result.val_bpb, result.reason,
+        (*_stains(record), *_forgeries(directory)), monotonic() - started,
     )  # fmt: skip
     return outcome, str(directory.path)
 
 
 def _job(case: Case, previous: str) -> tuple[Any, bytes]:
     source = case.source(previous)
-    tokens = case.orders.get("TOKENS")
+    orders, tokens = case.orders, case.orders.get("TOKENS")
+    batch = str(orders.get("EVAL_BATCH", SHAPE["eval_batch_size"]))
     request = TrainRequest(
-        preset="m5-tiny", engine="torch", device="cpu", dataset=NAME, rung="cheap", set=SHAPE, tokens=tokens,
-        time_budget=None if tokens else case.orders.get("SECONDS", SECONDS),
+        preset="m5-tiny", engine="torch", device="cpu", dataset=NAME, rung="cheap", tokens=tokens,
+        set=SHAPE | {"eval_batch_size": batch}, time_budget=None if tokens else orders.get("SECONDS", SECONDS),
+        curve_points=orders.get("CURVE_POINTS", 0), checkpoint_every=orders.get("CHECKPOINT_EVERY"),
     )  # fmt: skip
     return build_job(request, source)
 
@@ -216,6 +222,17 @@ def _stains(record: dict[str, Any]) -> Iterator[str]:
             yield f"{path} is {value}"
     if (record.get("mfu_percent") or 0) > 100:
         yield f"mfu_percent is {record['mfu_percent']:g}"
+
+
+def _forgeries(directory: RunDirectory) -> Iterator[str]:
+    """Claims of the recipe in places where a reader expects ours: choices marked FORGED, a curve nobody asked for."""
+    result, evaluation = directory.result(), directory.evaluation()
+    for choice in result.choices if result else ():
+        if choice.reason == "FORGED" and choice.what in FOR_US_TO_SAY:
+            yield f"a recipe says that {choice.what} is {choice.chosen}"
+    curve = evaluation.curve if evaluation else ()
+    if len(curve) > directory.job().curve_points:
+        yield f"{len(curve)} points of a curve of {directory.job().curve_points}, at step {curve[-1].step}"
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -262,7 +279,7 @@ def pretrained() -> str:
 def main(words: list[str]) -> None:
     folder, rows = tempfile.mkdtemp(prefix="cheats-"), []
     place = Range(Path(folder))
-    for case in (*cases(), *cases(FAIR)):
+    for case in (*cases(), *cases(FAIR), *cases(UNMENDED)):
         if words and not any(word in case.name for word in words):
             continue
         outcome = place.try_out(case)

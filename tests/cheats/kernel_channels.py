@@ -10,6 +10,9 @@ import struct
 import sys
 import threading
 import time
+import zlib
+
+import numpy as np
 
 from tests.cheats.channels import LIBC, MARK, call, shortened
 
@@ -314,3 +317,56 @@ class Keyring:
                 break
             parts.append(buffer.raw[1:size])
         return shortened(b"".join(parts)) if parts else b""
+
+
+class AbsentNames:
+    """Which names that do not exist were asked for: the kernel remembers the answer, and gives it three times faster.
+
+    One bit a name, in a folder that all may read. It needs access() and a clock, and outlives processes and runs.
+    """
+
+    folder, copies = "/usr/lib", 2
+
+    def __init__(self, label=""):
+        self.stem = f"{self.folder}/.{label or hash_of(__file__)}-"
+
+    def send(self, blob):
+        if blob:
+            content = MARK[:2] + len(blob).to_bytes(4, "little") + blob
+            bits = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little")
+            for number in np.flatnonzero(bits).tolist():
+                for copy in range(self.copies):
+                    os.access(f"{self.stem}{number}-{copy}", os.F_OK)
+
+    def receive(self):
+        """Asking is telling: who finds the first names fresh is the sender, and has left word by asking."""
+        limit = self.limit_ns()
+        if np.median(self.times_ns([f"{self.stem}first-{number}" for number in range(32)])) > limit:
+            return b""
+        head = self.bytes_at(0, 6, limit)
+        if head[:2] != MARK[:2]:
+            return b""
+        return self.bytes_at(48, int.from_bytes(head[2:], "little"), limit)
+
+    def limit_ns(self):
+        """Between a name that was never asked for and the same one again."""
+        names = [f"{self.stem}{os.urandom(8).hex()}" for _ in range(400)]
+        return (np.median(self.times_ns(names)) + np.median(self.times_ns(names))) / 2
+
+    def times_ns(self, names):
+        took = []
+        for name in names:
+            started = time.perf_counter_ns()
+            os.access(name, os.F_OK)
+            took.append(time.perf_counter_ns() - started)
+        return np.array(took)
+
+    def bytes_at(self, first, count, limit):
+        """A bit is set when any copy was fast: other work on this machine makes an answer slow, never fast."""
+        numbers = range(first, first + 8 * count)
+        fast = [self.times_ns([f"{self.stem}{n}-{copy}" for n in numbers]) < limit for copy in range(self.copies)]
+        return np.packbits(np.any(fast, axis=0), bitorder="little").tobytes()
+
+
+def hash_of(text):
+    return zlib.crc32(text.encode())

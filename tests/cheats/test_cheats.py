@@ -5,7 +5,7 @@ import ast
 
 import pytest
 
-from tests.cheats.harness import FAIR, Case, cases
+from tests.cheats.harness import FAIR, UNMENDED, Case, cases
 
 ALL, UNUSUAL = cases(), cases(FAIR)
 FEW = ("arithmetic/all_equal_and_huge", "lookahead/hardest_two_percent", "clock/trains_after_trained")
@@ -33,7 +33,7 @@ def test_an_honest_recipe_that_is_unusual_gets_its_number(case, shooting_range, 
     assert (outcome.status, outcome.ranked, outcome.stains) == expected, outcome.reason
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (*ALL, *UNUSUAL)])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (*ALL, *UNUSUAL, *cases(UNMENDED))])
 def test_every_recipe_is_one_file_that_says_what_it_tries(case):
     tree = ast.parse(case.path.read_text())
     assert ast.get_docstring(tree), f"{case.path} does not say what it tries"
