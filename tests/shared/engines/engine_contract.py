@@ -49,7 +49,7 @@ class EngineContract:
         ("options", "message"),
         [
             ({"dtype": "fp16"}, "dtype 'fp16': choose auto, bf16 or fp32"),
-            ({"compile": "yes"}, "compile 'yes': choose auto, on or off"),
+            ({"compile": "yes"}, "compile 'yes': .* auto, on"),
             ({"device": "meta"}, "device meta: the .* engine runs on"),
         ],
     )
