@@ -40,7 +40,8 @@ def _write(client: "MlflowClient", experiment: str, name: str, default: Platform
     for key, number in metrics(default).items():
         client.log_metric(run.info.run_id, key, number)
     for path in sorted(path for pattern in ARTIFACTS for path in folder.glob(pattern)):
-        client.log_artifact(run.info.run_id, str(path), str(path.parent.relative_to(folder)))
+        below = path.parent.relative_to(folder)
+        client.log_artifact(run.info.run_id, str(path), str(below) if below.parts else None)
     client.log_dict(run.info.run_id, default.model_dump(mode="json"), "platform_default.json")
     client.set_terminated(run.info.run_id)
 

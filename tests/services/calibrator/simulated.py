@@ -79,7 +79,8 @@ def simulated_calibration(
     dataset = open_dataset("words")
     calibration = Calibration(
         mode="fast", minutes=30, presets=presets, target_seconds=300, engine="torch", device="cpu", target="cpu",
-        hardware_key="cpu-simulated-4core-16gb", architecture="cpu", driver_version="Linux 6", memory_mb=memory_mb,
+        hardware_key="cpu-simulated-4core-16gb", architecture="cpu", driver_version="Linux 6",
+        framework="torch 2.13.0", memory_mb=memory_mb,
         dataset=dataset.ref, recipe_sha=sha256_file(default_recipe("torch")), eval_signature=eval_signature(),
     )  # fmt: skip
     lay_out(folder, calibration)

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from shared.evaluation.model_size import window_sizes
-from shared.evaluation.quality import QualityTable
 
 from benchmarks.simulated_machines import simulated
 from services.calibrator.envelope_model import Band, pass_tokens
@@ -13,6 +11,8 @@ from services.calibrator.projection import Projections, Rates, extrapolated
 from services.calibrator.space import FEWEST_STEPS, Space
 from shared.contracts import Rung, Shape, Status
 from shared.experiment.presets import PRESETS
+from shared.quality import QualityTable
+from shared.quality.model_size import window_sizes
 
 OFFERED: dict[str, Shape] = {name: preset.shape for name, preset in PRESETS.items() if name != "upstream"}
 SECONDS = np.array([18.75, 37.5, 75.0, 150.0])

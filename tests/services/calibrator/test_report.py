@@ -99,7 +99,8 @@ def test_zones_stand_around_the_default(reported):
     size = {name: model_size(zone.shape, 8192).block_params for name, zone in zones.items() if zone.shape}
     assert list(zones) == ["lower", "recommended", "upper", "reference"]
     assert zones["recommended"].shape == reported.default.shape
-    assert zones["recommended"].val_bpb == pytest.approx(reported.default.val_bpb)
+    zone, default = zones["recommended"], reported.default
+    assert abs(zone.val_bpb - default.val_bpb) <= 3 * (zone.spread + default.spread)
     assert size["lower"] < size["recommended"] < size["upper"]
     assert zones["reference"].preset == "upstream"
     assert all(zone.reason and zone.behind is not None for zone in zones.values())

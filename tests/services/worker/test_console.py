@@ -66,7 +66,7 @@ def test_a_group_that_an_outage_cuts_short_says_which_jobs_were_enqueued(hub, mo
     monkeypatch.setenv("ARE_ENV_FILE", str(tmp_path / "none"))
     settings.cache_clear()
     with pytest.raises(ValueError, match="before that 2 of 4 jobs were enqueued") as failure:
-        submit.enqueue([{"target": "cpu", "seed": seed} for seed in (1, 2, 3, 4)], None)
+        submit.enqueue(submit.TRAIN, [{"target": "cpu", "seed": seed} for seed in (1, 2, 3, 4)], None)
     settings.cache_clear()
     hub.start()
     waiting = [entry.decode() for entry in hub.connection.lrange("rq:queue:cpu", 0, -1)]

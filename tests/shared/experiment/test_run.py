@@ -365,7 +365,7 @@ def slow_run(run_id: str) -> RunDirectory:
 
 def start(directory: RunDirectory) -> subprocess.Popen:
     argv = [sys.executable, "-c", RESUMER, str(directory.path)]
-    return subprocess.Popen(argv, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def kill_everything(process: subprocess.Popen) -> None:
@@ -408,6 +408,7 @@ def test_a_run_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(see
     for moment in moments(seed):
         process = start(broken)
         wait_for(lambda moment=moment, process=process: moment(broken) or process.poll() is not None)
+        assert process.poll() is None, f"it ended by itself: {process.communicate()}"
         kill_everything(process)
         assert broken.result() is None
     trained_at = broken.training_file.stat().st_mtime_ns
