@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import psutil
 
-from shared.contracts import Job, Status
+from shared.contracts import Job, Status, TrainingRecord
 from shared.engines.shared_buffer import HostBuffer
 from shared.runs.checkpoint import CheckpointRecord, CurveRecord, commit, free_folder, write_groups
 from shared.runs.directory import RunDirectory, write_record
@@ -17,6 +17,8 @@ from shared.runs.layout import ArraySpec, Layout, lay_out
 from shared.sandbox.launch import Ended
 
 MEMORY_SHARE = 0.9
+RECORD = "training.json"
+"""beside the final weights"""
 
 
 class StateStore:
@@ -77,12 +79,17 @@ class StateStore:
             raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {reason}")
         self._start(lambda: self._write_curve_point(step, progress))
 
-    def save_final(self, step: int, train_seconds: float) -> None:
-        """The weights, which is all that is evaluated; on disk when it returns. OSError when the disk refuses them."""
+    def save_final(self, step: int, training: TrainingRecord) -> None:
+        """The weights, which is all that is evaluated, and how they were trained; on disk when it returns.
+
+        One commit makes both count: whoever finds the checkpoint after a kill has the record too. OSError when the
+        disk refuses them.
+        """
         self._writer.shutdown(wait=True)
         folder = free_folder(self.run.checkpoint_dir, step)
         files = self._write_groups(folder, ("model",))
-        self._commit(folder, step, files, train_seconds=train_seconds, loss_ema=0.0, final=True)
+        write_record(self.run.checkpoint_dir / folder / RECORD, training)
+        self._commit(folder, step, files, train_seconds=training.training_seconds, loss_ema=0.0, final=True)
 
     def _start(self, write: Callable[[], None]) -> None:
         if self._under_way is not None:

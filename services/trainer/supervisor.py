@@ -36,14 +36,14 @@ from services.trainer.messages import (
     Trained,
 )
 from services.trainer.metrics_file import MetricsFile
-from services.trainer.state_store import StateStore
+from services.trainer.state_store import RECORD, StateStore
 from shared.contracts import Choice, Job, Rung, Status, TrainingRecord
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
 from shared.machine.hardware import detect
 from shared.machine.targets import peak_flops
 from shared.runs import checkpoint
-from shared.runs.directory import RunDirectory, write_record
+from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.runs.layout import GROUPS
 from shared.sandbox.ending import adopt_orphans
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
@@ -69,6 +69,9 @@ def supervise(run: RunDirectory) -> TrainingRecord:
 
 def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) -> TrainingRecord:
     end_on_signals()
+    if (record := trained_before(run)) is not None:
+        write_record(run.training_file, record)
+        return record
     measured = Measured()
     try:
         with Supervision(run, job, dataset, measured) as supervision:
@@ -78,6 +81,14 @@ def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) 
         record = measured.record(end.status, end.reason)
     write_record(run.training_file, record)
     return record
+
+
+def trained_before(run: RunDirectory) -> TrainingRecord | None:
+    """The record of a training that came to its end, whose supervisor was killed before it wrote it."""
+    restored = checkpoint.latest(run.checkpoint_dir)
+    if restored is None or not restored.final:
+        return None
+    return read_record(run.checkpoint_dir / restored.folder / RECORD, TrainingRecord)
 
 
 class TrainingClock:
@@ -194,8 +205,6 @@ class Supervision:
         """What training goes on from. Handed over when the clock runs, since it may hold training rows too."""
         if self.restored is None:
             return []
-        if self.restored.final:
-            raise Ended(Status.CRASHED, "the last checkpoint holds the final weights alone: nothing can go on from it")
         return [self.run.checkpoint_dir / self.restored.folder / f"{group}.safetensors" for group in GROUPS]
 
     def _measure(self, trained: Trained, seconds: float, rows: PackedRows) -> None:
@@ -240,15 +249,15 @@ class Supervision:
         return max(0.0, self.job.budget.seconds + grace - self.clock.seconds)
 
     def _record(self, ready: Ready, trained: Trained) -> None:
-        """Writes the weights, and what the recipe's process said of itself beside what was measured."""
+        """Writes the weights, with what is known of the training beside them: from then on it has come to its end."""
         since, measured = monotonic(), self.measured
-        self.store.save_final(trained.num_steps, measured.training_seconds)
-        measured.finish_seconds = monotonic() - since
         measured.last_loss = trained.last_loss
         measured.input_percent = trained.input_percent
         measured.peak_vram_mb = trained.peak_vram_mb
         if ready.flops_per_token and measured.tok_per_sec:
             self._record_mfu(100 * ready.flops_per_token * measured.tok_per_sec / ready.peak_flops)
+        self.store.save_final(trained.num_steps, measured.record(Status.OK, ""))
+        measured.finish_seconds = monotonic() - since
 
     def _record_mfu(self, percent: float) -> None:
         if percent <= 100:

@@ -14,7 +14,7 @@ from services.trainer.loop import Diverged, Loop
 from services.trainer.messages import Kept, Saved, Steps
 from services.trainer.state_store import StateStore
 from services.trainer.telemetry import Telemetry
-from shared.contracts import Budget, CheckpointPolicy, StepRecord
+from shared.contracts import Budget, CheckpointPolicy, Status, StepRecord, TrainingRecord
 from shared.data.rows import Rows
 from shared.engines.shared_buffer import HostBuffer
 from shared.runs.checkpoint import curve_folders, latest, read_arrays
@@ -251,7 +251,7 @@ def test_the_final_checkpoint_of_a_step_that_already_has_one_takes_another_folde
     run.loop.run()
     run.saver.save_checkpoint(10)
     run.saver.hand_over_final()
-    run.supervisor.store.save_final(10, 1.0)
+    run.supervisor.store.save_final(10, TrainingRecord(status=Status.OK, training_seconds=1.0))
     assert latest(tmp_path).final
     assert latest(tmp_path).folder == "step-00000010-1"
     assert [folder.name for folder in tmp_path.glob("step-*")] == ["step-00000010-1"]

@@ -408,7 +408,7 @@ def test_a_run_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(see
     for moment in moments(seed):
         process = start(broken)
         wait_for(lambda moment=moment, process=process: moment(broken) or process.poll() is not None)
-        assert process.poll() is None, f"it ended by itself: {process.communicate()}"
+        assert process.poll() is None, f"it ended by itself: {process.communicate()[0]} {broken.result()}"
         kill_everything(process)
         assert broken.result() is None
     trained_at = broken.training_file.stat().st_mtime_ns
