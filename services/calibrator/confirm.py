@@ -49,7 +49,10 @@ def confirm(
     candidates = contenders(found, CANDIDATES[work.calibration.mode])
     if not candidates:
         return Confirmation(runs=(), chosen=None, reason="no shape came to a number", seconds=0.0)
-    seconds = longest_budget(work, found.outcomes, len(candidates), allowance_s)
+    while (seconds := longest_budget(work, found.outcomes, len(candidates), allowance_s)) < SHORTEST_S:
+        if len(candidates) == 1:
+            break
+        candidates = candidates[:-1]
     if seconds < SHORTEST_S:
         reason = "chosen by the search alone: there was no time to confirm it"
         return Confirmation(runs=(), chosen=candidates[0], reason=reason, seconds=0.0)
