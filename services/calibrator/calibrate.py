@@ -88,6 +88,8 @@ class Session:
             if (share := phase.shares[self.calibration.mode])
         )
         append_event(self.work.folder, kind="plan", spent_s=self.work.clock.spent_s, plan=plan)
+        if unreadable := self.machine.journal.unreadable:
+            self.work.say(f"{unreadable} line(s) of {self.machine.journal.path.name} cannot be read and are left out")
 
     def run_phase(self, place: int) -> None:
         phase = PHASES[place]
@@ -147,10 +149,13 @@ def _search(session: Session, allowance_s: float) -> SearchResult:
 
     table, known = replace(work.table, rung=found.prior.rung), session.machine.journal.all()
     try:
-        return search(inputs, table, WithinMinutes(work), work.folder, known=known, on_outcome=tell)
+        result = search(inputs, table, WithinMinutes(work), work.folder, known=known, on_outcome=tell)
     except NothingFits as nothing:
         work.say(str(nothing))
         return SearchResult(ranked=(), stopped="exhausted", sure=0, margin=0, noise=0, spent_s=0, outcomes=())
+    if result.note:
+        work.say(result.note)
+    return result
 
 
 def _confirm(session: Session, allowance_s: float) -> Confirmation:

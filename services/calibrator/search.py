@@ -6,7 +6,6 @@ Killed at any moment, it goes on from its journal in the directory and measures 
 """
 
 from collections.abc import Callable, Sequence
-from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -58,13 +57,6 @@ def search(
         if on_outcome:
             on_outcome(outcome, state.result())
     return state.result()
-
-
-def opening_seconds(inputs: SearchInputs, table: QualityTable, known: Sequence[Outcome] = ()) -> float:
-    """Expected wall-clock of the shortest probe of every model that nothing is known of, whatever is allowed."""
-    boundless = inputs.model_copy(update={"allowance_s": inf})
-    outlook = Outlook(boundless, inputs.space(), table, known, (), lambda values: [])
-    return sum(outlook.options(one)[0].cost_s for one in outlook.untried_models())
 
 
 class Search:

@@ -12,7 +12,7 @@ from services.calibrator.envelope_model import Band, pass_tokens
 from services.calibrator.measurement import Outcome
 from services.calibrator.outlook import SearchInputs
 from services.calibrator.ranking import Ranked, in_order
-from services.calibrator.search import Search, SearchResult, opening_seconds, search
+from services.calibrator.search import Search, SearchResult, search
 from services.calibrator.trials import FAILED
 from shared.contracts import Rung, Shape, Status
 from shared.experiment.presets import PRESETS
@@ -77,17 +77,6 @@ def test_every_model_is_measured_and_the_starts_come_first(tmp_path):
     first = result.outcomes[0].probe.shape
     assert (first.d_model, first.seq_len, first.total_batch_size) == (start.d_model, start.seq_len, 12288)
     assert {outcome.probe.preset for outcome in result.outcomes} == {*OFFERED}
-
-
-def test_it_says_what_one_probe_of_every_model_would_cost(tmp_path):
-    machine = machine_with()
-    inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=1)
-    table = QualityTable((), "corpus", hardware_key="here")
-    needed = opening_seconds(inputs, table)
-    result = search_on(machine, tmp_path, allowance_s=needed * 1.01)
-    assert {outcome.probe.preset for outcome in result.outcomes} == {*OFFERED}
-    assert search_on(machine_with(), tmp_path / "less", allowance_s=needed / 4).outcomes == ()
-    assert opening_seconds(inputs, table, known=result.outcomes) == 0
 
 
 def test_what_was_known_before_is_believed_and_not_measured_again(tmp_path):
