@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services.calibrator.confirm import Confirmation
 from services.calibrator.experiments import Experiments
 from services.calibrator.work import Work
-from shared.contracts import Contract, Rung, Status
+from shared.contracts import Contract, EvaluationRecord, Rung, Status
 from shared.evaluation.rungs import BUDGET_SHARE, tokens_for
 from shared.runs.checkpoint import latest
 from shared.runs.directory import RunDirectory
@@ -13,6 +13,8 @@ from shared.runs.directory import RunDirectory
 RUNGS = {"fast": (Rung.CHEAP, Rung.REFERENCE), "full": (Rung.CHEAP, Rung.REFERENCE, Rung.FULL)}
 STARTS_S = 10.0
 """two processes that open the engine"""
+AUDIT_SHARE = 0.3
+"""of scoring, at most, where there are rows enough (docs/evaluation.md)"""
 
 
 class KeptCheckpoint(Contract):
@@ -77,7 +79,7 @@ def measure_rungs(work: Work, machine: Experiments, kept: KeptCheckpoint, allowa
     left_out: list[str] = []
     end_s = work.clock.spent_s + allowance_s
     for rung in RUNGS[work.calibration.mode] if kept.run_id else ():
-        expected_s = _expected_s(costs, tokens_for(rung, rows))
+        expected_s = _expected_s(costs or _of_probe(kept.run_id), tokens_for(rung, rows))
         if expected_s > end_s - work.clock.spent_s:
             left_out.append(f"{rung}: it would take about {expected_s:.0f} s")
             continue
@@ -92,12 +94,20 @@ def measure_rungs(work: Work, machine: Experiments, kept: KeptCheckpoint, allowa
     return _concluded(work, kept.run_id, costs, left_out)
 
 
+def _of_probe(run_id: str) -> list[RungCost]:
+    """What the run's own evaluation cost."""
+    record = RunDirectory.of(run_id).evaluation()
+    return [_cost(record.rung.rung, record)] if record and record.rung and record.val_bpb is not None else []
+
+
 def _expected_s(costs: Sequence[RungCost], num_tokens: int) -> float:
+    """With the audit, which grows with the rows that are scored."""
     if not costs:
-        return 0.0
+        return STARTS_S
     last = costs[-1]
     audit_s = max(0.0, last.total_seconds - last.seconds - STARTS_S)
-    return STARTS_S + audit_s + last.seconds * num_tokens / last.num_tokens
+    share = min(AUDIT_SHARE, audit_s / last.seconds) if last.seconds else 0.0
+    return STARTS_S + last.seconds * (1 + share) * num_tokens / last.num_tokens
 
 
 def _measured(work: Work, machine: Experiments, run_id: str, rung: Rung, limit_s: float) -> RungCost | str:
@@ -106,6 +116,11 @@ def _measured(work: Work, machine: Experiments, run_id: str, rung: Rung, limit_s
     if record is None or record.status is not Status.OK or record.val_bpb is None:
         return f"{record.status}: {record.reason}" if record else f"it took longer than {limit_s:.0f} s"
     work.say(f"{rung}: {record.num_tokens:,} tokens in {record.eval_seconds:.1f} s, val_bpb {record.val_bpb:.4f}")
+    return _cost(rung, record)
+
+
+def _cost(rung: Rung, record: EvaluationRecord) -> RungCost:
+    assert record.val_bpb is not None
     return RungCost(
         rung=rung,
         num_tokens=record.num_tokens,
