@@ -15,6 +15,7 @@ from services.console import (
     doctor,
     drain,
     evaluate,
+    golf,
     hub,
     prepare,
     requeue,
@@ -35,7 +36,8 @@ app = typer.Typer(
 LOCAL = (prepare.prepare, calibrate.calibrate, train.train, evaluate.evaluate, runs.runs, ui.ui)
 FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
-for command in (*LOCAL, *FLEET, *OPERATION):
+PROJECT = (golf.golf,)
+for command in (*LOCAL, *FLEET, *OPERATION, *PROJECT):
     app.command()(command)
 app.add_typer(defaults.app, name="defaults")
 
