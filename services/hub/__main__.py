@@ -4,12 +4,15 @@ Queue and MLflow run until Ctrl-C or SIGTERM, or until one of them ends. Exit co
 """
 
 import argparse
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from services.hub.credentials import Hub, keep_credentials
 from services.hub.servers import Servers
+from shared.settings import CHECKOUT
 
 
 def main() -> int:
@@ -44,8 +47,20 @@ def serve(asked: argparse.Namespace) -> None:
         print(f"queue      {hub.redis_address}  ({servers.queue.says})")
         print(f"MLflow     {hub.mlflow_url}")
         print(f"passwords  {asked.env_file}")
+        show_pages(hub)
         print("next: run `make worker` in another terminal, then `autoresearch submit --target cpu --wait`", flush=True)
         servers.until_one_ends()
+
+
+def show_pages(hub: Hub) -> None:
+    """Where the runs are to be seen. In a process of its own, since a hub has no use for MLflow's client afterwards."""
+    argv = [sys.executable, "-m", "shared.tracking.pages", hub.mlflow_url]
+    environment = {**os.environ, "ARE_TRACKING_URI": hub.mlflow_url}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, cwd=CHECKOUT)
+    for line in done.stdout.splitlines():
+        print(f"runs       {line}")
+    if done.returncode:
+        print(f"runs       {hub.mlflow_url}/#/experiments?workflowType=machine_learning")
 
 
 if __name__ == "__main__":
