@@ -22,6 +22,7 @@ from services.console import (
     runs,
     status,
     submit,
+    sweep,
     train,
     ui,
     wait,
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-LOCAL = (prepare.prepare, calibrate.calibrate, train.train, evaluate.evaluate, runs.runs, ui.ui)
+LOCAL = (prepare.prepare, calibrate.calibrate, train.train, sweep.sweep, evaluate.evaluate, runs.runs, ui.ui)
 FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
 PROJECT = (golf.golf,)

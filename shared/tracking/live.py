@@ -17,6 +17,7 @@ from shared.fleet.contracts import AttemptRecord, Verdict
 from shared.machine.vitals import Vitals
 from shared.runs.directory import LONGEST_STEP_BYTES, RunDirectory
 from shared.tracking import mlflow_mapping, mlflow_store, series
+from shared.tracking.idea_runs import nest
 from shared.tracking.mlflow_store import Unreachable, reachable_client
 from shared.tracking.outbox import one_line, only_recorder
 from shared.tracking.run_bundle import read_delivery, read_step
@@ -117,6 +118,7 @@ def create(client: "MlflowClient", followed: Followed) -> str:
     )
     params = [Param(name, value) for name, value in mlflow_mapping.params(followed).items()]
     client.log_batch(run.info.run_id, params=params, tags=[RunTag(*tag) for tag in tags.items()], synchronous=True)
+    nest(client, experiment, run.info.run_id)
     return run.info.run_id
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shared.settings import settings
 from shared.tracking import mlflow_mapping, series
+from shared.tracking.idea_runs import nest
 from shared.tracking.run_bundle import RunBundle
 from shared.tracking.saved_view import keep_view
 
@@ -79,6 +80,7 @@ def _store(client: "MlflowClient", bundle: RunBundle, picture: Callable[[RunBund
     run = _find_or_create(client, experiment, bundle)
     if run.data.tags.get(mlflow_mapping.COMPLETE_TAG) != bundle.result_sha:
         _fill(client, run.info.run_id, bundle, picture)
+    nest(client, experiment, run.info.run_id)
     return experiment, run.info.run_id
 
 
