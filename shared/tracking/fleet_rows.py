@@ -44,7 +44,7 @@ def _row_of(run: "Run") -> QualityRow | None:
             dataset=tags["dataset"],
             shape=shape,
             num_tokens=int(metrics["num_steps"]) * shape.total_batch_size,
-            val_bpb=metrics.get("val_bpb") or metrics[f"{UNRANKED}val_bpb"],
+            val_bpb=metrics.get("val_bpb") or metrics[f"val_bpb{UNRANKED}"],
             rung=Rung(tags["rung"]),
             hardware_key=tags["hardware_key"],
         )

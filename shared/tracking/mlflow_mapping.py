@@ -39,7 +39,7 @@ def experiment_note(target: str) -> str:
     return (
         f"Target **{target}**; run names start with their `val_bpb` (validation bits per byte, lower is better), which "
         "the evaluator measures, not the recipe. One run is one recipe, shape, seed and budget. Runs that are not "
-        "ranked have `unranked_val_bpb` instead.\n\nCompare runs with `ranked` = true and the same `hardware_key`, "
+        "ranked have `val_bpb_unranked` instead.\n\nCompare runs with `ranked` = true and the same `hardware_key`, "
         "`dataset`, `budget`, `rung` and `eval_signature`; other differences say nothing about the recipe."
     )
 

@@ -1,7 +1,8 @@
-"""The page that a person should see first: MLflow's table of runs with val_bpb as a sorted column, and its charts.
+"""Pages that a person should see first: MLflow's table of runs with val_bpb as a sorted column, and its charts.
 
-Kept as a tag of the experiment in MLflow's own format for shared views (tried with 3.17), so nothing is installed in
-the browser. Without it, a fresh browser shows no metric at all.
+One of all runs, one of ideas alone, since MLflow nests seeds below their idea only where it sorts by time. Kept as
+tags of the experiment in MLflow's own format for shared views (tried with 3.17), so nothing is set up in a browser.
+Without one, a fresh browser shows no metric at all.
 """
 
 import json
@@ -13,22 +14,20 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-KEY = "autoresearch"
-TAG = f"mlflow.sharedViewState.{KEY}"
+RUNS, IDEAS = "autoresearch", "autoresearch-ideas"
+FILTERS = {RUNS: "", IDEAS: "tags.`are.idea_key` LIKE 'i%'"}
 
+# MLflow sorts metrics by name, so another one would push val_bpb out of sight
 COLUMNS = (
     "attributes.`Created`",
     "metrics.`val_bpb`",
-    "metrics.`unranked_val_bpb`",
+    "metrics.`val_bpb_unranked`",
     "tags.`status`",
     "tags.`hardware_key`",
     "tags.`rung`",
     "params.`preset`",
     "params.`seed`",
     "params.`budget`",
-    "metrics.`tok_per_sec`",
-    "metrics.`peak_vram_mb`",
-    "metrics.`num_steps`",
 )
 FIRST = "autoresearch-scores"
 """uuid of the section of charts that comes first"""
@@ -43,15 +42,15 @@ SECTIONS = (
 )
 
 
-def state() -> dict[str, Any]:
-    """MLflow's whole state of the page; what it does not find there it would not fill in."""
+def state(key: str = RUNS) -> dict[str, Any]:
+    """MLflow's whole state of a page; what it does not find there it would not fill in."""
     return {
         "selectedColumns": list(COLUMNS),
         "columnOrder": [],
         "columnWidths": {},
         "orderByKey": "metrics.`val_bpb`",
         "orderByAsc": True,
-        "searchFilter": "",
+        "searchFilter": FILTERS[key],
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
@@ -75,7 +74,7 @@ def state() -> dict[str, Any]:
             chart("BAR", "val_bpb"),
             chart("LINE", "train/loss_ema"),
             chart("LINE", "curve/val_bpb"),
-            chart("BAR", "unranked_val_bpb"),
+            chart("BAR", "val_bpb_unranked"),
         ],
     }
 
@@ -95,7 +94,7 @@ def chart(kind: str, metric: str) -> dict[str, Any]:
         "metricSectionId": FIRST,
         "runsCountToCompare": 20,
         "deleted": False,
-        "isGenerated": True,
+        "isGenerated": False,  # else MLflow turns bars into lines, as scores have a step
     }
     line = {
         "selectedMetricKeys": [metric],
@@ -111,15 +110,20 @@ def chart(kind: str, metric: str) -> dict[str, Any]:
 
 
 def keep_view(client: "MlflowClient", experiment: "Experiment") -> None:
-    """Writes the view unless the experiment has it as it is now. What people save has other keys and stays."""
-    wanted = json.dumps(state())
-    if experiment.tags.get(TAG) != wanted:
-        client.set_experiment_tag(experiment.experiment_id, TAG, wanted)
+    """Writes the views unless the experiment has them as they are now. What people save has other keys and stays."""
+    for key in FILTERS:
+        wanted = json.dumps(state(key))
+        if experiment.tags.get(tag(key)) != wanted:
+            client.set_experiment_tag(experiment.experiment_id, tag(key), wanted)
 
 
-def page(experiment_id: str) -> str:
+def tag(key: str) -> str:
+    return f"mlflow.sharedViewState.{key}"
+
+
+def page(experiment_id: str, key: str = RUNS) -> str:
     """The part of the address after the server's. Without the last part a fresh browser opens the chat traces."""
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&workflowType=machine_learning"
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={key}&workflowType=machine_learning"
 
 
 def views(client: "MlflowClient") -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """A run's metric points: the summary, the learning curve, telemetry of its steps, vital signs of its machine.
 
 Series are grouped by prefix: train/, time/, recipe/ (what the recipe says of itself), curve/ and system/, which MLflow
-shows on a page of its own. `val_bpb` belongs to ranked runs alone: others have `unranked_val_bpb`, so that sorting
+shows on a page of its own. `val_bpb` belongs to ranked runs alone: others have `val_bpb_unranked`, so that sorting
 by one of them never mixes the two.
 """
 
@@ -46,7 +46,7 @@ SUMMARY = (
     "tok_per_sec",
 )
 SCORES = ("val_bpb", "val_bpb_upstream")
-UNRANKED = "unranked_"
+UNRANKED = "_unranked"
 VITALS = {
     "load_1m": "system/load_1m",
     "cpu_percent": "system/cpu_utilization_percentage",
@@ -111,8 +111,8 @@ def _summary_points(bundle: RunBundle) -> Iterator[Point]:
     for name in SUMMARY:
         value = getattr(bundle.result, name)
         if value is not None:
-            prefix = UNRANKED if name in SCORES and not bundle.result.ranked else ""
-            yield Point(f"{prefix}{name}", bundle.result.num_steps, float(value), round(1000 * bundle.recorded_at))
+            ending = UNRANKED if name in SCORES and not bundle.result.ranked else ""
+            yield Point(f"{name}{ending}", bundle.result.num_steps, float(value), round(1000 * bundle.recorded_at))
 
 
 def _curve_points(bundle: RunBundle) -> Iterator[Point]:

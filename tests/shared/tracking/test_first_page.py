@@ -6,9 +6,10 @@ import pytest
 
 from shared.contracts import Rung, Unranked
 from shared.tracking import mlflow_store, record
+from shared.tracking.idea_runs import IDEA, KEY, nest
 from shared.tracking.mlflow_mapping import experiment_name
 from shared.tracking.pages import pages
-from shared.tracking.saved_view import TAG, keep_view, state
+from shared.tracking.saved_view import IDEAS, RUNS, keep_view, state, tag
 from tests.mlflow_server import empty_store, runs
 from tests.shared.tracking.finished_runs import RECIPE, make_result, make_run
 from tests.shared.tracking.test_tracking import client, stored_run, stored_runs
@@ -31,14 +32,15 @@ def test_a_run_that_is_not_ranked_has_its_score_under_another_name(runs, changes
     assert best.data.tags["are.run_id"] == "good"
     (other,) = (run for run in stored_runs() if run.data.tags["are.run_id"] == "other")
     assert "val_bpb" not in other.data.metrics
-    assert other.data.metrics["unranked_val_bpb"] == 1.1
+    assert other.data.metrics["val_bpb_unranked"] == 1.1
     assert other.info.run_name.startswith("(1.1000) m5-small")
 
 
 def test_the_experiment_of_a_target_has_the_saved_view(runs):
     record(make_run(runs).path)
-    view = json.loads(experiment().tags[TAG])
+    view = json.loads(experiment().tags[tag(RUNS)])
     assert view == state()
+    assert json.loads(experiment().tags[tag(IDEAS)]) == state(IDEAS)
     columns = [name for name in view["selectedColumns"] if name.startswith("metrics.")]
     assert (columns[0], view["orderByKey"], view["orderByAsc"]) == ("metrics.`val_bpb`", "metrics.`val_bpb`", True)
     assert [chart["metricKey"] for chart in view["compareRunCharts"]][:2] == ["val_bpb", "train/loss_ema"]
@@ -59,12 +61,21 @@ def test_every_column_and_chart_of_the_view_is_something_that_runs_have(runs):
     assert {f"metrics.`{chart['metricKey']}`" for chart in view["compareRunCharts"]} <= known
 
 
+def test_the_view_of_ideas_holds_ideas_alone(runs):
+    record(make_run(runs, make_result("good")).path)
+    (run,) = stored_runs()
+    client().set_tag(run.info.run_id, IDEA, "i0123456789")
+    nest(client(), run.info.experiment_id, run.info.run_id)
+    found = client().search_runs([experiment().experiment_id], state(IDEAS)["searchFilter"])
+    assert [KEY in run.data.tags for run in found] == [True]
+
+
 def test_an_older_view_is_replaced_and_views_of_people_stay(runs):
     record(make_run(runs).path)
-    client().set_experiment_tag(experiment().experiment_id, TAG, "{}")
+    client().set_experiment_tag(experiment().experiment_id, tag(RUNS), "{}")
     client().set_experiment_tag(experiment().experiment_id, "mlflow.sharedViewState.mine", "{}")
     keep_view(client(), experiment())
-    assert json.loads(experiment().tags[TAG]) == state()
+    assert json.loads(experiment().tags[tag(RUNS)]) == state()
     assert experiment().tags["mlflow.sharedViewState.mine"] == "{}"
 
 

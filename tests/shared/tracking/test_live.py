@@ -62,7 +62,7 @@ def test_a_run_that_trains_is_running_and_shows_its_curve_so_far(training):
     tags = {"job": "job", "group": "g-1", "worker": "mac.host.metal.1", "host": "host", "status": "running"}
     assert tags.items() <= run.data.tags.items()
     assert "system/load_1m" in run.data.metrics
-    assert {"val_bpb", "unranked_val_bpb"}.isdisjoint(run.data.metrics)
+    assert {"val_bpb", "val_bpb_unranked"}.isdisjoint(run.data.metrics)
     assert losses()[-1].step == 39
     training.metrics_file.write_text("".join(STEPS[:90]))
     assert live.look([ATTEMPT]) == ""
