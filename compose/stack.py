@@ -196,7 +196,7 @@ def say_what_next(target: Target, hub: Hub) -> None:
     queue = f"rq enqueue -S json -q {target.name} services.worker.jobs"
     print(f"\nMLflow   {hub.mlflow_url}{login}")
     for line in pages(target, hub):
-        print(f"runs on  {line}")
+        print(line)
     print(f"queue    {hub.redis_address}, passwords in {ENV_FILE.name}")
     print("\nThe first jobs (pip install rq==3.0.0, or make setup):")
     print("  set -a; . ./.env; set +a")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from services.hub.credentials import Hub, keep_credentials
 from services.hub.servers import Servers
+from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT
 
 
@@ -47,20 +48,20 @@ def serve(asked: argparse.Namespace) -> None:
         print(f"queue      {hub.redis_address}  ({servers.queue.says})")
         print(f"MLflow     {hub.mlflow_url}")
         print(f"passwords  {asked.env_file}")
-        show_pages(hub)
         print("next: run `make worker` in another terminal, then `autoresearch submit --target cpu --wait`", flush=True)
-        servers.until_one_ends()
+        pages = show_pages(hub)
+        try:
+            servers.until_one_ends()
+        finally:
+            pages.kill()
+            pages.wait()
 
 
-def show_pages(hub: Hub) -> None:
-    """Where the runs are to be seen. In a process of its own, since a hub has no use for MLflow's client afterwards."""
-    argv = [sys.executable, "-m", "shared.tracking.pages", hub.mlflow_url]
+def show_pages(hub: Hub) -> subprocess.Popen:
+    """Prints where runs are to be seen, some seconds later: a process of its own imports MLflow's client for that."""
+    argv = dies_with_parent([sys.executable, "-m", "shared.tracking.pages", hub.mlflow_url])
     environment = {**os.environ, "ARE_TRACKING_URI": hub.mlflow_url}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, cwd=CHECKOUT)
-    for line in done.stdout.splitlines():
-        print(f"runs       {line}")
-    if done.returncode:
-        print(f"runs       {hub.mlflow_url}/#/experiments?workflowType=machine_learning")
+    return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=CHECKOUT)
 
 
 if __name__ == "__main__":

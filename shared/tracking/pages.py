@@ -32,7 +32,7 @@ def main() -> int:
         print(without_passwords(" ".join(str(error).split())), file=sys.stderr)
         return 1
     for target, address in found:
-        print(f"{target:<8} {address}")
+        print(f"runs on {target}: {address}", flush=True)
     return 0
 
 
