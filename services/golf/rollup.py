@@ -33,7 +33,7 @@ def roll_up(entries: Sequence[Entry], by: str) -> list[Row]:
     groups: dict[tuple[tuple[str, str], ...], list[Entry]] = {}
     for entry in entries:
         groups.setdefault(tuple(KEYS[by](entry).items()), []).append(entry)
-    rows = [dict(key) | group_row(members) for key, members in sorted(groups.items())]
+    rows: list[Row] = [{**dict(key), **group_row(members)} for key, members in sorted(groups.items())]
     if by == "overall":
         rows = [row | {"subsystem_count": len({entry.subsystem for entry in entries})} for row in rows]
     return rows
@@ -81,7 +81,8 @@ def average(values: Iterable[Fraction | int]) -> float:
 
 
 def tier_columns(entries: Iterable[Entry]) -> Row:
-    listed, columns = list(entries), {}
+    listed = list(entries)
+    columns: Row = {}
     for tier, weight in TIERS.items():
         count = sum(entry.bullets[tier] for entry in listed)
         name = re.sub(r"[^a-z0-9]+", "_", tier.lower())

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 from pydantic import Field
@@ -59,7 +60,7 @@ def look(device: str) -> Vitals:
 
 def hottest() -> float | None:
     """Where the system has sensors for its processor, which containers and macOS have not."""
-    sensors = getattr(psutil, "sensors_temperatures", dict)()
+    sensors: dict[str, list[Any]] = getattr(psutil, "sensors_temperatures", dict)()
     named = [chip for name, chip in sensors.items() if name in ("coretemp", "k10temp", "zenpower", "cpu_thermal")]
     return max((sensor.current for chip in named or sensors.values() for sensor in chip), default=None)
 

@@ -26,8 +26,8 @@ def pages(address: str = "", also: str | None = None) -> list[tuple[str, str]]:
 
 def main() -> int:
     try:
-        address, *target = sys.argv[1:]
-        found = pages(address, also=target[0] if target else detect(None).target)
+        target = sys.argv[2] if len(sys.argv) > 2 else detect(None).target
+        found = pages(sys.argv[1], also=target)
     except Exception as error:  # a process edge: whoever asked goes on without the addresses
         print(without_passwords(" ".join(str(error).split())), file=sys.stderr)
         return 1
