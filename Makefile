@@ -3,12 +3,14 @@
 # a target of the stack is a file in compose/, an image is a block of the bake file
 STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out compose/compose.yaml compose/hardware.yaml,$(wildcard compose/*.yaml)))
 IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
-.PHONY: help setup run ui hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor python \
+.PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor python \
   test test-chaos test-cheats test-slow test-stack test-gpu bench lint format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 BUDGET ?= 60
+HOURS ?= 8
+SWEEP ?= sweeps/overnight.toml
 
 help: ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p; s/^## ([^:]+): (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
@@ -34,6 +36,9 @@ run: setup ## the first experiment: prepare text, train for BUDGET=60 seconds, s
 
 ui: setup ## open the MLflow pages of your runs
 	$(BIN)/autoresearch ui
+
+overnight: setup ## try settings for HOURS=8, unattended (SWEEP=file, docs/sweeps.md); started again, it continues
+	$(BIN)/autoresearch sweep $(SWEEP) --hours $(HOURS)
 
 hub: setup ## run the queue and MLflow of a fleet on this machine, without Docker
 	$(BIN)/autoresearch hub

@@ -15,12 +15,14 @@ from services.console import (
     doctor,
     drain,
     evaluate,
+    golf,
     hub,
     prepare,
     requeue,
     runs,
     status,
     submit,
+    sweep,
     train,
     ui,
     wait,
@@ -32,10 +34,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-LOCAL = (prepare.prepare, calibrate.calibrate, train.train, evaluate.evaluate, runs.runs, ui.ui)
+LOCAL = (prepare.prepare, calibrate.calibrate, train.train, sweep.sweep, evaluate.evaluate, runs.runs, ui.ui)
 FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
-for command in (*LOCAL, *FLEET, *OPERATION):
+PROJECT = (golf.golf,)
+for command in (*LOCAL, *FLEET, *OPERATION, *PROJECT):
     app.command()(command)
 app.add_typer(defaults.app, name="defaults")
 

@@ -113,7 +113,9 @@ def enqueue(function: str, requests: list[dict[str, Any]], source: str | None) -
                 kwargs = arguments | ({"recipe": source} if source else {})
                 job_id = f"{group_id[2:]}-{number:02d}-{arguments['target']}-s{arguments.get('seed', 42)}"
                 store(connection).add_to_group(group_id, job_id)
-                queue(arguments["target"], connection).enqueue_call(function, kwargs=kwargs, job_id=job_id)
+                queue(arguments["target"], connection).enqueue_call(
+                    function, kwargs=kwargs, job_id=job_id, meta={"group": group_id}
+                )
                 job_ids.append(job_id)
     except ValueError as error:
         if not job_ids:

@@ -4,12 +4,16 @@ Queue and MLflow run until Ctrl-C or SIGTERM, or until one of them ends. Exit co
 """
 
 import argparse
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from services.hub.credentials import Hub, keep_credentials
 from services.hub.servers import Servers
+from shared.sandbox.parent_death import dies_with_parent
+from shared.settings import CHECKOUT
 
 
 def main() -> int:
@@ -45,7 +49,19 @@ def serve(asked: argparse.Namespace) -> None:
         print(f"MLflow     {hub.mlflow_url}")
         print(f"passwords  {asked.env_file}")
         print("next: run `make worker` in another terminal, then `autoresearch submit --target cpu --wait`", flush=True)
-        servers.until_one_ends()
+        pages = show_pages(hub)
+        try:
+            servers.until_one_ends()
+        finally:
+            pages.kill()
+            pages.wait()
+
+
+def show_pages(hub: Hub) -> subprocess.Popen:
+    """Prints where runs are to be seen, some seconds later: a process of its own imports MLflow's client for that."""
+    argv = dies_with_parent([sys.executable, "-m", "shared.tracking.pages", hub.mlflow_url])
+    environment = {**os.environ, "ARE_TRACKING_URI": hub.mlflow_url}
+    return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=CHECKOUT)
 
 
 if __name__ == "__main__":

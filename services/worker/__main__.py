@@ -59,7 +59,7 @@ def take_url() -> str:
 def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     with only_worker(post.device):
-        command = dies_with_parent([sys.executable, "-m", "services.worker.recorder"])
+        command = dies_with_parent([sys.executable, "-m", "services.worker.recorder", post.device])
         recorder = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             worker_class().at(post, worker_name(post)).work(burst=burst)

@@ -23,6 +23,7 @@ from shared.contracts import (
 )
 from shared.data.dataset import open_reference
 from shared.machine.device_lock import check_idle, device_lock, foreign_processes
+from shared.machine.vitals import noting_vitals
 from shared.runs.directory import RunDirectory, write_record
 from shared.stages.executors import BAD_INPUT, Executor, Watch
 
@@ -83,6 +84,7 @@ def evaluate(
 def _work(directory: RunDirectory, executor: Executor, watch: Watch) -> RunResult:
     started = monotonic()
     with directory.locked():
+        watch = noting_vitals(watch, directory.system_file, directory.job().device)
         directory.result_file.unlink(missing_ok=True)
         training = directory.training()
         if training is None or training.status is not Status.OK or not directory.has_checkpoint():
