@@ -11,7 +11,9 @@ BIN := .venv/bin
 BUDGET ?= 60
 
 help: ## print this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p; s/^## ([^:]+): (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
+	@awk '/^[a-z-]+:.*## / {name = $$0; sub(/:.*/, "", name); sub(/.*## /, "")} \
+	  /^## [^:]+: / {name = substr($$0, 4); sub(/: .*/, "", name); sub(/^## [^:]+: /, "")} \
+	  name {printf "%-14s %s\n", name, $$0; name = ""}' $(MAKEFILE_LIST)
 	@echo "<target> is $(STACKS:up-%=%)"
 	@echo "<image> is $(IMAGES:build-%=%)"
 
@@ -20,6 +22,8 @@ setup: .venv/.ready ## make the environment in .venv, from pinned versions
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11: make setup PYTHON=/path/to/python3.11"; exit 2; }
+	@if [ "$$(uname)" = Darwin ] && [ "$$(sw_vers -productVersion | cut -d. -f1)" -lt 14 ]; then \
+	  echo "macOS $$(sw_vers -productVersion) is too old: PyTorch's and MLX's packages need macOS 14 or newer"; exit 2; fi
 	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing: apt install python3-venv"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,torch,tracking,fleet,calibration,dev]'
