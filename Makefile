@@ -4,7 +4,7 @@
 STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out compose/compose.yaml compose/hardware.yaml,$(wildcard compose/*.yaml)))
 IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
 .PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor python \
-  test test-chaos test-cheats test-slow test-stack test-gpu bench lint format clean
+  test test-chaos test-cheats test-slow test-stack test-mac-simulated test-gpu bench lint format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,9 @@ HOURS ?= 8
 SWEEP ?= sweeps/overnight.toml
 
 help: ## print this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p; s/^## ([^:]+): (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
+	@awk '/^[a-z-]+:.*## / {name = $$0; sub(/:.*/, "", name); sub(/.*## /, "")} \
+	  /^## [^:]+: / {name = substr($$0, 4); sub(/: .*/, "", name); sub(/^## [^:]+: /, "")} \
+	  name {printf "%-14s %s\n", name, $$0; name = ""}' $(MAKEFILE_LIST)
 	@echo "<target> is $(STACKS:up-%=%)"
 	@echo "<image> is $(IMAGES:build-%=%)"
 
@@ -22,6 +24,8 @@ setup: .venv/.ready ## make the environment in .venv, from pinned versions
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11: make setup PYTHON=/path/to/python3.11"; exit 2; }
+	@if [ "$$(uname)" = Darwin ] && [ "$$(sw_vers -productVersion | cut -d. -f1)" -lt 14 ]; then \
+	  echo "macOS $$(sw_vers -productVersion) is too old: PyTorch's and MLX's packages need macOS 14 or newer"; exit 2; fi
 	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing: apt install python3-venv"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,torch,tracking,fleet,calibration,dev]'
@@ -65,7 +69,7 @@ python:
 	  { echo "$(PYTHON) is older than 3.10: say PYTHON=/path/to/a/newer/python3"; exit 2; }
 
 test: setup ## the tests that any machine can run: no GPU, no Docker, nothing slow
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats and not mac_simulated'
 
 test-slow: setup ## the slow tests
 	$(BIN)/python -m pytest -m 'slow and not gpu and not metal and not stack'
@@ -78,6 +82,9 @@ test-cheats: setup ## adversarial recipes against the real system: half an hour,
 
 test-stack: setup ## test the images and the stack in a real Docker engine
 	$(BIN)/python -m pytest -m 'stack and not slow' tests/stack
+
+test-mac-simulated: setup ## test the ways that only a Mac takes, on a machine that looks like one to the project
+	$(BIN)/python -m pytest -m mac_simulated tests/mac_simulated
 
 test-gpu: setup ## run everything that needs CUDA and print the table for docs/validation
 	$(BIN)/python benchmarks/gpu_validation.py

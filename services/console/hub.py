@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shared.settings import CHECKOUT, settings
+from shared.settings import CHECKOUT, default_mlflow_port, settings
 
 
 def hub(
@@ -19,7 +19,9 @@ def hub(
         ),
     ] = "127.0.0.1",
     redis_port: Annotated[int, typer.Option(envvar="HUB_REDIS_PORT", help="Port of the queue.")] = 6379,
-    mlflow_port: Annotated[int, typer.Option(envvar="HUB_MLFLOW_PORT", help="Port of the MLflow server.")] = 5000,
+    mlflow_port: Annotated[
+        int, typer.Option(envvar="HUB_MLFLOW_PORT", help="Port of the MLflow server.")
+    ] = default_mlflow_port(),
     data: Annotated[
         Path | None, typer.Option(help="Folder for the data of queue and MLflow. Default: ARE_HOME/hub.")
     ] = None,

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from services.console import browser
-from shared.settings import settings
+from shared.settings import default_mlflow_port, settings
 
 
-def ui(port: Annotated[int, typer.Option(help="Port of the pages: http://127.0.0.1:PORT.")] = 5000) -> None:
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the pages: http://127.0.0.1:PORT.")] = default_mlflow_port(),
+) -> None:
     """Serve MLflow's pages with the runs of this machine until you press Ctrl-C, and open the one that shows val_bpb.
 
     With ARE_TRACKING_URI set, only open the page of that server.

@@ -1,6 +1,7 @@
 """The worker of one device: `python -m services.worker --target TARGET --device DEVICE` (`autoresearch worker`).
 
-SIGTERM lets the attempt end first; a second one ends it now and hands the job back. Exit code 2 when it cannot start.
+SIGTERM lets the attempt end first; a second one ends it now and hands the job back. Exit code 2 when it cannot start
+(0 as a service of launchd, which would start it again).
 """
 
 import argparse
@@ -26,8 +27,8 @@ RECORDER_TIMEOUT_S = 30.0
 
 
 def main() -> int:
+    arguments = parse_arguments()
     try:
-        arguments = parse_arguments()
         hardware = detect(arguments.device)
         target = find_target(arguments.target or hardware.target).name
         executor = SpoolExecutor(arguments.spool.resolve()) if arguments.spool else NativeExecutor()
@@ -35,7 +36,7 @@ def main() -> int:
         work(post, burst=arguments.burst)
     except ValueError as error:
         print(f"worker: {error}", file=sys.stderr)
-        return 2
+        return 0 if arguments.service else 2
     return 0
 
 
@@ -45,6 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", help="cuda:N, metal or cpu; default: the best there is")
     parser.add_argument("--spool", type=Path, help="hand stages to executors that watch this folder (containers)")
     parser.add_argument("--burst", action="store_true", help="end when the queue is empty")
+    parser.add_argument("--service", action="store_true", help="exit code 0 after bad input, so that launchd rests")
     return parser.parse_args()
 
 
@@ -60,7 +62,10 @@ def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     with only_worker(post.device):
         command = dies_with_parent([sys.executable, "-m", "services.worker.recorder", post.device])
-        recorder = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # a session of its own: Ctrl-C and the end of its group are the worker's, which then ends the recorder
+        recorder = subprocess.Popen(
+            command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             worker_class().at(post, worker_name(post)).work(burst=burst)
         finally:
