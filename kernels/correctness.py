@@ -23,12 +23,12 @@ Results = dict[str, torch.Tensor]
 
 
 def torch_inputs(
-    of: Definition, arrays: Mapping[str, np.ndarray | float], precision: DType, device: torch.device | str = "cpu"
-) -> dict[str, torch.Tensor | float]:
+    of: Definition, arrays: Mapping[str, np.ndarray | int | float], precision: DType, device: torch.device | str = "cpu"
+) -> dict[str, torch.Tensor | int | float]:
     """Tensors in the dtypes the definition names, requiring gradients where it asks for them."""
     return {
         name: array
-        if isinstance(array, float)
+        if isinstance(array, int | float)
         else torch.from_numpy(array)
         .to(device, TORCH_DTYPES[dtype_of(of.inputs[name], precision)])
         .requires_grad_(name in of.gradients)
@@ -45,7 +45,7 @@ def torch_cotangents(
     }
 
 
-def in_float64(tensors: Mapping[str, torch.Tensor | float]) -> dict[str, torch.Tensor | float]:
+def in_float64(tensors: Mapping[str, torch.Tensor | int | float]) -> dict[str, torch.Tensor | int | float]:
     """The same values, widened."""
     return {
         name: x.detach().double().requires_grad_(x.requires_grad)
@@ -58,8 +58,8 @@ def in_float64(tensors: Mapping[str, torch.Tensor | float]) -> dict[str, torch.T
 def forward_backward(
     function: Callable,
     of: Definition,
-    inputs: Mapping[str, torch.Tensor | float],
-    cotangents: Mapping[str, torch.Tensor | float],
+    inputs: Mapping[str, torch.Tensor | int | float],
+    cotangents: Mapping[str, torch.Tensor | int | float],
 ) -> Results:
     """Outputs and the gradients asked for. Whatever the function raises rises."""
     found = function(*inputs.values())
