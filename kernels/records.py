@@ -124,7 +124,7 @@ class Definition(Contract):
     bench_axes: tuple[dict[str, int], ...]
     """as the presets have them"""
     tolerance: Tolerance = Tolerance()
-    wrong: dict[str, Status] = {}
+    wrong: dict[str, Status] = Field(default_factory=dict)
     """files that must be rejected, and the status each gets"""
     family: Family | None = None
 
@@ -225,7 +225,7 @@ class Correctness(Contract):
     allowed_error: NotNegative
     worst: str
     """"output y" or "gradient of x" """
-    details: dict[str, NotNegative] = {}
+    details: dict[str, NotNegative] = Field(default_factory=dict)
     """each one's error as a share of what is allowed"""
 
 
@@ -233,7 +233,7 @@ class Performance(Contract):
     latency_ms: NotNegative
     reference_latency_ms: NotNegative
     speedup_factor: NotNegative
-    details: dict[str, float] = {}
+    details: dict[str, float] = Field(default_factory=dict)
 
 
 class Evaluation(Contract):
