@@ -20,6 +20,7 @@ from kernels.records import (
     Solution,
     SourceFile,
     Status,
+    TensorSpec,
     Workload,
 )
 from shared.settings import CHECKOUT
@@ -111,11 +112,15 @@ def workloads(of: Definition, which: str) -> list[Workload]:
 def workload(of: Definition, axes: dict[str, int], precision: DType) -> Workload:
     """ValueError when the op is not defined for these lengths."""
     of.check(axes)
-    inputs: dict[str, RandomInput | ScalarInput] = {
-        name: RandomInput() if spec.value is None else ScalarInput(value=spec.value) for name, spec in of.inputs.items()
-    }
+    inputs = {name: _asked_input(spec, of.sizes(axes)) for name, spec in of.inputs.items()}
     name = "-".join(f"{axis}{length}" for axis, length in axes.items())
     return Workload(axes=axes, inputs=inputs, uuid=f"{of.name}-{name}-{precision}", precision=precision)
+
+
+def _asked_input(spec: TensorSpec, sizes: dict[str, int]) -> RandomInput | ScalarInput:
+    if spec.length_of is not None:
+        return ScalarInput(value=sizes[spec.length_of])
+    return RandomInput() if spec.value is None else ScalarInput(value=spec.value)
 
 
 def _is_solution(path: Path) -> bool:

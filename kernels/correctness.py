@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from kernels.inputs import dtype_of
+from kernels.inputs import Array, dtype_of
 from kernels.records import Correctness, Definition, DType, Status, Tolerance, Workload
 
 TORCH_DTYPES = {
@@ -18,17 +19,17 @@ TORCH_DTYPES = {
     DType.BFLOAT16: torch.bfloat16,
     DType.INT64: torch.int64,
 }
-Results = dict[str, torch.Tensor]
+Results = dict[str, Tensor]
 """{"output y": ..., "gradient of x": ...}"""
 
 
 def torch_inputs(
-    of: Definition, arrays: Mapping[str, np.ndarray | float], precision: DType, device: torch.device | str = "cpu"
-) -> dict[str, torch.Tensor | float]:
+    of: Definition, arrays: Mapping[str, Array], precision: DType, device: torch.device | str = "cpu"
+) -> dict[str, Tensor | int | float]:
     """Tensors in the dtypes the definition names, requiring gradients where it asks for them."""
     return {
         name: array
-        if isinstance(array, float)
+        if isinstance(array, int | float)
         else torch.from_numpy(array)
         .to(device, TORCH_DTYPES[dtype_of(of.inputs[name], precision)])
         .requires_grad_(name in of.gradients)
@@ -38,14 +39,14 @@ def torch_inputs(
 
 def torch_cotangents(
     of: Definition, arrays: Mapping[str, np.ndarray], precision: DType, device: torch.device | str = "cpu"
-) -> dict[str, torch.Tensor]:
+) -> dict[str, Tensor]:
     return {
         name: torch.from_numpy(array).to(device, TORCH_DTYPES[dtype_of(of.outputs[name], precision)])
         for name, array in arrays.items()
     }
 
 
-def in_float64(tensors: Mapping[str, torch.Tensor | float]) -> dict[str, torch.Tensor | float]:
+def in_float64(tensors: Mapping[str, Tensor | int | float]) -> dict[str, Tensor | int | float]:
     """The same values, widened."""
     return {
         name: x.detach().double().requires_grad_(x.requires_grad)
@@ -58,8 +59,8 @@ def in_float64(tensors: Mapping[str, torch.Tensor | float]) -> dict[str, torch.T
 def forward_backward(
     function: Callable,
     of: Definition,
-    inputs: Mapping[str, torch.Tensor | float],
-    cotangents: Mapping[str, torch.Tensor | float],
+    inputs: Mapping[str, Tensor | int | float],
+    cotangents: Mapping[str, Tensor | int | float],
 ) -> Results:
     """Outputs and the gradients asked for. Whatever the function raises rises."""
     found = function(*inputs.values())

@@ -92,6 +92,8 @@ class TensorSpec(Contract):
     """axis whose length bounds random integers"""
     value: float | None = None
     """of a Python number"""
+    length_of: str | None = None
+    """axis whose length a Python number is"""
 
 
 class Tolerance(Contract):
@@ -122,14 +124,15 @@ class Definition(Contract):
     bench_axes: tuple[dict[str, int], ...]
     """as the presets have them"""
     tolerance: Tolerance = Tolerance()
-    wrong: dict[str, Status] = {}
+    wrong: dict[str, Status] = Field(default_factory=dict)
     """files that must be rejected, and the status each gets"""
     family: Family | None = None
 
     @model_validator(mode="after")
     def names_fit(self) -> Self:
         for name, spec in {**self.inputs, **self.outputs}.items():
-            if unknown := {*(spec.shape or ()), *([spec.below] if spec.below else [])} - self.axes.keys():
+            named = {*(spec.shape or ()), *(axis for axis in (spec.below, spec.length_of) if axis)}
+            if unknown := named - self.axes.keys():
                 raise ValueError(f"{name} has axes {sorted(unknown)} that the definition does not name")
         if unknown := set(self.gradients) - self.inputs.keys():
             raise ValueError(f"gradients of {sorted(unknown)}, which are no inputs")
@@ -164,7 +167,7 @@ class RandomInput(Contract):
 
 class ScalarInput(Contract):
     type: Literal["scalar"] = "scalar"
-    value: float
+    value: int | float
 
 
 class Workload(Contract):
@@ -222,7 +225,7 @@ class Correctness(Contract):
     allowed_error: NotNegative
     worst: str
     """"output y" or "gradient of x" """
-    details: dict[str, NotNegative] = {}
+    details: dict[str, NotNegative] = Field(default_factory=dict)
     """each one's error as a share of what is allowed"""
 
 
@@ -230,7 +233,7 @@ class Performance(Contract):
     latency_ms: NotNegative
     reference_latency_ms: NotNegative
     speedup_factor: NotNegative
-    details: dict[str, float] = {}
+    details: dict[str, float] = Field(default_factory=dict)
 
 
 class Evaluation(Contract):
@@ -263,3 +266,20 @@ class Trace(Contract):
     solution: str
     evaluation: Evaluation
     solution_sha256: Sha256
+
+
+def tensor(*shape: str, dtype: DType = DType.PRECISION, scale: float = 1.0, below: str | None = None) -> TensorSpec:
+    return TensorSpec(shape=shape, dtype=dtype, scale=scale, below=below)
+
+
+def number(value: float) -> TensorSpec:
+    return TensorSpec(shape=None, dtype=DType.FLOAT64, value=value)
+
+
+def length(axis: str) -> TensorSpec:
+    return TensorSpec(shape=None, dtype=DType.INT64, length_of=axis)
+
+
+def axes(**described: str) -> dict[str, Axis]:
+    """Axes that every workload sizes."""
+    return {name: AxisVar(description=text) for name, text in described.items()}
