@@ -66,15 +66,21 @@ class Ledger:
     def append(self, event: Event) -> Event:
         """Durable when it returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = event.model_dump_json(exclude_defaults=False).encode() + b"\n"
+        line = event.model_dump_json().encode() + b"\n"
         with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
             is_new = not self.path.exists()
-            with open(self.path, "ab", buffering=0) as file:
+            with open(self.path, "ab") as file:
                 file.write(self._end_of_torn_line() + line)
+                file.flush()
                 os.fsync(file.fileno())
             if is_new:
                 sync_directory(self.path.parent)
         return event
+
+    def touch(self) -> None:
+        """There from now on, so that it can be tried whether a candidate reads it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
 
     def read(self) -> list[Event]:
         """Every readable event, oldest first."""

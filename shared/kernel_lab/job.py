@@ -1,7 +1,7 @@
 """A command of the kernel lab as a record, and the answer to it. `autoresearch lab` and the worker's job both make one.
 
-    code, line = executor.execute("kernel-lab", [LabJob(command=Verify(candidate="rmsnorm/triton_rows")).model_dump_json()], watch)
-    answer = take_answer(job)
+code, line = executor.execute("kernel-lab", [LabJob(command=Verify(candidate="rmsnorm/triton_rows")).model_dump_json()], watch)
+answer = take_answer(job)
 """
 
 import secrets

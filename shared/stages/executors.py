@@ -72,7 +72,7 @@ class NativeExecutor:
         """Native stages write into the run directory itself."""
 
     def command(self, stage: str, arguments: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", f"services.{find_stage(stage).name}", *arguments]
+        return [sys.executable, "-m", f"services.{find_stage(stage).folder}", *arguments]
 
     def _wait(self, process: subprocess.Popen, stage: str, watch: Watch) -> str:
         while True:
