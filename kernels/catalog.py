@@ -68,9 +68,8 @@ def wrong(op: str) -> list[tuple[Solution, Status]]:
 
 def load(op: str, kernel: str) -> Callable:
     """The function of a solution of this checkout (a wrong one by "wrong/name"); ImportError without its language."""
-    framework = "mlx" if language_of(kernel) in (Language.MLX, Language.METAL) else "torch"
     module = import_module(f"kernels.{op}.{kernel.replace('/', '.')}")
-    return getattr(module, entry_of(definition(op), framework))
+    return getattr(module, entry_of(definition(op), framework_of(language_of(kernel))))
 
 
 def load_reference(op: str, framework: str) -> Callable:
@@ -89,6 +88,11 @@ def language_of(kernel: str) -> Language:
     if stem in set(Language):
         return Language(stem)
     raise ValueError(f"kernel '{kernel}': its name begins with none of {', '.join(Language)}")
+
+
+def framework_of(language: Language) -> str:
+    """The engine whose arrays it takes."""
+    return "mlx" if language in (Language.MLX, Language.METAL) else "torch"
 
 
 def signature(op: str, kernel: str) -> str:
@@ -130,7 +134,7 @@ def _is_solution(path: Path) -> bool:
 def _describe(op: str, path: Path) -> Solution:
     kernel = path.relative_to(KERNELS / op).with_suffix("").as_posix()
     language = language_of(kernel)
-    entry = entry_of(definition(op), "mlx" if language in (Language.MLX, Language.METAL) else "torch")
+    entry = entry_of(definition(op), framework_of(language))
     return Solution(
         name=f"{op}/{kernel}",
         definition=op,
