@@ -4,6 +4,7 @@ import numpy as np
 
 from kernels.records import Definition, DType, ScalarInput, TensorSpec, Workload
 
+Array = np.ndarray | int | float
 
 def random_inputs(
     of: Definition, workload: Workload, generator: np.random.Generator

@@ -6,6 +6,7 @@ had been waiting for the device until then; otherwise the device itself needed t
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from services.kernel_lab.desk import Desk
@@ -19,8 +20,8 @@ FEWEST_LAUNCHES = 0.5
 IDLE, COPIES, BUSY = 0.25, 0.25, 0.85
 """shares of the time from the first to the last activity: idle for the host's sake, copying, computing"""
 ADVICE = {
-    "launch-bound": "the device waits for launches: compile, CUDA graphs (--set compile=graphs), fewer and larger kernels",
-    "sync-bound": "the host waits for the device and launches late: find what reads values in every step (.item(), prints)",
+    "launch-bound": "the device waits for launches: compile, replay CUDA graphs (--set compile=graphs), fuse kernels",
+    "sync-bound": "the host waits for the device and launches late: find what reads values in each step (.item())",
     "copy-bound": "copies between host and device take the time: keep data on the device, send it once",
     "kernel-dominated": "the kernels themselves take the time: start with the family that has the largest share",
     "mixed": "no single cause: start with the largest of the shares",
@@ -85,7 +86,7 @@ def shares_of(events: TraceEvents) -> Shares:
     busy = _length(merged)
     idle = {"launch": 0.0, "sync": 0.0, "device": 0.0}
     first_of = {one.start: one for one in reversed(events.activities)}
-    for (_, ended), (begins, _) in zip(merged, merged[1:], strict=False):
+    for (_, ended), (begins, _) in pairwise(merged):
         idle[_whose(events, ended, first_of[begins])] += begins - ended
     return Shares(
         computing=computing / span,

@@ -107,7 +107,7 @@ class CandidateProcess:
 
     def run(
         self,
-        inputs: Mapping[str, torch.Tensor | float],
+        inputs: Mapping[str, torch.Tensor | int | float],
         cotangents: Mapping[str, torch.Tensor],
         results: Mapping[str, torch.Tensor],
         shift: int,
@@ -124,7 +124,7 @@ class CandidateProcess:
 
     def lay_out(
         self,
-        inputs: Mapping[str, torch.Tensor | float],
+        inputs: Mapping[str, torch.Tensor | int | float],
         cotangents: Mapping[str, torch.Tensor],
         results: Mapping[str, torch.Tensor],
         shift: int,

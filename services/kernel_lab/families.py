@@ -14,7 +14,10 @@ WORDS: tuple[tuple[str, str], ...] = (
     ("loss", r"softmax|nll|cross_entropy|logsumexp|_tanh.*_(exp|log|amax)|_(exp|log|amax).*_tanh"),
     ("norm", r"norm|rsqrt"),
     ("mlp", r"relu|gelu|silu"),
-    ("data_movement", r"memcpy|memset|copy|cat|transpose|permute|contiguous|index|gather|scatter|embedding|clone|fill|view"),
+    (
+        "data_movement",
+        r"memcpy|memset|copy|cat|transpose|permute|contiguous|index|gather|scatter|embedding|clone|fill|view",
+    ),
     ("reduce", r"reduce|triton_(red|per)|sum|mean|max|min"),
     ("pointwise", r"elementwise|triton_poi|mul|add|sub|div|tanh|sigmoid|exp|sqrt|pow|where"),
 )

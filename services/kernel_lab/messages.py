@@ -53,7 +53,7 @@ class Run(Contract):
 
     kind: Literal["run"] = "run"
     inputs: tuple[Placed, ...]
-    scalars: dict[str, float]
+    scalars: dict[str, int | float]
     cotangents: tuple[Placed, ...]
     results: tuple[Placed, ...]
 

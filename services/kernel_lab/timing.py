@@ -35,7 +35,7 @@ def num_slots(bytes_per_call: int, cache_bytes: int, memory_bytes: int) -> int:
 class Slots:
     """The input sets, as they are now in every process of a benchmark."""
 
-    inputs: list[dict[str, torch.Tensor | float]]
+    inputs: list[dict[str, torch.Tensor | int | float]]
     cotangents: list[dict[str, torch.Tensor]]
     touched: str | None
     """input whose beginning is replaced before each call; None when there is no float among them"""

@@ -37,7 +37,7 @@ from shared.kernel_lab.job import LabAnswer, Verify
 class Case:
     """One set of inputs with what is right and what the plain framework makes of it."""
 
-    inputs: Mapping[str, torch.Tensor | float]
+    inputs: Mapping[str, torch.Tensor | int | float]
     cotangents: Mapping[str, torch.Tensor]
     plain: Results
     truth: Results
