@@ -13,10 +13,10 @@ WORDS: tuple[tuple[str, str], ...] = (
     ("matmul", r"gemm|cutlass|cublas|xmma|wgmma|nvjet|(^|[:_ ])(b?mm|addmm|addbmm|baddbmm|matmul|linear)($|[_ <(])"),
     ("loss", r"softmax|nll|cross_entropy|logsumexp|_tanh.*_(exp|log|amax)|_(exp|log|amax).*_tanh"),
     ("norm", r"norm|rsqrt"),
-    ("mlp", r"relu|gelu|silu"),
+    ("mlp", r"relu|gelu|silu|threshold|clamp_min"),
     (
         "data_movement",
-        r"memcpy|memset|copy|cat|transpose|permute|contiguous|index|gather|scatter|embedding|clone|fill|view",
+        r"memcpy|memset|copy|cat|transpose|permute|contiguous|index|gather|scatter|embedding|clone|fill|empty|::(t|view|reshape|as_strided|expand)$",
     ),
     ("reduce", r"reduce|triton_(red|per)|sum|mean|max|min"),
     ("pointwise", r"elementwise|triton_poi|mul|add|sub|div|tanh|sigmoid|exp|sqrt|pow|where"),

@@ -54,7 +54,7 @@ class Event(Contract):
     hardware_key: HardwareKey
     headline: OneLine
     traces: tuple[Trace, ...] = ()
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class Ledger:

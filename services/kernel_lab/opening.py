@@ -35,7 +35,7 @@ def _answer(folder: Path, record: WorkspaceRecord) -> LabAnswer:
         status=LabStatus.OK,
         headline=f"{folder / KERNEL} is the one file to edit; it starts from {record.started_from}",
         lines=(
-            f"- it defines `{record.function}`, called with the inputs of kernels/{record.op}/definition.py in their order",
+            f"- it defines `{record.function}`, called with the inputs of kernels/{record.op}/definition.py in order",
             f"- next: autoresearch lab verify {folder}",
         ),
         data={"workspace": str(folder), "kernel": str(folder / KERNEL), **record.model_dump(mode="json")},

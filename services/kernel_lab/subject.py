@@ -45,7 +45,8 @@ def find(candidate: str, ledger: Ledger) -> Subject:
     op, _, kernel = candidate.partition("/")
     if op not in catalog.ops():
         raise ValueError(
-            f"'{candidate}' is no workspace (a folder with {RECORD}) and no OP/KERNEL: ops are {', '.join(catalog.ops())}"
+            f"'{candidate}' is no workspace (a folder with {RECORD}) and no OP/KERNEL; ops are "
+            f"{', '.join(catalog.ops())}"
         )
     return of_catalog(op, kernel)
 

@@ -1,6 +1,7 @@
 """A command of the kernel lab as a record, and the answer to it. `autoresearch lab` and the worker's job both make one.
 
-code, line = executor.execute("kernel-lab", [LabJob(command=Verify(candidate="rmsnorm/triton_rows")).model_dump_json()], watch)
+job = LabJob(command=Verify(candidate="fused_mlp/triton_saved"))
+code, line = executor.execute("kernel-lab", [job.model_dump_json()], watch)
 answer = take_answer(job)
 """
 
@@ -69,9 +70,16 @@ class Extract(Contract):
     workspace: Path | None = None
 
 
+Source = Annotated[str, Field(max_length=LARGEST_CANDIDATE_BYTES)]
+"""of a kernel for the op that `candidate` names, where it comes without a workspace, as through the queue"""
+
+
 class Verify(Contract):
     command: Literal["verify"] = "verify"
     candidate: Candidate
+    source: Source | None = None
+    language: Literal["triton", "torch"] = "torch"
+    """of the source"""
     device: DeviceName | None = None
     quick: bool = False
     """only the first size, in every precision"""
@@ -84,6 +92,8 @@ class Verify(Contract):
 class Bench(Contract):
     command: Literal["bench"] = "bench"
     candidate: Candidate
+    source: Source | None = None
+    language: Literal["triton", "torch"] = "torch"
     device: DeviceName | None = None
     against: Literal["both", "eager", "compiled"] = "both"
     rounds: int = Field(default=15, ge=5, le=1000)
@@ -202,7 +212,7 @@ class LabAnswer(Contract):
     """one line for people: what happened, why, what to do next"""
     lines: tuple[str, ...] = ()
     """more of it, as Markdown"""
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)
     """the same for programs: each command documents its own in docs/kernel-lab.md"""
 
 

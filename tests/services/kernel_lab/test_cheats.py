@@ -14,8 +14,8 @@ from services.kernel_lab import verify as verification
 from services.kernel_lab.source_rules import find_breach
 
 CHEATS = {path.stem: path for path in sorted((Path(__file__).parent / "cheats").glob("*.py"))}
-FEW = ("memoised_by_address", "replaces_the_harness", "changes_its_inputs", "hangs")
-SLOW_TO_FAIL = {"hangs": {"limit_s": 3.0}, "takes_all_memory": {"memory_mb": 512}}
+FEW = ("memoised_by_address", "replaces_the_harness")
+SLOW_TO_FAIL = {"hangs": {"limit_s": 5.0}, "takes_all_memory": {"memory_mb": 512}}
 EXPECTED = {
     "changes_its_inputs": Status.REWARD_HACK,
     "crashes": Status.RUNTIME_ERROR,
@@ -23,7 +23,7 @@ EXPECTED = {
     "hangs": Status.TIMEOUT,
     "lazy_tensor": Status.INCORRECT_SHAPE,
     "lazy_tensor_in_disguise": Status.INCORRECT_SHAPE,
-    "says_it_ran": Status.REWARD_HACK,
+    "no_backward": Status.RUNTIME_ERROR,
     "takes_all_memory": Status.RUNTIME_ERROR,
     "writes_the_record": Status.RUNTIME_ERROR,
 }

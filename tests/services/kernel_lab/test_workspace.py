@@ -78,7 +78,7 @@ desk, folder = Desk("0" * 16, NativeExecutor()), Path(sys.argv[1])
 assert str(CHECKOUT) == sys.argv[2]
 opening.answer(Init(op="rmsnorm", workspace=folder), desk)
 definition = CHECKOUT / "kernels/rmsnorm/definition.py"
-definition.write_text(definition.read_text().replace('family=', 'tolerance=__import__("kernels.records").records.Tolerance(times_plain=1e9), family='))
+definition.write_text(definition.read_text().replace("family=", 'tolerance={"times_plain": 1e9}, family='))
 try:
     find(str(folder), desk.ledger)
 except ValueError as error:
