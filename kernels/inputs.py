@@ -6,6 +6,7 @@ from kernels.records import Definition, DType, ScalarInput, TensorSpec, Workload
 
 Array = np.ndarray | int | float
 
+
 def random_inputs(
     of: Definition, workload: Workload, generator: np.random.Generator
 ) -> dict[str, np.ndarray | int | float]:

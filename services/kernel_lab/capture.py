@@ -1,4 +1,4 @@
-"""capture: training steps recorded by the platform's own tool, for its viewer: Nsight Systems, or .gputrace on a Mac."""
+"""capture: training steps recorded by the platform's own tool, for its viewer: Nsight Systems, .gputrace on a Mac."""
 
 import os
 import shutil

@@ -1,5 +1,5 @@
-"""deep-profile: one kernel under Nsight Compute, in the sandbox like every candidate. Only where the host has opened its
-performance counters to users: that takes no capability of ours, and none is asked for.
+"""deep-profile: one kernel of kernels/ under Nsight Compute, where the host opened its performance counters to users.
+That takes no capability of ours, and none is asked for.
 """
 
 import shutil

@@ -1,7 +1,7 @@
 """integration-ab and -suite: does the real trainer get faster with a kernel, and learn no worse?
 
-Experiments in pairs, one with the kernel and one with the recipe's own function, same seed, taking turns at going first.
-The verdict rests on Student's t over pairs: of the logarithm of tokens/s, with val_bpb at equal seconds as a guard.
+Experiments in pairs, one with the kernel and one with the recipe's own function, one seed, taking turns at going first.
+The verdict rests on Student's t over pairs, of log(tokens/s), with val_bpb at equal seconds as a guard.
 """
 
 import math

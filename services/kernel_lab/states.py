@@ -69,9 +69,7 @@ def requirements(events: Sequence[Event], subject: Subject, hardware_key: str) -
     """Evidence of these very bytes, judged by what judges today, on this hardware. The latest of a kind counts."""
     own = [e for e in of_candidate(events, subject.sha256, hardware_key) if e.fixed_sha256 == subject.fixed_sha256]
     return (
-        _required(
-            own, EventKind.VERIFY, "a PASSED verification of every size on this hardware", _is_whole_verification
-        ),
+        _required(own, EventKind.VERIFY, "a PASSED verification of every size on this hardware", _is_whole),
         _required(own, EventKind.BENCH, "a measurement of it that is faster than the plain op", _is_faster),
         _required(own, EventKind.INTEGRATION, "a validated comparison in the trainer", _is_validated),
     )

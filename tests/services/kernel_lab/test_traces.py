@@ -8,7 +8,7 @@ import pytest
 
 from services.kernel_lab import auto_review, trace_profile
 from services.kernel_lab.families import family_of
-from services.kernel_lab.trace_events import HostCall, read_trace, self_times
+from services.kernel_lab.trace_events import HostCall, self_times
 from shared.kernel_lab.job import AutoReview, LabStatus, TraceProfile
 from tests.services.kernel_lab import traces
 
