@@ -16,7 +16,6 @@ from shared.machine.hardware import NvidiaProbe, nvidia_hardware
 from tests.services.kernel_lab.conftest import subject_from
 
 CHEATS = {path.stem: path for path in sorted((Path(__file__).parent / "timed_cheats").glob("*.py"))}
-FEW = ("batch_and_skip",)
 UNKNOWN = DeviceLimit(None, None, None, "not known")
 H100 = nvidia_hardware(NvidiaProbe("NVIDIA H100 80GB HBM3", (9, 0), 80 << 30, "GPU-1", "570"), "cuda:0", 0)
 
@@ -61,9 +60,8 @@ def test_faster_than_the_device_can_be_is_a_reward_hack(measured, honest):
     assert "too good to be true" in found.trace.evaluation.log
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in FEW else pytest.mark.cheats) for name in CHEATS]
-)
+@pytest.mark.cheats
+@pytest.mark.parametrize("name", CHEATS)
 def test_a_kernel_that_is_fast_because_it_skips_work_is_not_timed(name, measured):
     found = measured(CHEATS[name])
     expected = Status.REWARD_HACK if name == "computes_when_fetched" else Status.INCORRECT_NUMERICAL

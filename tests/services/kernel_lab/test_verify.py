@@ -6,6 +6,7 @@ import pytest
 
 from kernels import catalog
 from kernels.records import Status, Trace
+from services.kernel_lab import verify as verification
 from services.kernel_lab.candidate import Limits
 from services.kernel_lab.desk import scratch
 from services.kernel_lab.subject import of_catalog
@@ -45,8 +46,10 @@ def test_a_wrong_kernel_gets_the_status_its_op_names(traces_of, op, kernel, stat
     assert traces_of(op, kernel)[-1].evaluation.status is status
 
 
-def test_a_trace_is_the_whole_evidence_and_survives_json(traces_of):
+def test_a_trace_is_the_whole_evidence_and_survives_json(traces_of, monkeypatch):
+    monkeypatch.setattr(verification, "find_breach", lambda source: "line 1: a breach, so that nothing has to run")
     (trace,) = traces_of("rmsnorm", "wrong/torch_mean_kept")
+    assert trace.evaluation.status is Status.REWARD_HACK
     assert Trace.model_validate_json(trace.model_dump_json()) == trace
     assert trace.evaluation.environment.hardware.startswith("cpu-")
     assert trace.evaluation.environment.libs["torch"]
