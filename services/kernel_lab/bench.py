@@ -30,6 +30,8 @@ CPU_TOKENS = 1024
 def answer(order: Bench, desk: Desk) -> LabAnswer:
     subject = desk.subject(order.candidate)
     with desk.place_for(subject.language, order.device) as around:
+        if subject.framework == "mlx":
+            raise Missing("missing-runtime", "the lab times PyTorch and Triton; kernels in MLX: lab integration-ab")
         if around.interprets(subject.language):
             raise Missing(
                 "missing-runtime", "on a CPU Triton is interpreted, which says nothing of speed: bench needs a GPU"

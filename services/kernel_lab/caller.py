@@ -33,15 +33,11 @@ class Call:
     """all inputs that are tensors"""
 
 
-def open_caller(request: Serve) -> "TorchCaller":
-    return TorchCaller(request)
-
-
 class TorchCaller:
     def __init__(self, request: Serve):
         self.version = torch.__version__
         self.definition: Definition = request.definition
-        self.device = torch.device(request.device)
+        self.device = torch.device("mps" if Device.parse(request.device).is_apple else request.device)
         self.on_cpu = Device.parse(request.device).is_cpu
         self.compiled = request.compiled
         self.function: Callable[..., Any]
@@ -125,10 +121,18 @@ class TorchCaller:
             view(memory, place).copy_(call.tensors[place.name].detach())
         self._synchronize()
 
-    def touch(self, call: Call, place: Placed, memory: np.ndarray) -> None:
+    def stage(self, places: Sequence[Placed], memory: np.ndarray) -> list[torch.Tensor]:
+        """What the touches of a batch will write, on the device: copies from the host would wait for it each time."""
+        if self.on_cpu or not places:
+            return [view(memory, place) for place in places]
+        end = max(place.offset + place.num_bytes for place in places)
+        there = torch.from_numpy(memory[:end]).to(self.device)
+        parts = [there[place.offset : place.offset + place.num_bytes] for place in places]
+        return [part.view(TORCH_DTYPES[place.dtype]) for part, place in zip(parts, places, strict=True)]
+
+    def touch(self, call: Call, name: str, numbers: torch.Tensor) -> None:
         """Replaces the beginning of an input, past autograd and its version counter."""
-        target = call.tensors[place.name].data.view(-1)[: place.shape[0]]
-        target.copy_(view(memory, place), non_blocking=True)
+        call.tensors[name].data.view(-1)[: len(numbers)].copy_(numbers)
 
 
 def _no_wait() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from shared.engines.shared_buffer import HostBuffer
 from shared.kernel_lab.folder import ledger_file
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
 
+Framework = Literal["torch", "mlx"]
 OPEN_LIMIT_S = 120.0
 """for the framework, before anything of the candidate runs"""
 SHIFTS = 64
@@ -56,7 +57,7 @@ class CandidateProcess:
 
     def __init__(
         self, path: Path, function: str, definition: Definition, *, device: str, work: Path, limits: Limits,
-        sizes: Sizes, compiled: bool = False, interpreted: bool = False,
+        sizes: Sizes, framework: Framework = "torch", compiled: bool = False, interpreted: bool = False,
     ):  # fmt: skip
         self.limits, self.definition, self.device = limits, definition, device
         self.inputs = HostBuffer.create(sizes.inputs + SHIFTS * ALIGNMENT)
@@ -66,7 +67,7 @@ class CandidateProcess:
             path=str(path),
             function=function,
             definition=definition,
-            framework="torch",
+            framework=framework,
             device=device,
             memory_bytes=limits.memory_mb << 20,
             compiled=compiled,

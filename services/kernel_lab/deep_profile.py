@@ -32,8 +32,8 @@ def answer(order: DeepProfile, desk: Desk) -> LabAnswer:
     with desk.place_for(subject.language, order.device):
         done = run_tool(_command(program, path, subject.op, kernel))
     if NO_COUNTERS in done.stdout + done.stderr:
-        said = "this host keeps its performance counters to root (NVreg_RestrictProfilingToAdminUsers=0 opens them)"
-        raise Missing("capture-unavailable", said)
+        why = "this host keeps its performance counters to root (NVreg_RestrictProfilingToAdminUsers=0 opens them)"
+        raise Missing("capture-unavailable", why)
     if done.returncode or not path.exists():
         raise Missing("capture-unavailable", f"ncu recorded nothing: {last_words(done)}")
     said = LabAnswer(

@@ -16,7 +16,7 @@ What is right is never sent: a candidate sees inputs, and what its own function 
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from kernels.records import Definition, Status
 from services.kernel_lab.placement import Placed
@@ -101,11 +101,15 @@ class Refused(Contract):
     """The candidate failed, as its own process saw it. Claims to have failed are believed."""
 
     kind: Literal["refused"] = "refused"
-    status: Literal[
-        Status.INCORRECT_SHAPE, Status.INCORRECT_DTYPE, Status.INCORRECT_NUMERICAL, Status.RUNTIME_ERROR,
-        Status.COMPILE_ERROR, Status.REWARD_HACK,
-    ]  # fmt: skip
+    status: Status
     reason: Remark
+
+    @field_validator("status")
+    @classmethod
+    def _a_failure(cls, status: Status) -> Status:
+        if status is Status.PASSED:
+            raise ValueError("a candidate does not judge itself")
+        return status
 
 
 REQUESTS: dict[str, type[Contract]] = {"run": Run, "fill": Fill, "batch": Batch, "fetch": Fetch}

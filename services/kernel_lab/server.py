@@ -41,9 +41,14 @@ class Server:
 
     def open(self) -> Opened:
         """Nothing of the candidate runs in here."""
-        from services.kernel_lab.caller import open_caller
+        if self.request.framework == "mlx":
+            from services.kernel_lab.mlx_caller import MlxCaller
 
-        self.caller = open_caller(self.request)
+            self.caller = MlxCaller(self.request)
+        else:
+            from services.kernel_lab.caller import TorchCaller
+
+            self.caller = TorchCaller(self.request)
         _limit_memory(self.request)
         return Opened(framework_version=self.caller.version)
 
@@ -85,8 +90,9 @@ class Server:
 
     def _batch(self, batch: Batch) -> None:
         touch, call, outcomes = self.caller.touch, self.caller.call, self.outcomes
-        for slot, place in zip(batch.slots, batch.touches, strict=True):
-            touch(self.slots[slot], place, self.inputs)
+        staged = self.caller.stage(batch.touches, self.inputs)
+        for slot, place, numbers in zip(batch.slots, batch.touches, staged, strict=True):
+            touch(self.slots[slot], place.name, numbers)
             if batch.calls:
                 outcomes[slot] = call(self.slots[slot])
         self.caller.finish()

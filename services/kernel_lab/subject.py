@@ -7,7 +7,7 @@ from kernels import catalog
 from kernels.records import BuildSpec, Definition, Language, Solution, SourceFile
 from services.kernel_lab.fixed import digest, fixed_files
 from services.kernel_lab.ledger import Ledger
-from services.kernel_lab.workspace import KERNEL, RECORD, framework_of, open_workspace
+from services.kernel_lab.workspace import KERNEL, RECORD, Framework, framework_of, open_workspace
 from shared.files import sha256_bytes
 from shared.kernel_lab.job import LARGEST_CANDIDATE_BYTES
 from shared.settings import CHECKOUT
@@ -33,7 +33,7 @@ class Subject:
         return self.definition.name
 
     @property
-    def framework(self) -> str:
+    def framework(self) -> Framework:
         return framework_of(self.language)
 
 

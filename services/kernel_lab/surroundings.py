@@ -34,6 +34,11 @@ class Surroundings:
     def libs(self) -> dict[str, str]:
         return {name: metadata.version(name) for name in MEASURED_WITH if find_spec(name) is not None}
 
+    @property
+    def reference_device(self) -> str:
+        """Where the lab computes what is right: Apple GPUs know no float64."""
+        return "cpu" if Device.parse(self.device).is_apple else self.device
+
     def interprets(self, language: Language) -> bool:
         """Triton on a CPU: numpy, one program after the other. Proves arithmetic and masks, not races or speed."""
         return language is Language.TRITON and Device.parse(self.device).is_cpu
@@ -55,8 +60,5 @@ def need(language: Language, around: Surroundings) -> None:
         raise Missing("missing-runtime", "Triton is not installed: pip install triton (Linux only)")
     if language is Language.METAL and not device.is_apple:
         raise Missing("missing-runtime", f"Metal kernels need an Apple chip; this device is {device}")
-    if language in (Language.MLX, Language.METAL):
-        raise Missing(
-            "missing-runtime",
-            "kernels in MLX are verified by the tests of kernels/ only: the lab runs torch and Triton",
-        )
+    if language in (Language.MLX, Language.METAL) and find_spec("mlx") is None:
+        raise Missing("missing-runtime", "MLX is not installed: pip install mlx on a Mac, mlx[cpu] on Linux")

@@ -5,7 +5,8 @@ that nothing remembered can be right. Verdict and evidence: one Trace for each s
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import torch
@@ -89,9 +90,11 @@ def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quic
         return [trace(subject, workloads[0], surroundings, Status.REWARD_HACK, breach)]
     traces: list[Trace] = []
     try:
-        with open_candidate(subject, workloads, surroundings, limits) as process:
+        with ExitStack() as stack:
+            plain = stack.enter_context(open_plain(subject, workloads, surroundings, limits))
+            process = stack.enter_context(open_candidate(subject, workloads, surroundings, limits))
             for workload in workloads:
-                traces.append(_evaluated(process, subject, workload, surroundings))
+                traces.append(_evaluated(process, plain, subject, workload, surroundings))
                 if traces[-1].evaluation.status is not Status.PASSED:
                     break
     except Failure as failure:
@@ -110,7 +113,27 @@ def open_candidate(
         work=surroundings.work,
         limits=limits,
         sizes=buffer_sizes(subject.definition, workloads),
+        framework=subject.framework,
         interpreted=surroundings.interprets(subject.language),
+    )
+
+
+def open_plain(
+    subject: Subject, workloads: list[Workload], surroundings: Surroundings, limits: Limits
+) -> AbstractContextManager[CandidateProcess | None]:
+    """The reference in the candidate's own framework, where that is not PyTorch: its error is what is allowed twice."""
+    if subject.framework == "torch":
+        return nullcontext()
+    of = subject.definition
+    return CandidateProcess(
+        catalog.folder(of.name) / of.reference["mlx"].split("::")[0],
+        catalog.entry_of(of, "mlx"),
+        of,
+        device=surroundings.device,
+        work=surroundings.work / "plain",
+        limits=limits,
+        sizes=buffer_sizes(of, workloads),
+        framework="mlx",
     )
 
 
@@ -135,9 +158,15 @@ def _num_bytes(items: list[tuple[tuple[int, ...], torch.dtype]]) -> int:
     return Layout(tuple((str(number), DTYPES[dtype], shape) for number, (shape, dtype) in enumerate(items))).num_bytes
 
 
-def _evaluated(process: CandidateProcess, subject: Subject, workload: Workload, around: Surroundings) -> Trace:
+def _evaluated(
+    process: CandidateProcess,
+    plain: CandidateProcess | None,
+    subject: Subject,
+    workload: Workload,
+    around: Surroundings,
+) -> Trace:
     try:
-        status, reason, correctness = max(_rounds(process, subject, workload, around), key=_badness)
+        status, reason, correctness = max(_rounds(process, plain, subject, workload, around), key=_badness)
     except Failure as failure:
         status, reason, correctness = failure.status, failure.reason, None
     return trace(subject, workload, around, status, reason, correctness)
@@ -151,19 +180,27 @@ def _badness(verdict: Verdict) -> tuple[bool, float]:
     return status is not Status.PASSED, max(correctness.details.values(), default=0.0) if correctness else 0.0
 
 
-def _rounds(process: CandidateProcess, subject: Subject, workload: Workload, around: Surroundings) -> Iterator[Verdict]:
+def _rounds(
+    process: CandidateProcess,
+    plain: CandidateProcess | None,
+    subject: Subject,
+    workload: Workload,
+    around: Surroundings,
+) -> Iterator[Verdict]:
     reference = catalog.load_reference(subject.op, "torch")
     shift = secret_shift()
     for place in (shift, shift):
-        case = draw_case(subject.definition, workload, reference, around.device)
+        case = draw_case(subject.definition, workload, reference, around.reference_device)
+        if plain is not None:
+            case = replace(case, plain=plain.run(case.inputs, case.cotangents, case.plain, place))
         found = process.run(case.inputs, case.cotangents, case.plain, place)
         yield compare(subject.definition, workload, found, case)
 
 
 def compare(of: Definition, workload: Workload, found: Results, case: Case) -> Verdict:
     """NaN never passes. All on the host."""
-    on_host = [{name: x.cpu() for name, x in results.items()} for results in (case.plain, case.truth)]
-    return judge(found, *on_host, expected_layout(of, workload), of.tolerance)
+    plain, truth = ({name: x.cpu() for name, x in results.items()} for results in (case.plain, case.truth))
+    return judge(found, plain, truth, expected_layout(of, workload), of.tolerance)
 
 
 def trace(

@@ -4,6 +4,7 @@ workspace.json says which op it is for and remembers the hashes of what is fixed
 """
 
 from pathlib import Path
+from typing import Literal
 
 from kernels import catalog
 from kernels.records import Language
@@ -15,6 +16,7 @@ from shared.kernel_lab.folder import workspaces_folder
 from shared.kernel_lab.job import Init
 from shared.runs.directory import read_record
 
+Framework = Literal["torch", "mlx"]
 KERNEL, RECORD = "kernel.py", "workspace.json"
 
 
@@ -80,7 +82,7 @@ def _first_text(order: Init) -> str:
     return catalog.load_source(order.op, catalog.definition(order.op).reference[framework].split("::")[0])
 
 
-def framework_of(language: Language) -> str:
+def framework_of(language: Language) -> Framework:
     return "mlx" if language in (Language.MLX, Language.METAL) else "torch"
 
 

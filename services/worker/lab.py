@@ -9,7 +9,7 @@ from typing import Any
 
 from services.worker.attempt import Attempt, InfrastructureFault
 from services.worker.watch import Slept, watching
-from shared.contracts import Status
+from shared.contracts import Contract, Status
 from shared.experiment.request import validated
 from shared.kernel_lab import job as commands
 from shared.kernel_lab.job import DEVICE_BUSY, LARGEST_CANDIDATE_BYTES, LabAnswer, LabJob, LabStatus, take_answer
@@ -20,7 +20,7 @@ STAGE = "kernel-lab"
 DEVICE_POLL_S = 1.0
 CANDIDATE = re.compile(r"[a-z][a-z0-9_]{0,59}(/(wrong/)?[a-z][a-z0-9_]{0,59})?")
 """an op with a source, or a kernel of kernels/: no path of this machine"""
-MODELS = {
+MODELS: dict[str, type[Contract]] = {
     "verify": commands.Verify,
     "bench": commands.Bench,
     "profile": commands.Profile,

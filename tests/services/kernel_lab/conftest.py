@@ -41,10 +41,10 @@ def subject_from(path, op="rmsnorm", language=Language.TORCH):
 def judged(home, tmp_path):
     """judged(path, ...) -> the last trace's evaluation."""
 
-    def judge(path, op="rmsnorm", *, quick=False, limit_s=30.0, memory_mb=2048):
+    def judge(path, op="rmsnorm", *, quick=False, limit_s=30.0, memory_mb=2048, language=Language.TORCH):
         around = surroundings("cpu", tmp_path / "work")
         with scratch(around.work):
-            traces = verify(subject_from(path, op), around, Limits(limit_s, memory_mb), quick=quick)
+            traces = verify(subject_from(path, op, language), around, Limits(limit_s, memory_mb), quick=quick)
         assert not around.work.exists(), "nothing of a candidate is left"
         return traces[-1].evaluation
 

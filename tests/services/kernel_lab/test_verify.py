@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from kernels import catalog
-from kernels.records import Status, Trace
+from kernels.records import Language, Status, Trace
 from services.kernel_lab import verify as verification
 from services.kernel_lab.candidate import Limits
 from services.kernel_lab.desk import scratch
@@ -63,12 +63,30 @@ def test_source_that_does_not_import_is_a_compile_error_with_its_line(tmp_path, 
     assert "kernel.py line 3" in found.log
 
 
-@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+@pytest.mark.skipif(find_spec("mlx") is None, reason="MLX is not installed")
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("return mx.fast.rms_norm(x, None, 2.0**-23)", Status.PASSED),
+        ("return mx.stop_gradient(x) * mx.rsqrt(mx.square(x).mean(-1, keepdims=True))", Status.INCORRECT_NUMERICAL),
+        ("return x.astype(mx.float32)", Status.INCORRECT_DTYPE),
+    ],
+    ids=["right", "half of the gradient", "wrong dtype"],
+)
+@pytest.mark.cheats
+def test_a_kernel_in_mlx_is_judged_by_the_same_rule(tmp_path, judged, source, status):
+    (tmp_path / "kernel.py").write_text(f"import mlx.core as mx\n\n\ndef rmsnorm(x):\n    {source}\n")
+    found = judged(tmp_path / "kernel.py", language=Language.MLX)
+    assert found.status is status, found.log
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [one.name for op in catalog.ops() for one in catalog.solutions(op)])
 def test_every_kernel_of_the_catalog_that_runs_here_is_right(traces_of, name):
     op, kernel = name.split("/")
-    if kernel.startswith(("mlx", "metal")):
-        pytest.skip("verified by the tests of kernels/")
+    if kernel.startswith("triton") and find_spec("triton") is None:
+        pytest.skip("Triton is not installed")
+    if kernel.startswith("metal"):
+        pytest.skip("needs an Apple chip")
     found = traces_of(op, kernel)[-1].evaluation
     assert found.status is Status.PASSED, found.log
