@@ -5,6 +5,7 @@ that precision. A kernel may lose twice what plain loses. docs/kernel-lab.md.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -74,30 +75,45 @@ def forward_backward(
     return {name: x.detach() for name, x in results.items()}
 
 
-def expected_layout(of: Definition, workload: Workload) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and dtype that each result must have."""
+@dataclass(frozen=True)
+class Layout:
+    """What a result must look like, and how coarse the numbers are that it was made from."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    rounding: float
+    """relative, of the precision the op is run in"""
+
+
+def expected_layout(of: Definition, workload: Workload) -> dict[str, Layout]:
     sizes = of.sizes(workload.axes)
     specs = {f"output {name}": spec for name, spec in of.outputs.items()}
     specs |= {f"gradient of {name}": of.inputs[name] for name in of.gradients}
+    rounding = torch.finfo(TORCH_DTYPES[workload.precision]).eps
     return {
-        name: (tuple(sizes[axis] for axis in spec.shape or ()), TORCH_DTYPES[dtype_of(spec, workload.precision)])
+        name: Layout(
+            tuple(sizes[axis] for axis in spec.shape or ()), TORCH_DTYPES[dtype_of(spec, workload.precision)], rounding
+        )
         for name, spec in specs.items()
     }
 
 
 def judge(
-    found: Results, plain: Results, truth: Results, layout: Mapping[str, tuple], tolerance: Tolerance
+    found: Results, plain: Results, truth: Results, layout: Mapping[str, Layout], tolerance: Tolerance
 ) -> tuple[Status, str, Correctness | None]:
     """The status, what is wrong in words (empty when nothing is), and how near to its limit the worst result came."""
-    for name, (shape, dtype) in layout.items():
+    for name, expected in layout.items():
         x = found[name]
-        if type(x) is not torch.Tensor or tuple(x.shape) != shape:
-            return Status.INCORRECT_SHAPE, f"{name} is {_kind(x)}, expected a tensor of {list(shape)}", None
-        if x.dtype != dtype:
-            return Status.INCORRECT_DTYPE, f"{name} is {x.dtype}, expected {dtype}", None
+        if type(x) is not torch.Tensor or tuple(x.shape) != expected.shape:
+            return Status.INCORRECT_SHAPE, f"{name} is {_kind(x)}, expected a tensor of {list(expected.shape)}", None
+        if x.dtype != expected.dtype:
+            return Status.INCORRECT_DTYPE, f"{name} is {x.dtype}, expected {expected.dtype}", None
         if not bool(torch.isfinite(x).all()):
             return Status.INCORRECT_NUMERICAL, f"{name} holds NaN or infinity", None
-    compared = [_compare(name, found[name], plain[name], truth[name], tolerance) for name in layout]
+    compared = [
+        _compare(name, found[name], plain[name], truth[name], tolerance, expected.rounding)
+        for name, expected in layout.items()
+    ]
     worst = max(compared, key=_used)
     details = {one.worst: _used(one) for one in compared}
     worst = worst.model_copy(update={"details": details})
@@ -107,14 +123,13 @@ def judge(
     return Status.INCORRECT_NUMERICAL, said, worst
 
 
-def _compare(name: str, found, plain, truth, tolerance: Tolerance) -> Correctness:
+def _compare(name: str, found, plain, truth, tolerance: Tolerance, rounding: float) -> Correctness:
     largest = float(truth.abs().max()) if truth.numel() else 0.0
     error, plains = (float((x.double() - truth).abs().max()) if truth.numel() else 0.0 for x in (found, plain))
-    rounding = torch.finfo(found.dtype).eps * largest
     return Correctness(
         max_absolute_error=error,
         max_relative_error=error / largest if largest else error,
-        allowed_error=tolerance.times_plain * plains + tolerance.roundings * rounding,
+        allowed_error=tolerance.times_plain * plains + tolerance.roundings * rounding * largest,
         worst=name,
     )
 

@@ -7,9 +7,7 @@ from kernels.records import Definition, DType, ScalarInput, TensorSpec, Workload
 Array = np.ndarray | int | float
 
 
-def random_inputs(
-    of: Definition, workload: Workload, generator: np.random.Generator
-) -> dict[str, np.ndarray | int | float]:
+def random_inputs(of: Definition, workload: Workload, generator: np.random.Generator) -> dict[str, Array]:
     """float32 and int64 arrays by name, and Python numbers, in the definition's order."""
     sizes = of.sizes(workload.axes)
     return {

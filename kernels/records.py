@@ -97,7 +97,9 @@ class TensorSpec(Contract):
 
 
 class Tolerance(Contract):
-    """error <= times_plain x the plain framework's error at the same precision + roundings of the largest value."""
+    """error <= times_plain x the plain framework's error at the same precision + roundings of the largest value in it.
+
+    The second part is for results on which the plain framework is right by luck."""
 
     times_plain: NotNegative = 2.0
     roundings: NotNegative = 1.0
@@ -125,7 +127,7 @@ class Definition(Contract):
     """as the presets have them"""
     tolerance: Tolerance = Tolerance()
     wrong: dict[str, Status] = Field(default_factory=dict)
-    """files that must be rejected, and the status each gets"""
+    """files that must be rejected, and the status each gets in at least one precision; in the other it may pass"""
     family: Family | None = None
 
     @model_validator(mode="after")

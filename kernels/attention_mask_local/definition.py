@@ -11,7 +11,7 @@ DEFINITION = Definition(
     outputs={"p": tensor("M", "T", "T")},
     reference={"torch": "torch_reference.py::attention_mask_local", "mlx": "mlx_reference.py::attention_mask_local"},
     gradients=("z",),
-    test_axes=({"M": 2, "T": 5, "W": 2}, {"M": 3, "T": 37, "W": 11}, {"M": 1, "T": 9, "W": 20}),
+    test_axes=({"M": 1, "T": 9, "W": 20}, {"M": 2, "T": 5, "W": 2}, {"M": 3, "T": 37, "W": 11}),
     bench_axes=({"M": 24, "T": 2048, "W": 1024},),
     wrong={
         "wrong/torch_one_key_short.py": Status.INCORRECT_NUMERICAL,

@@ -8,6 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels.op_cost import OpCost, bytes_of, op_cost
+
 EPS = 2.0**-23
 ELEMENTS = 4096
 """of a program: some rows at once"""
@@ -34,10 +36,10 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    ds_ptr, dn_ptr, s_ptr, x_ptr, y_ptr, x0_ptr, a_ptr, b_ptr, dx_ptr, dx0_ptr, da_ptr, db_ptr, N, C,
+    ds_ptr, dn_ptr, s_ptr, x_ptr, y_ptr, x0_ptr, a_ptr, b_ptr, dx_ptr, dx0_ptr, parts_ptr, N, C,
     EPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """g = ds + r (dn - n mean(dn n)) with n = r s; dx = dy = a g, dx0 = b g; da and db, this program's share."""
+    """g = ds + r (dn - n mean(dn n)) with n = r s; dx = dy = a g, dx0 = b g; this program's share of da and db."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     columns = tl.arange(0, BLOCK)
     at = rows[:, None] * C + columns[None, :]
@@ -53,8 +55,9 @@ def _backward_kernel(
     x = tl.load(x_ptr + at, mask=seen, other=0.0).to(tl.float32)
     y = tl.load(y_ptr + at, mask=seen, other=0.0).to(tl.float32)
     x0 = tl.load(x0_ptr + at, mask=seen, other=0.0).to(tl.float32)
-    tl.store(da_ptr + tl.program_id(0), tl.sum(tl.sum(g * (x + y), 1), 0))
-    tl.store(db_ptr + tl.program_id(0), tl.sum(tl.sum(g * x0, 1), 0))
+    part = parts_ptr + tl.program_id(0) * 2
+    tl.store(part, tl.sum(tl.sum(g * (x + y), 1), 0))
+    tl.store(part + 1, tl.sum(tl.sum(g * x0, 1), 0))
 
 
 def block_prelude(
@@ -97,19 +100,20 @@ def _backward(
     x0: torch.Tensor,
     a: torch.Tensor,
     b: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gradients of x and y, of x0, of both scalars."""
     N, C, rows, block = _sizes(x)
     programs = triton.cdiv(N, rows)
     dx, dx0 = torch.empty_like(x), torch.empty_like(x)
-    da, db = x.new_empty(2, programs, dtype=torch.float32)
-    tensors = ds.contiguous(), dn.contiguous(), s, x, y, x0, a, b, dx, dx0, da, db
+    parts = x.new_empty(programs, 2, dtype=torch.float32)
+    tensors = ds.contiguous(), dn.contiguous(), s, x, y, x0, a, b, dx, dx0, parts
     _backward_kernel[(programs,)](*tensors, N, C, EPS=EPS, ROWS=rows, BLOCK=block, num_warps=4)
-    return dx, dx0, da.sum().to(a.dtype), db.sum().to(b.dtype)
+    return dx, dx0, parts.sum(0)
 
 
 @_backward.register_fake
 def _(ds, dn, s, x, y, x0, a, b):
-    return torch.empty_like(x), torch.empty_like(x), torch.empty_like(a), torch.empty_like(b)
+    return torch.empty_like(x), torch.empty_like(x), x.new_empty(2, dtype=torch.float32)
 
 
 def _setup(ctx, inputs, output):
@@ -117,8 +121,15 @@ def _setup(ctx, inputs, output):
 
 
 def _gradients(ctx, ds, dn):
-    dx, dx0, da, db = _backward(ds, dn, *ctx.saved_tensors)
-    return dx, dx, dx0, da, db
+    dx, dx0, dab = _backward(ds, dn, *ctx.saved_tensors)
+    a, b = ctx.saved_tensors[-2:]
+    return dx, dx, dx0, dab[0].to(a.dtype), dab[1].to(b.dtype)
 
 
 _forward.register_autograd(_gradients, setup_context=_setup)
+
+
+@op_cost("autoresearch::block_prelude_backward")
+def _cost(ds, dn, s, x, y, x0, a, b):
+    """Two arrays come out; the sum over programs is a launch of its own."""
+    return OpCost(bytes=bytes_of([ds, dn, s, x, y, x0, x, x0]), launches=2)

@@ -1,6 +1,6 @@
 """cross_entropy_full: mean softcapped cross-entropy from hidden states and head weight, float32 logits never stored."""
 
-from kernels.records import Definition, DType, Family, Status, axes, number, tensor
+from kernels.records import Definition, DType, Family, Status, Tolerance, axes, number, tensor
 
 DEFINITION = Definition(
     name="cross_entropy_full",
@@ -18,6 +18,8 @@ DEFINITION = Definition(
     gradients=("x", "w"),
     test_axes=({"N": 1, "C": 3, "V": 2}, {"N": 7, "C": 5, "V": 61}, {"N": 67, "C": 48, "V": 331}),
     bench_axes=({"N": 32768, "C": 384, "V": 8192}, {"N": 16384, "C": 512, "V": 8192}),
+    # a loss is the difference of numbers up to the cap: one rounding of 15 is several of the loss
+    tolerance=Tolerance(roundings=8.0),
     wrong={
         "wrong/torch_gradient_uncapped.py": Status.INCORRECT_NUMERICAL,
         "wrong/torch_first_half.py": Status.INCORRECT_NUMERICAL,

@@ -8,6 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels.op_cost import OpCost, bytes_of, op_cost
+
 CHUNK_ELEMENTS = 2**28
 """logits at a time: 512 MiB in bf16"""
 LARGEST_VOCABULARY = 2**16
@@ -83,3 +85,14 @@ def _gradients(ctx, dloss, *_):
 
 
 _forward.register_autograd(_gradients, setup_context=_setup)
+
+
+@op_cost("autoresearch::cross_entropy_full")
+def _cost(x, w, targets, cap):
+    """Logits: written, read, overwritten by their gradient, read by two products. Nine launches for a first chunk."""
+    (N, C), V, narrow = x.shape, len(w), x.element_size()
+    logits = 5 * N * V * narrow
+    hidden = 3 * bytes_of([x]) + bytes_of([targets]) + 8 * N
+    weights = 2 * bytes_of([w]) + 5 * V * C * narrow  # cast, two products, and a gradient that is cast back
+    chunks = len(_chunks(N, V))
+    return OpCost(bytes=logits + hidden + weights, flops=6 * N * V * C, launches=2 + 5 * chunks)

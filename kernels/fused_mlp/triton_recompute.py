@@ -6,6 +6,7 @@ As many passes over [N, F] as triton_saved and one product more (of six), for 2 
 import torch
 
 from kernels.fused_mlp.product import activation, recomputed
+from kernels.op_cost import OpCost, bytes_of, op_cost
 
 
 def fused_mlp(x: torch.Tensor, up_FC: torch.Tensor, down_CF: torch.Tensor) -> torch.Tensor:
@@ -47,3 +48,18 @@ def _gradients(ctx, dy):
 
 
 _forward.register_autograd(_gradients, setup_context=_setup)
+
+
+@op_cost("autoresearch::fused_mlp_recompute")
+def _forward_cost(x, up, down):
+    hidden = len(x) * len(up) * x.element_size()
+    return OpCost(bytes=2 * hidden + bytes_of([x, x, up, down]), flops=4 * x.numel() * len(up), launches=2)
+
+
+@op_cost("autoresearch::fused_mlp_recompute_backward")
+def _backward_cost(dy, x, up, down):
+    """Both hidden tensors are written once; dh is read by two products, act by one."""
+    hidden = 5 * len(x) * len(up) * x.element_size()
+    tokens = bytes_of([dy, dy, x, x, x])
+    weights = bytes_of([up, up, up, down, down])
+    return OpCost(bytes=hidden + weights + tokens, flops=10 * x.numel() * len(up), launches=4)

@@ -8,6 +8,7 @@ twice the root of its value.
 import torch
 
 from kernels.fused_mlp.product import activation, slope
+from kernels.op_cost import OpCost, bytes_of, op_cost
 
 
 def fused_mlp(x: torch.Tensor, up_FC: torch.Tensor, down_CF: torch.Tensor) -> torch.Tensor:
@@ -50,3 +51,17 @@ def _gradients(ctx, dy, _):
 
 
 _forward.register_autograd(_gradients, setup_context=_setup)
+
+
+@op_cost("autoresearch::fused_mlp")
+def _forward_cost(x, up, down):
+    hidden = len(x) * len(up) * x.element_size()
+    return OpCost(bytes=2 * hidden + bytes_of([x, x, up, down]), flops=4 * x.numel() * len(up), launches=2)
+
+
+@op_cost("autoresearch::fused_mlp_backward")
+def _backward_cost(dy, x, up, down, act):
+    """Slope: reads act, writes dh. Products: dh up, dh^T x, dy^T act."""
+    hidden, weights = 5 * bytes_of([act]), 2 * bytes_of([up, down])
+    tokens = bytes_of([dy, dy, x, x])
+    return OpCost(bytes=hidden + weights + tokens, flops=8 * x.numel() * len(up), launches=4)

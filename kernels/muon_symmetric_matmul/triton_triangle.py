@@ -4,6 +4,8 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels.op_cost import OpCost, bytes_of, op_cost
+
 BLOCK_R = 64
 
 
@@ -56,3 +58,11 @@ def _forward(x: torch.Tensor) -> torch.Tensor:
 @_forward.register_fake
 def _(x):
     return x.new_empty(*x.shape[:2], x.shape[1])
+
+
+@op_cost("autoresearch::muon_symmetric_matmul")
+def _cost(x):
+    N, R, C = x.shape
+    tiles = -(-R // BLOCK_R)
+    computed = N * tiles * (tiles + 1) // 2 * BLOCK_R**2
+    return OpCost(bytes=bytes_of([x]) + N * R * R * x.element_size(), flops=2 * computed * C)

@@ -140,8 +140,8 @@ def _no_wait() -> None:
 
 
 def _synchronizer(device: torch.device) -> Callable[[], None]:
-    synchronize = torch.cuda.synchronize if device.type == "cuda" else torch.mps.synchronize
-    return lambda: synchronize(device) if device.type == "cuda" else synchronize()
+    on_cuda, on_mps = torch.cuda.synchronize, torch.mps.synchronize
+    return (lambda: on_cuda(device)) if device.type == "cuda" else on_mps
 
 
 def _expect_tensor(name: str, found: Any) -> None:

@@ -3,9 +3,11 @@
 Published numbers only (shared/machine/targets.py). Whoever is faster than that did not do the work.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -50,8 +52,6 @@ class DeviceLimit:
 
 
 def work_of(of: Definition, workload: Workload, reference: Callable) -> Work:
-    import numpy as np
-
     random = np.random.default_rng(0)
     arrays, dys = random_inputs(of, workload, random), random_cotangents(of, workload, random)
     inputs = torch_inputs(of, arrays, workload.precision)
@@ -64,8 +64,8 @@ def work_of(of: Definition, workload: Workload, reference: Callable) -> Work:
         forward_backward(reference, of, on_meta, {name: dy.to("meta") for name, dy in cotangents.items()})
     moved = [x for x in (*inputs.values(), *cotangents.values()) if isinstance(x, torch.Tensor)]
     num_bytes = sum(x.numel() * x.element_size() for x in moved)
-    for shape, dtype in expected_layout(of, workload).values():
-        num_bytes += int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    for result in expected_layout(of, workload).values():
+        num_bytes += math.prod(result.shape) * result.dtype.itemsize
     return Work(num_bytes, counter.get_total_flops())
 
 

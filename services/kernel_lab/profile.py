@@ -3,6 +3,7 @@
 On a CUDA device kernels are recorded through CUPTI (Kineto), on a CPU operators.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +38,7 @@ def answer(order: Profile, desk: Desk) -> LabAnswer:
     return said.model_copy(update={"headline": headline})
 
 
-def record(step, synchronize, steps: int, path: Path) -> None:  # type: ignore[no-untyped-def]
+def record(step: Callable[[], None], synchronize: Callable[[], None], steps: int, path: Path) -> None:
     """Writes the trace of so many steps, each as its own annotation."""
     import torch
 

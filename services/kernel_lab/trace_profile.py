@@ -80,7 +80,7 @@ def by_family(rows: list[Row], total: float) -> list[dict[str, Any]]:
         }
         for family, (seconds, calls) in found.items()
     ]
-    return sorted(families, key=lambda one: -float(one["microseconds"]))  # type: ignore[arg-type]
+    return sorted(families, key=lambda one: -float(one["microseconds"]))
 
 
 def _family_line(one: dict[str, Any]) -> str:

@@ -142,10 +142,11 @@ def buffer_sizes(of: Definition, workloads: list[Workload]) -> Sizes:
     inputs, results = 0, 0
     for workload in workloads:
         layout = expected_layout(of, workload)
-        outputs = [item for name, item in layout.items() if name.startswith("output")]
+        results_here = {name: (one.shape, one.dtype) for name, one in layout.items()}
+        outputs = [item for name, item in results_here.items() if name.startswith("output")]
         given = [_spec(of, workload, name) for name, spec in of.inputs.items() if spec.shape is not None]
         inputs = max(inputs, _num_bytes([*given, *outputs]))
-        results = max(results, _num_bytes(list(layout.values())))
+        results = max(results, _num_bytes(list(results_here.values())))
     return Sizes(inputs, results)
 
 
