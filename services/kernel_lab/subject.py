@@ -10,7 +10,6 @@ from services.kernel_lab.ledger import Ledger
 from services.kernel_lab.workspace import KERNEL, RECORD, Framework, framework_of, open_workspace
 from shared.files import sha256_bytes
 from shared.kernel_lab.job import LARGEST_CANDIDATE_BYTES
-from shared.settings import CHECKOUT
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,3 @@ def read_candidate(path: Path) -> bytes:
     if len(content) > LARGEST_CANDIDATE_BYTES:
         raise ValueError(f"{path} is larger than {LARGEST_CANDIDATE_BYTES >> 10} KiB, which a kernel has no need of")
     return content
-
-
-def in_checkout(path: Path) -> str:
-    return path.relative_to(CHECKOUT).as_posix() if path.is_relative_to(CHECKOUT) else str(path)

@@ -47,7 +47,8 @@ def honest(tmp_path):
 def test_an_honest_kernel_gets_times_and_is_checked_in_its_timed_calls(measured, honest):
     found = measured(honest)
     assert found.trace.evaluation.status is Status.PASSED, found.trace.evaluation.log
-    assert found.trace.evaluation.correctness.max_absolute_error == 0
+    used = found.trace.evaluation.correctness.details
+    assert max(used.values()) <= 0.5, "it loses what the plain framework loses, of which twice is allowed"
     (bout,) = found.bouts
     assert 0 < bout.candidate.low <= bout.candidate.value <= bout.candidate.high
     assert found.trace.evaluation.performance.speedup_factor == bout.speedup.value
