@@ -16,6 +16,7 @@ from services.console import (
     drain,
     evaluate,
     hub,
+    lab,
     prepare,
     requeue,
     runs,
@@ -38,6 +39,7 @@ OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
 for command in (*LOCAL, *FLEET, *OPERATION):
     app.command()(command)
 app.add_typer(defaults.app, name="defaults")
+app.add_typer(lab.app, name="lab")
 
 
 def main() -> None:

@@ -48,6 +48,8 @@ class TorchDevice:
     """launches of compiled functions are replayed as CUDA graphs"""
     attention: str = "auto"
     """backend to try first"""
+    absent: bool = False
+    """an estimate's: there is no such device here, so nothing can be probed; shapes are computed, numbers are not"""
 
     def compile(self, fn: Callable, **options: Any) -> Callable:
         """torch.compile(fn), or `fn` itself where compilation is off."""
