@@ -28,8 +28,8 @@ def markdown(estimate: Estimate, top: int) -> str:
         f"# One step on {estimate.target} ({estimate.architecture}, estimated)",
         "",
         f"{shape.depth} layers of {shape.d_model}, {shape.seq_len} tokens a row, {shape.device_batch_size} rows a pass,"
-        f" {shape.total_batch_size:,} tokens a step in {shape.accumulation_steps} pass(es), {estimate.vocab_size} words."
-        f" {estimate.framework}. Time: {estimate.model}.",
+        f" {shape.total_batch_size:,} tokens a step in {shape.accumulation_steps} pass(es), vocabulary"
+        f" {estimate.vocab_size}. {estimate.framework}. Time: {estimate.model}.",
         "",
         *summary(estimate.sides),
     ]

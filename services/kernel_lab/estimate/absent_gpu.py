@@ -13,6 +13,7 @@ from unittest.mock import patch
 import torch
 import triton
 from torch._dynamo import device_interface
+from torch._inductor.runtime import triton_helpers
 from torch._inductor.runtime.hints import DeviceProperties
 from torch.utils import _triton
 from triton.backends.compiler import GPUTarget
@@ -36,6 +37,7 @@ def pretending(gpu: Gpu) -> Iterator[None]:
             stack.enter_context(patch.object(interface, name, staticmethod(answers[name])))
         stack.enter_context(patch.object(interface.Worker, "get_device_properties", properties))
         stack.enter_context(patch.object(torch.accelerator, "is_available", lambda: False))
+        stack.enter_context(patch.object(triton_helpers, "set_driver_to_gpu", lambda: None))
         stack.enter_context(_driver(gpu))
         _forget()
         stack.callback(_forget)
@@ -46,9 +48,10 @@ def _answers(gpu: Gpu) -> dict[str, Any]:
     properties = _properties(gpu)
     values = {
         "is_available": True, "is_initialized": True, "device_count": 1, "current_device": 0,
-        "get_device_properties": properties, "get_device_capability": gpu.capability, "get_device_name": gpu.hardware_key,
+        "get_device_properties": properties, "get_device_capability": gpu.capability,
+        "get_device_name": gpu.hardware_key,
         "current_stream": SimpleNamespace(cuda_stream=0), "_lazy_init": None, "synchronize": None,
-        "get_rng_state": torch.get_rng_state(), "is_current_stream_capturing": False, "_exchange_device": 0,
+        "get_rng_state": torch.get_rng_state(), "set_rng_state": None, "is_current_stream_capturing": False, "_exchange_device": 0,
         "_maybe_exchange_device": 0,
     }  # fmt: skip
     answers: dict[str, Any] = {name: _always(value) for name, value in values.items()}

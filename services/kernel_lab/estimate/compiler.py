@@ -1,4 +1,4 @@
-"""torch.compile, as a recipe finds it in an estimate: graphs are lowered for the absent GPU, run as shapes, and counted."""
+"""torch.compile, as a recipe finds it in an estimate: graphs are lowered for an absent GPU, run as shapes, counted."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

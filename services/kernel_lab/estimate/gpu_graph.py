@@ -4,11 +4,12 @@ Tracing on the GPU's own fake tensors would need a driver: autograd starts threa
 """
 
 import copy
+import ctypes
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch._subclasses.fake_impls import register_op_impl
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
@@ -18,6 +19,7 @@ PLACE = torch.device("cuda", 0)
 
 def moved(module: GraphModule, inputs: Sequence[Any], mode: FakeTensorMode) -> tuple[GraphModule, list[Any]]:
     """A copy of the graph with its inputs, both on the GPU; the original stays as it is."""
+    let_pass()
     module = copy.deepcopy(module)
     for node in module.graph.nodes:
         node.args = torch.fx.node.map_aggregate(node.args, _place)
@@ -41,7 +43,14 @@ def _twin(value: Any) -> Any:
     return torch.empty_strided(value.size(), value.stride(), dtype=value.dtype, device=PLACE)
 
 
-@register_op_impl(torch.ops.aten._unsafe_masked_index_put_accumulate.default)
-def _accumulated(mode: FakeTensorMode, func: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-    """PyTorch's own rule runs the op's Python decomposition, which a CPU build refuses for tensors of a GPU."""
-    return torch.empty_like(x)
+def let_pass() -> None:
+    """A CPU build of PyTorch has no guard that switches between CUDA devices, and refuses operators of Python on them.
+    The CPU's guard, which switches nothing, stands in for it; a CUDA build has its own."""
+    library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
+    guards = (ctypes.c_void_p * (CUDA + 1)).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
+    if guards[CUDA] is None:
+        guards[CUDA] = guards[CPU]
+
+
+CPU, CUDA = 0, 1
+"""in that table: torch/headeronly/core/DeviceType.h"""

@@ -90,13 +90,22 @@ def _origins(node: BaseSchedulerNode) -> list[Node]:
 
 def _library_kernel(node: ExternKernelSchedulerNode) -> Iterator[GraphKernel]:
     assert node.node is not None
-    origin = node.node.get_origin_node()
-    if origin is None or not isinstance(origin.target, torch._ops.OpOverload):
-        name = getattr(node.node, "python_kernel_name", None) or type(node.node).__name__
+    name = getattr(node.node, "python_kernel_name", None) or type(node.node).__name__
+    origin = _origin_of_call(node, name.split(".")[-1])
+    if origin is None:
         yield GraphKernel(Kind.LIBRARY, name, op_of(_origins(node)), 1, node.get_read_write_buffers_sizes())
         return
     cost, name = cost_of_node(origin), origin.target.overloadpacket.__name__
     yield GraphKernel(kind_of(origin.target), name, op_of([origin]), cost.launches, cost.bytes, cost.flops)
+
+
+def _origin_of_call(node: ExternKernelSchedulerNode, name: str) -> Any:
+    """The line of the graph that this call is for. A result that is also viewed and copied has several lines."""
+    assert node.node is not None
+    lines = [node.node.get_origin_node(), *_origins(node)]
+    calls = [one for one in lines if one is not None and isinstance(one.target, torch._ops.OpOverload)]
+    named = [one for one in calls if one.target.overloadpacket.__name__ == name]
+    return next(iter([*named, *calls[:1]]), None)
 
 
 def kind_of(target: torch._ops.OpOverload) -> Kind:

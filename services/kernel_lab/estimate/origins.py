@@ -1,4 +1,4 @@
-"""Which op a kernel computes, read from where the lines of its graph come from. For tables; nothing is decided by it."""
+"""Which op a kernel computes, read from where the lines of its graph come from. For tables; it decides nothing."""
 
 import re
 import sys

@@ -112,7 +112,7 @@ class Recorder(TorchDispatchMode):
 def phase_now() -> tuple[Phase, str]:
     """And the op, where no line of the recipe says it: autograd adds gradients up on its own."""
     if torch._C._current_graph_task_id() != -1:
-        return Phase.BACKWARD, "autograd"
+        return Phase.BACKWARD, "gradients added up"
     return (Phase.FORWARD if torch.is_grad_enabled() else Phase.OPTIMIZER), ""
 
 
@@ -122,7 +122,7 @@ def on_host(args: tuple[Any, ...]) -> bool:
 
 
 def starts_kernel(func: Any) -> bool:
-    return not func.is_view and func.overloadpacket.__name__ not in MOVE_NOTHING
+    return func.namespace != "prim" and not func.is_view and func.overloadpacket.__name__ not in MOVE_NOTHING
 
 
 def cost_of_eager(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> OpCost:

@@ -8,8 +8,8 @@ pytest.importorskip("triton", reason="an estimate needs Triton: pip install -c c
 
 from kernels.attention.absent import visible_pairs
 from kernels.op_cost import OpCost, op_cost
-from services.kernel_lab.estimate.compiler import AbsentCompiler
 from services.kernel_lab.estimate.compile_matrix import compile_all
+from services.kernel_lab.estimate.compiler import AbsentCompiler
 from services.kernel_lab.estimate.recorder import Recorder
 from shared.kernel_lab.estimate import Kind, Phase
 from shared.machine.gpus import find_gpu

@@ -68,7 +68,7 @@ def test_an_imagined_gpu_is_a_product_of_its_target_with_known_peaks(gpu):
 
 
 def test_a_target_without_a_gpu_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="no GPU of target 'mac'.*gb10, h200"):
+    with pytest.raises(ValueError, match=r"no GPU of target 'mac'.*gb10, h200"):
         find_gpu("mac")
 
 
