@@ -51,7 +51,7 @@ def _answers(gpu: Gpu) -> dict[str, Any]:
         "get_device_properties": properties, "get_device_capability": gpu.capability,
         "get_device_name": gpu.hardware_key,
         "current_stream": SimpleNamespace(cuda_stream=0), "_lazy_init": None, "synchronize": None,
-        "get_rng_state": torch.get_rng_state(), 
+        "get_rng_state": torch.get_rng_state(),
         "set_rng_state": None, "is_current_stream_capturing": False, "_exchange_device": 0,
         "_maybe_exchange_device": 0,
     }  # fmt: skip
