@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from services.console import lab_estimate
 from services.console.lab_answer import ask
 
-app = typer.Typer(help="Write, verify, measure and promote kernels.", no_args_is_help=True)
+app = typer.Typer(help="Find what costs time; write, verify, measure and promote kernels.", no_args_is_help=True)
+app.command()(lab_estimate.estimate)
 
 Candidate = Annotated[str, typer.Argument(help="OP/KERNEL of kernels/, or the folder of a workspace.")]
 Device = Annotated[str | None, typer.Option(help="cuda:N, mps or cpu. Default: the best device of this machine.")]
