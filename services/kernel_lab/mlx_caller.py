@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import mlx.core as mx
@@ -28,7 +29,7 @@ class Call:
 
 class MlxCaller:
     def __init__(self, request: Serve):
-        self.version = mx.__version__
+        self.version = metadata.version("mlx")
         self.definition: Definition = request.definition
         self.compiled = request.compiled
         self.function: Callable[..., Any]
@@ -66,10 +67,10 @@ class MlxCaller:
             return self._outputs(arguments)
 
         names = [f"output {name}" for name in self.definition.outputs]
-        if not call.wanted:
-            outputs, gradients = self._outputs(list(call.arguments)), []
-        else:
-            outputs, gradients = _vjp(of_wanted, [call.arguments[i] for i in call.wanted], list(call.cotangents))
+        wanted = [call.arguments[position] for position in call.wanted]
+        outputs, gradients = (
+            _vjp(of_wanted, wanted, list(call.cotangents)) if wanted else (self._outputs(list(call.arguments)), [])
+        )
         results = dict(zip(names, outputs, strict=True))
         results |= {f"gradient of {name}": g for name, g in zip(self.definition.gradients, gradients, strict=True)}
         _eval(*results.values())
