@@ -92,13 +92,9 @@ def presets_of(order: Integration) -> list[str | None]:
 
 
 def compare(order: Integration, desk: Desk, subject: Subject, kernel: str, preset: str | None) -> Comparison:
-    pairs = []
     job = _build(order, preset, FIRST_SEED)
     with device_lock(job.device):
-        for number in range(order.repeats):
-            pairs.append(_pair(order, desk, subject.op, kernel, preset, number))
-            if number == 0:
-                _expect_it_was_used(pairs[0][0], subject.op, kernel)
+        pairs = [_pair(order, desk, subject.op, kernel, preset, number) for number in range(order.repeats)]
     return Comparison(
         preset=job.preset or "this machine's shape",
         speed=paired([math.log(_speed(a, True) / _speed(b, False)) for a, b in pairs]),
@@ -116,6 +112,8 @@ def _pair(order: Integration, desk: Desk, op: str, kernel: str, preset: str | No
     for choice in (kernel, OWN) if number % 2 == 0 else (OWN, kernel):
         results[choice] = _run(order, desk, {op: choice}, preset, number)
         _speed(results[choice], choice == kernel)
+        if choice == kernel:
+            _expect_it_was_used(results[choice], op, kernel)
     return results[kernel], results[OWN]
 
 
