@@ -82,8 +82,9 @@ bench: setup ## print ratios measured side by side: packing, reading rows, overh
 	$(BIN)/python benchmarks/experiment_overhead.py
 	$(BIN)/python -m benchmarks.fleet
 
-estimate: .venv/.lab ## predict the training step on GPUs that are not here; PRESET=m5-balanced, UPSTREAM=its checkout
-	$(BIN)/python -m benchmarks.estimate_table --preset $(or $(PRESET),m5-balanced) $(if $(UPSTREAM),--upstream $(UPSTREAM))
+estimate: .venv/.lab ## predict the training step on GPUs that are not here; PRESET=, TARGETS=, UPSTREAM=its checkout
+	$(BIN)/python -m benchmarks.estimate_table $(if $(PRESET),--preset $(PRESET)) $(if $(TARGETS),--target $(TARGETS)) \
+	  $(if $(UPSTREAM),--upstream $(UPSTREAM))
 
 .venv/.lab: .venv/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab]'
