@@ -130,9 +130,16 @@ class TorchCaller:
         parts = [there[place.offset : place.offset + place.num_bytes] for place in places]
         return [part.view(TORCH_DTYPES[place.dtype]) for part, place in zip(parts, places, strict=True)]
 
-    def touch(self, call: Call, name: str, numbers: torch.Tensor) -> None:
-        """Replaces the beginning of an input, past autograd and its version counter."""
-        call.tensors[name].data.view(-1)[: len(numbers)].copy_(numbers)
+    def touch(self, call: Call, name: str, start: int, numbers: torch.Tensor) -> None:
+        """Replaces a few numbers of an input, past autograd and its version counter."""
+        call.tensors[name].data.view(-1)[start : start + len(numbers)].copy_(numbers)
+
+    def refill(self, call: Call, order: Run, memory: np.ndarray) -> None:
+        """Other numbers at the same addresses, past autograd and version counters."""
+        for place in order.inputs:
+            call.tensors[place.name].data.copy_(view(memory, place))
+        for place, cotangent in zip(order.cotangents, call.cotangents, strict=True):
+            cotangent.data.copy_(view(memory, place))
 
 
 def _no_wait() -> None:

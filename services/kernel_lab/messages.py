@@ -63,7 +63,7 @@ class Ran(Contract):
 
 
 class Fill(Contract):
-    """Makes input set `slot` of a benchmark from what lies in the buffer."""
+    """Makes input set `slot` of a benchmark from what lies in the buffer; one that is there keeps its addresses."""
 
     kind: Literal["fill"] = "fill"
     slot: int = Field(ge=0)
@@ -75,12 +75,14 @@ class Filled(Contract):
 
 
 class Batch(Contract):
-    """Calls on these slots, one after the other. Before each, fresh numbers replace the beginning of one input."""
+    """One call on each of these slots. Just before it, fresh numbers replace a few of one input."""
 
     kind: Literal["batch"] = "batch"
     slots: tuple[int, ...]
     touches: tuple[Placed, ...]
-    """one for each call, under the name of the input: nobody can have computed ahead, or remembered"""
+    """one for each call, under the name of the input: nobody can have computed ahead"""
+    starts: tuple[int, ...]
+    """where in the input each begins"""
     calls: bool = True
     """false: only the touches, to know what they cost"""
 
@@ -90,7 +92,7 @@ class Finished(Contract):
 
 
 class Fetch(Contract):
-    """What the last call on this slot returned."""
+    """What the call on this slot returned."""
 
     kind: Literal["fetch"] = "fetch"
     slot: int

@@ -72,7 +72,7 @@ class Server:
             self._run(message)
             return Ran()
         if isinstance(message, Fill):
-            self.slots[message.slot] = self.caller.prepare(message.order, self.inputs, copied=True)
+            self._fill(message)
             return Filled()
         if isinstance(message, Batch):
             self._batch(message)
@@ -88,11 +88,18 @@ class Server:
         self.caller.check_and_write(outcome, order.results, self.results)
         self.caller.return_inputs(call, order, self.inputs)
 
+    def _fill(self, message: Fill) -> None:
+        self.outcomes.pop(message.slot, None)
+        if message.slot in self.slots:
+            self.caller.refill(self.slots[message.slot], message.order, self.inputs)
+        else:
+            self.slots[message.slot] = self.caller.prepare(message.order, self.inputs, copied=True)
+
     def _batch(self, batch: Batch) -> None:
         touch, call, outcomes = self.caller.touch, self.caller.call, self.outcomes
         staged = self.caller.stage(batch.touches, self.inputs)
-        for slot, place, numbers in zip(batch.slots, batch.touches, staged, strict=True):
-            touch(self.slots[slot], place.name, numbers)
+        for slot, place, start, numbers in zip(batch.slots, batch.touches, batch.starts, staged, strict=True):
+            touch(self.slots[slot], place.name, start, numbers)
             if batch.calls:
                 outcomes[slot] = call(self.slots[slot])
         self.caller.finish()
