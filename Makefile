@@ -4,7 +4,7 @@
 STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out compose/compose.yaml compose/hardware.yaml,$(wildcard compose/*.yaml)))
 IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
 .PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor python \
-  test test-chaos test-cheats test-slow test-stack test-mac-simulated test-gpu bench lint format clean
+  test test-chaos test-cheats test-slow test-stack test-mac-simulated test-gpu bench estimate lint format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -93,6 +93,14 @@ bench: setup ## print ratios measured side by side: packing, reading rows, overh
 	$(BIN)/python benchmarks/packing.py
 	$(BIN)/python benchmarks/experiment_overhead.py
 	$(BIN)/python -m benchmarks.fleet
+
+estimate: .venv/.lab ## predict the training step on GPUs that are not here; PRESET=, TARGETS=, UPSTREAM=its checkout
+	$(BIN)/python -m benchmarks.estimate_table $(if $(PRESET),--preset $(PRESET)) $(if $(TARGETS),--target $(TARGETS)) \
+	  $(if $(UPSTREAM),--upstream $(UPSTREAM))
+
+.venv/.lab: .venv/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab]'
+	@touch $@
 
 lint: setup ## check style and types, without changing anything
 	$(BIN)/ruff check .

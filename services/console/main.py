@@ -17,6 +17,7 @@ from services.console import (
     evaluate,
     golf,
     hub,
+    lab,
     prepare,
     requeue,
     runs,
@@ -41,6 +42,7 @@ PROJECT = (golf.golf,)
 for command in (*LOCAL, *FLEET, *OPERATION, *PROJECT):
     app.command()(command)
 app.add_typer(defaults.app, name="defaults")
+app.add_typer(lab.app, name="lab")
 
 
 def main() -> None:
