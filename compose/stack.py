@@ -16,12 +16,13 @@ from pathlib import Path
 
 from compose import host
 from compose.passwords import digest_of, forget_passwords, keep_hub_secrets, keep_worker_secrets
-from services.hub.credentials import Hub
+from services.hub.credentials import Hub, read_env, write_private
 from shared.machine.targets import TARGETS, Target, driver_problem, find_target
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SECRETS, ENV_FILE = CHECKOUT / ".secrets", CHECKOUT / ".env"
 PROJECT = os.environ.get("STACK") or "autoresearch"
+OWNER = "STACK_OF_THIS_CHECKOUT"
 PATIENCE_S, HURRY_S, LAST_S = 7200, 10, 30
 """for an attempt to end: training, evaluation and what is waited for on the way; with NOW=1; for all the others"""
 
@@ -55,10 +56,12 @@ def up(target: Target) -> int:
     if check(target):
         return 2
     hub = the_hub()
+    refuse_another_stack()
     if elsewhere():
         keep_worker_secrets(SECRETS, ENV_FILE, elsewhere())
     else:
         keep_hub_secrets(SECRETS, ENV_FILE, hub, asks_for_password=not hub.is_local)
+    claim_checkout()
     build(target)
     let_attempts_end(target)
     for number, device in enumerate(devices()):
@@ -68,6 +71,21 @@ def up(target: Target) -> int:
         compose(target, number, device, "up", "--detach", "--wait", "--no-deps", "--no-recreate", *served)
     say_what_next(target, hub)
     return 0
+
+
+def refuse_another_stack() -> None:
+    """One stack a checkout, for .env and .secrets are one stack's. ValueError when they are another's."""
+    owner = read_env(ENV_FILE).get(OWNER, PROJECT)
+    if owner != PROJECT and not elsewhere():  # a host with workers only has the hub's .env
+        raise ValueError(
+            f"the passwords of this checkout belong to stack {owner}, so {PROJECT} needs a checkout of its own; when "
+            f"{owner} is gone for good, remove the line {OWNER} from {ENV_FILE.name}"
+        )
+
+
+def claim_checkout() -> None:
+    if read_env(ENV_FILE).get(OWNER) != PROJECT:
+        write_private(ENV_FILE, f"{ENV_FILE.read_text()}{OWNER}={PROJECT}\n")
 
 
 def let_attempts_end(target: Target) -> None:

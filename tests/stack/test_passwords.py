@@ -50,6 +50,22 @@ def test_rotated_passwords_are_all_others_and_change_the_digest_that_makes_conta
     assert read_env(places[1])["MINE"] == "kept"
 
 
+def test_a_second_stack_in_a_checkout_is_refused_before_it_takes_the_first_ones_passwords(places, monkeypatch):
+    from compose import stack
+
+    keep_hub_secrets(*places, LOCAL, asks_for_password=False)
+    monkeypatch.setattr(stack, "ENV_FILE", places[1])
+    for name in ("first", "first"):
+        monkeypatch.setattr(stack, "PROJECT", name)
+        stack.refuse_another_stack()
+        stack.claim_checkout()
+    assert places[1].read_text().count("STACK_OF_THIS_CHECKOUT=first") == 1
+    keep_hub_secrets(*places, LOCAL, asks_for_password=False)
+    monkeypatch.setattr(stack, "PROJECT", "second")
+    with pytest.raises(ValueError, match="belong to stack first, so second needs a checkout of its own"):
+        stack.refuse_another_stack()
+
+
 def test_secrets_are_readable_for_a_container_in_a_folder_for_nobody_else(places):
     for _ in range(2):
         keep_hub_secrets(*places, LOCAL, asks_for_password=False)
