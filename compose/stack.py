@@ -61,7 +61,7 @@ def up(target: Target) -> int:
         keep_worker_secrets(SECRETS, ENV_FILE, elsewhere())
     else:
         keep_hub_secrets(SECRETS, ENV_FILE, hub, asks_for_password=not hub.is_local)
-    claim_checkout()
+        claim_checkout()
     build(target)
     let_attempts_end(target)
     for number, device in enumerate(devices()):

@@ -71,7 +71,10 @@ def dead_attempt(attempt: Attempt, job: Job) -> RunDirectory | None:
 
 def was_interrupted(directory: RunDirectory) -> bool:
     """Killed before it had a result, or its executor was stopped. What slept or shared the device is no start."""
-    result = directory.result()
+    try:
+        result = directory.result()
+    except ValueError:
+        return False
     return result is None or result.void is VoidCause.EXECUTOR_LOST
 
 

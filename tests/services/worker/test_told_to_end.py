@@ -50,7 +50,7 @@ def command_of(process: psutil.Process) -> list[str]:
 
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_worker_that_is_told_to_end_while_the_queue_is_gone_does_not_wait_for_it(hub, start_worker, workplace, busy):
-    """Until now five minutes, in which a container engine waits or gives up."""
+    """A container engine that stops would wait for it, or give up on it."""
     worker = start_worker()
     job = hub.enqueue(job_id="victim", **LONG) if busy else None
     stage = stage_of(worker) if busy else None
