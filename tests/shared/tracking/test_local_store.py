@@ -32,10 +32,8 @@ def half_made(path) -> None:
 
 
 def test_a_store_left_half_made_is_set_aside_and_filled_again_from_the_run_directories(runs, capsys):
-    local_store._whole.clear()
-    assert record(make_run(runs, make_result("before")).path).pending_reason == ""
+    make_run(runs, make_result("before"))
     half_made(runs / "mlflow.db")
-    local_store._whole.clear()
     assert record(make_run(runs, make_result("after")).path).pending_reason == ""
     assert [recorded.pending_reason for recorded in flush_outbox()] == [""]
     assert recorded_ids() == {"before", "after"}
