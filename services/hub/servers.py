@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,29 +12,10 @@ from contextlib import suppress
 
 from services.hub.credentials import Credentials, Hub, acl, write_private
 from services.hub.queue_program import command, find_program
+from shared.machine.ports import is_free, likely_owner
 from shared.sandbox.parent_death import dies_with_parent
 
 QUEUE_TIMEOUT_S, MLFLOW_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 120.0, 15.0
-
-
-AIRPLAY_PORTS = (5000, 7000)
-"""on every Mac as it is sold"""
-
-
-def is_taken(host: str, port: int) -> bool:
-    """Whether something answers on the port, on this address or on all of them, or it cannot be bound."""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        if probe.connect_ex((host, port)) == 0:
-            return True
-    with socket.socket() as probe:
-        if sys.platform == "linux":  # without it, a port that was closed just now counts as taken for a minute
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return True
-    return False
 
 
 class Servers:
@@ -86,8 +66,8 @@ class Servers:
             )
 
     def _check_free(self, port: int, option: str) -> None:
-        if is_taken(self.hub.reached_as, port):
-            owner = "AirPlay Receiver" if sys.platform == "darwin" and port in AIRPLAY_PORTS else "another hub"
+        if not is_free(port, self.hub.reached_as):
+            owner = likely_owner(port)
             raise ValueError(
                 f"port {port} is in use, perhaps by {owner}: stop it, or choose another port with {option}"
             )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from shared.settings import settings
 from shared.tracking import mlflow_mapping, series
 from shared.tracking.idea_runs import nest
+from shared.tracking.local_store import make_whole
 from shared.tracking.run_bundle import RunBundle
 from shared.tracking.saved_view import keep_view
 
@@ -109,6 +110,7 @@ def _client(uri: str) -> "MlflowClient":
 
     for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    make_whole(uri)
     return MlflowClient(tracking_uri=uri)
 
 
