@@ -1,6 +1,7 @@
 """The `autoresearch` command. Each subcommand is one file here; `--help` stays fast, because it imports no framework.
 
-Exit codes: 0 success, 1 the experiment ended without a number, 2 wrong input (one line explains it), 130 interrupted.
+Exit codes: 0 success, 1 the experiment ended without a number, 2 wrong input (one line explains it), 130 interrupted;
+`decide` has its own.
 """
 
 import sys
@@ -11,6 +12,7 @@ import typer
 from services.console import (
     calibrate,
     cancel,
+    decide,
     defaults,
     doctor,
     drain,
@@ -34,8 +36,9 @@ app = typer.Typer(
 )
 LOCAL = (prepare.prepare, calibrate.calibrate, train.train, evaluate.evaluate, runs.runs, ui.ui)
 FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue)
+RESEARCH = (decide.decide,)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
-for command in (*LOCAL, *FLEET, *OPERATION):
+for command in (*LOCAL, *FLEET, *RESEARCH, *OPERATION):
     app.command()(command)
 app.add_typer(defaults.app, name="defaults")
 

@@ -32,6 +32,10 @@ def train(
     time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Train on this number of tokens instead of for a time.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of everything random.")] = 42,
+    note: Annotated[str | None, typer.Option(help="The recipe is an idea; say in one line why it should help.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="Idea it changes. Default: the best on this machine; none: a start.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     rung: Annotated[
         str, typer.Option(help="How much validation text is scored: auto, cheap, reference or full.")
@@ -72,12 +76,19 @@ def train(
         smoke=smoke, dataset=dataset, engine=engine, device=device, target=target,
         checkpoint_every=checkpoint_every, checkpoint_mode=checkpoint_mode, curve_points=curve_points,
     )  # fmt: skip
+    source = read_recipe(recipe) if recipe else None
+    if note is not None or parent is not None:
+        from services.console.idea_here import first_run
+
+        request, source = first_run(
+            validated(TrainRequest, request), source, note or "", parent, was_given(context, "seed")
+        )
     with ends_like_ctrl_c():
-        raise typer.Exit(_train(validated(TrainRequest, request), recipe))
+        raise typer.Exit(_train(validated(TrainRequest, request), source))
 
 
-def _train(request: TrainRequest, recipe: Path | None) -> int:
-    job, source = build_job(request, read_recipe(recipe) if recipe else None)
+def _train(request: TrainRequest, recipe_source: bytes | None) -> int:
+    job, source = build_job(request, recipe_source)
     directory = RunDirectory.of(job.run_id)
     summary.announce(job, directory)
     with resumable(directory), progress.shown(directory) as watch:
