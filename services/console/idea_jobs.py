@@ -35,5 +35,5 @@ def enqueue_idea(
 def checked_terms(common: Mapping[str, Any], own: Mapping[str, Any], targets: list[str]) -> dict[str, Any]:
     """What all runs of the idea ask for, beside its own settings."""
     asked = dict(common) | {"preset": own["preset"]}
-    plain = [checked(asked | {"target": target}) for target in targets][0]
+    plain, *_ = [checked(asked | {"target": target}) for target in targets]
     return {name: value for name, value in plain.items() if name not in ("preset", "set")}
