@@ -108,11 +108,11 @@ def evidence(idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | 
         index = indices.get(result.seed)
         if why is None and index is not None:
             left_out += _take(scored if result.status is Status.OK else failed, index, result)
-        elif why is LeftOut.OTHER_KEY and index is not None:
-            elsewhere.add(index)
-            left_out.append((result.run_id, why))
-        else:
-            left_out.append((result.run_id, why or LeftOut.OTHER_SEED))
+            continue
+        there = key.model_copy(update={"hardware_key": result.hardware_key})
+        if why is LeftOut.OTHER_KEY and index is not None and _is_at(there, result):
+            elsewhere.add(index)  # another machine of the target took it
+        left_out.append((result.run_id, why or LeftOut.OTHER_SEED))
     return _without_gaps(scored, failed, elsewhere, left_out)
 
 
