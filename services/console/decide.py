@@ -4,11 +4,10 @@ from typing import Annotated
 
 import typer
 
+from services.console.options import AsJson, Local
 from shared.research.rule import Verdict
 
 EXIT_CODES = {Verdict.KEEP: 0, Verdict.DISCARD: 1, Verdict.UNDECIDED: 2}
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
-Local = Annotated[bool, typer.Option("--local", help="Look at this machine's own runs, also where a hub is known.")]
 
 
 def decide(

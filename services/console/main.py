@@ -10,20 +10,27 @@ from typing import NoReturn
 import typer
 
 from services.console import (
+    best,
+    brief,
     calibrate,
     cancel,
     decide,
     defaults,
+    diff,
     doctor,
     drain,
     evaluate,
+    history,
     hub,
     prepare,
+    prune,
+    report,
     requeue,
     runs,
     status,
     submit,
     train,
+    transfer,
     ui,
     wait,
     worker,
@@ -36,9 +43,10 @@ app = typer.Typer(
 )
 LOCAL = (prepare.prepare, calibrate.calibrate, train.train, evaluate.evaluate, runs.runs, ui.ui)
 FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue)
-RESEARCH = (decide.decide,)
+RESEARCH = (brief.brief, decide.decide, best.best, history.history, diff.diff)
+REVIEW = (transfer.transfer, prune.prune, report.report)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
-for command in (*LOCAL, *FLEET, *RESEARCH, *OPERATION):
+for command in (*LOCAL, *FLEET, *RESEARCH, *REVIEW, *OPERATION):
     app.command()(command)
 app.add_typer(defaults.app, name="defaults")
 

@@ -26,12 +26,17 @@ def register(
     preset: str | None = None,
     settings: Mapping[str, str] | None = None,
     without: str | None = None,
+    exactly: bool = False,
 ) -> tuple[Idea, Trial]:
-    """The idea as the book has it, and what its runs will ask for. ValueError when it was tested before."""
+    """The idea as the book has it, and what its runs will ask for. ValueError when it was tested before.
+
+    `exactly`: with these settings alone, none of the parent's.
+    """
     check_terms(asked)
     known = place.known()
     before = find_parent(known, place, parent, engine, target, asked, preset, settings or {})
-    preset, settings = inherited(before, preset, settings)
+    if not exactly:
+        preset, settings = inherited(before, preset, settings)
     own = {"note": note, "preset": preset, "settings": settings, "without": without, "by": whoami()}
     idea = propose(source, before, place.recipe(before) if before else b"", **own)
     if before is not None and idea.id == before.id:

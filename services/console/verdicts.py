@@ -55,29 +55,25 @@ def choose_key(known: Known, idea: Idea, hardware: str | None) -> Key | None:
 
 def make_runs(place: Place, known: Known, judged: Judged, timeout_s: float | None) -> None:
     """The parent's first: they serve other ideas too."""
-    trial = trial_of(known, judged)
+    trial = trial_of(known, judged.idea, judged.runs)
     if judged.decision.parent_needs:
         parent = known.ideas[str(judged.idea.parent)]
-        _run(place, known, parent, trial, judged.pool, judged.decision.parent_needs, timeout_s)
+        run_more(place, known, parent, trial, judged.pool, judged.decision.parent_needs, timeout_s)
     else:
-        _run(place, known, judged.idea, trial, judged.runs, judged.decision.idea_needs, timeout_s)
+        run_more(place, known, judged.idea, trial, judged.runs, judged.decision.idea_needs, timeout_s)
 
 
-def trial_of(known: Known, judged: Judged) -> Trial:
-    """What the runs of the idea asked for, where they ended up at this key."""
-    trials = known.trials.get(judged.idea.id, ())
+def trial_of(known: Known, idea: Idea, runs: Evidence) -> Trial:
+    """What the counted runs of the idea asked for, else what was asked last."""
+    trials = known.trials.get(idea.id, ())
     if not trials:
-        raise ValueError(
-            f"nobody has sent idea {judged.idea.id} to a machine: submit or train it with its --note first"
-        )
-    if judged.key is None:
-        return trials[-1]
-    at_key = {result.run_id for result in judged.runs.results}
-    fitting = [one for one in trials if any(name.startswith(one.job_id(0)[:-1]) for name in at_key)]
+        raise ValueError(f"nobody has sent idea {idea.id} to a machine: submit or train it with its --note first")
+    counted = {result.run_id for result in runs.results}
+    fitting = [one for one in trials if any(name.startswith(one.job_id(0)[:-1]) for name in counted)]
     return (fitting or list(trials))[-1]
 
 
-def _run(
+def run_more(
     place: Place, known: Known, idea: Idea, trial: Trial, so_far: Evidence, count: int, timeout_s: float | None
 ) -> None:
     mine = trial.model_copy(update={"idea": idea.id})
@@ -89,27 +85,30 @@ def _run(
 
 
 def write_down(place: Place, judged: Judged) -> None:
-    known, decision, key = place.known(), judged.decision, judged.key
-    assert key is not None
-    if (judged.idea.id, key) in known.rulings:
+    if (judged.idea.id, judged.key) in place.known().rulings:
         return
-    ruling = Ruling(
+    place.append(ruling_of(judged))
+
+
+def ruling_of(judged: Judged) -> Ruling:
+    decision, noise, key = judged.decision, judged.noise, judged.key
+    assert key is not None
+    return Ruling(
         idea=judged.idea.id,
         key=key,
         verdict=decision.verdict,
         reason=decision.reason,
         effect=decision.effect,
         z=decision.z,
-        sigma=judged.noise and judged.noise.sigma,
-        sigma_seeds=judged.noise and judged.noise.num_seeds,
-        noise_source=judged.noise.source if judged.noise else "",
+        sigma=noise and noise.sigma,
+        sigma_seeds=noise and noise.num_seeds,
+        noise_source=noise.source if noise else "",
         runs=tuple(result.run_id for result in judged.runs.results[: decision.num_runs]),
         pool=tuple(result.run_id for result in judged.pool.results),
         published=decision.published,
         by=whoami(),
         made_at=datetime.now(UTC),
     )
-    place.append(ruling)
 
 
 def as_json(judged: Judged) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class Ruling(Contract):
     runs: tuple[str, ...] = ()
     pool: tuple[str, ...] = ()
     published: float | None = None
+    pruned: bool = False
+    """a discard of what was kept before: the recipe without it is as good"""
     by: Name = ""
     made_at: AwareDatetime
 

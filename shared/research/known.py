@@ -121,7 +121,9 @@ def _with_rulings(known: Known, rulings: Iterable[Ruling], believe_missing: bool
     proved: dict[tuple[str, Key], Ruling] = {}
     unproved = []
     for ruling in rulings:
-        if is_borne_out(known, ruling, believe_missing=believe_missing):
+        if ruling.pruned and ruling.verdict is Verdict.DISCARD:
+            proved[ruling.idea, ruling.key] = ruling
+        elif is_borne_out(known, ruling, believe_missing=believe_missing):
             proved.setdefault((ruling.idea, ruling.key), ruling)
         else:
             unproved.append(ruling)

@@ -1,0 +1,9 @@
+"""Options that the commands about ideas share."""
+
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+Local = Annotated[bool, typer.Option("--local", help="Look at this machine's own runs, also where a hub is known.")]
+Hardware = Annotated[str | None, typer.Option(help="Hardware key. Default: the one where something ran last.")]
