@@ -69,12 +69,16 @@ def confirm(
 
 
 def contenders(found: SearchResult, most: int) -> list[Ranked]:
-    """The best, and those that may be as good."""
+    """The best, and those that may be as good. Of shapes that differ only in the size of their passes, the first: they
+    train the same, so their runs would say how fast they are and nothing of quality."""
     if not found.ranked:
         return []
-    best = found.ranked[0]
+    first: dict[Shape, Ranked] = {}
+    for one in found.ranked:
+        first.setdefault(one.shape.model_copy(update={"device_batch_size": 1}), one)
+    best, *others = first.values()
     limit = UNLIKELY_SIGMAS * max(found.noise, best.spread)
-    near = [one for one in found.ranked[1:] if one.val_bpb - best.val_bpb <= max(limit, found.margin)]
+    near = [one for one in others if one.val_bpb - best.val_bpb <= max(limit, found.margin)]
     return [best, *_other_models_first(best, near)][:most]
 
 
