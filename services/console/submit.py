@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from services.console import wait as waiting
+from services.console.options import Note, Parent
 from services.console.train import pairs, read_recipe
 from shared.experiment.presets import find_preset
 from shared.experiment.recipe import check_source
@@ -32,10 +33,8 @@ def submit(
     rung: Annotated[str, typer.Option(help="Text that is scored: auto, cheap, reference or full.")] = "auto",
     smoke: Annotated[bool, typer.Option("--smoke", help="One quick pass through everything; never ranked.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
-    note: Annotated[str | None, typer.Option(help="The recipe is an idea; say in one line why it should help.")] = None,
-    parent: Annotated[
-        str | None, typer.Option(help="Idea it changes. Default: the best on the first target; none: a start.")
-    ] = None,
+    note: Note = None,
+    parent: Parent = None,
     calibrate: Annotated[
         str | None, typer.Option(metavar="MODE", help="Calibrate the targets instead: fast or full.")
     ] = None,
