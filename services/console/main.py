@@ -22,6 +22,7 @@ from services.console import (
     evaluate,
     history,
     hub,
+    mcp,
     prepare,
     prune,
     report,
@@ -44,7 +45,7 @@ app = typer.Typer(
 LOCAL = (prepare.prepare, calibrate.calibrate, train.train, evaluate.evaluate, runs.runs, ui.ui)
 FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue)
 RESEARCH = (brief.brief, decide.decide, best.best, history.history, diff.diff)
-REVIEW = (transfer.transfer, prune.prune, report.report)
+REVIEW = (transfer.transfer, prune.prune, report.report, mcp.mcp)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
 for command in (*LOCAL, *FLEET, *RESEARCH, *REVIEW, *OPERATION):
     app.command()(command)

@@ -20,6 +20,7 @@ from shared.runs.directory import RunDirectory
 from shared.settings import Settings, settings
 
 LOOK_EVERY_S = 0.5
+UNDER_WAY = ("queued", "running")
 
 
 class Place(Protocol):
@@ -132,17 +133,29 @@ class Fleet:
         from services.console.wait import look_patiently
 
         jobs = self.enqueue(idea, trial, indices)
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not all((seen := one).is_over for one in look_patiently(jobs)):
-            if deadline is not None and time.monotonic() > deadline:
-                raise ValueError(f"{seen.job_id} is {seen.state} after {timeout_s:g} s: it goes on, ask again later")
-            time.sleep(LOOK_EVERY_S)
+        states = self.wait(jobs, timeout_s)
+        if late := [f"{job} is {seen['state']}" for job, seen in states.items() if seen["state"] in UNDER_WAY]:
+            raise ValueError(f"{', '.join(late)} after {timeout_s:g} s: it goes on, ask again later")
         for seen in look_patiently(jobs):
             result = seen.outcome and seen.outcome.result
             if not result or result.void or result.status in NOT_OVER:
                 raise ValueError(
                     f"{seen.job_id} measured nothing ({seen.summary}): `autoresearch requeue` tries it again"
                 )
+
+    @staticmethod
+    def wait(jobs: list[str], timeout_s: float | None = None) -> dict[str, dict[str, Any]]:
+        """By job or group: its state when all have ended, or when the time is over."""
+        from services.console.wait import look_patiently
+
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            views = look_patiently(jobs)
+            if all(seen.is_over for seen in views) or (deadline is not None and time.monotonic() > deadline):
+                return {
+                    seen.job_id: {"state": seen.state, "status": seen.status, "what": seen.summary} for seen in views
+                }
+            time.sleep(LOOK_EVERY_S)
 
     def default(self, key: Key) -> PlatformDefault | None:
         return read_default(key.hardware_key, key.engine)
