@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Protocol
 
 from shared.experiment.platform_default import PlatformDefault, read_default
@@ -158,7 +159,22 @@ class Fleet:
             time.sleep(LOOK_EVERY_S)
 
     def default(self, key: Key) -> PlatformDefault | None:
-        return read_default(key.hardware_key, key.engine)
+        """From this machine's cache, else from MLflow; without an answer from there, as if there were none."""
+        if found := read_default(key.hardware_key, key.engine):
+            return found
+        return _from_mlflow(key.hardware_key, key.engine) if settings().tracking_uri else None
+
+
+@cache
+def _from_mlflow(hardware_key: str, engine: str) -> PlatformDefault | None:
+    from shared.tracking.fleet_default import fleet_default
+    from shared.tracking.mlflow_store import Unreachable
+
+    try:
+        return fleet_default(hardware_key, engine)
+    except Unreachable as away:
+        tell(f"the noise floor of {hardware_key} may be in MLflow, but {away}")
+        return None
 
 
 def arguments(idea: Idea, trial: Trial, index: int) -> dict[str, Any]:
