@@ -23,11 +23,13 @@ def conclude(
 ) -> Judged:
     """Final verdicts are written down and stay; --wait makes runs as long as they can change the verdict."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    before = -1
     for _ in range(MOST_ROUNDS):
         judged = look(place, name, hardware)
         needs = judged.decision.idea_needs or judged.decision.parent_needs
-        if not wait or not needs:
-            break
+        if not wait or not needs or judged.num_seen <= before:
+            break  # runs that do not count, a demo corpus for example, would not count the next time either
+        before = judged.num_seen
         make_runs(place, place.known(), judged, None if deadline is None else max(0.0, deadline - time.monotonic()))
     if judged.decision.verdict is not Verdict.UNDECIDED and judged.key is not None and judged.idea.parent is not None:
         write_down(place, judged)
