@@ -39,8 +39,16 @@ def register(
     asked = with_terms_of(known, before, target, asked)
     if not exactly:
         preset, settings = inherited(before, preset, settings)
-    own = {"note": note, "preset": preset, "settings": settings, "without": without, "by": whoami()}
-    idea = propose(source, before, place.recipe(before) if before else b"", **own)
+    idea = propose(
+        source,
+        before,
+        place.recipe(before) if before else b"",
+        note=note,
+        preset=preset,
+        settings=settings,
+        without=without,
+        by=whoami(),
+    )
     if before is not None and idea.id == before.id:
         idea = before  # the shipped recipe itself
     refuse_known(known, idea)

@@ -102,8 +102,8 @@ def ruling_of(judged: Judged) -> Ruling:
         reason=decision.reason,
         effect=decision.effect,
         z=decision.z,
-        sigma=noise and noise.sigma,
-        sigma_seeds=noise and noise.num_seeds,
+        sigma=noise.sigma if noise else None,
+        sigma_seeds=noise.num_seeds if noise else None,
         noise_source=noise.source if noise else "",
         runs=tuple(result.run_id for result in judged.runs.results[: decision.num_runs]),
         pool=tuple(result.run_id for result in judged.pool.results),
@@ -142,8 +142,8 @@ def advice(judged: Judged) -> str:
     if needs := decision.idea_needs + decision.parent_needs:
         whose = "its parent" if decision.parent_needs else "it"
         return f"`autoresearch decide {judged.idea.id} --wait` makes {needs} more run{'s' * (needs > 1)} of {whose}"
-    unclear = decision.effect is not None and noise is not None and judged.key is not None
-    if unclear and decision.verdict is Verdict.DISCARD and 0 < decision.effect < (decision.resolvable or 0):
+    effect = decision.effect or 0.0
+    if noise and decision.verdict is Verdict.DISCARD and 0 < effect < (decision.resolvable or 0.0):
         quieter = [one for one in all_defaults() if one.noise and one.noise.sigma < noise.sigma / 2]
         where = ", ".join(sorted({one.target for one in quieter})) or "a target with less noise, if there is one"
         return f"send it to a quieter machine to know more: {where}"
