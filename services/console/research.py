@@ -184,7 +184,7 @@ class Fleet:
 
 def _counts(idea: Idea, seen: "JobView") -> bool:
     """Whether a job that ended is evidence for or against the idea."""
-    result = seen.outcome and seen.outcome.result
+    result = seen.outcome.result if seen.outcome else None
     return result is not None and why_not(idea, result) is None
 
 
