@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from services.console import progress, summary
+from services.console.idea_here import as_idea
 from services.console.interruption import ends_like_ctrl_c
+from services.console.options import Note, Parent
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.experiment.run import resume as resume_run
 from shared.experiment.run import run
@@ -32,6 +34,8 @@ def train(
     time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Train on this number of tokens instead of for a time.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of everything random.")] = 42,
+    note: Note = None,
+    parent: Parent = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     rung: Annotated[
         str, typer.Option(help="How much validation text is scored: auto, cheap, reference or full.")
@@ -72,12 +76,14 @@ def train(
         smoke=smoke, dataset=dataset, engine=engine, device=device, target=target,
         checkpoint_every=checkpoint_every, checkpoint_mode=checkpoint_mode, curve_points=curve_points,
     )  # fmt: skip
+    source = read_recipe(recipe) if recipe else None
+    request, source = as_idea(request, source, note, parent, was_given(context, "seed"))
     with ends_like_ctrl_c():
-        raise typer.Exit(_train(validated(TrainRequest, request), recipe))
+        raise typer.Exit(_train(validated(TrainRequest, request), source))
 
 
-def _train(request: TrainRequest, recipe: Path | None) -> int:
-    job, source = build_job(request, read_recipe(recipe) if recipe else None)
+def _train(request: TrainRequest, recipe_source: bytes | None) -> int:
+    job, source = build_job(request, recipe_source)
     directory = RunDirectory.of(job.run_id)
     summary.announce(job, directory)
     with resumable(directory), progress.shown(directory) as watch:

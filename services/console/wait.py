@@ -32,7 +32,7 @@ def wait(
 
 def until_over(names: list[str], timeout: float | None = None, json: bool = False) -> int:
     deadline = time.monotonic() + timeout if timeout is not None else None
-    views = _patiently(names)
+    views = look_patiently(names)
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
         while not all(seen.is_over for seen in views):
             if deadline is not None and time.monotonic() > deadline:
@@ -40,14 +40,14 @@ def until_over(names: list[str], timeout: float | None = None, json: bool = Fals
             if sys.stderr.isatty():
                 live.update(_lines(views), refresh=True)
             time.sleep(LOOK_EVERY_S)
-            views = _patiently(names)
+            views = look_patiently(names)
     show(views, json)
     if not all(seen.is_over for seen in views):
         return 124
     return int(any(seen.status is not Status.OK for seen in views))
 
 
-def _patiently(names: list[str]) -> list:
+def look_patiently(names: list[str]) -> list:
     """The jobs as they are now. Tries again for a minute, because the hub may be restarted while we wait."""
     from services.console.hub_connection import hub, store
     from shared.fleet.view import job_ids, view

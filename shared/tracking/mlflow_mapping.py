@@ -25,6 +25,8 @@ COMPLETE_TAG = "are.recorded_result"
 RECORDING_TAG = "are.recording_since"
 """milliseconds since the epoch at which the newest attempt to record it began"""
 
+IDEA_TAG, PARENT_TAG = "are.idea", "are.parent_idea"
+
 EXPERIMENT_PREFIX = "autoresearch "
 RUNNING = "running"
 RESOLVED = ("dtype", "compile")
@@ -74,7 +76,7 @@ def run_note(bundle: RunBundle) -> str:
 
 def params(bundle: Started) -> dict[str, str]:
     """The job, flattened. Read from job.json alone, since MLflow refuses to change a parameter."""
-    job = bundle.job.model_dump(mode="json", exclude={"shape", "budget", "dataset", "choices", "run_id"})
+    job = bundle.job.model_dump(mode="json", exclude={"shape", "budget", "dataset", "choices", "run_id", "idea"})
     flat = {f"checkpoints.{name}": value for name, value in job.pop("checkpoints").items()}
     named = {
         **job,
@@ -117,7 +119,7 @@ def begun(run: Started) -> dict[str, str]:
 
 
 def tags(bundle: RunBundle) -> dict[str, str]:
-    result, evaluation = bundle.result, bundle.evaluation
+    result, evaluation, idea = bundle.result, bundle.evaluation, bundle.job.idea
     choice = evaluation.rung if evaluation else None
     named = {
         RUN_ID_TAG: result.run_id,
@@ -128,6 +130,9 @@ def tags(bundle: RunBundle) -> dict[str, str]:
         "integrity": result.integrity or "unknown",
         "reported": ", ".join(result.REPORTED),
         "metric.source": "trusted" if result.val_bpb is not None else "none",
+        IDEA_TAG: idea and idea.id,
+        PARENT_TAG: idea and idea.parent,
+        "idea.note": idea and idea.note,
         "target": result.target,
         "hardware_key": result.hardware_key,
         "engine": result.engine,

@@ -1,0 +1,112 @@
+"""Writes an idea into the book before its first run: against which parent, and that nobody had it before."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.console.research import Place, whoami
+from shared.experiment.request import DEFAULT_BUDGET_S, default_recipe
+from shared.research.book import Proposal, Trial
+from shared.research.comparable import Key
+from shared.research.idea import Idea, propose
+from shared.research.known import Known
+
+START = "none"
+"""what --parent says for a recipe that is compared with nothing"""
+
+
+def register(
+    place: Place,
+    source: bytes,
+    *,
+    engine: str,
+    target: str,
+    asked: Mapping[str, Any],
+    note: str = "",
+    parent: str | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    without: str | None = None,
+    exactly: bool = False,
+) -> tuple[Idea, Trial]:
+    """The idea as the book has it, and what its runs will ask for. ValueError when it was tested before.
+
+    `exactly`: with these settings alone, none of the parent's.
+    """
+    check_terms(asked)
+    known = place.known()
+    before = find_parent(known, place, parent, engine, target, asked, preset, settings or {})
+    if not exactly:
+        preset, settings = inherited(before, preset, settings)
+    own = {"note": note, "preset": preset, "settings": settings, "without": without, "by": whoami()}
+    idea = propose(source, before, place.recipe(before) if before else b"", **own)
+    if before is not None and idea.id == before.id:
+        idea = before  # the shipped recipe itself
+    refuse_known(known, idea)
+    trial = Trial(idea=idea.id, target=target, asked=dict(asked))
+    place.put_recipe(source)
+    place.append(*([] if idea.id in known.ideas else [Proposal(idea=idea)]), trial)
+    return place.known().ideas[idea.id], trial
+
+
+def check_terms(asked: Mapping[str, Any]) -> None:
+    """ValueError for runs that no rule could compare."""
+    if asked.get("smoke"):
+        raise ValueError("a smoke run tests no idea: leave out --note and --parent, or --smoke")
+    if asked.get("tokens"):
+        raise ValueError("runs with a token budget are not ranked, so they test no idea: use --time-budget")
+
+
+def find_parent(
+    known: Known,
+    place: Place,
+    name: str | None,
+    engine: str,
+    target: str,
+    asked: Mapping[str, Any],
+    preset: str | None,
+    settings: Mapping[str, str],
+) -> Idea | None:
+    """Who was named, else the best on this target at this budget, else the shipped recipe, which becomes the start."""
+    if name == START:
+        return None
+    if name is not None:
+        return known.idea(name)
+    for key in keys_at(known, target, asked):
+        if found := known.best(key):
+            return found[0]
+    source = default_recipe(engine).read_bytes()
+    start = propose(source, note="the shipped recipe", preset=preset, settings=settings, by=whoami())
+    if start.id not in known.ideas:
+        place.put_recipe(source)
+        place.append(Proposal(idea=start))
+    return known.ideas.get(start.id, start)
+
+
+def keys_at(known: Known, target: str, asked: Mapping[str, Any]) -> list[Key]:
+    """The latest first."""
+    seconds = float(asked.get("time_budget") or DEFAULT_BUDGET_S)
+    there = {result.hardware_key for results in known.results.values() for result in results if result.target == target}
+    return [key for key in known.all_keys() if key.hardware_key in there and key.budget_seconds == seconds]
+
+
+def inherited(
+    parent: Idea | None, preset: str | None, settings: Mapping[str, str] | None
+) -> tuple[str | None, dict[str, str]]:
+    """What is not asked for stays as the parent has it; another preset starts from that preset alone."""
+    if parent is None or preset not in (None, parent.preset):
+        return preset, dict(settings or {})
+    return parent.preset, {**parent.set, **(settings or {})}
+
+
+def refuse_known(known: Known, idea: Idea) -> None:
+    """ValueError for a recipe that has a result already, or differs from one in comments alone."""
+    if idea.id in known.ideas and known.results.get(idea.id):
+        raise ValueError(
+            f"this recipe with these settings is idea {idea.id} ('{known.ideas[idea.id].note}') and was run: "
+            f"`autoresearch decide {idea.id} --wait` adds the runs it needs; running it again is no new evidence"
+        )
+    if idea.id not in known.ideas and (twin := known.twin(idea)):
+        raise ValueError(
+            f"this recipe differs from idea {twin.id} ('{twin.note}') in comments and layout alone: "
+            f"`autoresearch decide {twin.id}` says what became of it"
+        )
