@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from services.console import progress, summary
+from services.console.sweep_ideas import IdeaRegister
 from services.console.sweep_queue import QueuePlace
 from shared.contracts import Status
 from shared.data.dataset import default_dataset, open_dataset
@@ -30,9 +31,10 @@ def work(file: Path, tag: str, hours: float, parallel: int | None, results: Path
     folder = SweepFolder(results / "overnight" / tag)
     with folder.locked():
         header = opened(folder, file, tag)
-        place = place_of(header.plan, parallel)
+        place = place_of(header, parallel)
         ends_at = header.began_at + hours * HOUR_S
-        night = Night(folder, header, place, ends_at, lambda begun, ended: None)
+        register = IdeaRegister(folder, header, target_of(header.plan))
+        night = Night(folder, header, place, register, ends_at, lambda begun, ended: None)
         night.tell = partial(note, night, results / "results.tsv")
         announce(night, hours)
         for number, ended in night.ended.items():  # a kill may have come between the log and this file
@@ -74,7 +76,11 @@ def engine_of(plan: Plan) -> str:
     """Whose shipped recipe is the base."""
     if plan.target is not None:
         return "mlx" if find_target(plan.target).image is None else "torch"
-    return build_job(request_of(plan, Point(), plan.first_seed))[0].engine
+    return build_job(request_of(plan, Point()))[0].engine
+
+
+def target_of(plan: Plan) -> str:
+    return plan.target or build_job(request_of(plan, Point()))[0].target
 
 
 def check(plan: Plan, source: bytes) -> None:
@@ -84,19 +90,19 @@ def check(plan: Plan, source: bytes) -> None:
     if plan.space is not None:
         with_constants(source, {name: first_of(dimension) for name, dimension in plan.space.constants.items()})
     if plan.target is None:
-        build_job(request_of(plan, Point(), plan.first_seed), source)
+        build_job(request_of(plan, Point()), source)
     else:
         find_target(plan.target)
-        request_of(plan, Point(), plan.first_seed)
+        request_of(plan, Point())
 
 
 def first_of(dimension: object) -> object:
     return dimension.low if isinstance(dimension, Range) else dimension[0]  # type: ignore[index]
 
 
-def place_of(plan: Plan, parallel: int | None) -> Place:
-    if plan.target is not None:
-        return QueuePlace(plan.target, parallel)
+def place_of(header: Header, parallel: int | None) -> Place:
+    if header.plan.target is not None:
+        return QueuePlace(header.plan.target, header.tag, parallel)
     return LocalPlace(NativeExecutor(), progress.shown, summary.record_run, lambda why: print(f"waiting: {why}"))
 
 
