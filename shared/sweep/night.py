@@ -103,7 +103,7 @@ class Night:
         before = len(self.open)
         while len(self.open) < self.place.slots and self._may_begin():
             number = max(self.begun, default=-1) + 1
-            proposed = self.proposals.next(number)
+            proposed = self.proposals.next(number, self.begun, self.ended)
             if proposed is None:
                 self.exhausted = True
                 break

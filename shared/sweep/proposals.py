@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 FAILED_QUANTILE = 0.9
+MOST_REPEATS = 200
+"""proposals in a row that were tried before: then the space is taken for exhausted"""
 SET, CONSTANT = "set.", "constants."
 
 
 class Proposals(Protocol):
-    def next(self, number: int) -> tuple[Point, int | None] | None:
-        """The point of this number and its trial; None when nothing is left to try."""
+    def next(
+        self, number: int, begun: Mapping[int, Begun], ended: Mapping[int, Ended]
+    ) -> tuple[Point, int | None] | None:
+        """The point of this number and its trial, none that was begun before; None when nothing is left to try."""
 
     def tell(self, begun: Begun, ended: Ended) -> None: ...
 
@@ -34,7 +38,9 @@ class Listed:
     def __init__(self, plan: Plan) -> None:
         self.points = (Point(), *plan.points)
 
-    def next(self, number: int) -> tuple[Point, int | None] | None:
+    def next(
+        self, number: int, begun: Mapping[int, Begun], ended: Mapping[int, Ended]
+    ) -> tuple[Point, int | None] | None:
         return (self.points[number], None) if number < len(self.points) else None
 
     def tell(self, begun: Begun, ended: Ended) -> None:
@@ -45,10 +51,11 @@ class Searched:
     def __init__(self, space: Space, journal: Path, tag: str) -> None:
         from optuna.samplers import TPESampler
 
-        seed = int(sha256_bytes(tag.encode())[:8], 16)
-        sampler = TPESampler(multivariate=True, constant_liar=True, seed=seed)
         self.distributions = distributions(space)
-        self.study, self.note = open_study(journal, sampler=sampler)
+        self.study, self.note = open_study(journal)
+        # with the seed alone, a sweep that was started again would draw what it has drawn before
+        seed = int(sha256_bytes(f"{tag} {len(self.study.get_trials(deepcopy=False))}".encode())[:8], 16)
+        self.study.sampler = TPESampler(multivariate=True, constant_liar=True, seed=seed)
 
     def take_up(self, begun: Mapping[int, Begun], ended: Mapping[int, Ended]) -> None:
         """After a restart: trials that were never begun are given up, ends that were not told are told."""
@@ -60,20 +67,31 @@ class Searched:
             elif record is not None and record.number in ended and not trial.state.is_finished():
                 self.tell(record, ended[record.number])
 
-    def next(self, number: int) -> tuple[Point, int | None] | None:
+    def next(
+        self, number: int, begun: Mapping[int, Begun], ended: Mapping[int, Ended]
+    ) -> tuple[Point, int | None] | None:
         if number == 0:
             return Point(), None
-        trial = self.study.ask(self.distributions)
-        return as_point(trial.params), trial.number
+        for _ in range(MOST_REPEATS):
+            trial = self.study.ask(self.distributions)
+            point = as_point(trial.params)
+            twin = next((record for record in begun.values() if record.point == point), None)
+            if twin is None:
+                return point, trial.number
+            self._tell(trial.number, ended[twin.number].val_bpb if twin.number in ended else None)
+        return None
 
     def tell(self, begun: Begun, ended: Ended) -> None:
         if begun.trial is None or begun.trial >= len(self.study.get_trials(deepcopy=False)):
             return
-        value = ended.val_bpb if ended.val_bpb is not None else penalty(self.study)
+        self._tell(begun.trial, ended.val_bpb)
+
+    def _tell(self, trial: int, val_bpb: float | None) -> None:
+        value = val_bpb if val_bpb is not None else penalty(self.study)
         if value is None:
-            self._give_up(begun.trial)
+            self._give_up(trial)
         else:
-            self.study.tell(begun.trial, value, skip_if_finished=True)
+            self.study.tell(trial, value, skip_if_finished=True)
 
     def _give_up(self, trial: int) -> None:
         from optuna.trial import TrialState
