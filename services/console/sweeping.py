@@ -1,5 +1,6 @@
 """The work behind `autoresearch sweep`: finds or makes the sweep's folder, chooses the place, tells how it goes."""
 
+import json
 import sys
 import time
 from functools import partial
@@ -144,3 +145,16 @@ def conclude(night: Night) -> int:
         print(f"best     val_bpb {best.val_bpb:.6f} with {night.begun[best.number].point}")
     numbers = any(result.status is Status.OK for end in night.ended.values() for result in end.results)
     return int(not numbers)
+
+
+def as_json(tag: str, results: Path) -> str:
+    """The sweep as it stands: its best point, and how each ended."""
+    folder = SweepFolder(results / "overnight" / tag)
+    begun, ended = folder.records()
+    points = [
+        begun[number].model_dump(mode="json", exclude={"event"}) | end.model_dump(mode="json", exclude={"event"})
+        for number, end in ended.items()
+    ]
+    best = best_of(ended)
+    said = {"tag": tag, "folder": str(folder.path), "best": best and best.number, "points": points}
+    return json.dumps(said)
