@@ -4,6 +4,8 @@ from typing import Any
 
 from services.console.proposals import register
 from services.console.research import Here, arguments, tell
+from shared.contracts import Job
+from shared.data.dataset import open_reference
 from shared.experiment.request import TrainRequest, build_job, default_recipe, validated
 
 OWN = {"preset", "set", "seed", "target", "idea"}
@@ -28,6 +30,7 @@ def first_run(
     if seed_given:
         raise ValueError("the seeds of an idea are drawn for it: leave out --seed, or --note and --parent")
     job, content = build_job(request, source)  # nothing is written down that could not be run
+    refuse_demo(job)
     asked = request.model_dump(mode="json", exclude_defaults=True)
     terms = {name: value for name, value in asked.items() if name not in OWN}
     idea, trial = register(
@@ -43,3 +46,12 @@ def first_run(
     )
     tell(f"idea {idea.id}, compared with {idea.parent or 'nothing: it is a start'}")
     return arguments(idea, trial, 0), content
+
+
+def refuse_demo(job: Job) -> None:
+    """ValueError for a corpus whose results nobody compares."""
+    if open_reference(job.dataset).manifest.is_demo:
+        raise ValueError(
+            f"{job.dataset.name} is a demo corpus whose runs are never ranked, so no idea can be tested on it: "
+            "`autoresearch prepare --corpus climbmix` makes a real one"
+        )

@@ -25,7 +25,7 @@ def enqueue_idea(
     place, jobs, group = Fleet(), [], f"g-{secrets.token_hex(4)}"
     idea, trial = register(place, content, engine=engine, target=targets[0], asked=asked, settings=settings, **own)
     for target in targets:
-        there = Trial(idea=idea.id, target=target, asked=asked)
+        there = Trial(idea=idea.id, target=target, asked=trial.asked)
         if there != trial:
             place.append(there)
         jobs += place.enqueue(idea, there, [0], group)

@@ -34,11 +34,21 @@ def register(
     """
     check_terms(asked)
     known = place.known()
+    asked = with_budget(known, target, asked)
     before = find_parent(known, place, parent, engine, target, asked, preset, settings or {})
+    asked = with_terms_of(known, before, target, asked)
     if not exactly:
         preset, settings = inherited(before, preset, settings)
-    own = {"note": note, "preset": preset, "settings": settings, "without": without, "by": whoami()}
-    idea = propose(source, before, place.recipe(before) if before else b"", **own)
+    idea = propose(
+        source,
+        before,
+        place.recipe(before) if before else b"",
+        note=note,
+        preset=preset,
+        settings=settings,
+        without=without,
+        by=whoami(),
+    )
     if before is not None and idea.id == before.id:
         idea = before  # the shipped recipe itself
     refuse_known(known, idea)
@@ -54,6 +64,23 @@ def check_terms(asked: Mapping[str, Any]) -> None:
         raise ValueError("a smoke run tests no idea: leave out --note and --parent, or --smoke")
     if asked.get("tokens"):
         raise ValueError("runs with a token budget are not ranked, so they test no idea: use --time-budget")
+
+
+def with_budget(known: Known, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """With the time that others on this target were given last, where none is asked for."""
+    there = [key for key in known.all_keys() if key.hardware_key in hardware_of(known, target)]
+    if "time_budget" in asked or not there or there[0].budget_seconds == DEFAULT_BUDGET_S:
+        return dict(asked)
+    return {**asked, "time_budget": there[0].budget_seconds}
+
+
+def with_terms_of(known: Known, parent: Idea | None, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """With the parent's dataset and rung, where none are asked for: its runs are what the idea is compared with."""
+    trials = [trial for trial in known.trials.get(parent.id if parent else "", ()) if trial.target == target]
+    inherited = {name: trial.asked[name] for trial in trials for name in ("dataset",) if name in trial.asked}
+    keys = [key for key in keys_at(known, target, asked) if parent and key in known.keys(parent)]
+    rung = {"rung": keys[0].rung.value} if keys else {}
+    return {**rung, **inherited, **asked}
 
 
 def find_parent(
@@ -84,9 +111,12 @@ def find_parent(
 
 def keys_at(known: Known, target: str, asked: Mapping[str, Any]) -> list[Key]:
     """The latest first."""
-    seconds = float(asked.get("time_budget") or DEFAULT_BUDGET_S)
-    there = {result.hardware_key for results in known.results.values() for result in results if result.target == target}
+    seconds, there = float(asked.get("time_budget") or DEFAULT_BUDGET_S), hardware_of(known, target)
     return [key for key in known.all_keys() if key.hardware_key in there and key.budget_seconds == seconds]
+
+
+def hardware_of(known: Known, target: str) -> set[str]:
+    return {one.hardware_key for results in known.results.values() for one in results if one.target == target}
 
 
 def inherited(

@@ -60,7 +60,7 @@ def submit(
         from services.console.idea_jobs import enqueue_idea
 
         refuse_for_idea(seed=seed, preset=(preset or [])[1:])
-        own = {"note": note or "", "parent": parent, "preset": (preset or [None])[0]}
+        own = {"note": note or "", "parent": parent, "preset": preset[0] if preset else None}
         group_id, job_ids, idea_id = enqueue_idea(checked_source(recipe) if recipe else None, target, common, own)
     else:
         source = checked_source(recipe) if recipe else None

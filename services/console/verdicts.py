@@ -23,11 +23,13 @@ def conclude(
 ) -> Judged:
     """Final verdicts are written down and stay; --wait makes runs as long as they can change the verdict."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    before = -1
     for _ in range(MOST_ROUNDS):
         judged = look(place, name, hardware)
         needs = judged.decision.idea_needs or judged.decision.parent_needs
-        if not wait or not needs:
-            break
+        if not wait or not needs or judged.num_seen <= before:
+            break  # runs that do not count, a demo corpus for example, would not count the next time either
+        before = judged.num_seen
         make_runs(place, place.known(), judged, None if deadline is None else max(0.0, deadline - time.monotonic()))
     if judged.decision.verdict is not Verdict.UNDECIDED and judged.key is not None and judged.idea.parent is not None:
         write_down(place, judged)
@@ -100,8 +102,8 @@ def ruling_of(judged: Judged) -> Ruling:
         reason=decision.reason,
         effect=decision.effect,
         z=decision.z,
-        sigma=noise and noise.sigma,
-        sigma_seeds=noise and noise.num_seeds,
+        sigma=noise.sigma if noise else None,
+        sigma_seeds=noise.num_seeds if noise else None,
         noise_source=noise.source if noise else "",
         runs=tuple(result.run_id for result in judged.runs.results[: decision.num_runs]),
         pool=tuple(result.run_id for result in judged.pool.results),
@@ -140,8 +142,8 @@ def advice(judged: Judged) -> str:
     if needs := decision.idea_needs + decision.parent_needs:
         whose = "its parent" if decision.parent_needs else "it"
         return f"`autoresearch decide {judged.idea.id} --wait` makes {needs} more run{'s' * (needs > 1)} of {whose}"
-    unclear = decision.effect is not None and noise is not None and judged.key is not None
-    if unclear and decision.verdict is Verdict.DISCARD and 0 < decision.effect < (decision.resolvable or 0):
+    effect = decision.effect or 0.0
+    if noise and decision.verdict is Verdict.DISCARD and 0 < effect < (decision.resolvable or 0.0):
         quieter = [one for one in all_defaults() if one.noise and one.noise.sigma < noise.sigma / 2]
         where = ", ".join(sorted({one.target for one in quieter})) or "a target with less noise, if there is one"
         return f"send it to a quieter machine to know more: {where}"

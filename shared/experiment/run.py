@@ -199,7 +199,7 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         seed=job.seed,
         budget=job.budget,
         shape=job.shape,
-        idea=job.idea and job.idea.id,
+        idea=job.idea.id if job.idea else None,
         eval_signature=evaluation.eval_signature if evaluation else "",
         choices=tuple(dict.fromkeys((*job.choices, *text_coverage(job, last.status), *training.choices, *scored))),
     )

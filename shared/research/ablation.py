@@ -40,7 +40,7 @@ def decide(runs: Sequence[float], pool: Sequence[float], noise: Sigma | None) ->
             return _said(Verdict.DISCARD, f"it is missed: z {loss:.2f} > {missed:.2f}", runs[:count], pool, loss)
     if len(runs) < MOST_RUNS:
         found = _said(Verdict.UNDECIDED, f"no sign of a loss yet, z {loss:.2f}", runs, pool, loss)
-        few = len(pool) < rule.POOL_RUNS
+        few = len(pool) < rule.wanted_pool(noise)
         return replace(found, parent_needs=int(few), idea_needs=int(not few))
     if loss < lost:
         return _said(Verdict.KEEP, f"not missed in {MOST_RUNS} runs: z {loss:.2f} < {lost:.2f}", runs, pool, loss)

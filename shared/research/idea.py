@@ -65,7 +65,7 @@ def propose(
     return Idea(
         id=idea_id(recipe_sha, preset, asked),
         kind=kind,
-        parent=parent and parent.id,
+        parent=parent.id if parent else None,
         without=without,
         note=note,
         recipe_sha=recipe_sha,

@@ -1,6 +1,6 @@
 """One idea judged on what is known: its evidence and its parent's for one key, the noise there, and the rule."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.experiment.platform_default import PlatformDefault
 from shared.experiment.request import default_recipe
@@ -27,6 +27,11 @@ class Judged:
     advice: str = ""
     """what to do next, where the decision does not say it"""
 
+    @property
+    def num_seen(self) -> int:
+        """Runs that count, whatever their end."""
+        return sum(len(side.results) + len(side.failed) for side in (self.runs, self.pool))
+
 
 def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None) -> Judged:
     """`key` None: the idea has no evidence yet. `default`: of the key's machine, None when nobody knows one."""
@@ -52,11 +57,22 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
 
 
 def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evidence) -> Noise | None:
-    """From the platform default and from the shipped recipe's own runs of the pool's size."""
+    """From the platform default, and from the shipped recipe's own runs of the pool's shape, else from the pool's."""
     shipped = {sha256_file(default_recipe(engine)) for engine in ENGINES}
     starts = [one for one in known.ideas.values() if one.kind == "start" and one.recipe_sha in shipped]
     found = [known.evidence(start, key) for start in starts]
-    return measured(default, key, pool.shape, [one.values for one in found if pool.shape in (None, one.shape)])
+    groups = [one.results for one in found if one.results and pool.shape in (None, one.shape)]
+    if not groups and pool.results and is_judged(known, pool.results[0].idea, key):
+        groups = [pool.results]
+    values = [[result.val_bpb for result in group if result.val_bpb is not None] for group in groups]
+    noise = measured(default, key, pool.shape, values)
+    return noise and replace(noise, grows=pool.results in groups)
+
+
+def is_judged(known: Known, idea: str | None, key: Key) -> bool:
+    """Whether the rule has kept it: then its runs differed as runs with different seeds do."""
+    ruling = known.rulings.get((idea or "", key))
+    return ruling is not None and ruling.verdict is Verdict.KEEP
 
 
 def _pool(known: Known, idea: Idea, parent: Idea, key: Key, runs: Evidence) -> Evidence:
@@ -100,5 +116,7 @@ def _without_evidence(known: Known, idea: Idea) -> Judged:
         said = f"{len(failed)} of {len(failed)} runs came to no number ({failed[-1].status})"
         decision = Decision(Verdict.DISCARD, said)
         return Judged(idea, None, decision, None, Evidence(failed=tuple(failed)), Evidence())
-    decision = Decision(Verdict.UNDECIDED, "it has no run that counts yet", idea_needs=1)
-    return Judged(idea, None, decision, None, Evidence(), Evidence())
+    left_out = tuple((one.run_id, why) for one in known.results.get(idea.id, ()) if (why := why_not_run(idea, one)))
+    told = f": {', '.join(sorted({why for _, why in left_out}))}" if left_out else ""
+    decision = Decision(Verdict.UNDECIDED, f"it has no run that counts{told}", idea_needs=1)
+    return Judged(idea, None, decision, None, Evidence(left_out=left_out), Evidence())

@@ -51,11 +51,7 @@ class Known:
         return keys_of(idea, self.results.get(idea.id, ()))
 
     def all_keys(self) -> list[Key]:
-        return [*dict.fromkeys(key for idea in reversed(self.ideas.values()) for key in self.keys(idea))]
-
-    def kept(self, key: Key) -> list[Ruling]:
-        """In the order in which they were decided."""
-        return [one for (_, where), one in self.rulings.items() if where == key and one.verdict is Verdict.KEEP]
+        return [*dict.fromkeys(key for idea in reversed([*self.ideas.values()]) for key in self.keys(idea))]
 
     def score(self, idea: Idea, key: Key) -> float | None:
         """What counts as its val_bpb: of a kept idea the fresh run alone, of a start the mean; None: it has none.

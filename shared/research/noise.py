@@ -1,7 +1,8 @@
 """How much val_bpb changes with the seed, as somebody measured it where the runs were made. There is no default.
 
 It comes from the platform default's noise floor, and from the runs of the shipped recipe that others are compared
-with. Runs of changed recipes say nothing of it: one that fixes its own seed would make everything look certain.
+with. Runs of changed recipes say little of it: one that fixes its own seed would make everything look certain. Only
+where a kept idea changed the size of the model, its own runs are all there is.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,8 @@ class Noise:
     num_seeds: int
     """degrees of freedom + 1"""
     source: str
+    grows: bool = False
+    """the pool's runs are part of it"""
 
 
 def measured(

@@ -16,7 +16,8 @@ KEEP_Z, DROP_Z, LAST_Z = 2.0, 1.0, 1.645
 MOST_RUNS = 4
 """of an idea, before its fresh one"""
 POOL_RUNS = 3
-"""the parent is run until it has so many, once an idea lies between keep and drop: they serve later ideas too"""
+"""the parent is run until it has so many, once an idea lies between keep and drop: they serve later ideas too. Where
+its runs are what measures the noise, it is run ENOUGH_SEEDS times."""
 ENOUGH_SEEDS = 8
 """behind a sigma that is taken as known; with fewer, the bounds are those of Student's t at the same error"""
 ALIKE = 1e-3
@@ -37,6 +38,10 @@ class Sigma(Protocol):
 
     @property
     def num_seeds(self) -> int: ...
+
+    @property
+    def grows(self) -> bool:
+        """Whether more runs of the parent would measure it better."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,16 @@ def decide(runs: Sequence[float], pool: Sequence[float], noise: Sigma | None) ->
             return _fresh(runs, pool, noise, count, z, keep)
         if z < drop or count == MOST_RUNS:
             return _discard(runs[:count], pool, noise, z, drop)
-    if len(pool) < POOL_RUNS:
+    if len(pool) < wanted_pool(noise):
         said = f"z {z:.2f} lies between {drop:.2f} and {keep:.2f}, and the pool has {_runs(len(pool))}"
         return _undecided(runs, pool, said, parent=1, noise=noise)
     said = f"z {z:.2f} lies between {drop:.2f} and {keep:.2f}: {_runs(MOST_RUNS - len(runs))} may follow"
     return _undecided(runs, pool, said, idea=1, noise=noise)
+
+
+def wanted_pool(noise: Sigma) -> int:
+    """Runs of the parent before an idea between keep and drop runs again."""
+    return ENOUGH_SEEDS if noise.grows and noise.num_seeds < ENOUGH_SEEDS else POOL_RUNS
 
 
 def bound(noise: Sigma, z: float) -> float:

@@ -6,11 +6,16 @@ import pytest
 
 from services.console.research import arguments
 from shared.contracts import EvaluationRecord, Integrity, Rung, RungChoice, Status, TrainingRecord
+from shared.data.dataset import Manifest
 from shared.experiment.request import TrainRequest, build_job, default_recipe, validated
 from shared.experiment.run import gather
+from shared.research import comparable
+from shared.research import judge as judging
 from shared.research.book import LocalBook, Proposal, Trial
+from shared.research.comparable import LeftOut
 from shared.research.idea import propose
 from shared.runs.directory import RunDirectory, write_record
+from shared.runs.listing import list_runs
 from tests import ideas
 from tests.ideas import RECIPE, TERMS
 
@@ -154,13 +159,35 @@ def test_a_deleted_run_has_to_be_made_again_on_its_seed(autoresearch, start, tra
     assert again["runs"][0]["seed"] == runs[0]["seed"]
 
 
-def test_demo_corpora_smoke_and_token_budgets_test_no_idea(autoresearch, recipe):
+def test_smoke_and_token_budgets_test_no_idea(autoresearch, recipe):
     mine = recipe(1.9)
     assert (
         "smoke" in autoresearch("train", "--recipe", mine, "--note", "x", "--smoke", "--dataset", "words", code=2).err
     )
     tokens = ["--preset", "m5-tiny", "--dataset", "words", "--tokens", "9999"]
     assert "token budget" in autoresearch("train", "--recipe", mine, "--note", "x", *tokens, code=2).err
+
+
+def test_runs_that_do_not_count_are_not_made_for_ever(autoresearch, start, train, monkeypatch):
+    """An over-budget run, for example, or one without a sandbox."""
+    better = train(1.99, "a better one")
+    monkeypatch.setattr(judging, "why_not_run", lambda idea, result: LeftOut.UNRANKED)
+    monkeypatch.setattr(comparable, "why_not", lambda idea, result: LeftOut.UNRANKED)
+    before = len(list_runs())
+    said = autoresearch("decide", better, "--wait", "--json", code=2).json
+    assert "unranked" in said["reason"]
+    assert len(list_runs()) == before + 1
+
+
+def test_a_demo_corpus_tests_no_idea(autoresearch, recipe, monkeypatch):
+    monkeypatch.setattr(Manifest, "is_demo", property(lambda self: True))
+    assert "climbmix" in autoresearch("train", "--recipe", recipe(1.9), "--note", "x", *TERMS, code=2).err
+
+
+def test_train_says_its_result_as_json(autoresearch, recipe):
+    said = autoresearch("train", "--recipe", recipe(1.9), "--note", "x", *TERMS, "--json").json
+    assert said["idea"].startswith("i")
+    assert said["ranked"]
 
 
 def test_parents_and_ideas_that_are_not_there_are_one_line(autoresearch, start, recipe):

@@ -58,13 +58,13 @@ class Agent:
         state = self.run(*self.brief).json
         if state["best"] is None:
             first = shlex.split(state["next"][0].replace("TARGET", "cpu"))[1:]
-            self.run(*first, *TERMS)
+            self.run(*first, *TERMS)  # whoever sets the machine up chooses budget and dataset; ideas inherit them
         self.run(*self.take_best)
 
     def test(self, source: str, why: str) -> dict:
         self.recipe.write_text(source)
         self.run(*self.smoke, "--dataset", "words", code=None)
-        said = self.run(*self.filled(self.submit, TARGET="cpu", WHY=why), *TERMS[2:], code=None)
+        said = self.run(*self.filled(self.submit, TARGET="cpu", WHY=why), code=None)
         idea = next(line for line in map(parsed, said.out.splitlines()) if "idea" in line)["idea"]
         verdict = self.run(*self.filled(self.decide, IDEA=idea), code=None)
         if verdict.code == 0:

@@ -144,4 +144,15 @@ def test_runs_of_the_shipped_recipe_measure_the_noise_and_those_of_changed_ones_
     monkeypatch.setattr(judging, "sha256_file", lambda path: START.recipe_sha)
     noise = judging.noise_at(state, KEY, None, state.evidence(START, KEY))
     assert noise.num_seeds == 4
+    assert noise.grows
     assert noise.sigma == pytest.approx(0.00129, abs=1e-5)
+
+
+def test_after_a_kept_idea_of_another_size_its_own_runs_measure_the_noise():
+    larger = SHAPE.model_copy(update={"depth": 6})
+    runs = [result(GOOD, index, 1.99 + index / 1e4, shape=larger) for index in range(4)]
+    claim = ruling(published=runs[1].val_bpb)
+    state = known((START, results(START, 2.0, 2.0)), (GOOD, runs), rulings=[claim])
+    noise = judging.noise_at(state, KEY, None, state.evidence(GOOD, KEY))
+    assert (noise.num_seeds, noise.grows) == (4, True)
+    assert judging.noise_at(known((START, []), (GOOD, runs)), KEY, None, state.evidence(GOOD, KEY)) is None

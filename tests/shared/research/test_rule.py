@@ -56,6 +56,13 @@ def test_a_small_pool_is_filled_before_the_idea_runs_again():
     assert (found.parent_needs, found.idea_needs) == (1, 0)
 
 
+def test_where_the_parents_runs_measure_the_noise_it_runs_eight_times_before_a_gain_is_judged():
+    growing = Noise(0.001, 3, "the pool", grows=True)
+    assert decide(after(3.0), POOL, growing).parent_needs == 1
+    assert decide(after(3.0), POOL * 2, growing).idea_needs == 1
+    assert decide(after(-3.0), POOL, growing).verdict is Verdict.DISCARD
+
+
 def test_nothing_is_asked_for_when_the_verdict_is_clear():
     found = decide(after(-1.0), [2.0], SIGMA)
     assert (found.verdict, found.parent_needs, found.idea_needs) == (Verdict.DISCARD, 0, 0)
