@@ -33,6 +33,7 @@ def test_a_run_that_is_not_ranked_has_its_score_under_another_name(runs, changes
     (other,) = (run for run in stored_runs() if run.data.tags["are.run_id"] == "other")
     assert "val_bpb" not in other.data.metrics
     assert other.data.metrics["val_bpb_unranked"] == 1.1
+    assert [name for name in other.data.metrics if "curve" in name] == ["curve/val_bpb_unranked"]
     assert other.info.run_name.startswith("(1.1000) m5-small")
 
 
