@@ -9,16 +9,21 @@ import sys
 import time
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from shared.contracts import Status
 from shared.experiment.platform_default import PlatformDefault, read_default
 from shared.experiment.request import TrainRequest, build_job, validated
-from shared.research.book import Book, FleetBook, LocalBook, Proposal, Ruling, Trial
-from shared.research.comparable import NOT_OVER, Key
+from shared.research.book import MOST_AGAIN, Book, FleetBook, LocalBook, Proposal, Ruling, Trial
+from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea
 from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
 from shared.runs.directory import RunDirectory
 from shared.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from shared.fleet.store import FleetStore
+    from shared.fleet.view import JobView
 
 LOOK_EVERY_S = 0.5
 UNDER_WAY = ("queued", "running")
@@ -122,7 +127,7 @@ class Fleet:
         source, jobs = self.recipe(idea).decode(), []
         with hub() as connection:
             for index in indices:
-                jobs.append(trial.job_id(index))
+                jobs.append(self._free(store(connection), idea, trial, index))
                 if group:
                     store(connection).add_to_group(group, jobs[-1])
                 if view(store(connection), jobs[-1]).state == "unknown":
@@ -130,19 +135,31 @@ class Fleet:
                     queue(trial.target, connection).enqueue_call(TRAIN, kwargs=kwargs, job_id=jobs[-1])
         return jobs
 
+    @staticmethod
+    def _free(fleet: "FleetStore", idea: Idea, trial: Trial, index: int) -> str:
+        """The job that makes the run: the first that did not end without measuring anything."""
+        from shared.fleet.view import view
+
+        for again in range(MOST_AGAIN):
+            seen = view(fleet, trial.job_id(index, again))
+            if seen.state != "done" or _counts(idea, seen):
+                return seen.job_id
+        raise ValueError(f"{seen.job_id} measured nothing ({seen.summary}), nor did those before it")
+
     def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
         from services.console.wait import look_patiently
 
-        jobs = self.enqueue(idea, trial, indices)
-        states = self.wait(jobs, timeout_s)
-        if late := [f"{job} is {seen['state']}" for job, seen in states.items() if seen["state"] in UNDER_WAY]:
-            raise ValueError(f"{', '.join(late)} after {timeout_s:g} s: it goes on, ask again later")
-        for seen in look_patiently(jobs):
-            result = seen.outcome and seen.outcome.result
-            if not result or result.void or result.status in NOT_OVER:
-                raise ValueError(
-                    f"{seen.job_id} measured nothing ({seen.summary}): `autoresearch requeue` tries it again"
-                )
+        wanted = list(indices)
+        while True:
+            jobs = self.enqueue(idea, trial, wanted)
+            states = self.wait(jobs, timeout_s)
+            if late := [f"{job} is {seen['state']}" for job, seen in states.items() if seen["state"] in UNDER_WAY]:
+                raise ValueError(f"{', '.join(late)} after {timeout_s:g} s: it goes on, ask again later")
+            ended = look_patiently(jobs)
+            if refused := next((seen for seen in ended if seen.status is Status.INVALID), None):
+                raise ValueError(f"{refused.job_id} was refused: {refused.summary}")
+            if all(_counts(idea, seen) for seen in ended):
+                return
 
     @staticmethod
     def wait(jobs: list[str], timeout_s: float | None = None) -> dict[str, dict[str, Any]]:
@@ -163,6 +180,12 @@ class Fleet:
         if found := read_default(key.hardware_key, key.engine):
             return found
         return _from_mlflow(key.hardware_key, key.engine) if settings().tracking_uri else None
+
+
+def _counts(idea: Idea, seen: "JobView") -> bool:
+    """Whether a job that ended is evidence for or against the idea."""
+    result = seen.outcome.result if seen.outcome else None
+    return result is not None and why_not(idea, result) is None
 
 
 @cache

@@ -24,6 +24,8 @@ from shared.runs.recipe_file import read_source
 from shared.settings import settings
 
 LOCK_TIMEOUT_S = 10.0
+MOST_AGAIN = 3
+"""jobs for one run of an idea, where a cancelled, disturbed or unranked one measured nothing"""
 
 
 class Trial(Contract):
@@ -40,9 +42,9 @@ class Trial(Contract):
         """Six digits that name what was asked for."""
         return sha256_bytes(json.dumps([self.target, self.asked], sort_keys=True).encode())[:6]
 
-    def job_id(self, index: int) -> str:
-        """Of the idea's run number `index`. One job has one outcome, so a run cannot be had twice."""
-        return f"{self.idea}-{self.terms}-{index}"
+    def job_id(self, index: int, again: int = 0) -> str:
+        """Of the idea's run number `index`. One job has one outcome: `again` counts those that measured nothing."""
+        return f"{self.idea}-{self.terms}-{index}" + (f"-r{again}" if again else "")
 
 
 class Ruling(Contract):

@@ -10,7 +10,7 @@ from shared.fleet import keys
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
 from shared.research import ablation
-from shared.research.book import Proposal, Ruling, Trial
+from shared.research.book import MOST_AGAIN, Proposal, Ruling, Trial
 from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of
 from shared.research.idea import Idea
 from shared.research.noise import Noise
@@ -162,7 +162,8 @@ def results_on_disk() -> dict[str, list[RunResult]]:
 
 def results_of_jobs(store: FleetStore, trials: Iterable[Trial]) -> dict[str, list[RunResult]]:
     """By idea, of the jobs that follow from its trials; what was enqueued under other names is none of its runs."""
-    jobs = [(trial.idea, trial.job_id(index)) for trial in trials for index in range(MOST_INDICES)]
+    numbers = [(index, again) for index in range(MOST_INDICES) for again in range(MOST_AGAIN)]
+    jobs = [(trial.idea, trial.job_id(*number)) for trial in trials for number in numbers]
     pipeline = store.connection.pipeline(transaction=False)
     for _, job_id in jobs:
         pipeline.hget(keys.job(job_id), "outcome")

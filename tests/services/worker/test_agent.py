@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from services.console.research import Fleet
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
 from shared.settings import CHECKOUT
 from tests import ideas
@@ -112,7 +113,6 @@ def test_two_agents_share_one_book_and_do_not_repeat_each_other(autoresearch, wo
 
 
 def test_two_agents_that_decide_at_once_make_each_run_once(autoresearch, worker, tmp_path, hub):
-    from services.console.research import Fleet
     from services.console.verdicts import conclude
 
     mine = tmp_path / "mine.py"
@@ -131,6 +131,17 @@ def test_two_agents_that_decide_at_once_make_each_run_once(autoresearch, worker,
     trials = [entry for entry in FleetBook(hub.connection).entries() if isinstance(entry, Trial)]
     jobs = [trial.job_id(index) for trial in set_of(trials) for index in range(4)]
     assert all(hub.store.attempts(job) <= 1 for job in jobs)
+
+
+def test_a_run_that_was_cancelled_is_made_again_on_the_same_seed(autoresearch, worker, hub, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(RECIPE.format(quality=2.5))
+    slow = [*TERMS[:4], "--time-budget", "60", *TERMS[6:]]
+    said = autoresearch("submit", "--target", "cpu", "--recipe", str(mine), *slow, "--note", "x", "--json").json
+    autoresearch("cancel", *said["jobs"])
+    again = Fleet().enqueue(Fleet().known().ideas[said["idea"]], Fleet().known().trials[said["idea"]][0], [0])
+    assert again == [said["jobs"][0] + "-r1"]
+    autoresearch("cancel", *again)
 
 
 def set_of(trials):
@@ -173,7 +184,6 @@ def test_a_job_under_an_ideas_name_with_other_settings_is_refused_by_the_worker(
 def test_a_verdict_that_an_agent_makes_up_counts_for_nothing(autoresearch, worker, hub, tmp_path):
     from datetime import UTC, datetime
 
-    from services.console.research import Fleet
     from shared.research.rule import Verdict
 
     mine = tmp_path / "mine.py"
