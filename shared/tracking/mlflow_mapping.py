@@ -25,7 +25,7 @@ COMPLETE_TAG = "are.recorded_result"
 RECORDING_TAG = "are.recording_since"
 """milliseconds since the epoch at which the newest attempt to record it began"""
 
-IDEA_TAG, PARENT_TAG = "are.idea", "are.parent_idea"
+IDEA_TAG, PARENT_TAG, NOTE_TAG = "are.idea", "are.parent_idea", "idea.note"
 
 EXPERIMENT_PREFIX = "autoresearch "
 RUNNING = "running"
@@ -115,11 +115,18 @@ def begun(run: Started) -> dict[str, str]:
         "mlflow.runName": named(RUNNING, job),
         "mlflow.source.name": "recipe.py",
         "mlflow.source.type": "LOCAL",
+        **idea_tags(job),
     }
 
 
+def idea_tags(job: Job) -> dict[str, str]:
+    """Empty for a run of no idea."""
+    named = {IDEA_TAG: job.idea.id, PARENT_TAG: job.idea.parent, NOTE_TAG: job.idea.note} if job.idea else {}
+    return {name: _short(value) for name, value in named.items() if value}
+
+
 def tags(bundle: RunBundle) -> dict[str, str]:
-    result, evaluation, idea = bundle.result, bundle.evaluation, bundle.job.idea
+    result, evaluation = bundle.result, bundle.evaluation
     choice = evaluation.rung if evaluation else None
     named = {
         RUN_ID_TAG: result.run_id,
@@ -130,9 +137,6 @@ def tags(bundle: RunBundle) -> dict[str, str]:
         "integrity": result.integrity or "unknown",
         "reported": ", ".join(result.REPORTED),
         "metric.source": "trusted" if result.val_bpb is not None else "none",
-        IDEA_TAG: idea and idea.id,
-        PARENT_TAG: idea and idea.parent,
-        "idea.note": idea and idea.note,
         "target": result.target,
         "hardware_key": result.hardware_key,
         "engine": result.engine,
@@ -150,8 +154,8 @@ def tags(bundle: RunBundle) -> dict[str, str]:
         "mlflow.source.name": "recipe.py",
         "mlflow.source.type": "LOCAL",
     }
-    from_fleet = origin(bundle.delivery.attempt) if bundle.delivery else {}
-    return {name: _short(value) for name, value in named.items() if value not in (None, "")} | from_fleet
+    others = (origin(bundle.delivery.attempt) if bundle.delivery else {}) | idea_tags(bundle.job)
+    return {name: _short(value) for name, value in named.items() if value not in (None, "")} | others
 
 
 def _short(value: object) -> str:
