@@ -44,18 +44,3 @@ BitsPerByte = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
 IdeaId = Annotated[str, StringConstraints(pattern=r"^i[0-9a-f]{10}$")]
 """says what is trained: shared by every run of one recipe with the same settings"""
-
-
-def named_kernels(value: Any) -> Any:
-    """{"op": "kernel"} from what --set takes, "op=kernel,op=kernel"."""
-    if not isinstance(value, str):
-        return value
-    pairs = [part.split("=", 1) for part in value.split(",") if part]
-    if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("name kernels as op=kernel,op=kernel, such as fused_mlp=triton_saved")
-    return dict(pairs)
-
-
-KernelWord = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
-Kernels = Annotated[dict[KernelWord, KernelWord], BeforeValidator(named_kernels), Field(max_length=30)]
-"""which kernel computes an op"""

@@ -13,7 +13,6 @@ from shared.bounds import LARGEST_RECIPE_BYTES as LARGEST_RECIPE_BYTES
 from shared.bounds import (
     BitsPerByte,
     IdeaId,
-    Kernels,
     Megabytes,
     MfuPercent,
     Milliseconds,
@@ -31,6 +30,7 @@ from shared.bounds import (
 )
 from shared.bounds import Share as Share
 from shared.bounds import one_line as one_line
+from shared.kernel_names import Kernels
 
 
 class Contract(BaseModel):
@@ -233,7 +233,7 @@ class Job(Contract):
     attention: str = Field(default="auto", pattern=r"^[a-z0-9]{1,20}$")
     """backend to try before the others of the device's order; auto keeps the order"""
     kernels: Kernels = Field(default_factory=dict)
-    """{op: kernel} to use before promoted ones; "reference" is the recipe's own function. kernels/choose.py"""
+    """{op: kernel} to use before promoted ones; "reference" is the recipe's own function"""
     target: str
     hardware_key: str
     preset: str | None = None
