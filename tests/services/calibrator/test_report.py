@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from services.calibrator.calibrate import report as report_of
+from services.calibrator.conclusion import platform_default
 from services.calibrator.confirm import Confirmation
 from services.calibrator.envelope import EnvelopeFound
 from services.calibrator.envelope_model import Band
 from services.calibrator.experiments import Journal
-from services.calibrator.findings import platform_default
 from services.calibrator.noise import Noise
 from services.calibrator.report import write_report
 from services.calibrator.report.contract import Report

@@ -1,0 +1,109 @@
+"""After all runs: what is expected to be better than the chosen shape, and what the report and the confidence say."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+
+from services.calibrator.conclusion import how_sure, platform_default
+from services.calibrator.confirm import ConfirmedRun
+from services.calibrator.hindsight import Hindsight
+from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.report.markdown import as_markdown
+from services.calibrator.report.points import Points
+from services.calibrator.report.subject import Subject
+from services.calibrator.report.write import build_report
+from shared.contracts import Status
+from shared.experiment.platform_default import Confidence
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+def disappointed(reported):
+    """The findings as if long runs of the chosen shape had come out much worse than its short ones promised."""
+    found = copy.copy(reported.found)
+    chosen, run = found.confirm.chosen, found.confirm.runs[0].outcome
+    seconds, runs = reported.work.calibration.target_seconds, []
+    for seed in range(2001, 2007):
+        probe = Probe(preset=chosen.preset, shape=chosen.shape, seconds=seconds, seed=seed, rung=run.probe.rung)
+        steps = int(chosen.tok_per_sec * seconds / chosen.shape.total_batch_size)
+        outcome = Outcome(
+            probe=probe, status=Status.OK, val_bpb=chosen.val_bpb + 0.25, num_steps=steps,
+            num_tokens=steps * chosen.shape.total_batch_size, tok_per_sec=chosen.tok_per_sec, wall_seconds=seconds,
+            training_seconds=seconds, run_id=f"late-{seed}", framework="torch 2.9",
+        )  # fmt: skip
+        runs.append(ConfirmedRun(outcome=outcome, said=chosen.val_bpb, said_spread=0.01))
+    found.confirm = found.confirm.model_copy(update={"runs": (*found.confirm.runs, *runs), "seconds": seconds})
+    return found
+
+
+@pytest.fixture(scope="module")
+def second_thoughts(reported):
+    found = disappointed(reported)
+    subject = Subject(reported.folder, reported.work, found, platform_default(reported.work, found))
+    return subject, build_report(subject, Points(subject))
+
+
+def test_a_shape_that_later_runs_put_ahead_is_named_with_its_interval(second_thoughts):
+    subject, report = second_thoughts
+    rival = report.candidate.rival
+    assert rival is not None
+    assert rival.shape != subject.chosen.shape
+    assert rival.low < rival.ahead < rival.high
+    assert rival.ahead > subject.hindsight.equal
+    assert "is expected to be" in subject.default.reason
+    assert "95 % interval" in subject.default.reason
+
+
+def test_what_is_expected_to_be_better_lowers_the_confidence(reported, second_thoughts):
+    found = copy.copy(second_thoughts[0].found)
+    found.search = found.search.model_copy(update={"sure": 0.99})
+    calm = copy.copy(reported.found)
+    calm.search = calm.search.model_copy(update={"sure": 0.99})
+    calm.confirm = calm.confirm.model_copy(update={"seconds": 300.0})
+    order = [*Confidence]
+    before = order.index(Confidence.HIGH)
+    assert order.index(how_sure(reported.work, found)[0]) > before
+
+
+def test_a_zone_that_is_expected_to_be_better_says_so_and_is_no_no_difference(second_thoughts):
+    subject, report = second_thoughts
+    beside = [zone for zone in report.zones if zone.zone in ("lower", "upper") and zone.shape]
+    better = [zone for zone in beside if -zone.behind > subject.hindsight.equal]
+    assert better
+    for zone in better:
+        assert "BETTER than the recommended one (95 % interval" in zone.reason
+        assert "no difference" not in zone.reason
+        assert zone.behind_spread > 0
+
+
+def test_a_zone_says_no_difference_only_where_there_is_none(reported, second_thoughts):
+    for report, hindsight in (
+        (reported.report, reported.subject.hindsight), (second_thoughts[1], second_thoughts[0].hindsight),
+    ):  # fmt: skip
+        for zone in report.zones:
+            if "no difference" in zone.reason:
+                assert abs(zone.behind) <= hindsight.equal
+
+
+def test_zones_are_compared_on_one_footing(reported):
+    for zone in reported.report.zones:
+        if zone.shape is not None:
+            recommended = next(one for one in reported.report.zones if one.zone == "recommended")
+            assert zone.behind == pytest.approx(zone.val_bpb - recommended.val_bpb, abs=1e-6)
+
+
+def test_the_page_shows_the_rival_and_the_interval_of_each_zone(second_thoughts):
+    page = as_markdown(second_thoughts[1], {})
+    assert "| in hindsight | in hindsight" not in page
+    assert second_thoughts[1].candidate.rival.preset in page
+    assert "BETTER" in page
+
+
+def test_shapes_that_failed_are_never_ahead(reported):
+    found = disappointed(reported)
+    rival = Hindsight(reported.work, found).rival
+    failed = Outcome(probe=Probe(preset=rival.preset, shape=rival.shape, seconds=20), status=Status.CRASHED)
+    found.search = found.search.model_copy(update={"outcomes": (*found.search.outcomes, failed)})
+    again = Hindsight(replace(reported.work), found).rival
+    assert again is None or again.shape != rival.shape
