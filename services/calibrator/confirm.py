@@ -63,7 +63,7 @@ def confirm(
         )  # fmt: skip
         limit_s = 3.0 * (seconds + overhead_s(found.outcomes, {candidate.preset}))
         runs.append(compared(table, work.measure(probe, limit_s=limit_s)))
-    chosen, reason = _choose(work, candidates, runs, found, table)
+    chosen, reason = choose(work, candidates, runs, found, table)
     return Confirmation(runs=tuple(runs), chosen=chosen, reason=reason, seconds=seconds)
 
 
@@ -121,7 +121,7 @@ def compared(table: QualityTable, outcome: Outcome) -> ConfirmedRun:
     return ConfirmedRun(outcome=outcome, said=said.val_bpb, said_spread=said.spread)
 
 
-def _choose(
+def choose(
     work: Work, candidates: Sequence[Ranked], runs: Sequence[ConfirmedRun], found: SearchResult, table: QualityTable
 ) -> tuple[Ranked | None, str]:
     """The search's order stands unless the table, now with the confirming runs too, expects another to be better at

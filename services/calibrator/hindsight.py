@@ -30,6 +30,9 @@ class Rival(Contract):
     preset: str
     shape: Shape
     tok_per_sec: float
+    val_bpb: float
+    """expected at the target budget, on the rung that probes are scored on"""
+    spread: float
     ahead: float
     """val_bpb below the chosen shape's at the target budget, expected"""
     low: float
@@ -125,9 +128,11 @@ class Hindsight:
         if ahead <= self.equal:
             return None
         low, high = interval(ahead, spread)
+        said = self.table.predict_many([timed.after(self.target_s)])
         return Rival(
-            preset=best.preset, shape=best.shape, tok_per_sec=timed.tok_per_sec, ahead=ahead, low=low, high=high
-        )
+            preset=best.preset, shape=best.shape, tok_per_sec=timed.tok_per_sec, val_bpb=float(said.val_bpb[0]),
+            spread=float(max(said.covariance()[0, 0], 0.0)) ** 0.5, ahead=ahead, low=low, high=high,
+        )  # fmt: skip
 
 
 def interval(mean: float, spread: float) -> tuple[float, float]:

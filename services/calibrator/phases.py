@@ -13,6 +13,7 @@ from services.calibrator.noise import Noise, measure_noise
 from services.calibrator.outlook import SearchInputs
 from services.calibrator.pairing import Paired, measure_pairing
 from services.calibrator.prior import Prior, prior
+from services.calibrator.reconsider import reconsidered
 from services.calibrator.rungs import KeptCheckpoint, RungCosts, keep_checkpoint, measure_rungs
 from services.calibrator.search import SearchResult, search
 from services.calibrator.space import NothingFits
@@ -80,7 +81,8 @@ def _confirm(session: "Session", allowance_s: float) -> Confirmation:
     found = session.found
     assert found.search
     assert found.prior
-    return confirm(session.work, found.search, found.prior, session.found.tuning, session.own_table(), allowance_s)
+    first = confirm(session.work, found.search, found.prior, found.tuning, session.own_table(), allowance_s)
+    return reconsidered(session.work, found, first)
 
 
 def _envelope(session: "Session", allowance_s: float) -> EnvelopeFound:
@@ -174,7 +176,7 @@ PHASES: tuple[Phase, ...] = (
         "the best, trained longer with fresh seeds",
         {"fast": 0.15, "full": 0.20},
         Confirmation,
-        ("search", "prior", "tune"),
+        ("search", "prior", "tune", "envelope"),
         _confirm,
     ),
     Phase(

@@ -9,6 +9,7 @@ from services.calibrator.conclusion import how_sure, platform_default
 from services.calibrator.confirm import ConfirmedRun
 from services.calibrator.hindsight import Hindsight
 from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.reconsider import reconsidered
 from services.calibrator.report.markdown import as_markdown
 from services.calibrator.report.points import Points
 from services.calibrator.report.subject import Subject
@@ -107,3 +108,40 @@ def test_shapes_that_failed_are_never_ahead(reported):
     found.search = found.search.model_copy(update={"outcomes": (*found.search.outcomes, failed)})
     again = Hindsight(replace(reported.work), found).rival
     assert again is None or again.shape != rival.shape
+
+
+class Spent:
+    """A clock that has so many seconds left."""
+
+    def __init__(self, remaining_s: float):
+        self.spent_s, self.remaining_s, self.total_s = 0.0, remaining_s, 3600.0
+
+
+def before_confirming(found):
+    return replace(found, confirm=None, checkpoint=None, rungs=None, noise=None, pairing=None, extend=None)
+
+
+def test_where_there_is_time_the_shape_that_is_now_ahead_is_confirmed_too_and_may_be_chosen(reported):
+    found = disappointed(reported)
+    work = replace(reported.work, clock=Spent(3000.0))
+    rival = Hindsight(work, replace(found, noise=None, extend=None)).rival
+    again = reconsidered(work, before_confirming(found), found.confirm)
+    last = again.outcomes[-1]
+    assert len(again.runs) == len(found.confirm.runs) + 1
+    assert (last.probe.shape, last.probe.seconds) == (rival.shape, found.confirm.seconds)
+    assert again.chosen.shape == rival.shape
+    assert "after the confirming runs it is expected to be" in again.reason
+
+
+def test_without_time_for_that_and_the_noise_the_choice_stands(reported):
+    found = disappointed(reported)
+    for remaining_s in (0.0, found.confirm.seconds + 20):
+        work = replace(reported.work, clock=Spent(remaining_s))
+        assert reconsidered(work, before_confirming(found), found.confirm) == found.confirm
+
+
+def test_a_choice_that_nothing_beats_is_not_reconsidered(reported, monkeypatch):
+    work = replace(reported.work, clock=Spent(3000.0))
+    monkeypatch.setattr(Hindsight, "rival", None)
+    found = disappointed(reported)
+    assert reconsidered(work, before_confirming(found), found.confirm) == found.confirm
