@@ -128,7 +128,7 @@ def choose(
     the target by more than the noise of two runs. At the budget of the runs a quick learner is ahead too early."""
     ran = {run.outcome.probe.shape: run.outcome for run in runs if run.outcome.is_ok}
     alive = [one for one in candidates if one.shape in ran]
-    told = [outcome for outcome in ran.values() if is_row(outcome)]
+    told = [run.outcome for run in runs if is_row(run.outcome)]
     if not told:
         return (alive or candidates)[0], "chosen by the search: no confirming run told its score"
     expected = _in_hindsight(work, ran, table.with_rows(row_of(outcome, table) for outcome in told))
