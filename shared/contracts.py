@@ -1,7 +1,6 @@
 """What crosses a process: frozen pydantic models that forbid extra fields.
 
-A job goes in, records come out, one per stage, and `RunResult` is the summary people compare. Nothing
-here imports a framework, Redis or MLflow.
+A job goes in, records come out, `RunResult` is the summary people compare. Imports no framework, Redis or MLflow.
 """
 
 import re
@@ -82,7 +81,7 @@ class VoidCause(StrEnum):
     DEVICE_SHARED = "device_shared"
     """somebody else's process computed on the device"""
     HOST_SLEPT = "host_slept"
-    """the machine was suspended"""
+    """the machine was suspended, or what measures the run was stopped for a while"""
     EXECUTOR_LOST = "executor_lost"
     """the process that ran the stage was killed before it could write a record"""
 
@@ -109,6 +108,8 @@ class Unranked(StrEnum):
     """the recipe's own process counts the steps, so nobody knows how many it took"""
     OVER_BUDGET = "over_budget"
     """it computed for longer than the budget: too much else was going on, or the recipe took its time"""
+    BUSY_MACHINE = "busy_machine"
+    """it trained on the CPU while others used more than a tenth of it, or its host did not give it"""
 
 
 class Integrity(StrEnum):
@@ -225,6 +226,21 @@ class PackJob(Contract):
     split: Literal["train", "validation"] = "train"
 
 
+def named_kernels(value: Any) -> Any:
+    """{"op": "kernel"} from what --set takes, "op=kernel,op=kernel"."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.split("=", 1) for part in value.split(",") if part]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("name kernels as op=kernel,op=kernel, such as fused_mlp=triton_saved")
+    return dict(pairs)
+
+
+KernelWord = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
+Kernels = Annotated[dict[KernelWord, KernelWord], BeforeValidator(named_kernels), Field(max_length=30)]
+"""which kernel computes an op"""
+
+
 class CheckpointPolicy(Contract):
     mode: Literal["sync", "async"] = "sync"
     """async copies the state inside the loop and writes it from a thread"""
@@ -244,6 +260,8 @@ class Job(Contract):
     """graphs: compiled, and its launches replayed as CUDA graphs (torch on CUDA)"""
     attention: str = Field(default="auto", pattern=r"^[a-z0-9]{1,20}$")
     """backend to try before the others of the device's order; auto keeps the order"""
+    kernels: Kernels = Field(default_factory=dict)
+    """{op: kernel} to use before promoted ones; "reference" is the recipe's own function. kernels/choose.py"""
     target: str
     hardware_key: str
     preset: str | None = None
@@ -273,7 +291,7 @@ class Choice(Contract):
 
 OUR_CHOICES = frozenset({
     "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
-    "eval_batch_size", "eval_costs", "validation rows",
+    "eval_batch_size", "eval_costs", "validation rows", "machine load",
 })  # fmt: skip
 """what only trusted code chooses"""
 
@@ -353,6 +371,9 @@ class TrainingRecord(Contract):
     num_params: NumParams | None = None
     attention_backend: Name | None = None
     resumed_from_step: NumSteps | None = None
+    foreign_cpu: Share | None = None
+    stolen_cpu: Share | None = None
+    """of the machine's processor time while it trained: used by processes of others, not given by the machine's host"""
     integrity: Integrity | None = None
     """of the training process; None: not recorded"""
     choices: tuple[Choice, ...] = Field(default=(), max_length=100)

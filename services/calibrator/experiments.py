@@ -17,6 +17,7 @@ from shared.calibration.job import Calibration
 from shared.contracts import Budget, EvaluationRecord, Job, Rung, RunResult, Status
 from shared.experiment.request import default_recipe
 from shared.experiment.run import evaluate, resume, run
+from shared.files import sync
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import settings
 from shared.stages.executors import Executor, Watch
@@ -65,7 +66,7 @@ class Journal:
                 file.write(b"" if file.read(1) == b"\n" else b"\n")
             file.write(outcome.model_dump_json(exclude_defaults=True).encode() + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         self._outcomes[outcome.probe.key] = outcome
 
 

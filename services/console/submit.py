@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from services.console import wait as waiting
+from services.console.status import document, show
 from services.console.train import pairs, read_recipe
 from shared.experiment.presets import find_preset
 from shared.experiment.recipe import check_source
@@ -36,7 +37,7 @@ def submit(
         str | None, typer.Option(metavar="MODE", help="Calibrate the targets instead: fast or full.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all have ended, and show progress.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
 ) -> None:
     """Enqueue one experiment for every combination of targets, presets and seeds.
 
@@ -59,12 +60,21 @@ def submit(
             for name, shape, number in product(target, presets, seed or [42])
         ]
         group_id, job_ids = enqueue(TRAIN, requests, source)
+    conclude(group_id, job_ids, wait, json)
+
+
+def conclude(group_id: str, job_ids: list[str], wait: bool, json: bool) -> None:
+    """With --json one document at the very end: the group, its jobs and, if they were waited for, their outcomes."""
+    if not json:
+        print(f"group {group_id}", *job_ids, sep="\n", flush=True)
+    views, code = waiting.until_over([group_id]) if wait else ([], 0)
     if json:
-        print(json_module.dumps({"group": group_id, "jobs": job_ids}))
-    else:
-        print(f"group {group_id}", *job_ids, sep="\n")
-    if wait:
-        raise typer.Exit(waiting.until_over([group_id], json=json))
+        ended = {"outcomes": document(views)["jobs"]} if wait else {}
+        print(json_module.dumps({"group": group_id, "jobs": job_ids, **ended}))
+    elif wait:
+        show(views, json=False)
+    if code:
+        raise typer.Exit(code)
 
 
 def checked(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +123,9 @@ def enqueue(function: str, requests: list[dict[str, Any]], source: str | None) -
                 kwargs = arguments | ({"recipe": source} if source else {})
                 job_id = f"{group_id[2:]}-{number:02d}-{arguments['target']}-s{arguments.get('seed', 42)}"
                 store(connection).add_to_group(group_id, job_id)
-                queue(arguments["target"], connection).enqueue_call(function, kwargs=kwargs, job_id=job_id)
+                queue(arguments["target"], connection).enqueue_call(
+                    function, kwargs=kwargs, job_id=job_id, meta={"group": group_id}
+                )
                 job_ids.append(job_id)
     except ValueError as error:
         if not job_ids:
