@@ -4,7 +4,7 @@ What the quality table said of each run before it began is kept beside what the 
 can be believed on this machine.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.prior import Prior
@@ -19,6 +19,8 @@ from shared.quality import QualityTable
 FIRST_SEED = 1001
 CANDIDATES = {"fast": 2, "full": 3}
 SHORTEST_S = 10.0
+LONG_ENOUGH = 1 / 3
+"""of the target budget, that a confirming run must have for more than a low confidence"""
 UNLIKELY_SIGMAS = 3.0
 """behind the best, beyond which a candidate is not tried"""
 
@@ -60,8 +62,8 @@ def confirm(
             rung=prior.rung, tuning=tuning,
         )  # fmt: skip
         limit_s = 3.0 * (seconds + overhead_s(found.outcomes, {candidate.preset}))
-        runs.append(_compared(table, work.measure(probe, limit_s=limit_s)))
-    chosen, reason = _choose(work, candidates, runs, found, table)
+        runs.append(compared(table, work.measure(probe, limit_s=limit_s)))
+    chosen, reason = choose(work, candidates, runs, found, table)
     return Confirmation(runs=tuple(runs), chosen=chosen, reason=reason, seconds=seconds)
 
 
@@ -77,17 +79,22 @@ def _affordable(work: Work, found: SearchResult, allowance_s: float) -> tuple[li
 
 
 def contenders(found: SearchResult, most: int) -> list[Ranked]:
-    """The best, and those that may be as good. Of shapes that differ only in the size of their passes, the first: they
-    train the same, so their runs would say how fast they are and nothing of quality."""
+    """The best, and those that may be as good."""
     if not found.ranked:
         return []
-    first: dict[Shape, Ranked] = {}
-    for one in found.ranked:
-        first.setdefault(one.shape.model_copy(update={"device_batch_size": 1}), one)
-    best, *others = first.values()
+    best, *others = distinct(found.ranked)
     limit = UNLIKELY_SIGMAS * max(found.noise, best.spread)
     near = [one for one in others if one.val_bpb - best.val_bpb <= max(limit, found.margin)]
     return [best, *_other_models_first(best, near)][:most]
+
+
+def distinct(ranked: Sequence[Ranked]) -> list[Ranked]:
+    """Of shapes that differ only in the size of their passes, the first: they train the same, so their runs would say
+    how fast they are and nothing of quality."""
+    first: dict[Shape, Ranked] = {}
+    for one in ranked:
+        first.setdefault(one.shape.model_copy(update={"device_batch_size": 1}), one)
+    return [*first.values()]
 
 
 def _other_models_first(best: Ranked, near: Sequence[Ranked]) -> list[Ranked]:
@@ -107,38 +114,36 @@ def overhead_s(outcomes: Sequence[Outcome], presets: Collection[str]) -> float:
     return max((one.wall_seconds - one.probe.seconds for one in own or good), default=20.0)
 
 
-def _compared(table: QualityTable, outcome: Outcome) -> ConfirmedRun:
+def compared(table: QualityTable, outcome: Outcome) -> ConfirmedRun:
     if not outcome.is_ok or not outcome.num_tokens:
         return ConfirmedRun(outcome=outcome, said=None, said_spread=0.0)
     said = table.predict(outcome.probe.shape, outcome.num_tokens)
     return ConfirmedRun(outcome=outcome, said=said.val_bpb, said_spread=said.spread)
 
 
-def _choose(
+def choose(
     work: Work, candidates: Sequence[Ranked], runs: Sequence[ConfirmedRun], found: SearchResult, table: QualityTable
 ) -> tuple[Ranked | None, str]:
     """The search's order stands unless the table, now with the confirming runs too, expects another to be better at
     the target by more than the noise of two runs. At the budget of the runs a quick learner is ahead too early."""
-    good = [run.outcome for run in runs if is_row(run.outcome)]
-    expected = _in_hindsight(work, candidates, good, table)
-    if not expected:
-        return candidates[0], "chosen by the search: no confirming run told its score"
-    first, *_ = measured = [one for one in candidates if one.shape in expected]
-    lowest = min(measured, key=lambda one: expected[one.shape])
+    ran = {run.outcome.probe.shape: run.outcome for run in runs if run.outcome.is_ok}
+    alive = [one for one in candidates if one.shape in ran]
+    told = [run.outcome for run in runs if is_row(run.outcome)]
+    if not told:
+        return (alive or candidates)[0], "chosen by the search: no confirming run told its score"
+    expected = _in_hindsight(work, ran, table.with_rows(row_of(outcome, table) for outcome in told))
+    first, lowest = alive[0], min(alive, key=lambda one: expected[one.shape])
     ahead, noise = expected[first.shape] - expected[lowest.shape], max(found.margin, 2**0.5 * found.noise)
+    failed = "" if first is candidates[0] else "the search's first came to no number when it was confirmed; "
     if ahead > noise:
-        return lowest, f"after the confirming runs it is expected to be {ahead:.4f} bpb better than the search's first"
+        than = "the next" if failed else "the search's first"
+        return lowest, f"{failed}after the confirming runs it is expected to be {ahead:.4f} bpb better than {than}"
     beside = f", within {noise:.4f} of the best" if lowest is not first else ""
-    return first, f"first by the search, confirmed by a run of its own{beside}"
+    return first, f"{failed}first by the search, confirmed by a run of its own{beside}"
 
 
-def _in_hindsight(
-    work: Work, candidates: Sequence[Ranked], good: Sequence[Outcome], table: QualityTable
-) -> dict[Shape, float]:
-    """Expected val_bpb at the target of every candidate that a confirming run tells something of."""
-    rates = {outcome.probe.shape: outcome.tok_per_sec or 0.0 for outcome in good}
-    measured = [one for one in candidates if rates.get(one.shape)]
-    informed = table.with_rows(row_of(outcome, table) for outcome in good)
+def _in_hindsight(work: Work, ran: Mapping[Shape, Outcome], table: QualityTable) -> dict[Shape, float]:
+    """Expected val_bpb at the target of every shape that ran, at the speed that its run had."""
     seconds = work.calibration.target_seconds
-    said = informed.predict_many([(one.shape, round(rates[one.shape] * seconds)) for one in measured])
-    return dict(zip([one.shape for one in measured], said.val_bpb.tolist(), strict=True)) if measured else {}
+    asked = [(shape, max(1, round((outcome.tok_per_sec or 0.0) * seconds))) for shape, outcome in ran.items()]
+    return dict(zip(ran, table.predict_many(asked).val_bpb.tolist(), strict=True))

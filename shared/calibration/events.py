@@ -16,6 +16,7 @@ class PlannedPhase(Contract):
     name: str
     says: str
     minutes: float
+    """0: what the others leave"""
 
 
 class Event(Contract):

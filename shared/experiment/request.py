@@ -167,6 +167,9 @@ def _base(
     judgement = judge(default, datetime.now(UTC), driver_version=hardware.driver_version, recipe_sha=recipe_sha)
     reason = f"the platform default, {judgement.standing}: {judgement.reason}; expects val_bpb {default.val_bpb:.3f}"
     choices.append(Choice(what="shape", chosen=f"{default.family}, calibrated", reason=reason))
+    if default.eval_batch_size is not None and "eval_batch_size" not in request.set:
+        rows = f"{default.eval_batch_size} rows"
+        choices.append(Choice(what="eval_batch_size", chosen=rows, reason="the platform default's: the cheapest tried"))
     return default.shape, {**default.tuning.model_dump(), "eval_batch_size": default.eval_batch_size}
 
 
