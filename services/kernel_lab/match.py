@@ -149,7 +149,7 @@ class Match:
         self.checked.append(verdict)
 
     def _case(self, slot: int) -> Case:
-        """What is right for the numbers that the slot holds now. On the host where the device has no room for float64."""
+        """What is right for the numbers the slot holds now. On the host where the device has no room for float64."""
         try:
             return self._case_on(slot, self.around.device)
         except torch.OutOfMemoryError:
