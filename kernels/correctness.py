@@ -1,7 +1,7 @@
 """Whether a kernel computes what its op's reference does: the rule of every verification, in PyTorch.
 
 Truth is the reference in float64 (on the inputs as rounded to the precision asked for); `plain` is the reference in
-that precision. A kernel may lose twice what plain loses. docs/kernel-lab.md.
+that precision. A kernel may lose twice what plain loses. docs/kernels.md.
 """
 
 from collections.abc import Callable, Mapping

@@ -107,6 +107,7 @@ def params(bundle: RunBundle) -> dict[str, str]:
         **job,
         **flat,
         **bundle.job.shape.model_dump(),
+        "kernels": ",".join(f"{op}={kernel}" for op, kernel in bundle.job.kernels.items()) or None,
         "rung_requested": job["rung"],
         "budget": str(bundle.job.budget),
         "dataset": bundle.job.dataset.name,
