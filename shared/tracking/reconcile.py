@@ -1,9 +1,9 @@
 """Runs that MLflow shows as running although nobody records them: their recorder or the server was killed half-way.
 
 One whose run directory is on this disk goes back into the outbox, unless its attempt is not settled yet (it may be
-training), or came to nothing: then it is deleted. A second copy, left by a request whose answer was
-lost, is deleted. What no disk has completed for a day (for an hour, if it was training) is closed as killed, and completed all the same if its disk is
-seen again. Runs that are not ours are left alone.
+training), or came to nothing: then it is deleted. A second copy, left by a request whose answer was lost, is deleted.
+What no disk has completed for a day, or for an hour if it was training, is closed as killed, and completed all the same
+if its disk is seen again. Runs that are not ours are left alone.
 """
 
 import re
