@@ -52,6 +52,8 @@ class TorchDevice:
     """{op: kernel} to use before promoted ones"""
     hardware_key: str = ""
     """what promotions are looked up by; empty: none"""
+    absent: bool = False
+    """an estimate's: there is no such device here, so nothing can be probed; shapes are computed, numbers are not"""
 
     def compile(self, fn: Callable, **options: Any) -> Callable:
         """torch.compile(fn), or `fn` itself where compilation is off."""
