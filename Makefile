@@ -3,7 +3,7 @@
 # a target of the stack is a file in compose/, an image is a block of the bake file
 STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out compose/compose.yaml compose/hardware.yaml,$(wildcard compose/*.yaml)))
 IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
-.PHONY: help setup run ui hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor python \
+.PHONY: help setup run ui hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor rotate python \
   test test-chaos test-cheats test-slow test-stack test-gpu bench lint format clean
 
 PYTHON ?= python3
@@ -21,8 +21,9 @@ setup: .venv/.ready ## make the environment in .venv, from pinned versions
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11: make setup PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing: apt install python3-venv"; exit 2; }
+	@echo "making .venv: pip now downloads PyTorch and the other pinned packages, once; that takes some minutes"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,torch,tracking,fleet,calibration,dev]'
+	$(BIN)/pip install --progress-bar on --disable-pip-version-check -c constraints.txt -e '.[data,torch,tracking,fleet,calibration,dev]'
 	@touch $@
 
 run: setup ## the first experiment: prepare text, train for BUDGET=60 seconds, score, record (120 or more: calibrate first)
@@ -52,7 +53,8 @@ $(IMAGES):
 	docker buildx bake --file images/docker-bake.hcl $(@:build-%=%)
 
 ## down, logs, ps, doctor: for the stack; down waits for the running experiment unless NOW=1
-down logs ps doctor: python
+## rotate: forget the stack's passwords; the next up makes new ones
+down logs ps doctor rotate: python
 	@$(PYTHON) -m compose.stack $@
 
 python:

@@ -1,7 +1,6 @@
 """What crosses a process: frozen pydantic models that forbid extra fields.
 
-A job goes in, records come out, one per stage, and `RunResult` is the summary people compare. Nothing
-here imports a framework, Redis or MLflow.
+A job goes in, records come out, `RunResult` is the summary people compare. Imports no framework, Redis or MLflow.
 """
 
 import re
@@ -56,7 +55,7 @@ class VoidCause(StrEnum):
     DEVICE_SHARED = "device_shared"
     """somebody else's process computed on the device"""
     HOST_SLEPT = "host_slept"
-    """the machine was suspended"""
+    """the machine was suspended, or what measures the run was stopped for a while"""
     EXECUTOR_LOST = "executor_lost"
     """the process that ran the stage was killed before it could write a record"""
 
@@ -83,6 +82,8 @@ class Unranked(StrEnum):
     """the recipe's own process counts the steps, so nobody knows how many it took"""
     OVER_BUDGET = "over_budget"
     """it computed for longer than the budget: too much else was going on, or the recipe took its time"""
+    BUSY_MACHINE = "busy_machine"
+    """it trained on the CPU while others used more than a tenth of it, or its host did not give it"""
 
 
 class Integrity(StrEnum):
@@ -261,7 +262,7 @@ class Choice(Contract):
 
 OUR_CHOICES = frozenset({
     "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
-    "eval_batch_size", "eval_costs", "validation rows",
+    "eval_batch_size", "eval_costs", "validation rows", "machine load",
 })  # fmt: skip
 """what only trusted code chooses"""
 
@@ -341,6 +342,9 @@ class TrainingRecord(Contract):
     num_params: NumParams | None = None
     attention_backend: Name | None = None
     resumed_from_step: NumSteps | None = None
+    foreign_cpu: Share | None = None
+    stolen_cpu: Share | None = None
+    """of the machine's processor time while it trained: used by processes of others, not given by the machine's host"""
     integrity: Integrity | None = None
     """of the training process; None: not recorded"""
     choices: tuple[Choice, ...] = Field(default=(), max_length=100)

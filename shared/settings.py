@@ -14,6 +14,14 @@ SECRETS = Path("/run/secrets")
 Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
+def _default_home() -> Path:
+    """ValueError where there is no home directory."""
+    try:
+        return Path.home() / ".cache" / "autoresearch-everywhere"
+    except RuntimeError:
+        raise ValueError("this user has no home directory: set ARE_HOME to a folder that you may write") from None
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="ARE_",
@@ -22,10 +30,12 @@ class Settings(BaseSettings):
         secrets_dir=SECRETS if SECRETS.is_dir() else None,
     )
 
-    home: Place = Path.home() / ".cache" / "autoresearch-everywhere"
+    home: Place = Field(default_factory=_default_home)
     """ARE_HOME: corpora, datasets, compile caches, device locks, platform defaults"""
     runs: Place = CHECKOUT / "runs"
     """ARE_RUNS: one directory per experiment"""
+    keep_weights: int | None = Field(default=None, ge=0)
+    """ARE_KEEP_WEIGHTS: after a run, only the newest so many and the best runs keep their weights; unset keeps all"""
     tracking_uri: str = ""
     """ARE_TRACKING_URI: MLflow server; empty keeps a sqlite store in ARE_RUNS"""
     sandbox: Literal["on", "off"] = "on"
@@ -38,6 +48,8 @@ class Settings(BaseSettings):
     """ARE_WORKER_REDIS_URL: the same for workers and operators, who may do more; empty takes ARE_REDIS_URL"""
     spool: Place | None = None
     """ARE_SPOOL: where the calibrator places its experiments for executors; unset runs them as processes"""
+    largest_budget_s: float | None = Field(default=None, gt=0)
+    """ARE_LARGEST_BUDGET_S: the longest training a worker takes a job for; unset takes any"""
     startup_timeout_s: float = Field(default=900.0, gt=0)
     """ARE_STARTUP_TIMEOUT_S: longest time from process start to a compiled, warmed-up recipe"""
     eval_timeout_s: float = Field(default=3600.0, gt=0)

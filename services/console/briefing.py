@@ -69,10 +69,10 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
 
 def _waiting() -> list[dict[str, str]]:
     from services.console.hub_connection import hub, store
-    from shared.fleet.view import listed, view
+    from shared.fleet.view import overview, view
 
     with hub() as connection:
-        seen = [view(store(connection), job) for job in listed(store(connection), 200)]
+        seen = [view(store(connection), job) for job in overview(store(connection), 200).job_ids]
     return [{"job": one.job_id, "state": one.state, "what": one.summary} for one in seen if not one.is_over]
 
 

@@ -10,6 +10,7 @@ import typer
 
 from services.console import wait as waiting
 from services.console.options import Note, Parent
+from services.console.status import document, show
 from services.console.train import pairs, read_recipe
 from shared.experiment.presets import find_preset
 from shared.experiment.recipe import check_source
@@ -39,7 +40,7 @@ def submit(
         str | None, typer.Option(metavar="MODE", help="Calibrate the targets instead: fast or full.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all have ended, and show progress.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
 ) -> None:
     """Enqueue one experiment for every combination of targets, presets and seeds.
 
@@ -70,14 +71,22 @@ def submit(
             for name, shape, number in product(target, presets, seed or [42])
         ]
         group_id, job_ids = enqueue(TRAIN, requests, source)
+    conclude(group_id, job_ids, wait, json, idea_id)
+
+
+def conclude(group_id: str, job_ids: list[str], wait: bool, json: bool, idea_id: str | None = None) -> None:
+    """With --json one document at the very end: the group, its jobs and, if they were waited for, their outcomes."""
+    if not json:
+        print(*([f"idea {idea_id}"] if idea_id else []), f"group {group_id}", *job_ids, sep="\n", flush=True)
+    views, code = waiting.until_over([group_id]) if wait else ([], 0)
     if json:
-        print(json_module.dumps({"group": group_id, "jobs": job_ids, **({"idea": idea_id} if idea_id else {})}))
-    else:
-        if idea_id:
-            print(f"idea {idea_id}")
-        print(f"group {group_id}", *job_ids, sep="\n")
-    if wait:
-        raise typer.Exit(waiting.until_over([group_id], json=json))
+        ended = {"outcomes": document(views)["jobs"]} if wait else {}
+        idea = {"idea": idea_id} if idea_id else {}
+        print(json_module.dumps({"group": group_id, "jobs": job_ids, **idea, **ended}))
+    elif wait:
+        show(views, json=False)
+    if code:
+        raise typer.Exit(code)
 
 
 def checked(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def worker(
 
         print(write_service_file(command))
         return
-    from services.console.hub_connection import load_env
+    from services.console.env_file import load_env
 
     load_env()
     os.chdir(CHECKOUT)

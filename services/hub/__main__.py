@@ -42,7 +42,7 @@ def serve(asked: argparse.Namespace) -> None:
     credentials = keep_credentials(asked.env_file, hub)
     with Servers(hub, credentials) as servers:
         print(f"queue      {hub.redis_address}  ({servers.queue.says})")
-        print(f"MLflow     {hub.mlflow_url}")
+        print(f"runs       {hub.mlflow_url}/#/experiments?workflowType=machine_learning")
         print(f"passwords  {asked.env_file}")
         print("next: run `make worker` in another terminal, then `autoresearch submit --target cpu --wait`", flush=True)
         servers.until_one_ends()

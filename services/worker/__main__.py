@@ -1,6 +1,7 @@
 """The worker of one device: `python -m services.worker --target TARGET --device DEVICE` (`autoresearch worker`).
 
-SIGTERM lets the attempt end first; a second one ends it now and hands the job back. Exit code 2 when it cannot start.
+SIGTERM lets the attempt end first; a second one ends it now and hands the job back. When the queue is gone too, the
+first one ends the worker at once. Exit code 2 when it cannot start.
 """
 
 import argparse
@@ -11,6 +12,9 @@ import sys
 import uuid
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
+from services.worker.connection import quick
 from services.worker.fleet_worker import FleetWorker, Post
 from services.worker.spawn_worker import SpawnFleetWorker
 from services.worker.worker_lock import only_worker
@@ -22,7 +26,7 @@ from shared.stages.executors import NativeExecutor
 from shared.stages.spool import SpoolExecutor
 
 CREDENTIALS = ("ARE_WORKER_REDIS_URL", "ARE_REDIS_URL", "RQ_REDIS_URL")
-RECORDER_TIMEOUT_S = 30.0
+RECORDER_TIMEOUT_S = 10.0
 
 
 def main() -> int:
@@ -59,12 +63,25 @@ def take_url() -> str:
 def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     with only_worker(post.device):
+        say_when_there_is_no_hub(post.url)
         command = dies_with_parent([sys.executable, "-m", "services.worker.recorder"])
         recorder = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             worker_class().at(post, worker_name(post)).work(burst=burst)
         finally:
             end_recorder(recorder)
+
+
+def say_when_there_is_no_hub(url: str) -> None:
+    """It may come: a worker that is started with its machine waits for it, for as long as a connection does."""
+    try:
+        quick(url).ping()
+    except RedisError as error:
+        address = url.rpartition("@")[2].removeprefix("redis://").partition("/")[0]
+        advice = "start one with `make hub`, or copy the hub's .env into this checkout"
+        print(
+            f"worker: no hub answers at {address} yet ({error}): {advice}; waiting for it", file=sys.stderr, flush=True
+        )
 
 
 def worker_class() -> type[FleetWorker]:

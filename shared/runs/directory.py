@@ -7,6 +7,7 @@ output.log       recipe process      whatever the recipe printed; never parsed
 checkpoint/      trainer supervisor  services/trainer/state_store.py
 training.json    trainer supervisor  TrainingRecord
 evaluation.json  evaluator           EvaluationRecord
+evaluating.json  evaluator           how far it is, only while it runs (shared/runs/evaluating.py)
 result.json      experiment          RunResult
 delivery.json    worker              what became of the result of an attempt (Delivery in shared/fleet/contracts.py)
 scratch*/        trainer, evaluator  homes of the untrusted processes, removed when they end

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shared.settings import settings
 from shared.tracking import mlflow_mapping
+from shared.tracking.local_store import make_whole
 from shared.tracking.run_bundle import RunBundle
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def _client(uri: str) -> "MlflowClient":
 
     for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    make_whole(uri)
     return MlflowClient(tracking_uri=uri)
 
 

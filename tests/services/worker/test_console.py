@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from itertools import count
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from services.console import hub_connection, submit
 from services.console.service_file import launchd_plist, systemd_unit
+from shared.files import sha256_bytes
 from shared.settings import settings
 from tests.fleet import WorkerProcess, wait_for
 from tests.hubs import HubQueue
@@ -76,9 +78,10 @@ def test_a_group_that_an_outage_cuts_short_says_which_jobs_were_enqueued(hub, mo
 
 def test_submit_takes_several_seeds_and_waits_for_all(autoresearch, worker, recipe):
     said = autoresearch("submit", *FAST, "--recipe", recipe, "--seed", "1", "--seed", "2", "--wait", "--json")
-    group, *done = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-
+    group = json.loads(said)
+    done = group["outcomes"]
     assert [job["job_id"] for job in done] == group["jobs"]
+    assert {(job["preset"], job["group"], job["function"]) for job in done} == {("m5-tiny", group["group"], "train")}
     assert [job["outcome"]["result"]["val_bpb"] for job in done] == [2.000001, 2.000002]
     assert "val_bpb 2.000001" in autoresearch("status", group["group"])
     assert "val_bpb 2.000002" in autoresearch("status")
@@ -105,14 +108,51 @@ def test_cancel_ends_what_waits_and_what_runs(autoresearch, hub, workplace):
     try:
         running = submitted()
         wait_for(lambda: hub.store.progress(running))
-        assert json.loads(autoresearch("status", running, "--json"))["state"] == "running"
+        assert json.loads(autoresearch("status", running, "--json"))["jobs"][0]["state"] == "running"
         assert "cancelled on request" in autoresearch("cancel", running)
     finally:
         worker.end()
 
 
+def test_status_shows_what_runs_then_what_ended_then_what_waits_however_much_waits(autoresearch, hub, workplace):
+    bad = hub.enqueue(job_id="bad", preset="m5-huge")
+    odd = hub.enqueue(function="services.worker.jobs.sudo", job_id="odd")
+    worker = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url).ready()
+    try:
+        assert "m5-huge" in hub.outcome(bad).reason
+        assert "may not be run here" in hub.outcome(odd).reason
+        running = hub.enqueue(job_id="running", recipe=HONEST, preset="m5-tiny", dataset="words", time_budget=60)
+        wait_for(lambda: hub.store.progress(running))
+        waiting = [hub.enqueue(job_id=f"waiting-{number}", preset="m5-tiny", seed=number) for number in range(25)]
+        shown = json.loads(autoresearch("status", "--json"))
+        ids = [job["job_id"] for job in shown["jobs"]]
+        assert ids == ["running", "odd", "bad", *waiting[:20]]
+        assert (shown["more_waiting"], shown["more_ended"]) == (5, 0)
+        assert shown["jobs"][3]["position"] == 1
+        assert shown["jobs"][3]["summary"] == "number 1 in line, the workers of cpu are busy"
+        assert shown["jobs"][0]["recipe"] == sha256_bytes(HONEST.encode())[:8]
+        said = autoresearch("status")
+        assert "5 more wait: --limit shows them" in said
+        assert "waiting-19 " in said
+    finally:
+        worker.end()
+
+
+def test_a_job_without_a_worker_says_so(autoresearch, hub):
+    job = hub.enqueue(job_id="lonely")
+    assert "no worker of cpu runs: start one with `make worker`" in autoresearch("status", job)
+
+
+def test_waiting_without_a_hub_says_so_at_once(autoresearch, hub):
+    hub.kill()
+    began = time.monotonic()
+    assert "make hub" in autoresearch("wait", "anything", code=2)
+    assert time.monotonic() - began < 30
+    hub.start()
+
+
 def test_requeue_runs_a_job_again_and_keeps_what_came_of_it(autoresearch, hub, worker):
-    job = json.loads(autoresearch("submit", *FAST, "--wait", "--json").splitlines()[0])["jobs"][0]
+    job = json.loads(autoresearch("submit", *FAST, "--wait", "--json"))["jobs"][0]
     wait_for(lambda: hub.status(job) == "finished")
     assert "queued" in autoresearch("requeue", job) or hub.store.outcome(job)
     assert hub.outcome(job).attempt == 2
@@ -135,7 +175,7 @@ def test_drain_lets_the_attempt_end(autoresearch, hub, worker):
 
 
 def test_doctor_says_what_to_do(autoresearch, hub):
-    said = {line["what"]: line for line in map(json.loads, autoresearch("doctor", "--json").splitlines())}
+    said = {line["what"]: line for line in json.loads(autoresearch("doctor", "--json"))}
     assert "make worker" in said["queue"]["advice"]
     assert {line["level"] for line in said.values()} <= {"ok", "warning"}
     hub.kill()
