@@ -214,7 +214,7 @@ def place(local: bool = False) -> Here | Fleet:
 
 
 def knows_a_hub() -> bool:
-    from services.console.hub_connection import load_env
+    from services.console.env_file import load_env
 
     load_env()
     return settings().redis_url != Settings.model_fields["redis_url"].default
