@@ -33,6 +33,7 @@ from shared.bounds import (
 )
 from shared.bounds import Share as Share
 from shared.bounds import one_line as one_line
+from shared.kernel_names import Kernels
 
 
 class Contract(BaseModel):
@@ -234,6 +235,8 @@ class Job(Contract):
     """graphs: compiled, and its launches replayed as CUDA graphs (torch on CUDA)"""
     attention: str = Field(default="auto", pattern=r"^[a-z0-9]{1,20}$")
     """backend to try before the others of the device's order; auto keeps the order"""
+    kernels: Kernels = Field(default_factory=dict)
+    """{op: kernel} to use before promoted ones; "reference" is the recipe's own function"""
     target: str
     hardware_key: str
     preset: str | None = None

@@ -72,7 +72,8 @@ def _waiting() -> list[dict[str, str]]:
     from shared.fleet.view import overview, view
 
     with hub() as connection:
-        seen = [view(store(connection), job) for job in overview(store(connection), 200).job_ids]
+        jobs = store(connection)
+        seen = [view(jobs, job) for job in overview(jobs, 200).job_ids]
     return [{"job": one.job_id, "state": one.state, "what": one.summary} for one in seen if not one.is_over]
 
 

@@ -21,8 +21,10 @@ from services.console import (
     doctor,
     drain,
     evaluate,
+    golf,
     history,
     hub,
+    lab,
     logs,
     mcp,
     prepare,
@@ -32,6 +34,7 @@ from services.console import (
     runs,
     status,
     submit,
+    sweep,
     train,
     transfer,
     ui,
@@ -44,15 +47,17 @@ app = typer.Typer(
     help="Language-model research on the hardware you own: train a recipe for a fixed budget and score it (val_bpb).",
     pretty_exceptions_enable=False,
 )
-LOCAL = (prepare.prepare, calibrate.calibrate, train.train, evaluate.evaluate, ui.ui)
+LOCAL = (prepare.prepare, calibrate.calibrate, train.train, sweep.sweep, evaluate.evaluate, ui.ui)
 FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue, logs.logs)
 RESEARCH = (brief.brief, decide.decide, best.best, history.history, diff.diff)
 REVIEW = (transfer.transfer, prune.prune, report.report, mcp.mcp)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
-for command in (*LOCAL, *FLEET, *RESEARCH, *REVIEW, *OPERATION):
+PROJECT = (golf.golf,)
+for command in (*LOCAL, *FLEET, *RESEARCH, *REVIEW, *OPERATION, *PROJECT):
     app.command()(command)
 app.add_typer(runs.app, name="runs")
 app.add_typer(defaults.app, name="defaults")
+app.add_typer(lab.app, name="lab")
 
 
 EXTRAS = {

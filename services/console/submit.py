@@ -74,15 +74,17 @@ def submit(
     conclude(group_id, job_ids, wait, json, idea_id)
 
 
-def conclude(group_id: str, job_ids: list[str], wait: bool, json: bool, idea_id: str | None = None) -> None:
+def conclude(group_id: str, job_ids: list[str], wait: bool, json: bool, idea_id: str | None) -> None:
     """With --json one document at the very end: the group, its jobs and, if they were waited for, their outcomes."""
     if not json:
-        print(*([f"idea {idea_id}"] if idea_id else []), f"group {group_id}", *job_ids, sep="\n", flush=True)
+        if idea_id:
+            print(f"idea {idea_id}")
+        print(f"group {group_id}", *job_ids, sep="\n", flush=True)
     views, code = waiting.until_over([group_id]) if wait else ([], 0)
     if json:
+        named = {"idea": idea_id} if idea_id else {}
         ended = {"outcomes": document(views)["jobs"]} if wait else {}
-        idea = {"idea": idea_id} if idea_id else {}
-        print(json_module.dumps({"group": group_id, "jobs": job_ids, **idea, **ended}))
+        print(json_module.dumps({"group": group_id, "jobs": job_ids, **named, **ended}))
     elif wait:
         show(views, json=False)
     if code:
@@ -143,7 +145,9 @@ def enqueue(function: str, requests: list[dict[str, Any]], source: str | None) -
                 kwargs = arguments | ({"recipe": source} if source else {})
                 job_id = f"{group_id[2:]}-{number:02d}-{arguments['target']}-s{arguments.get('seed', 42)}"
                 store(connection).add_to_group(group_id, job_id)
-                queue(arguments["target"], connection).enqueue_call(function, kwargs=kwargs, job_id=job_id)
+                queue(arguments["target"], connection).enqueue_call(
+                    function, kwargs=kwargs, job_id=job_id, meta={"group": group_id}
+                )
                 job_ids.append(job_id)
     except ValueError as error:
         if not job_ids:

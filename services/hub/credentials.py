@@ -11,6 +11,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.files import sync
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 AGENT_COMMANDS = (
     "hello auth ping time select info multi exec discard client|setname client|info client|id "
@@ -112,5 +114,5 @@ def write_private(path: Path, content: str) -> None:
     with open(descriptor, "w") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
     os.replace(temporary, path)

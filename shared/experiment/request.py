@@ -48,12 +48,12 @@ class TrainRequest(Contract):
     checkpoint_mode: Literal["sync", "async"] = "sync"
     curve_points: int = Field(default=0, ge=0, le=64)
     set: dict[str, str] = Field(default_factory=dict)
-    """single values of the shape, or attention, compile, dtype, eval_batch_size"""
+    """single values of the shape, or attention, compile, dtype, eval_batch_size, kernels"""
     idea: IdeaRef | None = None
     """what the run tests (shared/research)"""
 
 
-JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size")
+JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size", "kernels")
 
 
 def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tuple[Job, bytes]:
@@ -167,6 +167,9 @@ def _base(
     judgement = judge(default, datetime.now(UTC), driver_version=hardware.driver_version, recipe_sha=recipe_sha)
     reason = f"the platform default, {judgement.standing}: {judgement.reason}; expects val_bpb {default.val_bpb:.3f}"
     choices.append(Choice(what="shape", chosen=f"{default.family}, calibrated", reason=reason))
+    if default.eval_batch_size is not None and "eval_batch_size" not in request.set:
+        rows = f"{default.eval_batch_size} rows"
+        choices.append(Choice(what="eval_batch_size", chosen=rows, reason="the platform default's: the cheapest tried"))
     return default.shape, {**default.tuning.model_dump(), "eval_batch_size": default.eval_batch_size}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import plistlib
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.console import hub_connection, submit
-from services.console.service_file import launchd_plist, systemd_unit
+from services.console.service_file import launchd_hints, launchd_plist, systemd_unit
 from shared.files import sha256_bytes
 from shared.settings import settings
 from tests.fleet import WorkerProcess, wait_for
@@ -143,6 +144,19 @@ def test_a_job_without_a_worker_says_so(autoresearch, hub):
     assert "no worker of cpu runs: start one with `make worker`" in autoresearch("status", job)
 
 
+def test_a_worker_without_a_hub_says_so_at_once_without_a_password_and_waits_for_it(hub, workplace):
+    hub.kill()
+    worker = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url, real=True)
+    try:
+        wait_for(lambda: f"no hub answers at {hub.place.redis_address} yet" in worker.output())
+        assert "make hub" in worker.output()
+        assert hub.credentials.worker not in worker.output()
+        hub.start()
+        wait_for(lambda: "Listening on" in worker.output())
+    finally:
+        worker.end()
+
+
 def test_waiting_without_a_hub_says_so_at_once(autoresearch, hub):
     hub.kill()
     began = time.monotonic()
@@ -203,10 +217,30 @@ def test_plain_rq_works_with_the_agents_password(hub, worker, recipe):
     assert "1 finished" in info.stdout
 
 
-def test_service_files_hold_no_secret_and_restart_only_after_a_crash():
+def test_service_files_hold_no_secret_and_restart_only_after_a_crash(monkeypatch):
+    monkeypatch.setenv("ARE_REDIS_URL", "redis://agent:secret@hub:6379/0")
+    monkeypatch.setenv("ARE_HOME", "/Users/me/data")
     start = ["autoresearch", "worker", "--target=mac"]
-    plist, unit = launchd_plist(start).decode(), systemd_unit(start)
-    assert "SuccessfulExit" in plist
-    assert "Interactive" in plist
+    plist, unit = plistlib.loads(launchd_plist(start)), systemd_unit(start)
+    assert plist["KeepAlive"] == {"SuccessfulExit": False}
+    assert plist["ProgramArguments"] == [*start, "--service"]
+    assert plist["ProcessType"] == "Interactive"
+    assert plist["EnvironmentVariables"]["ARE_HOME"] == "/Users/me/data"
     assert "Restart=on-failure" in unit
-    assert "redis://" not in plist + unit
+    assert "RestartPreventExitStatus=2" in unit
+    assert "redis://" not in str(plist) + unit
+
+
+def test_as_a_service_of_launchd_bad_input_is_a_clean_end():
+    argv = [sys.executable, "-m", "services.worker", "--target", "abacus"]
+    codes = [subprocess.run([*argv, *more], capture_output=True, timeout=60).returncode for more in ([], ["--service"])]
+    assert codes == [2, 0]
+
+
+def test_a_checkout_in_a_guarded_folder_of_a_mac_is_warned_about(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    plist = tmp_path / "Library" / "LaunchAgents" / "autoresearch-worker.plist"
+    assert "WARNING" in launchd_hints(plist, tmp_path / "Documents" / "autoresearch")[-1]
+    hints = launchd_hints(plist, tmp_path / "src" / "autoresearch")
+    assert not any("WARNING" in hint for hint in hints)
+    assert any("bootout" in hint for hint in hints)
