@@ -51,6 +51,8 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
         found = Decision(Verdict.DISCARD, said, num_runs=len(runs.results), num_pool=len(pool.results))
         return Judged(idea, key, found, noise, runs, pool)
     decision = rule_for(idea)(runs.values, pool.values, noise)
+    if not pool.results and (elsewhere := sorted({str(one) for one in known.keys(parent)})):
+        decision = replace(decision, reason=f"{decision.reason} here; it ran on {'; '.join(elsewhere)}")
     missing = noise is None and decision.verdict is Verdict.UNDECIDED
     advice = how_to_measure(why_not(default, key, pool.shape or runs.shape) or "no noise floor") if missing else ""
     return Judged(idea, key, decision, noise, runs, pool, advice)

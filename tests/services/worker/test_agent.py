@@ -9,7 +9,7 @@ import pytest
 
 from services.console.research import Fleet
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
-from shared.settings import CHECKOUT
+from shared.settings import CHECKOUT, settings
 from tests import ideas
 from tests.fleet import WorkerProcess
 from tests.hubs import HubQueue
@@ -142,6 +142,17 @@ def test_a_run_that_was_cancelled_is_made_again_on_the_same_seed(autoresearch, w
     again = Fleet().enqueue(Fleet().known().ideas[said["idea"]], Fleet().known().trials[said["idea"]][0], [0])
     assert again == [said["jobs"][0] + "-r1"]
     autoresearch("cancel", *again)
+
+
+def test_an_mlflow_that_is_away_costs_a_line_and_no_verdict(autoresearch, worker, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARE_TRACKING_URI", "http://127.0.0.1:9")
+    settings.cache_clear()
+    mine = tmp_path / "mine.py"
+    mine.write_text(RECIPE.format(quality=2.5))
+    submit = ["submit", "--target", "cpu", "--recipe", str(mine), *TERMS, "--note", "worse", "--json", "--wait"]
+    said = autoresearch("decide", autoresearch(*submit).json["idea"], "--wait", code=1)
+    assert said.err.count("may be in MLflow, but no answer from http://127.0.0.1:9") == 1
+    assert said.out.startswith("discard")
 
 
 def set_of(trials):

@@ -114,6 +114,7 @@ def test_an_idea_is_judged_against_runs_of_its_own_key_alone():
     found = judge(known((START, elsewhere), (GOOD, results(GOOD, 1.5))), GOOD, KEY, None)
     assert found.decision.verdict is Verdict.UNDECIDED
     assert found.decision.parent_needs == 1
+    assert "it ran on gpu torch, 300 s" in found.decision.reason
 
 
 def test_a_machine_that_was_calibrated_in_between_is_not_compared_with_its_former_shape():
