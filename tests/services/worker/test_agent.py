@@ -84,14 +84,12 @@ def test_an_agent_that_follows_the_brief_keeps_the_better_idea_and_drops_the_oth
 ):
     agent = Agent(autoresearch, tmp_path)
     agent.begin()
-    measure = autoresearch("brief", "--json").json["next"][0]
-    autoresearch(*shlex.split(measure)[1:])  # the noise, as brief advises first
-
     better = agent.test(RECIPE.format(quality=1.99), "better by construction")
     worse = agent.test(RECIPE.format(quality=1.995), "worse than that")
     crashing = agent.test(RECIPE.format(quality=1.0) + "CRASH = 1\n", "crashes")
 
     assert [one["code"] for one in (better, worse, crashing)] == [0, 1, 1]
+    assert better["noise"]["source"] == f"{len(better['pool'])} runs of the start"  # made when they were needed
     assert better["published"] == better["runs"][1]["val_bpb"]
     assert worse["parent"] == crashing["parent"] == better["idea"]
     assert agent.recipe.read_text() == RECIPE.format(quality=1.99)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.contracts import Unranked
 from shared.research import judge as judging
 from shared.research.book import FleetBook, LocalBook, Proposal, Ruling, Trial
 from shared.research.idea import propose
@@ -157,3 +158,10 @@ def test_after_a_kept_idea_of_another_size_its_own_runs_measure_the_noise():
     noise = judging.noise_at(state, KEY, None, state.evidence(GOOD, KEY))
     assert (noise.num_seeds, noise.grows) == (4, True)
     assert judging.noise_at(known((START, []), (GOOD, runs)), KEY, None, state.evidence(GOOD, KEY)) is None
+
+
+def test_an_idea_whose_runs_are_on_the_demo_corpus_is_told_so():
+    demo = result(GOOD, 0, 1.5, unranked=(Unranked.DEMO_CORPUS,))
+    found = judge(known((START, []), (GOOD, [demo])), GOOD, None, None)
+    assert "demo_corpus" in found.decision.reason
+    assert "climbmix" in found.advice
