@@ -247,12 +247,22 @@ def say_what_next(target: Target, hub: Hub) -> None:
     login = "" if hub.is_local else "   user viewer, password in .secrets/mlflow_viewer_password"
     queue = f"rq enqueue -S json -q {target.name} services.worker.jobs"
     print(f"\nMLflow   {hub.mlflow_url}{login}")
+    for line in pages(target, hub):
+        print(line)
     print(f"queue    {hub.redis_address}, passwords in {ENV_FILE.name}")
     print("\nThe first jobs (pip install rq==3.0.0, or make setup):")
     print("  set -a; . ./.env; set +a")
     print(f"  {queue}.prepare corpus=stdlib")
     print(f"  {queue}.train preset=m5-tiny time_budget=60")
     print("  rq info")
+
+
+def pages(target: Target, hub: Hub) -> list[str]:
+    """A line for each target that has runs: its name, and the page that shows val_bpb. None if the worker is away."""
+    command = compose_command(0, "exec", "-T", "worker", "python3", "-m", "shared.tracking.pages")
+    command += [hub.mlflow_url, target.name]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(target, devices()[0]))
+    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 if __name__ == "__main__":

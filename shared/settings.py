@@ -1,5 +1,6 @@
 """Environment variables, all of them, prefix ARE_. Nothing else in the tree reads os.environ for configuration."""
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SECRETS = Path("/run/secrets")
+MLFLOW_PORT, MLFLOW_PORT_MACOS = 5000, 5050
 
 # stages run in the checkout, whatever the directory a relative path was meant in
 Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -68,3 +70,8 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"ARE_{str(first['loc'][0]).upper()}: {first['msg']}, got {first['input']!r}") from None
+
+
+def default_mlflow_port() -> int:
+    """MLflow's own, but on a Mac that one belongs to AirPlay Receiver."""
+    return MLFLOW_PORT_MACOS if sys.platform == "darwin" else MLFLOW_PORT

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from services.console.ports import DEFAULT_MLFLOW_PORT, free_port_from
-from shared.settings import CHECKOUT, settings
+from shared.machine.ports import free_port_from
+from shared.settings import CHECKOUT, default_mlflow_port, settings
 
 
 def hub(
@@ -22,7 +22,10 @@ def hub(
     redis_port: Annotated[int, typer.Option(envvar="HUB_REDIS_PORT", help="Port of the queue.")] = 6379,
     mlflow_port: Annotated[
         int | None,
-        typer.Option(envvar="HUB_MLFLOW_PORT", help="Port of the MLflow server. Default: 5000, or the next free one."),
+        typer.Option(
+            envvar="HUB_MLFLOW_PORT",
+            help="Port of the MLflow server. Default: 5000 (5050 on a Mac), or the next free one.",
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder for the data of queue and MLflow. Default: ARE_HOME/hub.")
@@ -33,7 +36,7 @@ def hub(
     Passwords are created once and kept in .env, which only you can read.
     """
     folder = data.absolute() if data else settings().home / "hub"
-    mlflow_port = mlflow_port or free_port_from(DEFAULT_MLFLOW_PORT)
+    mlflow_port = mlflow_port or free_port_from(default_mlflow_port())
     options = [f"--bind={bind}", f"--redis-port={redis_port}", f"--mlflow-port={mlflow_port}"]
     options += [f"--data={folder}", f"--env-file={settings().env_file}"]
     os.chdir(CHECKOUT)

@@ -1,7 +1,8 @@
 """The worker of one device: `python -m services.worker --target TARGET --device DEVICE` (`autoresearch worker`).
 
 SIGTERM lets the attempt end first; a second one ends it now and hands the job back. When the queue is gone too, the
-first one ends the worker at once. Exit code 2 when it cannot start.
+first one ends the worker at once. Exit code 2 when it cannot start (0 as a service of launchd, which would start it
+again).
 """
 
 import argparse
@@ -30,8 +31,8 @@ RECORDER_TIMEOUT_S = 10.0
 
 
 def main() -> int:
+    arguments = parse_arguments()
     try:
-        arguments = parse_arguments()
         hardware = detect(arguments.device)
         target = find_target(arguments.target or hardware.target).name
         executor = SpoolExecutor(arguments.spool.resolve()) if arguments.spool else NativeExecutor()
@@ -39,7 +40,7 @@ def main() -> int:
         work(post, burst=arguments.burst)
     except ValueError as error:
         print(f"worker: {error}", file=sys.stderr)
-        return 2
+        return 0 if arguments.service else 2
     return 0
 
 
@@ -49,6 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", help="cuda:N, metal or cpu; default: the best there is")
     parser.add_argument("--spool", type=Path, help="hand stages to executors that watch this folder (containers)")
     parser.add_argument("--burst", action="store_true", help="end when the queue is empty")
+    parser.add_argument("--service", action="store_true", help="exit code 0 after bad input, so that launchd rests")
     return parser.parse_args()
 
 
@@ -64,8 +66,11 @@ def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     with only_worker(post.device):
         say_when_there_is_no_hub(post.url)
-        command = dies_with_parent([sys.executable, "-m", "services.worker.recorder"])
-        recorder = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        command = dies_with_parent([sys.executable, "-m", "services.worker.recorder", post.device])
+        # a session of its own: Ctrl-C and the end of its group are the worker's, which then ends the recorder
+        recorder = subprocess.Popen(
+            command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             worker_class().at(post, worker_name(post)).work(burst=burst)
         finally:

@@ -8,6 +8,7 @@ shared/fleet/store.py, and the run directory is the record.
 import logging
 import os
 import re
+import socket
 import time
 from dataclasses import dataclass
 from typing import NoReturn
@@ -125,6 +126,8 @@ class FleetWorker(Worker):
             queue=job.origin,
             device=self.post.device,
             worker=self.name,
+            host=socket.gethostname(),
+            group=group_of(job),
             pid=os.getpid(),
             started_at=time.time(),
         )
@@ -252,3 +255,9 @@ class FleetWorker(Worker):
         """RQ's lets the thread end at anything but a refused connection; then nobody hears `rq` or `drain` any more."""
         log.error("commands cannot be heard: %s", exc)
         time.sleep(2.0)
+
+
+def group_of(job: FleetJob) -> str:
+    """What whoever enqueued the job wrote down for all jobs of one submission; empty when nothing was."""
+    group = job.meta.get("group") if isinstance(job.meta, dict) else None
+    return group if isinstance(group, str) else ""

@@ -24,8 +24,10 @@ from shared.contracts import (
     weaker,
 )
 from shared.data.dataset import open_reference
+from shared.machine.awake import kept_awake
 from shared.machine.crowd import is_crowded
 from shared.machine.device_lock import check_idle, device_lock, foreign_processes
+from shared.machine.vitals import noting_vitals
 from shared.runs.directory import RunDirectory, write_record
 from shared.stages.executors import BAD_INPUT, Executor, Watch
 
@@ -43,7 +45,7 @@ def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambd
     """
     open_reference(job.dataset)
     directory = RunDirectory.of(job.run_id)
-    with device_lock(job.device):
+    with device_lock(job.device), kept_awake():
         try:
             directory.create(job, recipe_source)
         except FileExistsError:
@@ -65,7 +67,7 @@ def resume(directory: RunDirectory, executor: Executor, watch: Watch = lambda st
     result = directory.result()
     if result is not None and result.status in FINAL:
         return result
-    with device_lock(job.device):
+    with device_lock(job.device), kept_awake():
         return _work(directory, executor, watch)
 
 
@@ -78,7 +80,7 @@ def evaluate(
     """
     if rung not in (None, "auto", *Rung):
         raise ValueError(f"unknown rung '{rung}': choose one of auto, {', '.join(Rung)}")
-    with device_lock(directory.job().device), directory.locked():
+    with device_lock(directory.job().device), kept_awake(), directory.locked():
         training = directory.training()
         if training is None or training.status is not Status.OK:
             raise ValueError(f"{directory.path} was not trained to its end: autoresearch train --resume it first")
@@ -88,6 +90,7 @@ def evaluate(
 def _work(directory: RunDirectory, executor: Executor, watch: Watch) -> RunResult:
     started = monotonic()
     with directory.locked():
+        watch = noting_vitals(watch, directory.system_file, directory.job().device)
         directory.result_file.unlink(missing_ok=True)
         training = directory.training()
         if training is None or training.status is not Status.OK or not directory.has_checkpoint():
@@ -212,6 +215,8 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         recipe_sha=job.recipe_sha,
         seed=job.seed,
         budget=job.budget,
+        shape=job.shape,
+        idea=job.idea.id if job.idea else None,
         eval_signature=evaluation.eval_signature if evaluation else "",
         choices=tuple(dict.fromkeys((*job.choices, *text_coverage(job, last.status), *training.choices, *scored))),
     )

@@ -7,10 +7,10 @@ import pytest
 
 from services.console import env_file, main, progress, ui
 from services.console.logs import newest_attempt, print_from
-from services.console.ports import free_port_from
 from services.console.progress import TimeLeft
 from services.console.summary import print_meaning
 from shared.contracts import RungChoice
+from shared.machine.ports import free_port_from
 from shared.runs.evaluating import NAME, EvaluationProgress, read_evaluating
 from shared.settings import settings
 from tests.shared.tracking.finished_runs import make_evaluation, make_result, make_run

@@ -2,6 +2,7 @@
 
 import json
 import os
+import plistlib
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.console import hub_connection, submit
-from services.console.service_file import launchd_plist, systemd_unit
+from services.console.service_file import launchd_hints, launchd_plist, systemd_unit
 from shared.files import sha256_bytes
 from shared.settings import settings
 from tests.fleet import WorkerProcess, wait_for
@@ -187,10 +188,10 @@ def test_wait_gives_up_in_time_and_knows_nothing_of_strangers(autoresearch):
 
 
 def test_drain_lets_the_attempt_end(autoresearch, hub, worker):
-    job = json.loads(autoresearch("submit", *FAST[:-1], "2", "--json"))["jobs"][0]
+    job = json.loads(autoresearch("submit", *FAST[:-1], "8", "--json"))["jobs"][0]
     wait_for(lambda: hub.store.progress(job))
     assert job in autoresearch("drain", "cpu")
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(30) == 0
     assert hub.store.outcome(job).status == "ok"
 
 
@@ -223,10 +224,30 @@ def test_plain_rq_works_with_the_agents_password(hub, worker, recipe):
     assert "1 finished" in info.stdout
 
 
-def test_service_files_hold_no_secret_and_restart_only_after_a_crash():
+def test_service_files_hold_no_secret_and_restart_only_after_a_crash(monkeypatch):
+    monkeypatch.setenv("ARE_REDIS_URL", "redis://agent:secret@hub:6379/0")
+    monkeypatch.setenv("ARE_HOME", "/Users/me/data")
     start = ["autoresearch", "worker", "--target=mac"]
-    plist, unit = launchd_plist(start).decode(), systemd_unit(start)
-    assert "SuccessfulExit" in plist
-    assert "Interactive" in plist
+    plist, unit = plistlib.loads(launchd_plist(start)), systemd_unit(start)
+    assert plist["KeepAlive"] == {"SuccessfulExit": False}
+    assert plist["ProgramArguments"] == [*start, "--service"]
+    assert plist["ProcessType"] == "Interactive"
+    assert plist["EnvironmentVariables"]["ARE_HOME"] == "/Users/me/data"
     assert "Restart=on-failure" in unit
-    assert "redis://" not in plist + unit
+    assert "RestartPreventExitStatus=2" in unit
+    assert "redis://" not in str(plist) + unit
+
+
+def test_as_a_service_of_launchd_bad_input_is_a_clean_end():
+    argv = [sys.executable, "-m", "services.worker", "--target", "abacus"]
+    codes = [subprocess.run([*argv, *more], capture_output=True, timeout=60).returncode for more in ([], ["--service"])]
+    assert codes == [2, 0]
+
+
+def test_a_checkout_in_a_guarded_folder_of_a_mac_is_warned_about(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    plist = tmp_path / "Library" / "LaunchAgents" / "autoresearch-worker.plist"
+    assert "WARNING" in launchd_hints(plist, tmp_path / "Documents" / "autoresearch")[-1]
+    hints = launchd_hints(plist, tmp_path / "src" / "autoresearch")
+    assert not any("WARNING" in hint for hint in hints)
+    assert any("bootout" in hint for hint in hints)
