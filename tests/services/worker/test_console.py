@@ -140,6 +140,13 @@ def test_status_shows_what_runs_then_what_ended_then_what_waits_however_much_wai
         worker.end()
 
 
+def test_jobs_that_are_to_be_first_go_before_all_that_wait_in_their_own_order(autoresearch, hub):
+    waiting = hub.enqueue(job_id="waiting")
+    said = json.loads(autoresearch("submit", *FAST, "--seed", "1", "--seed", "2", "--first", "--json"))
+    assert [entry.decode() for entry in hub.connection.lrange("rq:queue:cpu", 0, -1)] == [*said["jobs"], waiting]
+    assert [job[-2:] for job in said["jobs"]] == ["s1", "s2"]
+
+
 def test_a_job_without_a_worker_says_so(autoresearch, hub):
     job = hub.enqueue(job_id="lonely")
     assert "no worker of cpu runs: start one with `make worker`" in autoresearch("status", job)
@@ -182,10 +189,10 @@ def test_wait_gives_up_in_time_and_knows_nothing_of_strangers(autoresearch):
 
 
 def test_drain_lets_the_attempt_end(autoresearch, hub, worker):
-    job = json.loads(autoresearch("submit", *FAST[:-1], "2", "--json"))["jobs"][0]
+    job = json.loads(autoresearch("submit", *FAST[:-1], "8", "--json"))["jobs"][0]
     wait_for(lambda: hub.store.progress(job))
     assert job in autoresearch("drain", "cpu")
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(30) == 0
     assert hub.store.outcome(job).status == "ok"
 
 
