@@ -225,6 +225,21 @@ class PackJob(Contract):
     split: Literal["train", "validation"] = "train"
 
 
+def named_kernels(value: Any) -> Any:
+    """{"op": "kernel"} from what --set takes, "op=kernel,op=kernel"."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.split("=", 1) for part in value.split(",") if part]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("name kernels as op=kernel,op=kernel, such as fused_mlp=triton_saved")
+    return dict(pairs)
+
+
+KernelWord = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
+Kernels = Annotated[dict[KernelWord, KernelWord], BeforeValidator(named_kernels), Field(max_length=30)]
+"""which kernel computes an op"""
+
+
 class CheckpointPolicy(Contract):
     mode: Literal["sync", "async"] = "sync"
     """async copies the state inside the loop and writes it from a thread"""
@@ -244,6 +259,8 @@ class Job(Contract):
     """graphs: compiled, and its launches replayed as CUDA graphs (torch on CUDA)"""
     attention: str = Field(default="auto", pattern=r"^[a-z0-9]{1,20}$")
     """backend to try before the others of the device's order; auto keeps the order"""
+    kernels: Kernels = Field(default_factory=dict)
+    """{op: kernel} to use before promoted ones; "reference" is the recipe's own function. kernels/choose.py"""
     target: str
     hardware_key: str
     preset: str | None = None

@@ -28,8 +28,7 @@ from shared.fleet.store import dump_outcome
 from shared.stages.table import STAGES, job_path
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    job_path(name): getattr(jobs, name)
-    for name in (*(stage.job_function for stage in STAGES if stage.job_function), *jobs.NOT_BUILT_YET)
+    job_path(name): getattr(jobs, name) for name in (stage.job_function for stage in STAGES if stage.job_function)
 }
 # escaped, every byte of a recipe may take six
 MAX_DATA_BYTES = 6 * LARGEST_RECIPE_BYTES + 16_384

@@ -11,6 +11,7 @@ from typing import Any
 from services.worker.attempt import Attempt, InfrastructureFault, current
 from services.worker.calibrations import run_calibration
 from services.worker.experiments import run_attempt
+from services.worker.lab import lab_job, run_lab
 from services.worker.watch import Cancelled, watching
 from shared.calibration.job import CalibrateJob, CalibrationRequest, build_calibration
 from shared.contracts import Contract, PrepareJob, Status
@@ -18,8 +19,6 @@ from shared.experiment.request import TrainRequest, build_job, validated
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import dump_outcome
 from shared.runs.recipe_file import check_size
-
-NOT_BUILT_YET = ("lab",)
 
 
 def train(recipe: Any = None, **arguments: Any) -> dict[str, Any]:
@@ -67,9 +66,18 @@ def calibrate(**arguments: Any) -> dict[str, Any]:
     return conclude(attempt, status, line)
 
 
-def lab(**arguments: Any) -> dict[str, Any]:
-    """Not built yet."""
-    return conclude(current.get(), Status.INVALID, "the kernel lab is not available on workers yet")
+def lab(source: Any = None, **arguments: Any) -> dict[str, Any]:
+    """A command of the kernel lab: `command=verify candidate=OP source=@kernel.py`, or `candidate=OP/KERNEL`."""
+    attempt = current.get()
+    try:
+        job = lab_job(attempt, arguments, source)
+    except ValueError as error:
+        return conclude(attempt, Status.INVALID, str(error))
+    try:
+        status, line = run_lab(attempt, job)
+    except Cancelled as cancelled:
+        return conclude(attempt, Status.CANCELLED, str(cancelled))
+    return conclude(attempt, status, line)
 
 
 def conclude(attempt: Attempt, status: Status, reason: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from shared.contracts import Contract, DatasetRef, Rung, Shape
+from shared.contracts import Contract, DatasetRef, Kernels, Rung, Shape
 from shared.evaluation.costs import signature
 from shared.evaluation.rungs import AGING_AFTER, STALE_AFTER, eval_signature
 from shared.files import write_atomic
@@ -38,6 +38,8 @@ class Tuning(Contract):
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     compile: Literal["auto", "on", "off", "graphs"] = "auto"
     attention: str = "auto"
+    kernels: Kernels = Field(default_factory=dict)
+    """{op: kernel} that won on this machine"""
 
 
 class NoiseFloor(Contract):

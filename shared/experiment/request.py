@@ -47,10 +47,10 @@ class TrainRequest(Contract):
     checkpoint_mode: Literal["sync", "async"] = "sync"
     curve_points: int = Field(default=0, ge=0, le=64)
     set: dict[str, str] = Field(default_factory=dict)
-    """single values of the shape, or attention, compile, dtype, eval_batch_size"""
+    """single values of the shape, or attention, compile, dtype, eval_batch_size, kernels"""
 
 
-JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size")
+JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size", "kernels")
 
 
 def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tuple[Job, bytes]:

@@ -142,7 +142,7 @@ def test_an_executor_runs_the_stage_of_its_name_from_a_spool_it_shares_with_thos
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_a_stage_is_a_folder_of_services_with_a_main(name):
-    assert (CHECKOUT / "services" / name / "__main__.py").is_file()
+    assert (CHECKOUT / "services" / EXECUTORS[name].folder / "__main__.py").is_file()
 
 
 def test_the_page_of_the_stack_names_every_target_that_can_be_brought_up():
