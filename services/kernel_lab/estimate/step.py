@@ -57,6 +57,8 @@ def absent_device(gpu: Gpu, request: Count, choices: list[Choice]) -> TorchDevic
         compiles=True,
         choices=choices,
         graphs=request.graphs,
+        kernels=request.kernels,
+        hardware_key=gpu.hardware_key,
         absent=True,
     )
 
