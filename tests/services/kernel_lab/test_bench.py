@@ -10,7 +10,7 @@ from services.kernel_lab import bench
 from services.kernel_lab.desk import scratch
 from services.kernel_lab.limits import DeviceLimit, Work, device_limit, work_of
 from services.kernel_lab.surroundings import surroundings
-from services.kernel_lab.timing import draw_slots, draw_visit, num_slots
+from services.kernel_lab.timing import Slots, draw_visit, num_slots
 from shared.kernel_lab.job import Bench
 from shared.machine.hardware import NvidiaProbe, nvidia_hardware
 from tests.services.kernel_lab.conftest import subject_from
@@ -65,8 +65,7 @@ def test_faster_than_the_device_can_be_is_a_reward_hack(measured, honest):
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_kernel_that_is_fast_because_it_skips_work_is_not_timed(name, measured):
     found = measured(CHEATS[name])
-    expected = Status.REWARD_HACK if name == "computes_when_fetched" else Status.INCORRECT_NUMERICAL
-    assert found.trace.evaluation.status is expected, found.trace.evaluation.log
+    assert found.trace.evaluation.status is Status.INCORRECT_NUMERICAL, found.trace.evaluation.log
     assert found.bouts == ()
 
 
@@ -102,11 +101,16 @@ def test_input_sets_are_more_than_the_cache_holds_and_fit_in_memory():
     assert num_slots(100, cache_bytes=50 << 20, memory_bytes=1 << 30) == 64
 
 
-def test_every_input_set_is_visited_in_an_order_of_its_own_and_touched_before_each_call():
+def test_every_input_set_is_visited_once_in_secret_order_and_touched_at_a_secret_place():
     of = catalog.definition("rmsnorm")
-    slots = draw_slots(of, catalog.workload(of, {"N": 8, "C": 16}, DType.FLOAT32), 5)
-    visits = [draw_visit(slots, 20) for _ in range(4)]
-    for visit in visits:
-        assert sorted(visit.slots) == sorted([*range(5)] * 4)
-        assert len(visit.numbers) == 20
+    slots = Slots(of, catalog.workload(of, {"N": 80, "C": 32}, DType.FLOAT32), 5)
+    visits = [draw_visit(slots) for _ in range(6)]
+    assert all(sorted(visit.slots) == [*range(5)] for visit in visits)
     assert len({visit.slots for visit in visits}) > 1
+    assert len({visit.starts for visit in visits}) == 6
+    before = [slots.target(slot).clone() for slot in range(5)]
+    visits[0].remember(slots)
+    changed = [int((slots.target(slot) != before[slot]).sum()) for slot in range(5)]
+    assert changed == [1024] * 5
+    slots.refresh()
+    assert all((slots.target(slot) != before[slot]).float().mean() > 0.99 for slot in range(5))
