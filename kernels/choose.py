@@ -4,11 +4,11 @@ recipe's own function. Which ones and why lands in the result, as the choice `ke
     ops = choose_kernels(device, "torch", fused_mlp=fused_mlp, rope_qk_fused=rope_qk_fused)
     y = ops.fused_mlp(x, up, down)
 
-docs/kernel-lab.md
+docs/kernels.md
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import make_dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -24,17 +24,18 @@ NATIVE = {Language.TRITON: "sm_", Language.METAL: "metal", Language.TORCH: "", L
 
 
 def choose_kernels(
-    device: Any, framework: str, promotions: Sequence[Promotion] | None = None, /, **own: Callable
+    device: Any, framework: str, promotions: Sequence[Promotion] | None = None, /, **own: Callable | None
 ) -> Any:
     """An object with one function per op named in `own`. ValueError when a kernel asked for cannot be used here.
 
+    An op of which the recipe has no function of its own is None unless a kernel was chosen.
     `device` is an engine's handle; `promotions` replaces those of kernels/promoted.toml (tests).
     """
     rows = read() if promotions is None else promotions
-    asked = {op: kernel for op, kernel in device.kernels.items() if op in own}
-    chosen, remarks = dict(own), []
+    chosen: dict[str, Any] = dict(own)
+    remarks = [f"{op} {kernel}: asked for, not used by this recipe" for op, kernel in _unused(device.kernels, own)]
     for op in own:
-        kernel, why = _wanted(op, asked.get(op), device, framework, rows)
+        kernel, why = _wanted(op, device.kernels.get(op), device, framework, rows)
         if kernel is not None:
             chosen[op] = _load(op, kernel, device, framework)
             remarks.append(f"{op} {kernel}: {why}")
@@ -44,6 +45,10 @@ def choose_kernels(
     reason = "; ".join(remarks) or f"nothing is promoted on {device.hardware_key or 'this device'}"
     device.note("kernels", ", ".join(used) or "references", reason)
     return make_dataclass("Ops", chosen, frozen=True)(**chosen)
+
+
+def _unused(asked: Mapping[str, str], own: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(op, kernel) for op, kernel in asked.items() if op not in own and op in catalog.ops()]
 
 
 def kernel_of(function: Callable) -> str:

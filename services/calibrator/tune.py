@@ -57,7 +57,7 @@ def alternatives(work: Work) -> list[Tuning]:
 
 def describe(tuning: Tuning) -> str:
     settings = tuning.model_dump(exclude={"kernels"}).items()
-    values = [f"{key} {value}" for key, value in settings if value != "auto"]
+    values = [f"{key} {value}" for key, value in settings if value not in ("auto", {})]
     values += [f"kernel {op}={kernel}" for op, kernel in tuning.kernels.items()]
     return ", ".join(values) or "the engine's own choice"
 

@@ -45,7 +45,8 @@ def newest_attempt(name: str) -> Path:
     found = [path for path in (settings().runs / name, *attempts) if (path / "job.json").is_file()]
     if not found:
         raise ValueError(
-            f"no run of {name} is in {settings().runs}: it is on the host that `autoresearch status {name}` names"
+            f"no run of {name} is in {settings().runs}: if it is a job, `autoresearch status {name}` names the host "
+            "that ran it, and its output is there"
         )
     return found[-1]
 

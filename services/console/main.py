@@ -1,6 +1,7 @@
 """The `autoresearch` command. Each subcommand is one file here; `--help` stays fast, because it imports no framework.
 
-Exit codes: 0 success, 1 the experiment ended without a number, 2 wrong input (one line explains it), 130 interrupted.
+Exit codes: 0 success, 1 the experiment ended without a number, 2 wrong input (one line explains it), 130 interrupted;
+`decide` has its own.
 """
 
 import errno
@@ -10,23 +11,32 @@ from typing import NoReturn
 import typer
 
 from services.console import (
+    best,
+    brief,
     calibrate,
     cancel,
+    decide,
     defaults,
+    diff,
     doctor,
     drain,
     evaluate,
     golf,
+    history,
     hub,
     lab,
     logs,
+    mcp,
     prepare,
+    prune,
+    report,
     requeue,
     runs,
     status,
     submit,
     sweep,
     train,
+    transfer,
     ui,
     wait,
     worker,
@@ -39,9 +49,11 @@ app = typer.Typer(
 )
 LOCAL = (prepare.prepare, calibrate.calibrate, train.train, sweep.sweep, evaluate.evaluate, ui.ui)
 FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue, logs.logs)
+RESEARCH = (brief.brief, decide.decide, best.best, history.history, diff.diff)
+REVIEW = (transfer.transfer, prune.prune, report.report, mcp.mcp)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
 PROJECT = (golf.golf,)
-for command in (*LOCAL, *FLEET, *OPERATION, *PROJECT):
+for command in (*LOCAL, *FLEET, *RESEARCH, *REVIEW, *OPERATION, *PROJECT):
     app.command()(command)
 app.add_typer(runs.app, name="runs")
 app.add_typer(defaults.app, name="defaults")

@@ -53,13 +53,16 @@ def describe(job: Job) -> str:
     )
 
 
-def conclude(result: RunResult, directory: RunDirectory) -> int:
+def conclude(result: RunResult, directory: RunDirectory, json: bool = False) -> int:
     """Prints the summary, records the run, says what the number means. Returns the exit code."""
-    print_summary(result)
-    if result.status is Status.OK:
-        print_meaning(result, directory.evaluation())
+    if json:
+        print(result.model_dump_json())
     else:
+        print_summary(result)
+    if result.status is not Status.OK:
         print(f"{result.status}: {result.reason}", file=sys.stderr)
+    elif not json:
+        print_meaning(result, directory.evaluation())
     record_run(directory)
     retain()
     return EXIT_CODES.get(result.status, 1)

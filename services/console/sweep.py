@@ -1,5 +1,7 @@
 """`autoresearch sweep`: tries a list of settings, or searches a space, unattended for some hours."""
 
+import sys
+from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +25,7 @@ def sweep(
         int | None, typer.Option(min=1, help="Points in the queue at once. Default: one for each worker of the target.")
     ] = None,
     results: Annotated[Path, typer.Option(help="Folder for results.tsv and overnight/TAG.")] = RESULTS,
+    json: Annotated[bool, typer.Option("--json", help="At the end, print one JSON document.")] = False,
 ) -> None:
     """Run a sweep on this machine, or on the queue that its file names.
 
@@ -30,6 +33,9 @@ def sweep(
     """
     from services.console import sweeping
 
-    named = tag or f"{file.stem}-{datetime.now():%Y%m%d}"
-    with ends_like_ctrl_c():
-        raise typer.Exit(sweeping.work(file, named, hours, parallel, results.absolute()))
+    named, place = tag or f"{file.stem}-{datetime.now():%Y%m%d}", results.absolute()
+    with ends_like_ctrl_c(), redirect_stdout(sys.stderr if json else sys.stdout):
+        code = sweeping.work(file, named, hours, parallel, place)
+    if json:
+        print(sweeping.as_json(named, place))
+    raise typer.Exit(code)

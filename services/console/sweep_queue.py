@@ -18,9 +18,9 @@ LOOK_EVERY_S, AWAY_POLL_S = 2.0, 5.0
 
 
 class QueuePlace:
-    def __init__(self, target: str, parallel: int | None) -> None:
+    def __init__(self, target: str, group: str, parallel: int | None) -> None:
         """ValueError when no hub answers now; later its absence is waited for."""
-        self.target = target
+        self.target, self.group = target, group
         self.waiting: dict[str, Experiment] = {}
         self.slots = parallel or max(1, num_workers(target))
 
@@ -33,12 +33,11 @@ class QueuePlace:
         with hub() as connection:
             if view(store(connection), experiment.run_id).state != "unknown":
                 return
-            group = experiment.run_id.rpartition("-s")[0].rpartition("-")[0]
             asked = experiment.request.model_dump(mode="json", exclude_defaults=True)
             source = {"recipe": experiment.source.decode()} if experiment.source else {}
-            store(connection).add_to_group(group, experiment.run_id)
+            store(connection).add_to_group(self.group, experiment.run_id)
             queue(self.target, connection).enqueue_call(
-                job_path("train"), kwargs=asked | source, job_id=experiment.run_id, meta={"group": group}
+                job_path("train"), kwargs=asked | source, job_id=experiment.run_id, meta={"group": self.group}
             )
 
     def collect(self) -> list[Finished]:

@@ -1,11 +1,13 @@
 """The work behind `autoresearch sweep`: finds or makes the sweep's folder, chooses the place, tells how it goes."""
 
+import json
 import sys
 import time
 from functools import partial
 from pathlib import Path
 
 from services.console import progress, summary
+from services.console.sweep_ideas import IdeaRegister
 from services.console.sweep_queue import QueuePlace
 from shared.contracts import Status
 from shared.data.dataset import default_dataset, open_dataset
@@ -30,9 +32,10 @@ def work(file: Path, tag: str, hours: float, parallel: int | None, results: Path
     folder = SweepFolder(results / "overnight" / tag)
     with folder.locked():
         header = opened(folder, file, tag)
-        place = place_of(header.plan, parallel)
+        place = place_of(header, parallel)
         ends_at = header.began_at + hours * HOUR_S
-        night = Night(folder, header, place, ends_at, lambda begun, ended: None)
+        register = IdeaRegister(folder, header, target_of(header.plan))
+        night = Night(folder, header, place, register, ends_at, lambda begun, ended: None)
         night.tell = partial(note, night, results / "results.tsv")
         announce(night, hours)
         for number, ended in night.ended.items():  # a kill may have come between the log and this file
@@ -74,7 +77,11 @@ def engine_of(plan: Plan) -> str:
     """Whose shipped recipe is the base."""
     if plan.target is not None:
         return "mlx" if find_target(plan.target).image is None else "torch"
-    return build_job(request_of(plan, Point(), plan.first_seed))[0].engine
+    return build_job(request_of(plan, Point()))[0].engine
+
+
+def target_of(plan: Plan) -> str:
+    return plan.target or build_job(request_of(plan, Point()))[0].target
 
 
 def check(plan: Plan, source: bytes) -> None:
@@ -84,19 +91,19 @@ def check(plan: Plan, source: bytes) -> None:
     if plan.space is not None:
         with_constants(source, {name: first_of(dimension) for name, dimension in plan.space.constants.items()})
     if plan.target is None:
-        build_job(request_of(plan, Point(), plan.first_seed), source)
+        build_job(request_of(plan, Point()), source)
     else:
         find_target(plan.target)
-        request_of(plan, Point(), plan.first_seed)
+        request_of(plan, Point())
 
 
 def first_of(dimension: object) -> object:
     return dimension.low if isinstance(dimension, Range) else dimension[0]  # type: ignore[index]
 
 
-def place_of(plan: Plan, parallel: int | None) -> Place:
-    if plan.target is not None:
-        return QueuePlace(plan.target, parallel)
+def place_of(header: Header, parallel: int | None) -> Place:
+    if header.plan.target is not None:
+        return QueuePlace(header.plan.target, header.tag, parallel)
     return LocalPlace(NativeExecutor(), progress.shown, summary.record_run, lambda why: print(f"waiting: {why}"))
 
 
@@ -138,3 +145,16 @@ def conclude(night: Night) -> int:
         print(f"best     val_bpb {best.val_bpb:.6f} with {night.begun[best.number].point}")
     numbers = any(result.status is Status.OK for end in night.ended.values() for result in end.results)
     return int(not numbers)
+
+
+def as_json(tag: str, results: Path) -> str:
+    """The sweep as it stands: its best point, and how each ended."""
+    folder = SweepFolder(results / "overnight" / tag)
+    begun, ended = folder.records()
+    points = [
+        begun[number].model_dump(mode="json", exclude={"event"}) | end.model_dump(mode="json", exclude={"event"})
+        for number, end in ended.items()
+    ]
+    best = best_of(ended)
+    said = {"tag": tag, "folder": str(folder.path), "best": best and best.number, "points": points}
+    return json.dumps(said)

@@ -38,7 +38,7 @@ def wait(
 def until_over(names: list[str], timeout: float | None = None) -> "tuple[list[JobView], int]":
     """The jobs as they are in the end, and the exit code."""
     deadline = time.monotonic() + timeout if timeout is not None else None
-    views = _patiently(names, outage_s=0.0)  # a hub that is not there at first was never there
+    views = look_patiently(names, outage_s=0.0)  # a hub that is not there at first was never there
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
         while not all(seen.is_over for seen in views):
             if deadline is not None and time.monotonic() > deadline:
@@ -46,13 +46,13 @@ def until_over(names: list[str], timeout: float | None = None) -> "tuple[list[Jo
             if sys.stderr.isatty():
                 live.update(_lines(views), refresh=True)
             time.sleep(LOOK_EVERY_S)
-            views = _patiently(names)
+            views = look_patiently(names)
     if not all(seen.is_over for seen in views):
         return views, 124
     return views, int(any(seen.status is not Status.OK for seen in views))
 
 
-def _patiently(names: list[str], outage_s: float = OUTAGE_S) -> "list[JobView]":
+def look_patiently(names: list[str], outage_s: float = OUTAGE_S) -> "list[JobView]":
     """The jobs as they are now. Tries again for a while, because the hub may be restarted while we wait."""
     from services.console.hub_connection import hub, store
     from shared.fleet.view import job_ids, view

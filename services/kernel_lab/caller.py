@@ -105,13 +105,20 @@ class TorchCaller:
         incoming = [dy.to(y.dtype) for y, dy in pairs]
         return _grad([y for y, _ in pairs], call.wanted, incoming, allow_unused=True)
 
-    def check_and_write(self, outcome: dict[str, Any], places: Sequence[Placed], memory: np.ndarray) -> None:
-        """Results to the shared memory. Refusal when one is not what the definition says."""
+    def open_store(self, ticket: dict[str, Any] | None, memory: np.ndarray) -> Any:
+        """Shared memory for results: on the device where the lab offers it, else the host's."""
+        if ticket is None:
+            return memory
+        from shared.engines import cuda_ipc
+
+        return cuda_ipc.open_shared(ticket).view(torch.uint8)
+
+    def hand_over(self, outcome: dict[str, Any], places: Sequence[Placed], store: Any) -> None:
+        """Results to the shared memory, in the stream's order. Refusal when one is not what the definition says."""
         for place in places:
             found = outcome[place.name]
             _expect(place, found, self.device)
-            view(memory, place).copy_(found.detach())
-        self._synchronize()
+            view(store, place).copy_(found.detach())
 
     def return_inputs(self, call: Call, order: Run, memory: np.ndarray) -> None:
         """Where the inputs are copies: back to where the lab can see whether they were changed."""

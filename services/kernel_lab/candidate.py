@@ -17,8 +17,9 @@ from services.kernel_lab.messages import ANSWERS, Loaded, Opened, Ran, Refused, 
 from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, view, write
 from shared import contracts
 from shared.contracts import Choice, Contract, one_line
-from shared.engines.shared_buffer import HostBuffer
+from shared.engines.shared_buffer import DeviceBuffer, HostBuffer
 from shared.kernel_lab.folder import ledger_file
+from shared.machine.device import Device
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
 
 Framework = Literal["torch", "mlx"]
@@ -57,12 +58,15 @@ class CandidateProcess:
 
     def __init__(
         self, path: Path, function: str, definition: Definition, *, device: str, work: Path, limits: Limits,
-        sizes: Sizes, framework: Framework = "torch", compiled: bool = False, interpreted: bool = False,
+        sizes: Sizes, framework: Framework = "torch", compiled: bool = False,
+        interpreted: bool = False, on_device: bool = False,
     ):  # fmt: skip
         self.limits, self.definition, self.device = limits, definition, device
         self.inputs = HostBuffer.create(sizes.inputs + SHIFTS * ALIGNMENT)
         self.results = HostBuffer.create(sizes.results)
         self.inputs_memory, self.results_memory = self.inputs.mapped(), self.results.mapped()
+        self.on_device = share_results(device, sizes.results) if on_device else None
+        """memory of the device that the candidate's process writes its results to; None: the host's"""
         self.request = Serve(
             path=str(path),
             function=function,
@@ -73,6 +77,7 @@ class CandidateProcess:
             compiled=compiled,
             inputs_bytes=self.inputs.num_bytes,
             results_bytes=self.results.num_bytes,
+            ticket=self.on_device.ticket if self.on_device else None,
         )
         self.process = RecipeProcess(
             "services.kernel_lab.candidate_process",
@@ -117,7 +122,7 @@ class CandidateProcess:
         by which only shapes, dtypes and strides are told. Failure also when an input was changed."""
         order = self.lay_out(inputs, cotangents, results, shift)
         before = self.inputs_memory.copy()
-        self.results_memory[:] = POISON
+        self.poison()
         self.ask(order, Ran)
         if not np.array_equal(self.inputs_memory, before):
             raise Failure(Status.REWARD_HACK, "it changed its inputs, which the next op reads too")
@@ -129,8 +134,9 @@ class CandidateProcess:
         cotangents: Mapping[str, torch.Tensor],
         results: Mapping[str, torch.Tensor],
         shift: int,
+        results_start: int = 0,
     ) -> Run:
-        """Writes the inputs into the buffer and says where they are."""
+        """Writes the inputs into the buffer, and says where they are and where results go."""
         tensors = {name: x for name, x in inputs.items() if isinstance(x, torch.Tensor)}
         both = {**tensors, **{f"cotangent {name}": dy for name, dy in cotangents.items()}}
         placed = Layout.of(both).place(shift * ALIGNMENT)
@@ -139,15 +145,26 @@ class CandidateProcess:
             inputs=placed[: len(tensors)],
             scalars={name: x for name, x in inputs.items() if not isinstance(x, torch.Tensor)},
             cotangents=placed[len(tensors) :],
-            results=_expected(results),
+            results=_expected(results, results_start),
         )
+
+    def poison(self) -> None:
+        """What is not written shows."""
+        if self.on_device is not None:
+            self.on_device.array.view(torch.uint8).fill_(POISON)
+        else:
+            self.results_memory[:] = POISON
 
     def read(self, places: tuple[Placed, ...]) -> dict[str, torch.Tensor]:
         """Copies, which the other process cannot change any more."""
-        memory = bytearray(self.results.num_bytes)
-        self.results.read_into(memoryview(memory))
-        copied = np.frombuffer(memory, np.uint8)
-        return {place.name: view(copied, place) for place in places}
+        return {place.name: self._copy(place) for place in places}
+
+    def _copy(self, place: Placed) -> torch.Tensor:
+        if self.on_device is not None:
+            return view(self.on_device.array.view(torch.uint8), place).cpu()
+        memory = bytearray(place.num_bytes)
+        self.results.read_into(memoryview(memory), place.offset)
+        return view(np.frombuffer(memory, np.uint8), place.model_copy(update={"offset": 0}))
 
     def ask(self, request: Contract, answer: type[Contract], limit_s: float | None = None) -> Any:
         with failing():
@@ -179,8 +196,16 @@ _VERDICTS = {
 }
 
 
-def _expected(results: Mapping[str, torch.Tensor]) -> tuple[Placed, ...]:
-    outputs = Layout.of(dict(results)).place(0)
+def share_results(device: str, num_bytes: int) -> DeviceBuffer | None:
+    if not Device.parse(device).is_cuda:
+        return None
+    from shared.engines import cuda_ipc
+
+    return cuda_ipc.share_on_device(device, (-(-num_bytes // 4),))[0]
+
+
+def _expected(results: Mapping[str, torch.Tensor], start: int) -> tuple[Placed, ...]:
+    outputs = Layout.of(dict(results)).place(start)
     return tuple(
         place.model_copy(update={"strides": tuple(results[place.name].stride())})
         if place.name.startswith("output")

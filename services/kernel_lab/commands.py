@@ -30,6 +30,8 @@ STAGES = {
     "promote": "promote",
 }
 """{command: file of this folder with a function answer(order, desk)}"""
+PACKAGES = {"torch": "torch", "mlx": "mlx", "scipy": "lab", "triton": "lab"}
+"""{package: the extra that has it}"""
 
 
 def with_workspace(order: Command, desk: Desk) -> Command:
@@ -51,3 +53,8 @@ def carry_out(job: LabJob, desk: Desk) -> LabAnswer:
         return import_module(f"services.kernel_lab.{STAGES[command]}").answer(order, desk)
     except Missing as missing:
         return LabAnswer(command=command, status=LabStatus(missing.status), headline=missing.reason)
+    except ModuleNotFoundError as error:
+        if error.name not in PACKAGES:
+            raise
+        said = f"{error.name} is not installed: pip install -e '.[{PACKAGES[error.name]}]' in the checkout"
+        return LabAnswer(command=command, status=LabStatus.MISSING_RUNTIME, headline=said)

@@ -11,10 +11,12 @@ from kernels.records import Language, Trace
 from services.kernel_lab.ledger import Event, EventKind, Ledger
 from services.kernel_lab.subject import Subject, find
 from services.kernel_lab.surroundings import Surroundings, need, surroundings
+from shared import sandbox
 from shared.kernel_lab.folder import work_folder
 from shared.kernel_lab.job import LabAnswer, LabStatus
 from shared.machine.device_lock import check_idle, device_lock
-from shared.sandbox.ending import adopt_orphans
+from shared.sandbox.ending import adopt_orphans, strongest
+from shared.settings import settings
 from shared.stages.executors import Executor
 
 
@@ -63,9 +65,16 @@ class Desk:
                 hardware_key=hardware_key,
                 headline=answer.headline,
                 traces=tuple(traces or ()),
-                details=details,
+                details=details | (fence() if kind in (EventKind.VERIFY, EventKind.BENCH) else {}),
             )
         )
+
+
+def fence() -> dict[str, str]:
+    """What stood between a candidate and this machine, for the record."""
+    described = sandbox.describe()
+    kind = described.chosen if settings().sandbox == "on" else sandbox.SandboxKind.NONE
+    return {"sandbox": str(kind), "isolation": str(strongest())}
 
 
 @contextmanager

@@ -7,14 +7,14 @@
                                    <-   Loaded
     Run (inputs in the buffer)     ->
                                    <-   Ran         (results in the other)
-    Fill, then Batch, Fetch        ->   for bench: see timing.py
-                                   <-   Filled, Finished, Ran
+    Fill, then Batch               ->   for bench: see timing.py
+                                   <-   Filled, Finished
     at any time                    <-   Refused
 
 What is right is never sent: a candidate sees inputs, and what its own function made of them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -37,6 +37,8 @@ class Serve(Contract):
     """the function is wrapped in torch.compile"""
     inputs_bytes: int
     results_bytes: int
+    ticket: dict[str, Any] | None = None
+    """of memory on the device for the results; None when the host's is used"""
 
 
 class Opened(Contract):
@@ -75,7 +77,8 @@ class Filled(Contract):
 
 
 class Batch(Contract):
-    """One call on each of these slots. Just before it, fresh numbers replace a few of one input."""
+    """One call on each of these slots. Just before it, fresh numbers replace a few of one input; right after it, its
+    results are handed over: what is not there when the batch is over was not computed."""
 
     kind: Literal["batch"] = "batch"
     slots: tuple[int, ...]
@@ -84,19 +87,11 @@ class Batch(Contract):
     starts: tuple[int, ...]
     """where in the input each begins"""
     calls: bool = True
-    """false: only the touches, to know what they cost"""
+    """false: only touches, and handing over what there is, to know what that costs"""
 
 
 class Finished(Contract):
     kind: Literal["finished"] = "finished"
-
-
-class Fetch(Contract):
-    """What the call on this slot returned."""
-
-    kind: Literal["fetch"] = "fetch"
-    slot: int
-    results: tuple[Placed, ...]
 
 
 class Refused(Contract):
@@ -114,7 +109,7 @@ class Refused(Contract):
         return status
 
 
-REQUESTS: dict[str, type[Contract]] = {"run": Run, "fill": Fill, "batch": Batch, "fetch": Fetch}
+REQUESTS: dict[str, type[Contract]] = {"run": Run, "fill": Fill, "batch": Batch}
 ANSWERS: dict[str, type[Contract]] = {
     "opened": Opened,
     "loaded": Loaded,

@@ -65,8 +65,8 @@ def write(memory: np.ndarray, placed: Sequence[Placed], tensors: Sequence[torch.
         memory[place.offset : place.offset + place.num_bytes] = raw
 
 
-def view(memory: np.ndarray, place: Placed) -> torch.Tensor:
-    """The very memory as a tensor; writing to it writes there."""
-    dtype = TORCH_DTYPES[place.dtype]
-    raw = torch.from_numpy(memory[place.offset : place.offset + place.num_bytes])
-    return raw.view(dtype).view(place.shape)
+def view(memory: np.ndarray | torch.Tensor, place: Placed) -> torch.Tensor:
+    """The very memory (bytes, on the host or on a device) as a tensor; writing to it writes there."""
+    part = memory[place.offset : place.offset + place.num_bytes]
+    raw = torch.from_numpy(part) if isinstance(part, np.ndarray) else part
+    return raw.view(TORCH_DTYPES[place.dtype]).view(place.shape)

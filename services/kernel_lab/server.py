@@ -16,7 +16,6 @@ from kernels.records import Status
 from services.kernel_lab.messages import (
     REQUESTS,
     Batch,
-    Fetch,
     Fill,
     Filled,
     Finished,
@@ -26,6 +25,7 @@ from services.kernel_lab.messages import (
     Run,
     Serve,
 )
+from services.kernel_lab.placement import Placed
 from services.kernel_lab.refusal import Refusal, describe, is_memory
 from shared.engines.shared_buffer import HostBuffer
 
@@ -35,8 +35,12 @@ class Server:
         self.request = Serve.model_validate(request)
         self.inputs = HostBuffer(inputs_fd, self.request.inputs_bytes).mapped()
         self.results = HostBuffer(results_fd, self.request.results_bytes).mapped()
+        self.store: Any = None
+        """where results go"""
         self.caller: Any = None
         self.slots: dict[int, Any] = {}
+        self.places: dict[int, tuple[Placed, ...]] = {}
+        """where the results of each go"""
         self.outcomes: dict[int, dict[str, Any]] = {}
 
     def open(self) -> Opened:
@@ -49,6 +53,7 @@ class Server:
             from services.kernel_lab.caller import TorchCaller
 
             self.caller = TorchCaller(self.request)
+        self.store = self.caller.open_store(self.request.ticket, self.results)
         _limit_memory(self.request)
         return Opened(framework_version=self.caller.version)
 
@@ -74,34 +79,33 @@ class Server:
         if isinstance(message, Fill):
             self._fill(message)
             return Filled()
-        if isinstance(message, Batch):
-            self._batch(message)
-            return Finished()
-        assert isinstance(message, Fetch)
-        self.caller.check_and_write(self.outcomes[message.slot], message.results, self.results)
-        return Ran()
+        assert isinstance(message, Batch)
+        self._batch(message)
+        return Finished()
 
     def _run(self, order: Run) -> None:
         call = self.caller.prepare(order, self.inputs, copied=False)
         self.caller.poison(order.results)
         outcome = self.caller.call(call)
-        self.caller.check_and_write(outcome, order.results, self.results)
+        self.caller.hand_over(outcome, order.results, self.store)
+        self.caller.finish()
         self.caller.return_inputs(call, order, self.inputs)
 
     def _fill(self, message: Fill) -> None:
-        self.outcomes.pop(message.slot, None)
+        self.places[message.slot] = message.order.results
         if message.slot in self.slots:
             self.caller.refill(self.slots[message.slot], message.order, self.inputs)
         else:
             self.slots[message.slot] = self.caller.prepare(message.order, self.inputs, copied=True)
 
     def _batch(self, batch: Batch) -> None:
-        touch, call, outcomes = self.caller.touch, self.caller.call, self.outcomes
+        touch, call, hand_over, outcomes = self.caller.touch, self.caller.call, self.caller.hand_over, self.outcomes
         staged = self.caller.stage(batch.touches, self.inputs)
         for slot, place, start, numbers in zip(batch.slots, batch.touches, batch.starts, staged, strict=True):
             touch(self.slots[slot], place.name, start, numbers)
             if batch.calls:
                 outcomes[slot] = call(self.slots[slot])
+            hand_over(outcomes[slot], self.places[slot], self.store)
         self.caller.finish()
 
 

@@ -14,8 +14,8 @@ import torch
 from kernels.correctness import torch_cotangents, torch_inputs
 from kernels.inputs import random_cotangents, random_inputs
 from kernels.records import Definition, Workload
-from services.kernel_lab.candidate import POISON, CandidateProcess, secret_random
-from services.kernel_lab.messages import Batch, Fetch, Fill, Filled, Finished, Ran
+from services.kernel_lab.candidate import CandidateProcess, secret_random
+from services.kernel_lab.messages import Batch, Fill, Filled, Finished
 from services.kernel_lab.placement import ALIGNMENT, DTYPES, Layout, Placed, write
 
 TOUCHED = 1024
@@ -112,11 +112,16 @@ class Variant:
     process: CandidateProcess
     seconds: list[float] = field(default_factory=list)
     """of a call, one for each round"""
+    places: dict[int, tuple[Placed, ...]] = field(default_factory=dict)
+    """of each slot's results"""
 
     def fill(self, slots: Slots, results: dict[str, torch.Tensor]) -> None:
-        """Brings the input sets to the process."""
+        """Brings the input sets to the process, and poisons where results go."""
+        self.process.poison()
+        size = Layout.of(results).num_bytes
         for number, (inputs, dys) in enumerate(zip(slots.inputs, slots.cotangents, strict=True)):
-            order = self.process.lay_out(inputs, dys, results, 0)
+            order = self.process.lay_out(inputs, dys, results, 0, number * size)
+            self.places[number] = order.results
             self.process.ask(Fill(slot=number, order=order), Filled)
 
     def timed(self, visit: Visit, slots: Slots, *, calls: bool = True) -> float:
@@ -136,9 +141,6 @@ class Variant:
         write(self.process.inputs_memory, placed, visit.numbers)
         return tuple(one.model_copy(update={"name": slots.touched}) for one in placed)
 
-    def fetch(self, slot: int, results: tuple[Placed, ...]) -> tuple[dict[str, torch.Tensor], float]:
-        """What the call on the slot returned, and how long it took to get it."""
-        self.process.results_memory[:] = POISON
-        started = perf_counter()
-        self.process.ask(Fetch(slot=slot, results=results), Ran)
-        return self.process.read(results), perf_counter() - started
+    def results(self, slot: int) -> dict[str, torch.Tensor]:
+        """What the call on the slot had handed over when the batch was over."""
+        return self.process.read(self.places[slot])

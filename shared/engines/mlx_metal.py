@@ -8,6 +8,7 @@ import mmap
 import os
 import platform
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import mlx.core as mx
@@ -65,7 +66,7 @@ def _foundation_string(text: str) -> int:
 def check_compiler() -> None:
     """Compiles and runs a kernel that no cache can hold. ValueError when that fails: it is not the recipe's fault."""
     number = secrets.randbelow(2**20)
-    kernel = mx.fast.metal_kernel(
+    kernel: Callable[..., list[mx.array]] = mx.fast.metal_kernel(  # type: ignore[assignment]
         name=f"canary_{number}",
         input_names=["x"],
         output_names=["y"],

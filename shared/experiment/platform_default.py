@@ -14,10 +14,11 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from shared.contracts import Contract, DatasetRef, Kernels, Rung, Shape
+from shared.contracts import Contract, DatasetRef, Rung, Shape
 from shared.evaluation.costs import signature
 from shared.evaluation.rungs import AGING_AFTER, STALE_AFTER, eval_signature
 from shared.files import write_atomic
+from shared.kernel_names import Kernels
 from shared.settings import settings
 
 FEWEST_PAIRS = 4

@@ -215,6 +215,8 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         recipe_sha=job.recipe_sha,
         seed=job.seed,
         budget=job.budget,
+        shape=job.shape,
+        idea=job.idea.id if job.idea else None,
         eval_signature=evaluation.eval_signature if evaluation else "",
         choices=tuple(dict.fromkeys((*job.choices, *text_coverage(job, last.status), *training.choices, *scored))),
     )

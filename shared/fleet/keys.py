@@ -29,6 +29,15 @@ def group(group_id: str) -> str:
     return f"are:group:{group_id}"
 
 
+IDEAS = "are:ideas"
+"""list: the book of ideas, one JSON entry each; agents may append and nothing else"""
+
+
+def recipe(recipe_sha: str) -> str:
+    """An idea's recipe, under its hash; agents may set it once."""
+    return f"are:recipe:{recipe_sha}"
+
+
 # RQ's, for reading
 
 

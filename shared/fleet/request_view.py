@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-from shared.contracts import LARGEST_RECIPE_BYTES, LONGEST_NAME, one_line
+from shared.bounds import LARGEST_RECIPE_BYTES, LONGEST_NAME, one_line
 
 LARGEST_BYTES = 6 * LARGEST_RECIPE_BYTES + 16_384
 SUBMITTED = re.compile(r"^([0-9a-f]{8})-\d{2,}-")

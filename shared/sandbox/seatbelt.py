@@ -19,7 +19,7 @@ DATA_VOLUME = Path("/System/Volumes/Data")
 _PRIVATE = ("/Users", "/Volumes", "/private/tmp", "/private/var/tmp", "/private/var/folders", "/private/var/root")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/dtracehelper")
 # Services that keep something for the next process that asks: settings, the clipboard, notifications, the keychain.
-_MEMORIES = ("com.apple.cfprefsd.agent", "com.apple.cfprefsd.daemon", "com.apple.pasteboard.1")
+_MEMORIES: tuple[str, ...] = ("com.apple.cfprefsd.agent", "com.apple.cfprefsd.daemon", "com.apple.pasteboard.1")
 _MEMORIES += ("com.apple.distributed_notifications@1v3", "com.apple.distributed_notifications@Uv3")
 _MEMORIES += ("com.apple.SecurityServer", "com.apple.securityd", "com.apple.secd")
 

@@ -16,7 +16,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
-from shared.contracts import Contract, OneLine, RunId, RunResult, Sha256
+from shared.contracts import Contract, IdeaRef, OneLine, RunId, RunResult, Sha256
 from shared.files import sync_directory, write_atomic
 from shared.runs.directory import read_record, write_record
 from shared.sweep.journal import drop_torn_line
@@ -50,6 +50,8 @@ class Begun(Contract):
     point: Point
     recipe_sha: Sha256
     runs: tuple[Run, ...]
+    idea: IdeaRef
+    """as which it is in the book"""
     trial: int | None = None
     """of the Optuna study"""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Protocol
 
-from shared.contracts import RunResult, Status, Unranked
+from shared.contracts import IdeaRef, RunResult, Status, Unranked
 from shared.experiment.request import TrainRequest, validated
 from shared.files import sha256_bytes
 from shared.sweep.constants import with_constants
@@ -40,6 +40,19 @@ class Finished:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A point in the book of ideas, with the runs that belong to it."""
+
+    idea: IdeaRef
+    runs: tuple[Run, ...]
+
+
+class Register(Protocol):
+    def enter(self, point: Point, source: bytes) -> Entry:
+        """The same for the same point, however often it is asked."""
+
+
 class Place(Protocol):
     """Where experiments run. An experiment that was begun before, under the same id, is taken up."""
 
@@ -60,10 +73,16 @@ class Open:
 
 class Night:
     def __init__(
-        self, folder: SweepFolder, header: Header, place: Place, ends_at: float, tell: Callable[[Begun, Ended], None]
+        self,
+        folder: SweepFolder,
+        header: Header,
+        place: Place,
+        register: Register,
+        ends_at: float,
+        tell: Callable[[Begun, Ended], None],
     ) -> None:
         self.folder, self.header, self.plan, self.place = folder, header, header.plan, place
-        self.ends_at, self.tell = ends_at, tell
+        self.register, self.ends_at, self.tell = register, ends_at, tell
         self.begun, self.ended = folder.records()
         self.proposals = proposals_of(self.plan, folder.journal_file, header.tag)
         self.open: dict[int, Open] = {}
@@ -105,9 +124,10 @@ class Night:
 
     def _begin(self, number: int, point: Point, trial: int | None) -> None:
         source = with_constants(self.folder.recipe_file.read_bytes(), point.constants)
-        seeds = range(self.plan.first_seed, self.plan.first_seed + self.plan.seeds)
-        runs = tuple(Run(run_id=f"{self.header.tag}-{number:03d}-s{seed}", seed=seed) for seed in seeds)
-        begun = Begun(number=number, point=point, recipe_sha=sha256_bytes(source), runs=runs, trial=trial)
+        entry = self.register.enter(point, source)
+        begun = Begun(
+            number=number, point=point, recipe_sha=sha256_bytes(source), runs=entry.runs, idea=entry.idea, trial=trial
+        )
         self.folder.put_recipe(begun.recipe_sha, source)
         self.folder.append(begun)
         self._start(begun)
@@ -116,7 +136,7 @@ class Night:
         self.begun[begun.number], self.open[begun.number] = begun, Open(begun)
         source = self.folder.recipe(begun.recipe_sha)
         for run in begun.runs:
-            self.place.begin(Experiment(run.run_id, request_of(self.plan, begun.point, run.seed), source))
+            self.place.begin(Experiment(run.run_id, request_of(self.plan, begun.point, run.seed, begun.idea), source))
 
     def _note(self, finished: Finished) -> None:
         for number, opened in list(self.open.items()):
@@ -136,10 +156,10 @@ class Night:
             raise ValueError(f"the base has no number, so nothing can be compared with it: {ended.reason}")
 
 
-def request_of(plan: Plan, point: Point, seed: int) -> TrainRequest:
+def request_of(plan: Plan, point: Point, seed: int = 0, idea: IdeaRef | None = None) -> TrainRequest:
     """ValueError for settings that no run can have."""
     asked = plan.model_dump(include={"preset", "target", "engine", "device", "dataset", "time_budget", "rung"})
-    return validated(TrainRequest, asked | {"seed": seed, "set": {**plan.set, **point.set}})
+    return validated(TrainRequest, asked | {"seed": seed, "idea": idea, "set": {**plan.set, **point.set}})
 
 
 def judged(begun: Begun, finished: Sequence[Finished], earlier: Iterable[Ended]) -> Ended:

@@ -85,8 +85,7 @@ class Plan(Contract):
     rung: Literal["cheap", "reference", "full"] = "reference"
     """named, since `auto` may choose differently as a machine learns what scoring costs"""
     seeds: int = Field(default=1, ge=1, le=16)
-    """runs of each point; their mean decides"""
-    first_seed: int = Field(default=42, ge=0, lt=2**31)
+    """runs of each point, on the first seeds that are drawn for it; their mean decides"""
     set: Settings = Field(default_factory=dict)
     """the same for all points"""
     points: tuple[Point, ...] = ()

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.contracts import one_line
 from shared.files import write_atomic
+from shared.research import results_tsv
 from shared.sweep.folder import Begun, Ended, Header, SweepFolder
 from shared.sweep.plan import Plan, Point
 from shared.sweep.proposals import CONSTANT, SET
@@ -88,26 +88,19 @@ def importance(study: "Study | None") -> dict[str, float]:
     return {}
 
 
-HEADER = ("commit", "val_bpb", "memory_gb", "status", "description")
-"""karpathy/autoresearch's columns, which its tools read; instead of a commit, the recipe's hash"""
 STATUS = {"keep": "keep", "discard": "discard", "crash": "crash", "unranked": "discard"}
 
 
 def append_results(path: Path, tag: str, point: Point, ended: Ended) -> None:
-    """A line for every run of a point, unless it is there; a run without a number has zeros, as there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = path.read_text().splitlines(keepends=True) if path.exists() else []
-    wanted = [*([] if known else ["\t".join(HEADER) + "\n"]), *results_lines(tag, point, ended)]
-    with open(path, "a") as file:
-        file.writelines(line for line in wanted if line not in known)
+    """A line for every run of a point, unless it is there."""
+    known = set(path.read_text().splitlines()) if path.exists() else set()
+    if new := [line for line in results_lines(tag, point, ended) if line not in known]:
+        results_tsv.append(path, *new)
 
 
 def results_lines(tag: str, point: Point, ended: Ended) -> Iterable[str]:
     unranked = "not ranked: " if ended.verdict == "unranked" else ""
     for result in ended.results:
-        has_number = result.val_bpb is not None
-        memory_gb = (result.peak_vram_mb or 0.0) / 1024 if has_number else 0.0
-        status = STATUS[ended.verdict] if has_number else "crash"
-        said = one_line(f"{unranked}sweep {tag}: {point}, seed {result.seed}")
-        fields = (result.recipe_sha[:7], f"{result.val_bpb or 0.0:.6f}", f"{memory_gb:.1f}", status, said)
-        yield "\t".join(fields) + "\n"
+        status = STATUS[ended.verdict] if result.val_bpb is not None else "crash"
+        said = f"{unranked}sweep {tag}: {point}, seed {result.seed}"
+        yield results_tsv.line(result.recipe_sha, result.val_bpb, result.peak_vram_mb, status, said)

@@ -4,6 +4,7 @@ One parent for each idea, hardware key, dataset, budget and rung, since only suc
 computed from its ranked children each time that one of them is recorded.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -11,13 +12,14 @@ from statistics import mean, stdev
 from time import time
 from typing import TYPE_CHECKING
 
+from shared.tracking.mlflow_mapping import IDEA_TAG, NOTE_TAG, PARENT_TAG
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-IDEA, PARENT_IDEA, NOTE = "are.idea", "are.parent_idea", "idea.note"
 KEY, NESTED = "are.idea_key", "mlflow.parentRunId"
-SHARED_TAGS = (IDEA, PARENT_IDEA, NOTE, "hardware_key", "target", "engine", "dataset")
+SHARED_TAGS = (IDEA_TAG, PARENT_TAG, NOTE_TAG, "hardware_key", "target", "engine", "dataset")
 SHARED_PARAMS = ("preset", "budget", "recipe_sha", "rung_requested")
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
@@ -34,7 +36,7 @@ class Spread:
 def nest(client: "MlflowClient", experiment: str, run_id: str) -> None:
     """Puts a run below its idea, if it is of one, and computes anew what the idea shows."""
     run = client.get_run(run_id)
-    if IDEA not in run.data.tags:
+    if IDEA_TAG not in run.data.tags:
         return
     parent = find_or_create(client, experiment, run)
     if run.data.tags.get(NESTED) != parent:
@@ -44,8 +46,9 @@ def nest(client: "MlflowClient", experiment: str, run_id: str) -> None:
 
 def key_of(run: "Run") -> str:
     tags, params = run.data.tags, run.data.params
-    parts = (tags[IDEA], tags.get("hardware_key"), tags.get("dataset"), params.get("budget"))
-    return " ".join(map(str, (*parts, params.get("rung_requested"))))
+    parts = (tags[IDEA_TAG], tags.get("hardware_key"), tags.get("dataset"), params.get("budget"))
+    named = " ".join(map(str, (*parts, params.get("rung_requested"))))
+    return re.sub(r"[^A-Za-z0-9 ._-]", "_", named)  # it stands in a filter, and anybody may write into MLflow
 
 
 def find_or_create(client: "MlflowClient", experiment: str, run: "Run") -> str:
@@ -111,7 +114,7 @@ def show(client: "MlflowClient", known: "Run", spread: Spread) -> None:
 
 def run_name(tags: Mapping[str, str], spread: Spread | None, num_runs: int) -> str:
     """Outcome first, then how many seeds it rests on, then the idea in its own words."""
-    note = tags.get(NOTE) or tags[IDEA]
+    note = tags.get(NOTE_TAG) or tags[IDEA_TAG]
     if spread is None:
         return f"no number yet, {num_runs} runs: {note}"[:200]
     interval = "" if spread.half_width is None else f" +-{spread.half_width:.4f}"

@@ -4,6 +4,7 @@ A store that another MLflow left half-made or with other tables is kept under an
 this disk is noted for recording again: run directories are the record, MLflow is a view of them.
 """
 
+import logging
 import os
 import sqlite3
 import sys
@@ -59,6 +60,8 @@ def _newest_version() -> list[str]:
 def _make(path: Path) -> None:
     from mlflow import MlflowClient
 
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.*.making*"):
         left.unlink(missing_ok=True)  # by a maker that was killed: there is one at a time

@@ -25,6 +25,8 @@ COMPLETE_TAG = "are.recorded_result"
 RECORDING_TAG = "are.recording_since"
 """milliseconds since the epoch at which the newest attempt to record it began"""
 
+IDEA_TAG, PARENT_TAG, NOTE_TAG = "are.idea", "are.parent_idea", "idea.note"
+
 EXPERIMENT_PREFIX = "autoresearch "
 RUNNING = "running"
 RESOLVED = ("dtype", "compile")
@@ -74,12 +76,13 @@ def run_note(bundle: RunBundle) -> str:
 
 def params(bundle: Started) -> dict[str, str]:
     """The job, flattened. Read from job.json alone, since MLflow refuses to change a parameter."""
-    job = bundle.job.model_dump(mode="json", exclude={"shape", "budget", "dataset", "choices", "run_id"})
+    job = bundle.job.model_dump(mode="json", exclude={"shape", "budget", "dataset", "choices", "run_id", "idea"})
     flat = {f"checkpoints.{name}": value for name, value in job.pop("checkpoints").items()}
     named = {
         **job,
         **flat,
         **bundle.job.shape.model_dump(),
+        "kernels": ",".join(f"{op}={kernel}" for op, kernel in bundle.job.kernels.items()) or None,
         "rung_requested": job["rung"],
         "budget": str(bundle.job.budget),
         "dataset": bundle.job.dataset.name,
@@ -113,7 +116,14 @@ def begun(run: Started) -> dict[str, str]:
         "mlflow.runName": named(RUNNING, job),
         "mlflow.source.name": "recipe.py",
         "mlflow.source.type": "LOCAL",
+        **idea_tags(job),
     }
+
+
+def idea_tags(job: Job) -> dict[str, str]:
+    """Empty for a run of no idea."""
+    named = {IDEA_TAG: job.idea.id, PARENT_TAG: job.idea.parent, NOTE_TAG: job.idea.note} if job.idea else {}
+    return {name: _short(value) for name, value in named.items() if value}
 
 
 def tags(bundle: RunBundle) -> dict[str, str]:
@@ -145,8 +155,8 @@ def tags(bundle: RunBundle) -> dict[str, str]:
         "mlflow.source.name": "recipe.py",
         "mlflow.source.type": "LOCAL",
     }
-    from_fleet = origin(bundle.delivery.attempt) if bundle.delivery else {}
-    return {name: _short(value) for name, value in named.items() if value not in (None, "")} | from_fleet
+    others = (origin(bundle.delivery.attempt) if bundle.delivery else {}) | idea_tags(bundle.job)
+    return {name: _short(value) for name, value in named.items() if value not in (None, "")} | others
 
 
 def _short(value: object) -> str:

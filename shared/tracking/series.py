@@ -111,14 +111,19 @@ def _summary_points(bundle: RunBundle) -> Iterator[Point]:
     for name in SUMMARY:
         value = getattr(bundle.result, name)
         if value is not None:
-            ending = UNRANKED if name in SCORES and not bundle.result.ranked else ""
-            yield Point(f"{name}{ending}", bundle.result.num_steps, float(value), round(1000 * bundle.recorded_at))
+            called = _score_name(name, bundle) if name in SCORES else name
+            yield Point(called, bundle.result.num_steps, float(value), round(1000 * bundle.recorded_at))
 
 
 def _curve_points(bundle: RunBundle) -> Iterator[Point]:
+    name = _score_name("curve/val_bpb", bundle)
     for point in bundle.evaluation.curve if bundle.evaluation else ():
         timestamp_ms = started_at_ms(bundle) + round(1000 * point.train_seconds)
-        yield Point("curve/val_bpb", point.step, point.val_bpb, timestamp_ms)
+        yield Point(name, point.step, point.val_bpb, timestamp_ms)
+
+
+def _score_name(name: str, bundle: RunBundle) -> str:
+    return name if bundle.result.ranked else f"{name}{UNRANKED}"
 
 
 def step_points(record: StepRecord, started_ms: int, recipe_series: Sequence[str]) -> Iterator[Point]:

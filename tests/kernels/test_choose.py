@@ -9,7 +9,8 @@ from kernels import catalog
 from kernels.choose import choose_kernels
 from kernels.cross_entropy_full import torch_chunked, torch_reference
 from kernels.promotion import PROMOTED_FILE, Promotion, find, read, remove, replace, write
-from shared.contracts import Job, Kernels, KernelWord
+from shared.contracts import Job
+from shared.kernel_names import Kernels, KernelWord
 
 KEY = "nvidia-blackwell-gb10-120gb"
 
@@ -128,3 +129,9 @@ def test_a_job_takes_kernels_as_people_write_them():
     for wrong in ("fused_mlp", "fused_mlp=../triton_saved", {"fused_mlp": 3}):
         with pytest.raises(ValidationError):
             kernels.validate_python(wrong)
+
+
+def test_a_kernel_asked_for_that_the_recipe_has_no_use_for_is_named():
+    _, used, reason = chosen(Handle(kernels={"fused_mlp": "triton_saved"}))
+    assert used == "references"
+    assert "fused_mlp triton_saved: asked for, not used by this recipe" in reason

@@ -62,6 +62,7 @@ X0_INIT = 0.1
 
 # Ops that a kernel promoted on this hardware may compute instead (kernels/choose.py)
 OPS = {
+    "attention_prelude": None,  # none of its own: Attention.heads
     "block_prelude": block_prelude,
     "cross_entropy_full": cross_entropy_full,
     "fused_mlp": fused_mlp,
@@ -105,14 +106,20 @@ class Attention(nn.Module):
         self.gate = Linear(min(GATE_CHANNELS, C), G) if has_value_embed else None
 
     def forward(self, x_BTC, ve_BTGD, rotary, attend, ops):
-        B, T, _ = x_BTC.shape
-        q_BTHD, k_BTGD, v_BTGD = (w(x_BTC).view(B, T, -1, self.head_dim) for w in (self.q, self.k, self.v))
+        q_BTHD, k_BTGD, v_BTGD = self.heads(x_BTC, rotary, ops)
         if self.gate is not None:
             gate_BTG = self.gate(x_BTC[..., : self.gate.weight.shape[1]])
             v_BTGD = ops.value_embed_gate(v_BTGD, ve_BTGD.view(v_BTGD.shape), gate_BTG)
-        q_BTHD, k_BTGD = ops.rope_qk_fused(q_BTHD, k_BTGD, *rotary)
         y_BTHD = attend(q_BTHD, k_BTGD, v_BTGD, self.window)
-        return self.out(y_BTHD.reshape(B, T, -1))
+        return self.out(y_BTHD.flatten(2))
+
+    def heads(self, x_BTC, rotary, ops):
+        """Queries, keys and values: by one kernel where one was chosen, else by three products and one for the rest."""
+        if ops.attention_prelude is not None:
+            weights = (w.weight.unflatten(0, (-1, self.head_dim)) for w in (self.q, self.k, self.v))
+            return ops.attention_prelude(x_BTC, *weights, *rotary)
+        q_BTHD, k_BTGD, v_BTGD = (w(x_BTC).unflatten(-1, (-1, self.head_dim)) for w in (self.q, self.k, self.v))
+        return *ops.rope_qk_fused(q_BTHD, k_BTGD, *rotary), v_BTGD
 
 
 class MLP(nn.Module):

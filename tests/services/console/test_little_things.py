@@ -7,10 +7,10 @@ import pytest
 
 from services.console import env_file, main, progress, ui
 from services.console.logs import newest_attempt, print_from
-from services.console.ports import free_port_from
 from services.console.progress import TimeLeft
 from services.console.summary import print_meaning
 from shared.contracts import RungChoice
+from shared.machine.ports import free_port_from
 from shared.runs.evaluating import NAME, EvaluationProgress, read_evaluating
 from shared.settings import settings
 from tests.shared.tracking.finished_runs import make_evaluation, make_result, make_run
@@ -103,7 +103,7 @@ def test_logs_of_a_job_are_of_its_newest_attempt(tmp_path, monkeypatch):
         make_run(tmp_path, make_result(f"job-a{number}"))
     assert newest_attempt("job").name == "job-a10"
     assert newest_attempt("job-a2").name == "job-a2"
-    with pytest.raises(ValueError, match="the host that `autoresearch status gone` names"):
+    with pytest.raises(ValueError, match="`autoresearch status gone` names the host"):
         newest_attempt("gone")
     with pytest.raises(ValueError, match="no name of a run"):
         newest_attempt("../job-a2")

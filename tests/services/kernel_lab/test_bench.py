@@ -65,8 +65,7 @@ def test_faster_than_the_device_can_be_is_a_reward_hack(measured, honest):
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_kernel_that_is_fast_because_it_skips_work_is_not_timed(name, measured):
     found = measured(CHEATS[name])
-    expected = Status.REWARD_HACK if name == "computes_when_fetched" else Status.INCORRECT_NUMERICAL
-    assert found.trace.evaluation.status is expected, found.trace.evaluation.log
+    assert found.trace.evaluation.status is Status.INCORRECT_NUMERICAL, found.trace.evaluation.log
     assert found.bouts == ()
 
 

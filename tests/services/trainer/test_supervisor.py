@@ -99,7 +99,7 @@ def test_a_recipe_that_says_the_disk_is_full_has_crashed(workplace):
     """Its own word is no fault of this machine: nothing is tried again for it."""
     body = """
 def step(self, rows, progress):
-    if progress > 0.4:
+    if 0.4 < progress < 0.49:
         raise OSError(28, "No space left on device")
     return super().step(rows, progress)
 """

@@ -144,6 +144,19 @@ def test_a_job_without_a_worker_says_so(autoresearch, hub):
     assert "no worker of cpu runs: start one with `make worker`" in autoresearch("status", job)
 
 
+def test_a_worker_without_a_hub_says_so_at_once_without_a_password_and_waits_for_it(hub, workplace):
+    hub.kill()
+    worker = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url, real=True)
+    try:
+        wait_for(lambda: f"no hub answers at {hub.place.redis_address} yet" in worker.output())
+        assert "make hub" in worker.output()
+        assert hub.credentials.worker not in worker.output()
+        hub.start()
+        wait_for(lambda: "Listening on" in worker.output())
+    finally:
+        worker.end()
+
+
 def test_waiting_without_a_hub_says_so_at_once(autoresearch, hub):
     hub.kill()
     began = time.monotonic()

@@ -1,5 +1,6 @@
 """`autoresearch sweep` on a queue: it may be killed, and so may the hub, and every point is run once."""
 
+import json
 import os
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def sweep(hub, workplace, tmp_path):
     (tmp_path / "night.toml").write_text(SWEEP)
     env = {**os.environ, "ARE_REDIS_URL": hub.url, "ARE_ENV_FILE": str(tmp_path / "none"), "PYTHONPATH": str(CHECKOUT)}
     argv = [sys.executable, "-c", COMMAND, "sweep", str(tmp_path / "night.toml"), "--tag", "n", "--hours", "1"]
-    argv += ["--results", str(tmp_path / "results")]
+    argv += ["--results", str(tmp_path / "results"), "--json"]
     started = []
 
     def start() -> subprocess.Popen:
@@ -47,28 +48,33 @@ def sweep(hub, workplace, tmp_path):
 
 
 def jobs(hub) -> list[str]:
-    return sorted(key.decode().removeprefix("rq:job:") for key in hub.connection.scan_iter("rq:job:n-*"))
+    return sorted(key.decode().removeprefix("rq:job:") for key in hub.connection.scan_iter("rq:job:i*"))
 
 
 def test_a_sweep_that_was_killed_with_its_hub_goes_on_and_enqueues_nothing_twice(hub, sweep, start_worker, tmp_path):
     first = sweep()
-    wait_for(lambda: jobs(hub) == ["n-000-s42"])
+    (first_job,) = wait_for(lambda: jobs(hub))
     first.kill()
     hub.kill()
     hub.start()
     start_worker()
     output, errors = sweep().communicate(timeout=60)
-    assert "the sweep has ended: every point was tried, 3 points" in output, output + errors
-    names = ["n-000-s42", "n-001-s42", "n-002-s42"]
-    assert jobs(hub) == names
+    assert "the sweep has ended: every point was tried, 3 points" in errors, output + errors
+    said = json.loads(output)
+    assert said["points"][0]["verdict"] == "keep"
+    assert said["best"] == min(said["points"], key=lambda point: point["val_bpb"])["number"]
+    names = jobs(hub)
+    assert len(names) == 3
+    assert first_job in names
     assert [hub.store.attempts(name) for name in names] == [1, 1, 1]
+    assert [hub.store.outcome(name).result.idea for name in names] == [name.split("-")[0] for name in names]
     lines = [line.split("\t") for line in (tmp_path / "results" / "results.tsv").read_text().splitlines()]
-    scores = [(line[1], line[3]) for line in lines[1:]]
-    assert scores == [("2.000042", "keep"), ("2.000042", "discard"), ("2.000042", "discard")]
+    assert all(float(line[1]) > 2 for line in lines[1:])
+    assert lines[1][3] == "keep"
     assert "small" in lines[3][4]
     assert (tmp_path / "results" / "overnight" / "n" / "report.md").exists()
-    output, _ = sweep().communicate(timeout=60)
-    assert "continue 3 points have ended" in output
+    _, errors = sweep().communicate(timeout=60)
+    assert "continue 3 points have ended" in errors
     assert jobs(hub) == names
 
 

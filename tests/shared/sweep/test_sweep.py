@@ -6,12 +6,12 @@ import tomllib
 
 import pytest
 
-from shared.contracts import Status, Unranked
+from shared.contracts import IdeaRef, Status, Unranked
 from shared.files import sha256_bytes
 from shared.sweep import night as loop
 from shared.sweep.constants import marked, with_constants
-from shared.sweep.folder import Header, SweepFolder
-from shared.sweep.night import Experiment, Finished, Night
+from shared.sweep.folder import Header, Run, SweepFolder
+from shared.sweep.night import Entry, Experiment, Finished, Night
 from shared.sweep.plan import Plan, Point, read_plan
 from shared.sweep.proposals import Searched, as_point, distributions
 from shared.sweep.report import append_results, best_of, write_report
@@ -63,6 +63,18 @@ class Scored:
         return Finished(experiment.run_id, make_result(experiment.run_id, score, seed=experiment.request.seed))
 
 
+class Registered:
+    """Names that follow from the point, as in the book."""
+
+    def __init__(self, seeds):
+        self.seeds = seeds
+
+    def enter(self, point, source):
+        idea = f"i{sha256_bytes(f'{point}'.encode() + source)[:10]}"
+        runs = (Run(run_id=f"{idea}-{index}", seed=42 + index) for index in range(self.seeds))
+        return Entry(IdeaRef(id=idea, note=str(point)), tuple(runs))
+
+
 def a_night(tmp_path, plan, place, hours=8.0, tag="t"):
     folder = SweepFolder(tmp_path / "overnight" / tag)
     header = folder.header()
@@ -70,7 +82,8 @@ def a_night(tmp_path, plan, place, hours=8.0, tag="t"):
         header = Header(tag=tag, plan=plan, recipe_sha=sha256_bytes(RECIPE), began_at=time.time())
         folder.create(header, RECIPE)
     told = []
-    made = Night(folder, header, place, header.began_at + 3600 * hours, lambda begun, ended: told.append(ended))
+    ends_at = header.began_at + 3600 * hours
+    made = Night(folder, header, place, Registered(plan.seeds), ends_at, lambda begun, ended: told.append(ended))
     made.told = told
     return made
 
@@ -193,8 +206,9 @@ def test_a_sweep_that_was_killed_goes_on_and_runs_nothing_twice(tmp_path, plan):
     night.tell = lambda begun, ended: setattr(night, "exhausted", len(night.ended) >= 4)
     night.run()
     ids += [experiment.run_id for experiment in second.asked]
-    assert ids == [f"t-{number:03d}-s42" for number in range(4)]
-    assert second.asked[0].run_id == "t-002-s42"  # the one that was under way
+    assert ids == [begun.runs[0].run_id for begun in night.begun.values()]
+    assert len(set(ids)) == 4
+    assert all(experiment.request.idea == night.begun[number].idea for number, experiment in enumerate(second.asked, 2))
 
 
 def test_a_space_with_few_points_is_tried_once_and_then_exhausted(tmp_path):
@@ -278,7 +292,7 @@ def test_the_report_names_the_best_and_its_recipe_can_be_run(tmp_path):
     assert text.count("\n| ") == 5  # the head and four points
     best = night.folder.path / "best"
     assert marked((best / "recipe.py").read_bytes())["MATRIX_LR"].value == 0.02
-    assert json.loads((best / "settings.json").read_text())["runs"] == ["t-003-s42"]
+    assert json.loads((best / "settings.json").read_text())["runs"] == [night.begun[3].runs[0].run_id]
     assert (night.folder.path / "progress.png").read_bytes().startswith(b"\x89PNG")
 
 

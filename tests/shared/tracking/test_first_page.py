@@ -6,8 +6,8 @@ import pytest
 
 from shared.contracts import Rung, Unranked
 from shared.tracking import mlflow_store, record
-from shared.tracking.idea_runs import IDEA, KEY, nest
-from shared.tracking.mlflow_mapping import experiment_name
+from shared.tracking.idea_runs import KEY, nest
+from shared.tracking.mlflow_mapping import IDEA_TAG, experiment_name
 from shared.tracking.pages import pages
 from shared.tracking.saved_view import IDEAS, RUNS, keep_view, state, tag
 from tests.mlflow_server import empty_store, runs
@@ -33,6 +33,7 @@ def test_a_run_that_is_not_ranked_has_its_score_under_another_name(runs, changes
     (other,) = (run for run in stored_runs() if run.data.tags["are.run_id"] == "other")
     assert "val_bpb" not in other.data.metrics
     assert other.data.metrics["val_bpb_unranked"] == 1.1
+    assert [name for name in other.data.metrics if "curve" in name] == ["curve/val_bpb_unranked"]
     assert other.info.run_name.startswith("(1.1000) m5-small")
 
 
@@ -64,7 +65,7 @@ def test_every_column_and_chart_of_the_view_is_something_that_runs_have(runs):
 def test_the_view_of_ideas_holds_ideas_alone(runs):
     record(make_run(runs, make_result("good")).path)
     (run,) = stored_runs()
-    client().set_tag(run.info.run_id, IDEA, "i0123456789")
+    client().set_tag(run.info.run_id, IDEA_TAG, "i0123456789")
     nest(client(), run.info.experiment_id, run.info.run_id)
     found = client().search_runs([experiment().experiment_id], state(IDEAS)["searchFilter"])
     assert [KEY in run.data.tags for run in found] == [True]

@@ -4,7 +4,8 @@ import pytest
 
 from shared.contracts import Unranked
 from shared.tracking import idea_runs, record
-from shared.tracking.idea_runs import IDEA, NESTED, NOTE, nest, spread_of
+from shared.tracking.idea_runs import NESTED, nest, spread_of
+from shared.tracking.mlflow_mapping import IDEA_TAG, NOTE_TAG
 from tests.mlflow_server import empty_store, runs
 from tests.shared.tracking.finished_runs import make_result, make_run
 from tests.shared.tracking.test_tracking import client, stored_runs
@@ -17,8 +18,8 @@ def record_seed(root, name: str, val_bpb: float, seed: int, **changes):
     result = make_result(name, val_bpb, seed=seed).model_copy(update=changes)
     record(make_run(root, result).path)
     (run,) = (run for run in stored_runs() if run.data.tags.get("are.run_id") == name)
-    client().set_tag(run.info.run_id, IDEA, "i1")
-    client().set_tag(run.info.run_id, NOTE, "wider embeddings")
+    client().set_tag(run.info.run_id, IDEA_TAG, "i1")
+    client().set_tag(run.info.run_id, NOTE_TAG, "wider embeddings")
     nest(client(), run.info.experiment_id, run.info.run_id)
     return run.info.run_id
 
