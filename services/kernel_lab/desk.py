@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 from typing import Any
 
 from kernels.records import Language, Trace
@@ -12,12 +13,14 @@ from services.kernel_lab.ledger import Event, EventKind, Ledger
 from services.kernel_lab.subject import Subject, find
 from services.kernel_lab.surroundings import Surroundings, need, surroundings
 from shared import sandbox
-from shared.kernel_lab.folder import work_folder
+from shared.kernel_lab.folder import answer_file, work_folder
 from shared.kernel_lab.job import LabAnswer, LabStatus
 from shared.machine.device_lock import check_idle, device_lock
 from shared.sandbox.ending import adopt_orphans, strongest
 from shared.settings import settings
 from shared.stages.executors import Executor
+
+LEFT_BEHIND_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,19 @@ def fence() -> dict[str, str]:
 @contextmanager
 def scratch(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder.parent, answer_file("").parent):
+        clear_away(place)
     try:
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_away(place: Path) -> None:
+    """What commands that were killed left there, and answers that nobody read."""
+    for path in place.iterdir() if place.is_dir() else ():
+        if time() - path.stat().st_mtime > LEFT_BEHIND_S:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def passed(status: bool) -> LabStatus:
