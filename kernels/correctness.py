@@ -6,6 +6,7 @@ that precision. A kernel may lose twice what plain loses. docs/kernels.md.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,8 +61,8 @@ def in_float64(tensors: Mapping[str, Tensor | int | float]) -> dict[str, Tensor 
 def forward_backward(
     function: Callable,
     of: Definition,
-    inputs: Mapping[str, Tensor | int | float],
-    cotangents: Mapping[str, Tensor | int | float],
+    inputs: Mapping[str, Any],
+    cotangents: Mapping[str, Any],
 ) -> Results:
     """Outputs and the gradients asked for. Whatever the function raises rises."""
     found = function(*inputs.values())

@@ -1,7 +1,8 @@
 """The loss on an Apple GPU: one Metal kernel reads a row of logits and writes its loss and its gradient.
 
-Chunks and products as in mlx_chunked; between them float32 logits exist only in registers. Not run by whoever wrote it:
-no Apple GPU was at hand. tests/kernels/test_metal.py compares it with the reference.
+Chunks and products as in mlx_chunked; between them float32 logits exist only in registers.
+
+Its source was compiled as C++ and run by CPU threads, not on an Apple GPU yet: tests/kernels/test_metal.py does that.
 """
 
 import mlx.core as mx

@@ -48,15 +48,14 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean nats and its gradients by x and w."""
     N, V = len(x), len(w)
-    narrow, dw = w.to(x.dtype), None
+    narrow, parts = w.to(x.dtype), []
     nats, dx = x.new_empty(N, dtype=torch.float32), torch.empty_like(x)
     for rows in _chunks(N, V):
         z = x[rows] @ narrow.T
         _to_gradient_(z, targets[rows], nats[rows], cap, 1 / N)
         torch.mm(z, narrow, out=dx[rows])
-        part = (z.T @ x[rows]).to(w.dtype)
-        dw = part if dw is None else dw.add_(part)
-    return nats.mean(), dx, dw
+        parts.append((z.T @ x[rows]).to(w.dtype))
+    return nats.mean(), dx, sum(parts[1:], parts[0])
 
 
 def _chunks(N: int, V: int) -> list[slice]:

@@ -1,6 +1,6 @@
 """Rotary embedding and norm of queries and keys on an Apple GPU: 32 threads a head, one pass each way.
 
-Not run by whoever wrote it: no Apple GPU was at hand. tests/kernels/test_metal.py compares it with the reference.
+Its source was compiled as C++ and run by CPU threads, not on an Apple GPU yet: tests/kernels/test_metal.py does that.
 """
 
 import mlx.core as mx

@@ -15,4 +15,4 @@ def rotate_by_tables(x_BTHD: mx.array, cos_TK: mx.array, sin_TK: mx.array) -> mx
     """The same with the tables given, as PyTorch has it; K = D / 2."""
     a, b = mx.split(x_BTHD, 2, axis=-1)
     cos, sin = cos_TK[:, None, :], sin_TK[:, None, :]
-    return mx.concatenate((a * cos + b * sin, b * cos - a * sin), axis=-1)
+    return mx.concatenate([a * cos + b * sin, b * cos - a * sin], axis=-1)

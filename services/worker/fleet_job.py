@@ -92,6 +92,7 @@ class FleetJob(Job):
         left = MAX_ATTEMPTS - 1 if self.retries_left is None else self.retries_left
         self.retries_left = 0 if self.refusal else min(left, MAX_ATTEMPTS - 1)
         self.retry_intervals = None
+        self.enqueue_at_front_on_retry = True  # it has waited its turn already
         self.timeout, self.result_ttl, self.failure_ttl, self.ttl = -1, RESULT_TTL_S, RESULT_TTL_S, None
 
     def refuse(self, reason: str) -> None:

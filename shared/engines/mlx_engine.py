@@ -201,10 +201,10 @@ def open_device(
     hardware_key: str = "",
 ) -> MlxEngine:
     """Opens the device. ValueError says what is missing and what to do."""
+    choices = [mlx_metal.use_private_cache()] if device == DeviceKind.METAL else []  # before Metal is touched
     place = _check_device(device)
     kind = DeviceKind(device)
     mx.set_default_device(place)
-    choices: list[Choice] = []
     precision, reason = _choose_dtype(kind, dtype)
     choices.append(Choice(what="dtype", chosen=precision.long_name, reason=reason))
     compiles, reason = _choose_compile(kind, compile)

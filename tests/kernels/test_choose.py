@@ -9,7 +9,8 @@ from kernels import catalog
 from kernels.choose import choose_kernels
 from kernels.cross_entropy_full import torch_chunked, torch_reference
 from kernels.promotion import PROMOTED_FILE, Promotion, find, read, remove, replace, write
-from shared.contracts import Job, Kernels, KernelWord
+from shared.contracts import Job
+from shared.kernel_names import Kernels, KernelWord
 
 KEY = "nvidia-blackwell-gb10-120gb"
 

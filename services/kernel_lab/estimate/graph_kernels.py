@@ -103,9 +103,9 @@ def _origin_of_call(node: ExternKernelSchedulerNode, name: str) -> Any:
     """The line of the graph that this call is for. A result that is also viewed and copied has several lines."""
     assert node.node is not None
     lines = [node.node.get_origin_node(), *_origins(node)]
-    calls = [one for one in lines if one is not None and isinstance(one.target, torch._ops.OpOverload)]
-    named = [one for one in calls if one.target.overloadpacket.__name__ == name]
-    return next(iter([*named, *calls[:1]]), None)
+    calls = [(one, one.target) for one in lines if one is not None and isinstance(one.target, torch._ops.OpOverload)]
+    named = [one for one, target in calls if target.overloadpacket.__name__ == name]
+    return next(iter([*named, *(one for one, _ in calls)]), None)
 
 
 def kind_of(target: torch._ops.OpOverload) -> Kind:

@@ -39,7 +39,7 @@ class _Reached(BaseException):
         self.lowered = lowered
 
 
-def lower(module: GraphModule, inputs: Sequence[Any], gpu: Gpu, **kind: bool) -> Lowered:
+def lower(module: GraphModule, inputs: Sequence[Any], gpu: Gpu, **kind: Any) -> Lowered:
     """kind: is_backward, is_inference. Raises what Inductor raises."""
     mode = FakeTensorMode()
     module, inputs = gpu_graph.moved(module, inputs, mode)

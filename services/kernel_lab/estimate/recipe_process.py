@@ -24,9 +24,10 @@ def main(descriptor: int) -> int:
         channel.send(count_step(Count.model_validate(message)))
     except Exception as error:
         traceback.print_exc()
-        status = Status.INVALID if isinstance(error, InvalidRecipe) else Status.CRASHED
-        reason = str(error) if isinstance(error, InvalidRecipe) else f"{type(error).__name__}: {error}"
-        channel.send(Failed(status=status, reason=reason))
+        if isinstance(error, InvalidRecipe):
+            channel.send(Failed(status=Status.INVALID, reason=str(error)))
+        else:
+            channel.send(Failed(status=Status.CRASHED, reason=f"{type(error).__name__}: {error}"))
         return 1
     return 0
 
