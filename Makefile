@@ -71,7 +71,7 @@ python:
 	  { echo "$(PYTHON) is older than 3.10: say PYTHON=/path/to/a/newer/python3"; exit 2; }
 
 test: setup ## the tests that any machine can run: no GPU, no Docker, nothing slow
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats and not mac_simulated'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats and not simulated'
 
 test-slow: setup ## the slow tests
 	$(BIN)/python -m pytest -m 'slow and not gpu and not metal and not stack'
@@ -87,7 +87,7 @@ test-stack: setup ## test the images and the stack in a real Docker engine
 	$(BIN)/python -m pytest -m 'stack and not slow' tests/stack
 
 test-mac-simulated: setup ## test the ways that only a Mac takes, on a machine that looks like one to the project
-	$(BIN)/python -m pytest -m mac_simulated tests/mac_simulated
+	$(BIN)/python -m pytest -m simulated tests/mac_simulated
 
 test-gpu: setup ## run everything that needs CUDA and print the table for docs/validation
 	$(BIN)/python benchmarks/gpu_validation.py

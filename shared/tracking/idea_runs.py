@@ -4,6 +4,7 @@ One parent for each idea, hardware key, dataset, budget and rung, since only suc
 computed from its ranked children each time that one of them is recorded.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -46,7 +47,8 @@ def nest(client: "MlflowClient", experiment: str, run_id: str) -> None:
 def key_of(run: "Run") -> str:
     tags, params = run.data.tags, run.data.params
     parts = (tags[IDEA_TAG], tags.get("hardware_key"), tags.get("dataset"), params.get("budget"))
-    return " ".join(map(str, (*parts, params.get("rung_requested"))))
+    named = " ".join(map(str, (*parts, params.get("rung_requested"))))
+    return re.sub(r"[^A-Za-z0-9 ._-]", "_", named)  # it stands in a filter, and anybody may write into MLflow
 
 
 def find_or_create(client: "MlflowClient", experiment: str, run: "Run") -> str:

@@ -13,7 +13,7 @@ from shared.settings import CHECKOUT
 from tests.fleet import RedisServer, free_port, wait_for
 from tests.mac_simulated.machine import Mac, make_mac
 
-pytestmark = pytest.mark.mac_simulated
+pytestmark = pytest.mark.simulated
 TINY = ["--preset", "m5-tiny", "--set", "depth=1", "--set", "d_model=128", "--set", "seq_len=64"]
 TINY += ["--set", "device_batch_size=4", "--set", "total_batch_size=512", "--dataset", "words", "--smoke"]
 

@@ -8,7 +8,7 @@ from shared.contracts import Status, VoidCause
 from shared.fleet.contracts import AttemptRecord, Delivery, Verdict
 from shared.machine.vitals import note
 from shared.runs.directory import RunDirectory, write_record
-from shared.tracking import LiveRuns, keep_for_later, record
+from shared.tracking import LiveRuns, keep_for_later, reconcile, record
 from shared.tracking import reconcile_with_mlflow as repair
 from shared.tracking.live import new_lines
 from tests.fleet import free_port
@@ -107,6 +107,17 @@ def test_an_attempt_whose_recorder_died_is_left_alone_while_it_runs_and_deleted_
     settle(training, Verdict.VOID)
     assert repair() == (["job-a1: deleted, its attempt does not count"], True)
     assert stored_runs() == []
+
+
+def test_a_run_that_trained_on_a_host_that_is_gone_is_closed_after_an_hour(training, monkeypatch):
+    LiveRuns().look([ATTEMPT])
+    shutil.rmtree(training.path)
+    training.attempt_note.unlink()
+    assert repair() == ([], True)
+    later = reconcile.time.time() + 3601
+    monkeypatch.setattr(reconcile.time, "time", lambda: later)
+    assert repair() == (["job-a1: closed, nobody has recorded the rest for an hour"], True)
+    assert stored_run().info.status == "KILLED"
 
 
 def test_an_accepted_attempt_whose_recorder_died_is_recorded(training):
