@@ -133,7 +133,8 @@ class Fleet:
                     store(connection).add_to_group(group, jobs[-1])
                 if view(store(connection), jobs[-1]).state == "unknown":
                     kwargs = arguments(idea, trial, index) | {"recipe": source}
-                    queue(trial.target, connection).enqueue_call(TRAIN, kwargs=kwargs, job_id=jobs[-1])
+                    meta = {"group": group} if group else {}
+                    queue(trial.target, connection).enqueue_call(TRAIN, kwargs=kwargs, job_id=jobs[-1], meta=meta)
         return jobs
 
     @staticmethod
