@@ -1,7 +1,6 @@
 """Few noisy numbers: the verdicts follow chance no more often than they say."""
 
 import numpy as np
-import pytest
 
 from services.kernel_lab.integration import Comparison, together
 from services.kernel_lab.statistics import median, paired
