@@ -15,7 +15,7 @@ from services.console import hub_connection, submit
 from services.console.service_file import launchd_hints, launchd_plist, systemd_unit
 from shared.files import sha256_bytes
 from shared.settings import settings
-from tests.fleet import WorkerProcess, wait_for
+from tests.fleet import WorkerProcess, delivered, wait_for
 from tests.hubs import HubQueue
 from tests.recipes import HONEST
 
@@ -77,13 +77,14 @@ def test_a_group_that_an_outage_cuts_short_says_which_jobs_were_enqueued(hub, mo
     assert all(job_id in str(failure.value) for job_id in waiting)
 
 
-def test_submit_takes_several_seeds_and_waits_for_all(autoresearch, worker, recipe):
+def test_submit_takes_several_seeds_and_waits_for_all(autoresearch, worker, recipe, workplace):
     said = autoresearch("submit", *FAST, "--recipe", recipe, "--seed", "1", "--seed", "2", "--wait", "--json")
     group = json.loads(said)
     done = group["outcomes"]
     assert [job["job_id"] for job in done] == group["jobs"]
     assert {(job["preset"], job["group"], job["function"]) for job in done} == {("m5-tiny", group["group"], "train")}
     assert [job["outcome"]["result"]["val_bpb"] for job in done] == [2.000001, 2.000002]
+    assert {record["attempt"]["group"] for record in delivered(workplace)} == {group["group"]}
     assert "val_bpb 2.000001" in autoresearch("status", group["group"])
     assert "val_bpb 2.000002" in autoresearch("status")
 
