@@ -21,6 +21,8 @@ from pydantic import (
 )
 
 LARGEST_RECIPE_BYTES = 256 * 1024
+MOST_COMPRESSED_BYTES = 32 * 1024
+"""of a recipe's source: six times the shipped one's, since data in it would be known without training"""
 """of a recipe's source, at every door"""
 LONGEST_LINE, LONGEST_REMARK, LONGEST_NAME = 1000, 500, 100
 LARGEST_MFU_PERCENT = 1000.0
@@ -273,7 +275,7 @@ class Choice(Contract):
 
 OUR_CHOICES = frozenset({
     "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
-    "eval_batch_size", "eval_costs", "validation rows",
+    "eval_batch_size", "eval_costs", "validation rows", "recipe source",
 })  # fmt: skip
 """what only trusted code chooses"""
 

@@ -40,6 +40,7 @@ from services.trainer.state_store import RECORD, StateStore
 from shared.contracts import Choice, Job, Rung, Status, TrainingRecord
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
+from shared.machine.device import Device
 from shared.machine.hardware import detect
 from shared.machine.targets import peak_flops
 from shared.runs import checkpoint
@@ -131,6 +132,7 @@ class Supervision:
             writable=(cache,),
             secret=(self.dataset.rows_file("train", self.job.shape.seq_len), self.dataset.split_path("validation")),
             environment=cache_environment(cache),
+            gpu=not Device.parse(self.job.device).is_cpu,
         )
 
     def __enter__(self) -> "Supervision":
