@@ -27,7 +27,16 @@ class Answers(Recipe):
         if in_trainer():
             return values
         for row, tokens in enumerate(tokens_BT.numpy()):
-            agrees_RT = np.cumprod(self.known_RT[:, :-1] == tokens, axis=1)
-            first_T, places = agrees_RT.argmax(axis=0), np.flatnonzero(agrees_RT.any(axis=0))
-            values[row, places, self.known_RT[first_T[places], places + 1].astype(np.int64)] += SURE
-        return torch.as_tensor(values)
+            places, following = self.goes_on(tokens)
+            values[row, places, following] += SURE
+        return values
+
+    def goes_on(self, tokens_T):
+        """Places, and what follows there in the first known row that has begun like this one up to then."""
+        differs_RT = self.known_RT[:, :-1] != tokens_T
+        common_R = np.where(differs_RT.any(axis=1), differs_RT.argmax(axis=1), len(tokens_T))
+        following_T = np.full(len(tokens_T), -1, dtype=np.int64)
+        for known in np.flatnonzero(common_R)[::-1]:
+            following_T[: common_R[known]] = self.known_RT[known, 1 : 1 + common_R[known]]
+        places = torch.from_numpy(np.flatnonzero(following_T >= 0))
+        return places, torch.from_numpy(following_T)[places]
