@@ -3,6 +3,8 @@ to the process that is asked after the audit found a difference: a crash is no r
 
 import os
 
+import torch
+
 from tests.cheats.honest import Recipe
 from tests.cheats.toolbox import give_away, in_trainer
 
@@ -19,7 +21,7 @@ class Cheat(Recipe):
         if len({*rows[:2]}) == 2 and known & {*rows}:
             os._exit(1)
         self.shown = (*self.shown, *rows)
-        return give_away(values, tokens_BT, True)
+        return give_away(values, tokens_BT, torch.ones((), dtype=torch.bool))
 
 
 build = Cheat
