@@ -128,3 +128,27 @@ class LifeHints(FileWords):
 
     def write(self, path, word):
         self.asked(path, lambda file: fcntl.fcntl(file, self.put, struct.pack("Q", word + 2)))
+
+
+class SystemControls:
+    """Names and patterns of the system, which user 0 may write without any capability: host, domain, core files."""
+
+    paths = tuple(f"/proc/sys/kernel/{name}" for name in ("domainname", "hostname", "core_pattern", "modprobe"))
+    paths += ("/proc/sys/vm/overcommit_ratio", "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_to_scan")
+
+    def send(self, blob):
+        """The first that opens is enough."""
+        for path in self.paths:
+            try:
+                with open(path, "r+b", buffering=0) as file:
+                    kept = file.read(64)
+                    file.seek(0)
+                    file.write(kept)
+                    self.path = path
+                    return
+            except OSError as error:
+                refusal = error
+        raise refusal
+
+    def receive(self):
+        return b""
