@@ -21,8 +21,6 @@ from pydantic import (
 )
 
 LARGEST_RECIPE_BYTES = 256 * 1024
-MOST_COMPRESSED_BYTES = 32 * 1024
-"""of a recipe's source: six times the shipped one's, since data in it would be known without training"""
 """of a recipe's source, at every door"""
 LONGEST_LINE, LONGEST_REMARK, LONGEST_NAME = 1000, 500, 100
 LARGEST_MFU_PERCENT = 1000.0

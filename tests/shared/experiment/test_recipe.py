@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 
-from shared.contracts import LARGEST_RECIPE_BYTES, MOST_COMPRESSED_BYTES
+from shared.contracts import LARGEST_RECIPE_BYTES
 from shared.experiment.recipe import blaming, check_protocol, check_source, describe_error, load_recipe
 from shared.runs.directory import RunDirectory
-from shared.runs.recipe_file import InvalidRecipe
+from shared.runs.recipe_file import MOST_COMPRESSED_BYTES, InvalidRecipe
 from tests.shared.tracking.finished_runs import RECIPE, make_job
 
 BUILD = b"def build(shape, vocab_size, seed, device):\n    return None\n"

@@ -1,4 +1,4 @@
-"""A timer's signal trains in the middle of our own code: between the last step and the copy, and after the last word."""
+"""A timer's signal trains in the middle of our own code: between the last step and the copy, and after all is said."""
 
 import signal
 
