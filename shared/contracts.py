@@ -279,9 +279,9 @@ OUR_CHOICES = frozenset({
 
 
 def not_ours(choice: Choice) -> Choice:
-    """ValueError for a choice in a name that a reader takes for ours."""
-    if choice.what.lower() in OUR_CHOICES:
-        raise ValueError(f"'{choice.what}' is not the recipe's to choose: note it under another name")
+    """ValueError for a choice in a name that a reader takes for ours, also in letters that only look like its own."""
+    if choice.what.lower() in OUR_CHOICES or not choice.what.isascii():
+        raise ValueError(f"'{choice.what}' is not the recipe's to choose: note it under another name, in ASCII")
     return choice
 
 

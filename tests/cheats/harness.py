@@ -234,7 +234,7 @@ def _forgeries(directory: RunDirectory) -> Iterator[str]:
     """Claims of the recipe in places where a reader expects ours: choices marked FORGED, a curve nobody asked for."""
     result, evaluation = directory.result(), directory.evaluation()
     for choice in result.choices if result else ():
-        if choice.reason == "FORGED" and choice.what in FOR_US_TO_SAY:
+        if choice.reason == "FORGED" and (choice.what in FOR_US_TO_SAY or not choice.what.isascii()):
             yield f"a recipe says that {choice.what} is {choice.chosen}"
     curve = evaluation.curve if evaluation else ()
     if len(curve) > directory.job().curve_points:
