@@ -3,15 +3,19 @@
 # a target of the stack is a file in compose/, an image is a block of the bake file
 STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out compose/compose.yaml compose/hardware.yaml,$(wildcard compose/*.yaml)))
 IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
-.PHONY: help setup run ui hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor python \
-  test test-chaos test-cheats test-slow test-stack test-gpu bench lint format clean
+.PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor rotate python \
+  test test-chaos test-cheats test-slow test-stack test-mac-simulated test-gpu bench estimate lint format clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 BUDGET ?= 60
+HOURS ?= 8
+SWEEP ?= sweeps/overnight.toml
 
 help: ## print this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p; s/^## ([^:]+): (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
+	@awk '/^[a-z-]+:.*## / {name = $$0; sub(/:.*/, "", name); sub(/.*## /, "")} \
+	  /^## [^:]+: / {name = substr($$0, 4); sub(/: .*/, "", name); sub(/^## [^:]+: /, "")} \
+	  name {printf "%-14s %s\n", name, $$0; name = ""}' $(MAKEFILE_LIST)
 	@echo "<target> is $(STACKS:up-%=%)"
 	@echo "<image> is $(IMAGES:build-%=%)"
 
@@ -20,9 +24,12 @@ setup: .venv/.ready ## make the environment in .venv, from pinned versions
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11: make setup PYTHON=/path/to/python3.11"; exit 2; }
+	@if [ "$$(uname)" = Darwin ] && [ "$$(sw_vers -productVersion | cut -d. -f1)" -lt 14 ]; then \
+	  echo "macOS $$(sw_vers -productVersion) is too old: PyTorch's and MLX's packages need macOS 14 or newer"; exit 2; fi
 	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing: apt install python3-venv"; exit 2; }
+	@echo "making .venv: pip now downloads PyTorch and the other pinned packages, once; that takes some minutes"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,torch,tracking,fleet,calibration,dev]'
+	$(BIN)/pip install --progress-bar on --disable-pip-version-check -c constraints.txt -e '.[data,torch,tracking,fleet,calibration,dev]'
 	@touch $@
 
 run: setup ## the first experiment: prepare text, train for BUDGET=60 seconds, score, record (120 or more: calibrate first)
@@ -34,6 +41,9 @@ run: setup ## the first experiment: prepare text, train for BUDGET=60 seconds, s
 
 ui: setup ## open the MLflow pages of your runs
 	$(BIN)/autoresearch ui
+
+overnight: setup ## try settings for HOURS=8, unattended (SWEEP=file, docs/sweeps.md); started again, it continues
+	$(BIN)/autoresearch sweep $(SWEEP) --hours $(HOURS)
 
 hub: setup ## run the queue and MLflow of a fleet on this machine, without Docker
 	$(BIN)/autoresearch hub
@@ -52,7 +62,8 @@ $(IMAGES):
 	docker buildx bake --file images/docker-bake.hcl $(@:build-%=%)
 
 ## down, logs, ps, doctor: for the stack; down waits for the running experiment unless NOW=1
-down logs ps doctor: python
+## rotate: forget the stack's passwords; the next up makes new ones
+down logs ps doctor rotate: python
 	@$(PYTHON) -m compose.stack $@
 
 python:
@@ -60,7 +71,7 @@ python:
 	  { echo "$(PYTHON) is older than 3.10: say PYTHON=/path/to/a/newer/python3"; exit 2; }
 
 test: setup ## the tests that any machine can run: no GPU, no Docker, nothing slow
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats and not simulated'
 
 test-slow: setup ## the slow tests
 	$(BIN)/python -m pytest -m 'slow and not gpu and not metal and not stack'
@@ -74,6 +85,9 @@ test-cheats: setup ## adversarial recipes against the real system: half an hour,
 test-stack: setup ## test the images and the stack in a real Docker engine
 	$(BIN)/python -m pytest -m 'stack and not slow' tests/stack
 
+test-mac-simulated: setup ## test the ways that only a Mac takes, on a machine that looks like one to the project
+	$(BIN)/python -m pytest -m simulated tests/mac_simulated
+
 test-gpu: setup ## run everything that needs CUDA and print the table for docs/validation
 	$(BIN)/python benchmarks/gpu_validation.py
 
@@ -81,6 +95,14 @@ bench: setup ## print ratios measured side by side: packing, reading rows, overh
 	$(BIN)/python benchmarks/packing.py
 	$(BIN)/python benchmarks/experiment_overhead.py
 	$(BIN)/python -m benchmarks.fleet
+
+estimate: .venv/.lab ## predict the training step on GPUs that are not here; PRESET=, TARGETS=, UPSTREAM=its checkout
+	$(BIN)/python -m benchmarks.estimate_table $(if $(PRESET),--preset $(PRESET)) $(if $(TARGETS),--target $(TARGETS)) \
+	  $(if $(UPSTREAM),--upstream $(UPSTREAM))
+
+.venv/.lab: .venv/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab]'
+	@touch $@
 
 lint: setup ## check style and types, without changing anything
 	$(BIN)/ruff check .

@@ -112,7 +112,7 @@ def upstream_config(upstream: SimpleNamespace, shape: Shape):
 def load_definitions(source: Path, device: torch.device, compiles: bool) -> SimpleNamespace:
     """Executes the imports, constants, functions and classes of train.py, not the script itself."""
     module = ast.parse(source.read_text(encoding="utf-8"))
-    module.body = [node for node in module.body if _is_definition(node)]
+    module.body = [node for node in module.body if is_definition(node)]
     if not compiles:
         for node in module.body:
             if isinstance(node, ast.FunctionDef):
@@ -126,7 +126,7 @@ def load_definitions(source: Path, device: torch.device, compiles: bool) -> Simp
     return SimpleNamespace(**names)
 
 
-def _is_definition(node: ast.stmt) -> bool:
+def is_definition(node: ast.stmt) -> bool:
     if isinstance(node, ast.ImportFrom):
         return node.module not in FOREIGN_MODULES
     if isinstance(node, ast.Assign):

@@ -9,10 +9,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.machine.targets import Target, target_for
+from shared.machine.targets import Target, driver_problem, target_for
 from shared.stages.table import STAGES
 
 OLDEST_COMPOSE, OLDEST_ENGINE, OLDEST_TOOLKIT = (2, 20, 2), (20, 10), (1, 17, 8)
+ENFORCED = {"MemoryLimit": "memory", "SwapLimit": "swap", "PidsLimit": "number of processes"}
+"""of `docker info`: what an engine can limit"""
 MACHINES = {"linux/amd64": ("x86_64", "amd64"), "linux/arm64": ("aarch64", "arm64")}
 """what engines call a platform"""
 FREE_GB, FREE_GB_GPU, FREE_GB_WHEN_BUILT = {"cpu": 10}, 30, 3
@@ -24,8 +26,17 @@ def problems(target: Target, devices: list[str], config: dict, ports: list[tuple
     if missing := engine_problem():
         yield missing
         return
-    info = json.loads(output("docker", "info", "--format", "{{json .}}"))
-    found = (architecture_problem(target, config, info), kernel_problem(), disk_problem(target, info, is_built(config)))
+    try:
+        info = engine_info()
+    except ValueError as error:
+        yield str(error)
+        return
+    found = (
+        virtual_machine_problem(target, info),
+        architecture_problem(target, config, info),
+        kernel_problem(),
+        disk_problem(target, info, is_built(config)),
+    )
     yield from (line for line in found if line)
     yield from memory_problems(config, info, len(devices))
     if target.name != "cpu":
@@ -40,16 +51,57 @@ def engine_problem() -> str:
         engine = output("docker", "version", "--format", "{{.Server.Version}}")
     except subprocess.CalledProcessError as error:
         return f"Docker does not answer ({first_line(error.stderr)}): start it, or join the group docker"
-    if numbers(engine) < OLDEST_ENGINE:
+    if "podman" in output("docker", "--version").lower():
+        return f"`docker` is Podman {engine} here, which the stack was not made for: docs.docker.com/engine/install"
+    if not engine:
+        return "Docker does not say its version: is its engine running? Try `docker version`"
+    if () < numbers(engine) < OLDEST_ENGINE:  # one that somebody built himself has no number
         return f"Docker {engine} is too old: {dotted(OLDEST_ENGINE)} or newer"
     for plugin in ("compose", "buildx"):
         try:
             found = output("docker", plugin, "version")
         except subprocess.CalledProcessError:
             return f"`docker {plugin}` is missing: install the package docker-{plugin}-plugin"
-        if plugin == "compose" and numbers(found) < OLDEST_COMPOSE:
+        if plugin == "compose" and () < numbers(found) < OLDEST_COMPOSE:
             return f"{found} is too old: {dotted(OLDEST_COMPOSE)} or newer"
     return ""
+
+
+def engine_info() -> dict:
+    """What the engine says of itself. ValueError when it is not enough to go by."""
+    said = output("docker", "info", "--format", "{{json .}}")
+    try:
+        info = json.loads(said)
+    except json.JSONDecodeError:
+        raise ValueError("`docker info` says nothing: is the engine running? Try it by hand") from None
+    if errors := info.get("ServerErrors"):
+        raise ValueError(f"`docker info` says: {first_line(str(errors[0]))}")
+    if missing := [name for name in ("Architecture", "MemTotal", "DockerRootDir") if not info.get(name)]:
+        raise ValueError(f"`docker info` does not say {', '.join(missing)}: is this a Docker engine?")
+    return info
+
+
+def virtual_machine_problem(target: Target, info: dict) -> str:
+    """In these nobody can tell who else computes on the GPU: NVML lists no processes there."""
+    kinds = {
+        "Docker Desktop": "Docker Desktop" in info.get("OperatingSystem", ""),
+        "WSL2": "microsoft" in info.get("KernelVersion", "").lower(),
+    }
+    found = next((kind for kind, is_it in kinds.items() if is_it), "")
+    if not found or target.name == "cpu":
+        return ""
+    return f"{found} is not supported with a GPU: use Docker Engine on Linux itself, or `make up-cpu` here"
+
+
+def notes(info: dict) -> Iterator[str]:
+    """What is good to know of a host that can run the stack."""
+    rootless = any("rootless" in option for option in info.get("SecurityOptions") or ())
+    missing = [what for key, what in ENFORCED.items() if info.get(key) is False]
+    if missing:
+        how = "rootless Docker needs cgroup v2 with delegation" if rootless else "its kernel was booted without them"
+        yield f"this engine cannot limit {', '.join(missing)}: a recipe may use up the host's ({how})"
+    elif rootless:
+        yield "Docker runs rootless; the stack was not tried with it"
 
 
 def architecture_problem(target: Target, config: dict, info: dict) -> str:
@@ -115,9 +167,19 @@ def nvidia_problems(target: Target, devices: list[str], info: dict) -> Iterator[
             yield f"{name} ({architecture}) is no {target.name}: " + (
                 f"make up-{fitting}" if fitting else "it has no target"
             )
+    if found and (problem := driver_problem(driver_version())):
+        yield problem
     yield from toolkit_problems()
     if "nvidia" not in info.get("Runtimes", {}) and not any(Path("/etc/cdi").glob("nvidia*")):
         yield "Docker does not know the NVIDIA runtime: sudo nvidia-ctk runtime configure --runtime=docker; restart it"
+
+
+def driver_version() -> str:
+    """Empty when nobody knows."""
+    try:
+        return first_line(output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"))
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return ""
 
 
 def toolkit_problems() -> Iterator[str]:

@@ -4,13 +4,15 @@ A container sees a secret as a file of a read-only mount. The files are readable
 not for anybody else of this host.
 """
 
+import hashlib
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from services.hub.credentials import Hub, acl, keep_credentials, read_env
+from services.hub.credentials import Hub, acl, keep_credentials, read_env, write_private
 
 FILES = ("database_password", "mlflow_admin_password", "mlflow_viewer_password", "mlflow_session_key")
+HUB_PASSWORDS = ("HUB_AGENT_PASSWORD", "HUB_WORKER_PASSWORD")
 
 
 def keep_hub_secrets(folder: Path, env_file: Path, hub: Hub, asks_for_password: bool) -> None:
@@ -43,6 +45,23 @@ def at_host(url: str, host: str) -> str:
     parts = urlsplit(url)
     login = parts.netloc.rpartition("@")[0]
     return parts._replace(netloc=f"{login}{'@' if login else ''}{host}:{parts.port}").geturl()
+
+
+def forget_passwords(folder: Path, env_file: Path) -> None:
+    """The next `up` makes new ones; addresses and other lines stay."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    if env_file.exists():
+        kept = [line for line in env_file.read_text().splitlines() if line.split("=", 1)[0] not in HUB_PASSWORDS]
+        write_private(env_file, "".join(f"{line}\n" for line in kept))
+
+
+def digest_of(folder: Path) -> str:
+    """Changes when the content of a secret does; says nothing of it."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def kept_or_new(path: Path) -> str:

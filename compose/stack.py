@@ -15,13 +15,16 @@ import sys
 from pathlib import Path
 
 from compose import host
-from compose.passwords import keep_hub_secrets, keep_worker_secrets
-from services.hub.credentials import Hub
-from shared.machine.targets import TARGETS, Target, find_target
+from compose.passwords import digest_of, forget_passwords, keep_hub_secrets, keep_worker_secrets
+from services.hub.credentials import Hub, read_env, write_private
+from shared.machine.targets import TARGETS, Target, driver_problem, find_target
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SECRETS, ENV_FILE = CHECKOUT / ".secrets", CHECKOUT / ".env"
 PROJECT = os.environ.get("STACK") or "autoresearch"
+OWNER = "STACK_OF_THIS_CHECKOUT"
+PATIENCE_S, HURRY_S, LAST_S = 7200, 10, 30
+"""for an attempt to end: training, evaluation and what is waited for on the way; with NOW=1; for all the others"""
 
 
 def main() -> int:
@@ -30,13 +33,13 @@ def main() -> int:
     for name in ("up", "check"):
         targets = [target.name for target in TARGETS if target.image]
         commands.add_parser(name).add_argument("target", choices=targets)
-    for name in ("down", "logs", "ps", "doctor"):
+    for name in ("down", "logs", "ps", "doctor", "rotate"):
         commands.add_parser(name)
     asked = parser.parse_args()
     try:
         if asked.command in ("up", "check"):
             return {"up": up, "check": check}[asked.command](find_target(asked.target))
-        return {"down": down, "logs": logs, "ps": ps, "doctor": doctor}[asked.command]()
+        return {"down": down, "logs": logs, "ps": ps, "doctor": doctor, "rotate": rotate}[asked.command]()
     except ValueError as error:
         print(f"stack: {error}", file=sys.stderr)
         return 2
@@ -53,10 +56,12 @@ def up(target: Target) -> int:
     if check(target):
         return 2
     hub = the_hub()
+    refuse_another_stack()
     if elsewhere():
         keep_worker_secrets(SECRETS, ENV_FILE, elsewhere())
     else:
         keep_hub_secrets(SECRETS, ENV_FILE, hub, asks_for_password=not hub.is_local)
+        claim_checkout()
     build(target)
     let_attempts_end(target)
     for number, device in enumerate(devices()):
@@ -68,13 +73,28 @@ def up(target: Target) -> int:
     return 0
 
 
+def refuse_another_stack() -> None:
+    """One stack a checkout, for .env and .secrets are one stack's. ValueError when they are another's."""
+    owner = read_env(ENV_FILE).get(OWNER, PROJECT)
+    if owner != PROJECT and not elsewhere():  # a host with workers only has the hub's .env
+        raise ValueError(
+            f"the passwords of this checkout belong to stack {owner}, so {PROJECT} needs a checkout of its own; when "
+            f"{owner} is gone for good, remove the line {OWNER} from {ENV_FILE.name}"
+        )
+
+
+def claim_checkout() -> None:
+    if read_env(ENV_FILE).get(OWNER) != PROJECT:
+        write_private(ENV_FILE, f"{ENV_FILE.read_text()}{OWNER}={PROJECT}\n")
+
+
 def let_attempts_end(target: Target) -> None:
     """Before a container is replaced: an attempt dies with its executor, a worker waits minutes for a lost queue."""
     projects = list(enumerate(devices()))
     plans = [planned(target, number, device) for number, device in projects]
     if any("Recreate" in plan for plan in plans):
         for number, device in projects:
-            compose(target, number, device, "stop", "worker")
+            compose(target, number, device, "stop", "--timeout", str(PATIENCE_S), "worker")
 
 
 def planned(target: Target, number: int, device: str) -> str:
@@ -93,6 +113,8 @@ def check(target: Target) -> int:
         bind = "0.0.0.0" if hub.bind == "::" else hub.bind
         ports = [] if running or elsewhere() else [(bind, hub.redis_port), (bind, hub.mlflow_port)]
         found = list(host.problems(target, devices(), configuration(target), ports))
+        for line in [] if found else host.notes(host.engine_info()):
+            print(f"look {line}", file=sys.stderr)
     for line in found:
         print(f"fix  {line}", file=sys.stderr)
     return 2 if found else 0
@@ -100,19 +122,40 @@ def check(target: Target) -> int:
 
 def build(target: Target) -> None:
     images = ["worker", target.image or ""] + ([] if elsewhere() else ["hub"])
-    docker("buildx", "bake", "--file", str(CHECKOUT / "images" / "docker-bake.hcl"), *images)
+    docker("buildx", "bake", "--load", "--file", str(CHECKOUT / "images" / "docker-bake.hcl"), *images)
 
 
 def down() -> int:
     """Attempts end first, unless NOW=1. Volumes stay."""
-    hurry = ["--timeout", "10"] if os.environ.get("NOW") else []
+    patience_s = HURRY_S if os.environ.get("NOW") else PATIENCE_S
     for project in sorted(projects(), reverse=True):  # the hub's last
-        docker("compose", "--project-name", project, "down", *hurry)
+        docker("compose", "--project-name", project, "stop", "--timeout", str(patience_s), "worker")
+        docker("compose", "--project-name", project, "down", "--timeout", str(min(patience_s, LAST_S)))
     return 0
 
 
 def logs() -> int:
-    docker("compose", "--project-name", PROJECT, "logs", "--follow", "--tail", "100")
+    """Of all devices at once, until Ctrl-C."""
+    commands = [
+        ["docker", "compose", "--project-name", name, "logs", "--follow", "--tail", "100"]
+        for name in sorted(projects())
+    ]
+    followed = [subprocess.Popen(command, cwd=CHECKOUT) for command in commands]
+    try:
+        return max((process.wait() for process in followed), default=0)
+    except KeyboardInterrupt:
+        return 130
+
+
+def rotate() -> int:
+    """New passwords at the next `make up-<target>`, which makes the containers anew. Other hosts need the new .env."""
+    if elsewhere():
+        raise ValueError("the passwords are the hub's: run make rotate there, and copy its new .env here")
+    forget_passwords(SECRETS, ENV_FILE)
+    print(f"the passwords in {SECRETS.name} and {ENV_FILE.name} are forgotten. Now run make up-<target>: it makes new")
+    print(
+        "ones and restarts the hub and the workers. Then copy .env to every other host and run make up-<target> there"
+    )
     return 0
 
 
@@ -133,10 +176,18 @@ def doctor() -> int:
         print(f"ok   {name} ({architecture}): target {host.target_of_gpu(name, architecture) or 'none'}")
     for line in host.toolkit_problems() if gpus else ():
         print(f"fix  {line}")
-    if not projects():
+    if gpus and (problem := driver_problem(host.driver_version())):
+        print(f"fix  {problem}")
+    running = sorted(projects())
+    if not running:
         print("look nothing runs: make up-<target>")
-        return 0
-    command = ["docker", "compose", "--project-name", PROJECT, "exec", "-T", "worker", "autoresearch", "doctor"]
+    return max((doctor_of(project) for project in running), default=0)
+
+
+def doctor_of(project: str) -> int:
+    """One worker for each device."""
+    print(f"{project}:", flush=True)
+    command = ["docker", "compose", "--project-name", project, "exec", "-T", "worker", "autoresearch", "doctor"]
     return subprocess.run(command, env=environment(find_target("cpu"), "0")).returncode
 
 
@@ -166,6 +217,7 @@ def compose_command(number: int, *arguments: str) -> list[str]:
 def environment(target: Target, device: str) -> dict[str, str]:
     hub = the_hub()
     ours = {"STACK": PROJECT, "TARGET": target.name, "DEVICE": device, "MLFLOW_HOSTS": hub.allowed_hosts}
+    ours["SECRETS_DIGEST"] = digest_of(SECRETS)
     return {**os.environ, **ours, "MLFLOW_USERS": "off" if hub.is_local else "on"}
 
 
@@ -195,12 +247,22 @@ def say_what_next(target: Target, hub: Hub) -> None:
     login = "" if hub.is_local else "   user viewer, password in .secrets/mlflow_viewer_password"
     queue = f"rq enqueue -S json -q {target.name} services.worker.jobs"
     print(f"\nMLflow   {hub.mlflow_url}{login}")
+    for line in pages(target, hub):
+        print(line)
     print(f"queue    {hub.redis_address}, passwords in {ENV_FILE.name}")
     print("\nThe first jobs (pip install rq==3.0.0, or make setup):")
     print("  set -a; . ./.env; set +a")
     print(f"  {queue}.prepare corpus=stdlib")
     print(f"  {queue}.train preset=m5-tiny time_budget=60")
     print("  rq info")
+
+
+def pages(target: Target, hub: Hub) -> list[str]:
+    """A line for each target that has runs: its name, and the page that shows val_bpb. None if the worker is away."""
+    command = compose_command(0, "exec", "-T", "worker", "python3", "-m", "shared.tracking.pages")
+    command += [hub.mlflow_url, target.name]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(target, devices()[0]))
+    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 if __name__ == "__main__":

@@ -1,62 +1,36 @@
 """What crosses a process: frozen pydantic models that forbid extra fields.
 
-A job goes in, records come out, one per stage, and `RunResult` is the summary people compare. Nothing
-here imports a framework, Redis or MLflow.
+A job goes in, records come out, `RunResult` is the summary people compare. Imports no framework, Redis or MLflow.
 """
 
 import re
 from enum import StrEnum
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from shared.bounds import LARGEST_RECIPE_BYTES as LARGEST_RECIPE_BYTES
+from shared.bounds import (
+    BitsPerByte,
+    IdeaId,
+    Megabytes,
+    MfuPercent,
+    Milliseconds,
+    Name,
+    NumParams,
+    NumSteps,
+    NumTokens,
+    OneLine,
+    Percent,
+    Remark,
+    RunId,
+    Seconds,
+    Sha256,
+    TokensPerSecond,
 )
-
-LARGEST_RECIPE_BYTES = 256 * 1024
-"""of a recipe's source, at every door"""
-LONGEST_LINE, LONGEST_REMARK, LONGEST_NAME = 1000, 500, 100
-LARGEST_MFU_PERCENT = 1000.0
-
-
-def one_line(text: str, longest: int = LONGEST_LINE) -> str:
-    """Printable characters, single spaces, at most `longest` of them."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:longest]
-
-
-def believable_mfu(value: Any) -> Any:
-    """None for a share of the peak that no run reaches: it says that one of the two figures is wrong."""
-    return value if value is None or 0 <= float(value) <= LARGEST_MFU_PERCENT else None
-
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-OneLine = Annotated[str, AfterValidator(one_line)]
-"""what a recipe may have had a hand in: no line ends, no control characters, at most 1000 characters"""
-Remark = Annotated[str, AfterValidator(partial(one_line, longest=LONGEST_REMARK))]
-"""the same, at most 500 characters"""
-Name = Annotated[str, AfterValidator(partial(one_line, longest=LONGEST_NAME))]
-"""the same, at most 100 characters"""
-
-# Numbers a recipe may have had a hand in: finite, and below what any honest run meets.
-Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Milliseconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-Megabytes = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-MfuPercent = Annotated[float | None, BeforeValidator(believable_mfu)]
-TokensPerSecond = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
-NumSteps = Annotated[int, Field(ge=0, le=10**10)]
-NumTokens = Annotated[int, Field(ge=0, le=10**16)]
-NumParams = Annotated[int, Field(ge=0, le=10**14)]
-BitsPerByte = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
+from shared.bounds import Share as Share
+from shared.bounds import one_line as one_line
+from shared.kernel_names import Kernels
 
 
 class Contract(BaseModel):
@@ -82,7 +56,7 @@ class VoidCause(StrEnum):
     DEVICE_SHARED = "device_shared"
     """somebody else's process computed on the device"""
     HOST_SLEPT = "host_slept"
-    """the machine was suspended"""
+    """the machine was suspended, or what measures the run was stopped for a while"""
     EXECUTOR_LOST = "executor_lost"
     """the process that ran the stage was killed before it could write a record"""
 
@@ -109,6 +83,8 @@ class Unranked(StrEnum):
     """the recipe's own process counts the steps, so nobody knows how many it took"""
     OVER_BUDGET = "over_budget"
     """it computed for longer than the budget: too much else was going on, or the recipe took its time"""
+    BUSY_MACHINE = "busy_machine"
+    """it trained on the CPU while others used more than a tenth of it, or its host did not give it"""
 
 
 class Integrity(StrEnum):
@@ -232,6 +208,18 @@ class CheckpointPolicy(Contract):
     """training seconds between periodic checkpoints; None writes only the final one"""
 
 
+class IdeaRef(Contract):
+    """The idea that a run tests, with what people want to see of it beside the run."""
+
+    id: IdeaId
+    parent: IdeaId | None = None
+    """what it is compared with; None: it is a start"""
+    note: Remark = ""
+    """the hypothesis, in one line"""
+    diff: str = Field(default="", max_length=20_000)
+    """unified, of its recipe against its parent's"""
+
+
 class Job(Contract):
     """One experiment, complete: the recipe's source lies beside it as recipe.py."""
 
@@ -244,6 +232,8 @@ class Job(Contract):
     """graphs: compiled, and its launches replayed as CUDA graphs (torch on CUDA)"""
     attention: str = Field(default="auto", pattern=r"^[a-z0-9]{1,20}$")
     """backend to try before the others of the device's order; auto keeps the order"""
+    kernels: Kernels = Field(default_factory=dict)
+    """{op: kernel} to use before promoted ones; "reference" is the recipe's own function"""
     target: str
     hardware_key: str
     preset: str | None = None
@@ -259,6 +249,8 @@ class Job(Contract):
     checkpoints: CheckpointPolicy = CheckpointPolicy()
     curve_points: int = Field(default=0, ge=0, le=64)
     """weights kept at this many evenly spaced points of the budget, each scored on the cheap rung afterwards"""
+    idea: IdeaRef | None = None
+    """None: the run belongs to no idea"""
     choices: tuple["Choice", ...] = ()
     """what was chosen for the user before the run started"""
 
@@ -273,7 +265,7 @@ class Choice(Contract):
 
 OUR_CHOICES = frozenset({
     "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
-    "eval_batch_size", "eval_costs", "validation rows", "recipe source",
+    "eval_batch_size", "eval_costs", "validation rows", "machine load", "recipe source",
 })  # fmt: skip
 """what only trusted code chooses"""
 
@@ -353,6 +345,9 @@ class TrainingRecord(Contract):
     num_params: NumParams | None = None
     attention_backend: Name | None = None
     resumed_from_step: NumSteps | None = None
+    foreign_cpu: Share | None = None
+    stolen_cpu: Share | None = None
+    """of the machine's processor time while it trained: used by processes of others, not given by the machine's host"""
     integrity: Integrity | None = None
     """of the training process; None: not recorded"""
     choices: tuple[Choice, ...] = Field(default=(), max_length=100)
@@ -465,6 +460,9 @@ class RunResult(Contract):
     recipe_sha: Sha256
     seed: int
     budget: Budget
+    shape: Shape | None = None
+    """None: recorded by an older version"""
+    idea: IdeaId | None = None
     eval_signature: str = ""
     choices: tuple[Choice, ...] = Field(default=(), max_length=400)
 

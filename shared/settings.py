@@ -1,5 +1,6 @@
 """Environment variables, all of them, prefix ARE_. Nothing else in the tree reads os.environ for configuration."""
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,9 +10,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SECRETS = Path("/run/secrets")
+MLFLOW_PORT, MLFLOW_PORT_MACOS = 5000, 5050
 
 # stages run in the checkout, whatever the directory a relative path was meant in
 Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+def _default_home() -> Path:
+    """ValueError where there is no home directory."""
+    try:
+        return Path.home() / ".cache" / "autoresearch-everywhere"
+    except RuntimeError:
+        raise ValueError("this user has no home directory: set ARE_HOME to a folder that you may write") from None
 
 
 class Settings(BaseSettings):
@@ -22,10 +32,12 @@ class Settings(BaseSettings):
         secrets_dir=SECRETS if SECRETS.is_dir() else None,
     )
 
-    home: Place = Path.home() / ".cache" / "autoresearch-everywhere"
+    home: Place = Field(default_factory=_default_home)
     """ARE_HOME: corpora, datasets, compile caches, device locks, platform defaults"""
     runs: Place = CHECKOUT / "runs"
     """ARE_RUNS: one directory per experiment"""
+    keep_weights: int | None = Field(default=None, ge=0)
+    """ARE_KEEP_WEIGHTS: after a run, only the newest so many and the best runs keep their weights; unset keeps all"""
     tracking_uri: str = ""
     """ARE_TRACKING_URI: MLflow server; empty keeps a sqlite store in ARE_RUNS"""
     sandbox: Literal["on", "off"] = "on"
@@ -38,6 +50,8 @@ class Settings(BaseSettings):
     """ARE_WORKER_REDIS_URL: the same for workers and operators, who may do more; empty takes ARE_REDIS_URL"""
     spool: Place | None = None
     """ARE_SPOOL: where the calibrator places its experiments for executors; unset runs them as processes"""
+    largest_budget_s: float | None = Field(default=None, gt=0)
+    """ARE_LARGEST_BUDGET_S: the longest training a worker takes a job for; unset takes any"""
     startup_timeout_s: float = Field(default=900.0, gt=0)
     """ARE_STARTUP_TIMEOUT_S: longest time from process start to a compiled, warmed-up recipe"""
     eval_timeout_s: float = Field(default=3600.0, gt=0)
@@ -56,3 +70,8 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"ARE_{str(first['loc'][0]).upper()}: {first['msg']}, got {first['input']!r}") from None
+
+
+def default_mlflow_port() -> int:
+    """MLflow's own, but on a Mac that one belongs to AirPlay Receiver."""
+    return MLFLOW_PORT_MACOS if sys.platform == "darwin" else MLFLOW_PORT

@@ -1,7 +1,11 @@
-"""A stage that does nothing for as long as the budget says and leaves the records a real one would."""
+"""A stage that does nothing for as long as the budget says and leaves the records a real one would.
+
+A recipe may say `QUALITY = 1.9`, its val_bpb but for a little noise that follows from the seed, or `CRASH = 1`.
+"""
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -9,6 +13,8 @@ import time
 stage, directory = sys.argv[1], sys.argv[2]
 with open(f"{directory}/job.json") as file:
     job = json.load(file)
+with open(f"{directory}/recipe.py") as file:
+    said = dict(re.findall(r"^(QUALITY|CRASH) = ([0-9.]+)$", file.read(), flags=re.MULTILINE))
 
 
 def write(name, record):
@@ -26,7 +32,7 @@ def cancel(number, frame):
 
 
 def train():
-    seconds = job["budget"]["seconds"] or 0.05
+    seconds = job["budget"]["seconds"] or 0.05 if job["rung"] != "smoke" else 0.05
     place = os.path.join(os.path.dirname(directory), "intervals")
     os.makedirs(place, exist_ok=True)
     name = f"{job['run_id']}@{os.environ['FAST_DEVICE']}@{os.getpid()}"
@@ -36,15 +42,19 @@ def train():
             file.write(f"{time.time():.4f}\n")
             file.flush()
             time.sleep(0.01)
-    write("training.json", {"status": "ok", "training_seconds": seconds, "num_steps": 10, "total_tokens": 5120})
+    if "CRASH" in said:
+        return write("training.json", {"status": "crashed", "reason": "NameError", "integrity": "full"})
+    numbers = {"training_seconds": seconds, "num_steps": 10, "total_tokens": 5120, "peak_vram_mb": 100.0}
+    write("training.json", {"status": "ok", "integrity": "full", **numbers})
     os.makedirs(f"{directory}/checkpoint", exist_ok=True)
     write("checkpoint/latest.json", {})
 
 
 def evaluate():
     rung = {"rung": "cheap", "status": "requested", "confidence": "none", "freshness": "none", "reason": "test"}
-    record = {"status": "ok", "val_bpb": 2.0 + job["seed"] / 1e6, "rung": rung, "num_tokens": 100, "total_seconds": 0.1}
-    write("evaluation.json", record)
+    val_bpb = float(said.get("QUALITY", 2.0)) + job["seed"] % 1000 / 1e6
+    numbers = {"val_bpb": val_bpb, "num_tokens": 100, "total_seconds": 0.1, "eval_signature": "fast"}
+    write("evaluation.json", {"status": "ok", "rung": rung, "integrity": "full", **numbers})
 
 
 signal.signal(signal.SIGTERM, cancel)

@@ -16,12 +16,14 @@ expect_pinned_versions("torch", "numpy", "safetensors", "pydantic")
 expect_no_module("redis", "rq", "mlflow", "pyarrow", "huggingface_hub", "requests", "mlx", "pytest")
 expect_no_module("services.worker", "services.console", "services.hub", "services.prepare")
 expect_no_program("git", "curl", "wget", "ssh")
-folders = [f"/are/{name}" for name in ("datasets", "validation", "cache", "platform")]
-stages = [stage.name for stage in STAGES if stage.image == "executor"]
-expect_harmless_user("/are", "/spool", *folders, *(f"/spool/{stage}" for stage in stages))
+folders = [f"/are/{name}" for name in ("datasets", "validation", "cache", "platform", "locks", "kernel_lab")]
+stages = [stage for stage in STAGES if stage.image == "executor"]
+expect_harmless_user("/are", "/spool", *folders, *(f"/spool/{stage.name}" for stage in stages))
 
 for stage in stages:
-    done = subprocess.run([sys.executable, "-m", f"services.{stage}", "/nowhere"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", f"services.{stage.folder}", "/nowhere"], capture_output=True, text=True
+    )
     assert done.returncode == 2, done.stderr
 subprocess.run(["g++", "--version"], check=True, capture_output=True)
 product = "import torch; assert (torch.ones(8, 8) @ torch.ones(8, 8)).sum() == 512"

@@ -9,7 +9,7 @@ from shared.stages.table import STAGES
 expect_pinned_versions("redis", "rq", "mlflow-skinny", "pyarrow", "tiktoken", "rustbpe", "pydantic", "optuna", "scipy")
 expect_no_module("torch", "mlx", "triton", "flask", "pytest")
 expect_no_program("gcc", "cc", "git", "curl")
-folders = [f"/are/{name}" for name in ("corpora", "datasets", "validation", "platform", "locks")]
+folders = [f"/are/{name}" for name in ("corpora", "datasets", "validation", "platform", "locks", "kernel_lab")]
 expect_harmless_user("/are", "/spool", *folders, *(f"/spool/{stage.name}" for stage in STAGES))
 
 for command in (["autoresearch", "--help"], ["python3", "-m", "services.worker", "--help"]):

@@ -33,6 +33,9 @@ def choose_attention(
 
     `loaders` replaces the backends to try, in order (tests). RuntimeError when none passes.
     """
+    if device.absent:
+        device.note("attention_backend", "absent", f"{device.arch} is not here: attention's cost is computed")
+        return _load("absent", device.torch)
     if loaders is None:
         loaders = {name: partial(_load, name) for name in asked_first(device.attention, attention_order(device.arch))}
     candidates = {name: partial(load, device.torch) for name, load in loaders.items()}

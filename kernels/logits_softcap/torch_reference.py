@@ -4,5 +4,5 @@ import torch
 
 
 def logits_softcap(z: torch.Tensor, cap: float) -> torch.Tensor:
-    """cap * tanh(z / cap), in float32."""
-    return cap * torch.tanh(z.float() / cap)
+    """cap * tanh(z / cap), in float32; float64 stays what it is."""
+    return cap * torch.tanh(z.to(torch.promote_types(z.dtype, torch.float32)) / cap)

@@ -10,6 +10,11 @@ import mlx.core as mx
 from kernels.muon_symmetric_matmul.coefficients import POLAR_EXPRESS
 
 
+def symmetric_matmul(x: mx.array) -> mx.array:
+    """x x^T of each matrix in a batch: symmetric, so half of it would do."""
+    return x @ x.swapaxes(-2, -1)
+
+
 def polar_express(g_NRC: mx.array, steps: int) -> mx.array:
     """Nearly the orthogonal factor U V^T of each matrix: x <- a x + (b A + c A^2) x with A = x x^T, `steps` times.
 

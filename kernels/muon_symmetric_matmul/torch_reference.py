@@ -5,6 +5,8 @@ Muon: Jordan et al. 2024. Coefficients: Amsel et al., "The Polar Express", arXiv
 safety factor of 1.02 on the norm.
 """
 
+from collections.abc import Callable
+
 import torch
 
 from kernels.muon_symmetric_matmul.coefficients import POLAR_EXPRESS
@@ -15,12 +17,12 @@ def symmetric_matmul(x: torch.Tensor) -> torch.Tensor:
     return x @ x.mT
 
 
-def polar_express(g_NRC: torch.Tensor, steps: int) -> torch.Tensor:
+def polar_express(g_NRC: torch.Tensor, steps: int, product: Callable = symmetric_matmul) -> torch.Tensor:
     """Nearly the orthogonal factor U V^T of each matrix: x <- a x + (b A + c A^2) x with A = x x^T, `steps` times."""
     wide = g_NRC.shape[-2] <= g_NRC.shape[-1]
     x = g_NRC if wide else g_NRC.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS[:steps]:
-        A = symmetric_matmul(x)
-        x = a * x + (b * A + c * symmetric_matmul(A)) @ x
+        A = product(x)
+        x = a * x + (b * A + c * product(A)) @ x
     return x if wide else x.mT

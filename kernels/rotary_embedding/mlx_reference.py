@@ -9,3 +9,10 @@ def rotary_embedding(x_BHTD: mx.array, base: float) -> mx.array:
     mx.fast.rope turns the other way, hence the scale of -1 on its angles. Positions count from 0.
     """
     return mx.fast.rope(x_BHTD, x_BHTD.shape[-1], traditional=False, base=base, scale=-1.0, offset=0)
+
+
+def rotate_by_tables(x_BTHD: mx.array, cos_TK: mx.array, sin_TK: mx.array) -> mx.array:
+    """The same with the tables given, as PyTorch has it; K = D / 2."""
+    a, b = mx.split(x_BTHD, 2, axis=-1)
+    cos, sin = cos_TK[:, None, :], sin_TK[:, None, :]
+    return mx.concatenate([a * cos + b * sin, b * cos - a * sin], axis=-1)

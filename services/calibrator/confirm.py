@@ -4,10 +4,11 @@ What the quality table said of each run before it began is kept beside what the 
 can be believed on this machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.prior import Prior
+from services.calibrator.projection import is_row, row_of
 from services.calibrator.ranking import Ranked
 from services.calibrator.search import SearchResult
 from services.calibrator.work import Work
@@ -18,6 +19,8 @@ from shared.quality import QualityTable
 FIRST_SEED = 1001
 CANDIDATES = {"fast": 2, "full": 3}
 SHORTEST_S = 10.0
+LONG_ENOUGH = 1 / 3
+"""of the target budget, that a confirming run must have for more than a low confidence"""
 UNLIKELY_SIGMAS = 3.0
 """behind the best, beyond which a candidate is not tried"""
 
@@ -46,13 +49,9 @@ def confirm(
     work: Work, found: SearchResult, prior: Prior, tuning: Tuning, table: QualityTable, allowance_s: float
 ) -> Confirmation:
     """`table`: with this machine's own rows."""
-    candidates = contenders(found, CANDIDATES[work.calibration.mode])
+    candidates, seconds = _affordable(work, found, allowance_s)
     if not candidates:
         return Confirmation(runs=(), chosen=None, reason="no shape came to a number", seconds=0.0)
-    while (seconds := longest_budget(work, found.outcomes, len(candidates), allowance_s)) < SHORTEST_S:
-        if len(candidates) == 1:
-            break
-        candidates = candidates[:-1]
     if seconds < SHORTEST_S:
         reason = "chosen by the search alone: there was no time to confirm it"
         return Confirmation(runs=(), chosen=candidates[0], reason=reason, seconds=0.0)
@@ -62,24 +61,40 @@ def confirm(
             preset=candidate.preset, shape=candidate.shape, seconds=seconds, seed=FIRST_SEED,
             rung=prior.rung, tuning=tuning,
         )  # fmt: skip
-        outcome = work.measure(probe, limit_s=3.0 * (seconds + _overhead_s(found.outcomes)))
-        runs.append(_compared(table, outcome))
-    chosen, reason = _choose(candidates, runs, found)
+        limit_s = 3.0 * (seconds + overhead_s(found.outcomes, {candidate.preset}))
+        runs.append(compared(table, work.measure(probe, limit_s=limit_s)))
+    chosen, reason = choose(work, candidates, runs, found, table)
     return Confirmation(runs=tuple(runs), chosen=chosen, reason=reason, seconds=seconds)
 
 
+def _affordable(work: Work, found: SearchResult, allowance_s: float) -> tuple[list[Ranked], float]:
+    """As many contenders as can be trained for SHORTEST_S, at least one, and the seconds for each."""
+    candidates = contenders(found, CANDIDATES[work.calibration.mode])
+    for count in range(len(candidates), 0, -1):
+        beside_s = overhead_s(found.outcomes, {one.preset for one in candidates[:count]})
+        seconds = longest_budget(work, beside_s, count, allowance_s)
+        if seconds >= SHORTEST_S or count == 1:
+            return candidates[:count], seconds
+    return [], 0.0
+
+
 def contenders(found: SearchResult, most: int) -> list[Ranked]:
-    """The best, and those that may be as good. Of shapes that differ only in the size of their passes, the first: they
-    train the same, so their runs would say how fast they are and nothing of quality."""
+    """The best, and those that may be as good."""
     if not found.ranked:
         return []
-    first: dict[Shape, Ranked] = {}
-    for one in found.ranked:
-        first.setdefault(one.shape.model_copy(update={"device_batch_size": 1}), one)
-    best, *others = first.values()
+    best, *others = distinct(found.ranked)
     limit = UNLIKELY_SIGMAS * max(found.noise, best.spread)
     near = [one for one in others if one.val_bpb - best.val_bpb <= max(limit, found.margin)]
     return [best, *_other_models_first(best, near)][:most]
+
+
+def distinct(ranked: Sequence[Ranked]) -> list[Ranked]:
+    """Of shapes that differ only in the size of their passes, the first: they train the same, so their runs would say
+    how fast they are and nothing of quality."""
+    first: dict[Shape, Ranked] = {}
+    for one in ranked:
+        first.setdefault(one.shape.model_copy(update={"device_batch_size": 1}), one)
+    return [*first.values()]
 
 
 def _other_models_first(best: Ranked, near: Sequence[Ranked]) -> list[Ranked]:
@@ -87,37 +102,48 @@ def _other_models_first(best: Ranked, near: Sequence[Ranked]) -> list[Ranked]:
     return sorted(near, key=lambda one: (one.preset == best.preset, one.val_bpb))
 
 
-def longest_budget(work: Work, outcomes: Sequence[Outcome], num_runs: int, allowance_s: float) -> float:
-    """Whole seconds, at most the target's."""
-    each_s = allowance_s / num_runs - _overhead_s(outcomes)
-    return float(int(min(work.calibration.target_seconds, each_s)))
+def longest_budget(work: Work, beside_s: float, num_runs: int, allowance_s: float) -> float:
+    """Whole seconds, at most the target's. beside_s: what a run takes beside its budget (overhead_s)."""
+    return float(int(min(work.calibration.target_seconds, allowance_s / num_runs - beside_s)))
 
 
-def _overhead_s(outcomes: Sequence[Outcome]) -> float:
-    beside = [outcome.wall_seconds - outcome.probe.seconds for outcome in outcomes if outcome.is_ok]
-    return max(beside, default=20.0)
+def overhead_s(outcomes: Sequence[Outcome], presets: Collection[str]) -> float:
+    """Seconds a run of these presets takes beside its budget, at most, by their own outcomes where there are any."""
+    good = [one for one in outcomes if one.is_ok]
+    own = [one for one in good if one.probe.preset in presets]
+    return max((one.wall_seconds - one.probe.seconds for one in own or good), default=20.0)
 
 
-def _compared(table: QualityTable, outcome: Outcome) -> ConfirmedRun:
+def compared(table: QualityTable, outcome: Outcome) -> ConfirmedRun:
     if not outcome.is_ok or not outcome.num_tokens:
         return ConfirmedRun(outcome=outcome, said=None, said_spread=0.0)
     said = table.predict(outcome.probe.shape, outcome.num_tokens)
     return ConfirmedRun(outcome=outcome, said=said.val_bpb, said_spread=said.spread)
 
 
-def _choose(
-    candidates: Sequence[Ranked], runs: Sequence[ConfirmedRun], found: SearchResult
+def choose(
+    work: Work, candidates: Sequence[Ranked], runs: Sequence[ConfirmedRun], found: SearchResult, table: QualityTable
 ) -> tuple[Ranked | None, str]:
-    """The search's order stands unless a confirming run was better by more than the noise of two runs."""
-    good = [run.outcome for run in runs if run.outcome.is_ok]
-    scores: dict[Shape, float] = {outcome.probe.shape: outcome.val_bpb or 0.0 for outcome in good}
-    measured = [one for one in candidates if one.shape in scores]
-    if not measured:
-        return candidates[0], "chosen by the search: no confirming run came to its end"
-    first = measured[0]
-    lowest = min(measured, key=lambda one: scores[one.shape])
-    ahead = scores[first.shape] - scores[lowest.shape]
-    if ahead > max(found.margin, 2**0.5 * found.noise):
-        return lowest, f"its confirming run was {ahead:.4f} bpb better than that of the search's first"
-    beside = f", within {max(found.margin, 2**0.5 * found.noise):.4f} of the best" if lowest is not first else ""
-    return first, f"first by the search, confirmed by a run of its own{beside}"
+    """The search's order stands unless the table, now with the confirming runs too, expects another to be better at
+    the target by more than the noise of two runs. At the budget of the runs a quick learner is ahead too early."""
+    ran = {run.outcome.probe.shape: run.outcome for run in runs if run.outcome.is_ok}
+    alive = [one for one in candidates if one.shape in ran]
+    told = [run.outcome for run in runs if is_row(run.outcome)]
+    if not told:
+        return (alive or candidates)[0], "chosen by the search: no confirming run told its score"
+    expected = _in_hindsight(work, ran, table.with_rows(row_of(outcome, table) for outcome in told))
+    first, lowest = alive[0], min(alive, key=lambda one: expected[one.shape])
+    ahead, noise = expected[first.shape] - expected[lowest.shape], max(found.margin, 2**0.5 * found.noise)
+    failed = "" if first is candidates[0] else "the search's first came to no number when it was confirmed; "
+    if ahead > noise:
+        than = "the next" if failed else "the search's first"
+        return lowest, f"{failed}after the confirming runs it is expected to be {ahead:.4f} bpb better than {than}"
+    beside = f", within {noise:.4f} of the best" if lowest is not first else ""
+    return first, f"{failed}first by the search, confirmed by a run of its own{beside}"
+
+
+def _in_hindsight(work: Work, ran: Mapping[Shape, Outcome], table: QualityTable) -> dict[Shape, float]:
+    """Expected val_bpb at the target of every shape that ran, at the speed that its run had."""
+    seconds = work.calibration.target_seconds
+    asked = [(shape, max(1, round((outcome.tok_per_sec or 0.0) * seconds))) for shape, outcome in ran.items()]
+    return dict(zip(ran, table.predict_many(asked).val_bpb.tolist(), strict=True))

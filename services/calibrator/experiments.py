@@ -5,7 +5,8 @@ Outcomes are kept in a journal, so nothing is measured twice, whoever was killed
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -16,8 +17,8 @@ from shared.calibration.job import Calibration
 from shared.contracts import Budget, EvaluationRecord, Job, Rung, RunResult, Status
 from shared.experiment.request import default_recipe
 from shared.experiment.run import evaluate, resume, run
-from shared.files import write_atomic
-from shared.runs.directory import RunDirectory
+from shared.files import sync
+from shared.runs.directory import RunDirectory, write_record
 from shared.settings import settings
 from shared.stages.executors import Executor, Watch
 
@@ -65,7 +66,7 @@ class Journal:
                 file.write(b"" if file.read(1) == b"\n" else b"\n")
             file.write(outcome.model_dump_json(exclude_defaults=True).encode() + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         self._outcomes[outcome.probe.key] = outcome
 
 
@@ -85,19 +86,20 @@ class Experiments:
         self.journal.append(outcome)
         return outcome
 
-    def score_again(self, run_id: str, rung: Rung, limit_s: float) -> EvaluationRecord | None:
-        """The checkpoint of a run on a rung; None when it took longer. The run's own result is what it was."""
-        directory = RunDirectory.of(run_id)
+    def score_again(
+        self, run_id: str, rung: Rung, limit_s: float, eval_batch_size: int | None = None
+    ) -> EvaluationRecord | None:
+        """The checkpoint of a run on a rung, with another evaluation batch if one is given; None when it took longer.
+
+        A copy of the run is scored: its own records stay what they were, whoever is killed.
+        """
         deadline = self.now() + limit_s
-        kept = {path: path.read_bytes() for path in (directory.evaluation_file, directory.result_file)}
-        try:
-            evaluate(directory, rung, self.executor, self._watch_until(deadline))
-            return directory.evaluation()
-        except OverLimit:
-            return None
-        finally:
-            for path, content in kept.items():
-                write_atomic(path, content)
+        with copied(RunDirectory.of(run_id), eval_batch_size) as directory:
+            try:
+                evaluate(directory, rung, self.executor, self._watch_until(deadline))
+                return directory.evaluation()
+            except OverLimit:
+                return None
 
     def run_id(self, probe: Probe) -> str:
         return f"{self.calibration.id}-{probe.key}"
@@ -165,6 +167,22 @@ class Experiments:
             eval_batch_size=probe.eval_batch_size,
             **probe.tuning.model_dump(),
         )
+
+
+@contextmanager
+def copied(run: RunDirectory, eval_batch_size: int | None) -> Iterator[RunDirectory]:
+    """What scoring a run needs, beside it, until the end of the block."""
+    copy = RunDirectory(run.path.with_name(f"{run.path.name}-again"))
+    shutil.rmtree(copy.path, ignore_errors=True)
+    try:
+        copy.path.mkdir()
+        for file in (run.recipe_file, run.training_file):
+            shutil.copyfile(file, copy.path / file.name)
+        shutil.copytree(run.checkpoint_dir, copy.checkpoint_dir)
+        write_record(copy.job_file, run.job().model_copy(update={"eval_batch_size": eval_batch_size}))
+        yield copy
+    finally:
+        shutil.rmtree(copy.path, ignore_errors=True)
 
 
 def _deserves_longer(outcome: Outcome, limit_s: float) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import chi2
 
-from services.calibrator.confirm import FIRST_SEED, Confirmation, longest_budget
+from services.calibrator.confirm import FIRST_SEED, Confirmation, longest_budget, overhead_s
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.prior import Prior
 from services.calibrator.work import Work
@@ -33,9 +33,9 @@ def measure_noise(
     chosen = confirmation.chosen
     if chosen is None:
         return Noise(floor=None, reason="no shape was chosen", outcomes=())
-    count = SEEDS[work.calibration.mode]
-    seconds = longest_budget(work, known, count, allowance_s)
-    if confirmation.seconds and longest_budget(work, known, count - 1, allowance_s) >= confirmation.seconds:
+    count, beside_s = SEEDS[work.calibration.mode], overhead_s(known, {chosen.preset})
+    seconds = longest_budget(work, beside_s, count, allowance_s)
+    if confirmation.seconds and longest_budget(work, beside_s, count - 1, allowance_s) >= confirmation.seconds:
         seconds = confirmation.seconds
     if seconds < SHORTEST_S:
         return Noise(floor=None, reason=f"{count} runs do not fit into {allowance_s:.0f} s", outcomes=())

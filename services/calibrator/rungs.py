@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from services.calibrator.confirm import Confirmation
+from services.calibrator.eval_batch import BatchCost, fastest, try_batches, why_not
 from services.calibrator.experiments import Experiments
 from services.calibrator.work import Work
-from shared.contracts import Contract, Rung, Status
+from shared.contracts import Contract, EvaluationRecord, Rung
 from shared.evaluation.rungs import BUDGET_SHARE, tokens_for
 from shared.runs.checkpoint import latest
 from shared.runs.directory import RunDirectory
@@ -13,6 +14,8 @@ from shared.runs.directory import RunDirectory
 RUNGS = {"fast": (Rung.CHEAP, Rung.REFERENCE), "full": (Rung.CHEAP, Rung.REFERENCE, Rung.FULL)}
 STARTS_S = 10.0
 """two processes that open the engine"""
+AUDIT_SHARE = 0.3
+"""of scoring, at most, where there are rows enough (docs/evaluation.md)"""
 
 
 class KeptCheckpoint(Contract):
@@ -63,6 +66,10 @@ class RungCosts(Contract):
     chosen: Rung
     """the largest that costs at most its share of the target budget"""
     reason: str
+    eval_batch_size: int | None = None
+    """rows of one scoring pass; None: what follows from the training batch"""
+    batches: tuple[BatchCost, ...] = ()
+    """the evaluation batches that were tried, on cheap; the first is what follows from the training batch"""
 
     def correction(self, measured_on: Rung, smoke_bpb: float | None) -> float:
         """What to add to a val_bpb of the rung probes were scored on, to have it on the chosen rung."""
@@ -75,37 +82,63 @@ def measure_rungs(work: Work, machine: Experiments, kept: KeptCheckpoint, allowa
     rows = work.validation_rows
     costs: list[RungCost] = []
     left_out: list[str] = []
+    batches: tuple[BatchCost, ...] = ()
     end_s = work.clock.spent_s + allowance_s
     for rung in RUNGS[work.calibration.mode] if kept.run_id else ():
-        expected_s = _expected_s(costs, tokens_for(rung, rows))
-        if expected_s > end_s - work.clock.spent_s:
+        expected_s = _expected_s(costs or _of_probe(kept.run_id), tokens_for(rung, rows))
+        left_s = end_s - work.clock.spent_s
+        if expected_s > left_s:
             left_out.append(f"{rung}: it would take about {expected_s:.0f} s")
             continue
         if costs and costs[-1].num_tokens == tokens_for(rung, rows):
             left_out.append(f"{rung}: this corpus has no more text than {costs[-1].rung} scores")
             continue
-        measured = _measured(work, machine, kept.run_id, rung, max(30.0, end_s - work.clock.spent_s))
-        if isinstance(measured, str):
-            left_out.append(f"{rung}: {measured}")
-        else:
-            costs.append(measured)
-    return _concluded(work, kept.run_id, costs, left_out)
+        limit_s = min(max(30.0, left_s), work.clock.remaining_s)
+        record = machine.score_again(kept.run_id, rung, limit_s, fastest(batches))
+        if said := why_not(record, limit_s):
+            left_out.append(f"{rung}: {said}")
+            continue
+        assert record
+        costs.append(_told(work, rung, record))
+        if work.calibration.mode == "full" and rung is Rung.CHEAP:
+            batches = try_batches(work, machine, kept.run_id, record, end_s)
+            costs[-1] = _with_fastest(costs[-1], batches)
+    return _concluded(work, kept.run_id, costs, left_out).model_copy(
+        update={"eval_batch_size": fastest(batches), "batches": batches}
+    )
+
+
+def _of_probe(run_id: str) -> list[RungCost]:
+    """What the run's own evaluation cost."""
+    record = RunDirectory.of(run_id).evaluation()
+    return [_cost(record.rung.rung, record)] if record and record.rung and record.val_bpb is not None else []
 
 
 def _expected_s(costs: Sequence[RungCost], num_tokens: int) -> float:
+    """With the audit, which grows with the rows that are scored."""
     if not costs:
-        return 0.0
+        return STARTS_S
     last = costs[-1]
     audit_s = max(0.0, last.total_seconds - last.seconds - STARTS_S)
-    return STARTS_S + audit_s + last.seconds * num_tokens / last.num_tokens
+    share = min(AUDIT_SHARE, audit_s / last.seconds) if last.seconds else 0.0
+    return STARTS_S + last.seconds * (1 + share) * num_tokens / last.num_tokens
 
 
-def _measured(work: Work, machine: Experiments, run_id: str, rung: Rung, limit_s: float) -> RungCost | str:
-    """What it cost, or why it is not known."""
-    record = machine.score_again(run_id, rung, limit_s)
-    if record is None or record.status is not Status.OK or record.val_bpb is None:
-        return f"{record.status}: {record.reason}" if record else f"it took longer than {limit_s:.0f} s"
+def _told(work: Work, rung: Rung, record: EvaluationRecord) -> RungCost:
     work.say(f"{rung}: {record.num_tokens:,} tokens in {record.eval_seconds:.1f} s, val_bpb {record.val_bpb:.4f}")
+    return _cost(rung, record)
+
+
+def _with_fastest(cost: RungCost, batches: Sequence[BatchCost]) -> RungCost:
+    """What the rung costs with the batch that is chosen."""
+    chosen = next((one for one in batches if one.rows == fastest(batches)), None)
+    if chosen is None or chosen.seconds is None:
+        return cost
+    return cost.model_copy(update={"seconds": chosen.seconds, "total_seconds": chosen.total_seconds})
+
+
+def _cost(rung: Rung, record: EvaluationRecord) -> RungCost:
+    assert record.val_bpb is not None
     return RungCost(
         rung=rung,
         num_tokens=record.num_tokens,

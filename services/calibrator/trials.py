@@ -14,9 +14,9 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from services.calibrator.journal import open_study
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.space import Params
+from shared.sweep.journal import open_study
 
 PROBE, OUTCOME, FAILED = "probe", "outcome", "failed"
 BAD = 0.9

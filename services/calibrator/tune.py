@@ -56,7 +56,9 @@ def alternatives(work: Work) -> list[Tuning]:
 
 
 def describe(tuning: Tuning) -> str:
-    values = [f"{key} {value}" for key, value in tuning.model_dump().items() if value != "auto"]
+    settings = tuning.model_dump(exclude={"kernels"}).items()
+    values = [f"{key} {value}" for key, value in settings if value not in ("auto", {})]
+    values += [f"kernel {op}={kernel}" for op, kernel in tuning.kernels.items()]
     return ", ".join(values) or "the engine's own choice"
 
 

@@ -41,6 +41,8 @@ class Work:
     phase: str = ""
     best: str = ""
     """the best shape so far, in words"""
+    left_out: tuple[str, ...] = ()
+    """what of the quality rows could not be read"""
 
     def say(self, text: str) -> None:
         self._event(kind="note", says=text)

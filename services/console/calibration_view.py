@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.calibration.events import Event, events_file, read_default_of, read_events
+from shared.calibration.events import Event, PlannedPhase, events_file, read_default_of, read_events
 from shared.calibration.job import Calibration
 from shared.experiment.platform_default import PlatformDefault, default_file, read_default
 from shared.stages.executors import Watch
@@ -109,7 +109,7 @@ def _phases(view: View) -> Table:
         is_now = phase.name == view.phase
         mark = ">" if is_now else "done" if phase.name in done else ""
         style = "bold" if is_now else "dim"
-        table.add_row(mark, phase.name, phase.says, f"about {minutes(60 * phase.minutes)}", style=style)
+        table.add_row(mark, phase.name, phase.says, planned(phase), style=style)
     return table
 
 
@@ -119,6 +119,10 @@ def _probes(view: View) -> Table:
         style = "" if event.status == "ok" else "yellow"
         table.add_row("", Text(event.phase, style="dim"), Text(event.says, style=style))
     return table
+
+
+def planned(phase: PlannedPhase) -> str:
+    return f"{phase.minutes:.1f} min" if phase.minutes else "what is left"
 
 
 def minutes(seconds: float) -> str:
@@ -136,7 +140,7 @@ def plain_lines(event: Event) -> list[str]:
         total = sum(phase.minutes for phase in event.plan)
         spent = f", {minutes(event.spent_s)} of it were spent before" if event.spent_s > 1 else ""
         head = f"plan         {total:.1f} minutes in all{spent}"
-        return [head, *(f"  {phase.name:<10} {phase.minutes:4.1f} min  {phase.says}" for phase in event.plan)]
+        return [head, *(f"  {phase.name:<10} {planned(phase):<12} {phase.says}" for phase in event.plan)]
     if event.kind == "phase":
         return [f"{event.phase}: {event.says}"]
     if event.kind == "reused":

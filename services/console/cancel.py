@@ -14,7 +14,7 @@ def cancel(
     names: Annotated[
         list[str], typer.Argument(metavar="JOB|GROUP...", help="Names of jobs or groups, as `submit` printed them.")
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
 ) -> None:
     """End jobs that wait or run. A running job is gone within a second.
 

@@ -11,7 +11,7 @@ MARKS = {"ok": "[green]ok  [/green]", "warning": "[yellow]look[/yellow]", "error
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
 ) -> None:
     """Check the queue, MLflow, device, driver, disk, clock and versions.
 
@@ -21,8 +21,7 @@ def doctor(
 
     findings = run_checks()
     if json:
-        for finding in findings:
-            print(json_module.dumps(asdict(finding)))
+        print(json_module.dumps([asdict(finding) for finding in findings]))
     else:
         console = Console(soft_wrap=True, highlight=False)
         for finding in findings:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from services.console import progress, summary
+from services.console.interruption import ends_like_ctrl_c
 from shared.experiment.run import evaluate as evaluate_run
 from shared.runs.directory import RunDirectory
 from shared.stages.executors import NativeExecutor
@@ -20,6 +21,6 @@ def evaluate(
 ) -> None:
     """Score the final checkpoint of a run again, and replace the run's result."""
     directory = RunDirectory(run_dir.resolve())
-    with progress.shown(directory) as watch:
+    with ends_like_ctrl_c(), progress.shown(directory) as watch:
         result = evaluate_run(directory, rung, NativeExecutor(), watch)
     raise typer.Exit(summary.conclude(result, directory))

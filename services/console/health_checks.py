@@ -29,7 +29,7 @@ class Finding:
 
 
 def run_checks() -> list[Finding]:
-    from services.console.hub_connection import load_env
+    from services.console.env_file import load_env
 
     load_env()
     return [guarded(check) for check in (queue, clock, tracking, device, disk, versions, containers)]
@@ -92,9 +92,12 @@ def tracking() -> Finding:
 def device() -> Finding:
     from shared.machine.device_lock import foreign_processes
     from shared.machine.hardware import Vendor, detect
+    from shared.machine.targets import driver_problem
 
     found = detect()
     says = f"{found.product} ({found.target}), driver {found.driver_version}, key {found.hardware_key}"
+    if found.vendor is Vendor.NVIDIA and (problem := driver_problem(found.driver_version)):
+        return Finding("device", "error", says, problem)
     if strangers := foreign_processes(found.device):
         return Finding(
             "device", "warning", f"{says}; in use by {strangers[0]}", "end it: experiments beside it are void"
@@ -117,7 +120,7 @@ def disk() -> Finding:
             return Finding(
                 "disk", "error", f"{there} cannot be written", "set ARE_HOME and ARE_RUNS to folders of your own"
             )
-    advice = f"experiments need {LEAST_FREE_GB} GB: remove old runs from ARE_RUNS" if short else ""
+    advice = f"experiments need {LEAST_FREE_GB} GB: `autoresearch runs prune` makes room" if short else ""
     return Finding("disk", "error" if short else "ok", ", ".join(sorted(told)), advice)
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from shared.settings import CHECKOUT, settings
+from shared.machine.ports import free_port_from
+from shared.settings import CHECKOUT, default_mlflow_port, settings
 
 
 def hub(
@@ -19,7 +20,13 @@ def hub(
         ),
     ] = "127.0.0.1",
     redis_port: Annotated[int, typer.Option(envvar="HUB_REDIS_PORT", help="Port of the queue.")] = 6379,
-    mlflow_port: Annotated[int, typer.Option(envvar="HUB_MLFLOW_PORT", help="Port of the MLflow server.")] = 5000,
+    mlflow_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="HUB_MLFLOW_PORT",
+            help="Port of the MLflow server. Default: 5000 (5050 on a Mac), or the next free one.",
+        ),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder for the data of queue and MLflow. Default: ARE_HOME/hub.")
     ] = None,
@@ -29,6 +36,7 @@ def hub(
     Passwords are created once and kept in .env, which only you can read.
     """
     folder = data.absolute() if data else settings().home / "hub"
+    mlflow_port = mlflow_port or free_port_from(default_mlflow_port())
     options = [f"--bind={bind}", f"--redis-port={redis_port}", f"--mlflow-port={mlflow_port}"]
     options += [f"--data={folder}", f"--env-file={settings().env_file}"]
     os.chdir(CHECKOUT)

@@ -1,6 +1,5 @@
 """The console's connection to the hub's queue. It gives up after 5 s, with one line that says what to do."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,20 +8,11 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from services.console.env_file import load_env
 from shared.fleet.store import FleetStore
 from shared.settings import settings
 
 TIMEOUT_S = 5.0
-
-
-def load_env() -> None:
-    """Reads what `autoresearch hub` wrote to .env. Variables that are already set keep their values."""
-    if settings().env_file.is_file():
-        for line in settings().env_file.read_text().splitlines():
-            name, separator, value = line.partition("=")
-            if separator and not name.startswith("#"):
-                os.environ.setdefault(name.strip(), value.strip())
-        settings.cache_clear()
 
 
 @contextmanager

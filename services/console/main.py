@@ -1,54 +1,104 @@
 """The `autoresearch` command. Each subcommand is one file here; `--help` stays fast, because it imports no framework.
 
-Exit codes: 0 success, 1 the experiment ended without a number, 2 wrong input (one line explains it), 130 interrupted.
+Exit codes: 0 success, 1 the experiment ended without a number, 2 wrong input (one line explains it), 130 interrupted;
+`decide` has its own.
 """
 
+import errno
 import sys
 from typing import NoReturn
 
 import typer
 
 from services.console import (
+    best,
+    brief,
     calibrate,
     cancel,
+    decide,
     defaults,
+    diff,
     doctor,
     drain,
     evaluate,
+    golf,
+    history,
     hub,
+    lab,
+    logs,
+    mcp,
     prepare,
+    prune,
+    report,
     requeue,
     runs,
     status,
     submit,
+    sweep,
     train,
+    transfer,
     ui,
     wait,
     worker,
 )
+from shared.settings import CHECKOUT
 
 app = typer.Typer(
     help="Language-model research on the hardware you own: train a recipe for a fixed budget and score it (val_bpb).",
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-LOCAL = (prepare.prepare, calibrate.calibrate, train.train, evaluate.evaluate, runs.runs, ui.ui)
-FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue)
+LOCAL = (prepare.prepare, calibrate.calibrate, train.train, sweep.sweep, evaluate.evaluate, ui.ui)
+FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue, logs.logs)
+RESEARCH = (brief.brief, decide.decide, best.best, history.history, diff.diff)
+REVIEW = (transfer.transfer, prune.prune, report.report, mcp.mcp)
 OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
-for command in (*LOCAL, *FLEET, *OPERATION):
+PROJECT = (golf.golf,)
+for command in (*LOCAL, *FLEET, *RESEARCH, *REVIEW, *OPERATION, *PROJECT):
     app.command()(command)
+app.add_typer(runs.app, name="runs")
 app.add_typer(defaults.app, name="defaults")
+app.add_typer(lab.app, name="lab")
+
+
+EXTRAS = {
+    "torch": "torch", "mlx": "mlx", "mlflow": "tracking", "redis": "fleet", "rq": "fleet", "pyarrow": "data",
+    "tiktoken": "data", "rustbpe": "data", "huggingface_hub": "data", "matplotlib": "calibration",
+    "scipy": "calibration", "optuna": "calibration",
+}  # fmt: skip
+"""which extra of pyproject.toml brings a package"""
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def main() -> None:
+    if not (CHECKOUT / "pyproject.toml").is_file():
+        fail(
+            f"this is an installed copy in {CHECKOUT}, and the project runs from its checkout: clone the repository, "
+            "run `make setup` in it, and use its .venv/bin/autoresearch"
+        )
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except typer.TyperException as error:
         fail(error.format_message())
     except ValueError as error:
         fail(str(error))
+    except ModuleNotFoundError as error:
+        fail(missing_package(error))
     except OSError as error:
-        fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+        fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + advice_for(error))
+
+
+def missing_package(error: ModuleNotFoundError) -> str:
+    name = (error.name or "").split(".")[0]
+    if name not in EXTRAS:
+        raise error
+    install = f"pip install -c constraints.txt -e '.[{EXTRAS[name]}]'"
+    return f"the package {name} is not installed: run `make setup`, or {install}"
+
+
+def advice_for(error: OSError) -> str:
+    if error.errno in CLOSED:
+        return "; set ARE_RUNS and ARE_HOME to folders that you may write"
+    return "; `autoresearch runs prune` makes room" if error.errno == errno.ENOSPC else ""
 
 
 def fail(message: str) -> NoReturn:

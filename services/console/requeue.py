@@ -14,7 +14,7 @@ def requeue(
     names: Annotated[
         list[str], typer.Argument(metavar="JOB|GROUP...", help="Names of jobs or groups that have ended.")
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
 ) -> None:
     """Run jobs that have ended once more, as new attempts. Their earlier outcomes are kept.
 

@@ -1,5 +1,6 @@
 """Writes the file with which launchd or systemd keeps a worker running. It holds no password: the worker reads .env."""
 
+import os
 import plistlib
 import shlex
 import sys
@@ -11,36 +12,66 @@ from shared.settings import CHECKOUT
 LABEL = "autoresearch-worker"
 
 
+KEPT_ENVIRONMENT = ("ARE_HOME", "ARE_RUNS", "ARE_ENV_FILE", "ARE_TRACKING_URI", "HF_ENDPOINT", "PATH")
+"""of the shell that installs, without passwords: launchd starts programs with almost nothing"""
+GUARDED = ("Documents", "Desktop", "Downloads")
+"""folders of a Mac that a program without a window may not read until its owner allows it"""
+
+
 def write_service_file(command: list[str]) -> str:
     """Writes the file for the current user; returns what to tell them."""
     start = [str(Path(command[0]).with_name("autoresearch")), "worker", *command[3:]]
     if sys.platform == "darwin":
         path = Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist"
-        content, next_step = launchd_plist(start), f"launchctl bootstrap gui/$UID {path}"
+        content: bytes | str = launchd_plist(start)
+        hints = launchd_hints(path, CHECKOUT)
     else:
         path = Path.home() / ".config" / "systemd" / "user" / f"{LABEL}.service"
-        content, next_step = systemd_unit(start), f"systemctl --user enable --now {LABEL}"
+        content = systemd_unit(start)
+        hints = [f"to start the worker, run: systemctl --user enable --now {LABEL}"]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content)
-    return f"wrote {path}\nto start the worker, run: {next_step}"
+    return "\n".join([f"wrote {path}", *hints])
+
+
+def launchd_hints(path: Path, checkout: Path) -> list[str]:
+    hints = [
+        f"to start the worker, run: launchctl bootstrap gui/$UID {path}",
+        f"to stop it for good, run: launchctl bootout gui/$UID/{LABEL}",
+        "it runs while you are logged in at the screen: Metal needs that session, an ssh login alone has none",
+    ]
+    guarded = next((name for name in GUARDED if checkout.is_relative_to(Path.home() / name)), None)
+    if guarded:
+        hints.append(
+            f"WARNING: {checkout} lies in ~/{guarded}, which macOS closes to background programs: move the checkout, "
+            "or give Python Full Disk Access in System Settings"
+        )
+    return hints
 
 
 def launchd_plist(start: list[str]) -> bytes:
-    """`Interactive`, because macOS slows other jobs down. No restart after a clean end, so that drain works."""
+    """`Interactive`, because macOS slows other jobs down. No restart after a clean end, so that drain works; launchd
+    knows no other exit codes, so with --service bad input, which would only come again, is a clean end too."""
     log = str(Path.home() / "Library" / "Logs" / f"{LABEL}.log")
     return plistlib.dumps(
         {
             "Label": LABEL,
-            "ProgramArguments": start,
+            "ProgramArguments": [*start, "--service"],
             "WorkingDirectory": str(CHECKOUT),
+            "EnvironmentVariables": kept_environment(),
             "RunAtLoad": True,
             "KeepAlive": {"SuccessfulExit": False},
+            "ThrottleInterval": 10,
             "ProcessType": "Interactive",
             "ExitTimeOut": 7200,
             "StandardOutPath": log,
             "StandardErrorPath": log,
         }
     )
+
+
+def kept_environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in KEPT_ENVIRONMENT if os.environ.get(name)}
 
 
 def systemd_unit(start: list[str]) -> str:
@@ -52,6 +83,7 @@ Description=autoresearch worker
 WorkingDirectory={CHECKOUT}
 ExecStart={shlex.join(start)}
 Restart=on-failure
+RestartPreventExitStatus=2
 RestartSec=2
 KillMode=mixed
 TimeoutStopSec=7200

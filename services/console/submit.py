@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from services.console import wait as waiting
+from services.console.options import Note, Parent
+from services.console.status import document, show
 from services.console.train import pairs, read_recipe
 from shared.experiment.presets import find_preset
 from shared.experiment.recipe import check_source
@@ -32,25 +34,35 @@ def submit(
     rung: Annotated[str, typer.Option(help="Text that is scored: auto, cheap, reference or full.")] = "auto",
     smoke: Annotated[bool, typer.Option("--smoke", help="One quick pass through everything; never ranked.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for train.")] = None,
+    note: Note = None,
+    parent: Parent = None,
     calibrate: Annotated[
         str | None, typer.Option(metavar="MODE", help="Calibrate the targets instead: fast or full.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all have ended, and show progress.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
 ) -> None:
     """Enqueue one experiment for every combination of targets, presets and seeds.
 
-    It prints the name of their group and the name of each job.
+    It prints the name of their group and the name of each job. With --note, the recipe becomes an idea, and its first
+    run is enqueued on each target, with a seed that is drawn for it.
     """
     if not target:
         raise ValueError("choose the kind of hardware, for example --target cpu: each has a queue of its own")
+    idea_id = None
     common = dict(
         time_budget=time_budget, tokens=tokens, dataset=dataset, rung=rung, smoke=smoke, set=pairs(set_ or [])
     )
     if calibrate is not None:
-        refuse_train_options(recipe=recipe, seed=seed, tokens=tokens, smoke=smoke, set=set_)
+        refuse_train_options(recipe=recipe, seed=seed, tokens=tokens, smoke=smoke, set=set_, note=note, parent=parent)
         wanted = {"mode": calibrate, "presets": preset or (), "time_budget": time_budget, "dataset": dataset}
         group_id, job_ids = enqueue(CALIBRATE, [checked_calibration(wanted, name) for name in target], None)
+    elif note is not None or parent is not None:
+        from services.console.idea_jobs import enqueue_idea
+
+        refuse_for_idea(seed=seed, preset=(preset or [])[1:])
+        own = {"note": note or "", "parent": parent, "preset": preset[0] if preset else None}
+        group_id, job_ids, idea_id = enqueue_idea(checked_source(recipe) if recipe else None, target, common, own)
     else:
         source = checked_source(recipe) if recipe else None
         presets: list[str | None] = [*preset] if preset else [None]
@@ -59,12 +71,24 @@ def submit(
             for name, shape, number in product(target, presets, seed or [42])
         ]
         group_id, job_ids = enqueue(TRAIN, requests, source)
+    conclude(group_id, job_ids, wait, json, idea_id)
+
+
+def conclude(group_id: str, job_ids: list[str], wait: bool, json: bool, idea_id: str | None) -> None:
+    """With --json one document at the very end: the group, its jobs and, if they were waited for, their outcomes."""
+    if not json:
+        if idea_id:
+            print(f"idea {idea_id}")
+        print(f"group {group_id}", *job_ids, sep="\n", flush=True)
+    views, code = waiting.until_over([group_id]) if wait else ([], 0)
     if json:
-        print(json_module.dumps({"group": group_id, "jobs": job_ids}))
-    else:
-        print(f"group {group_id}", *job_ids, sep="\n")
-    if wait:
-        raise typer.Exit(waiting.until_over([group_id], json=json))
+        named = {"idea": idea_id} if idea_id else {}
+        ended = {"outcomes": document(views)["jobs"]} if wait else {}
+        print(json_module.dumps({"group": group_id, "jobs": job_ids, **named, **ended}))
+    elif wait:
+        show(views, json=False)
+    if code:
+        raise typer.Exit(code)
 
 
 def checked(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +108,14 @@ def refuse_train_options(**options: Any) -> None:
         raise ValueError(
             f"--calibrate trains the shipped recipe with seeds of its own, so leave out {', '.join(given)}"
         )
+
+
+def refuse_for_idea(**options: Any) -> None:
+    """ValueError for what would let somebody choose the runs by which an idea is judged."""
+    if options["seed"]:
+        raise ValueError("the seeds of an idea are drawn for it: leave out --seed, or --note and --parent")
+    if options["preset"]:
+        raise ValueError("an idea has one preset: submit it again with --preset for another")
 
 
 def checked_calibration(arguments: dict[str, Any], target: str) -> dict[str, Any]:
@@ -113,7 +145,9 @@ def enqueue(function: str, requests: list[dict[str, Any]], source: str | None) -
                 kwargs = arguments | ({"recipe": source} if source else {})
                 job_id = f"{group_id[2:]}-{number:02d}-{arguments['target']}-s{arguments.get('seed', 42)}"
                 store(connection).add_to_group(group_id, job_id)
-                queue(arguments["target"], connection).enqueue_call(function, kwargs=kwargs, job_id=job_id)
+                queue(arguments["target"], connection).enqueue_call(
+                    function, kwargs=kwargs, job_id=job_id, meta={"group": group_id}
+                )
                 job_ids.append(job_id)
     except ValueError as error:
         if not job_ids:

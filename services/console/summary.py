@@ -6,9 +6,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared.contracts import Job, RunResult, Status, Unranked
+from services.console.env_file import use_tracking_of_hub
+from shared.contracts import EvaluationRecord, Job, RunResult, Status, Unranked
 from shared.data.dataset import DEMO_NOTICE, open_reference
 from shared.runs.directory import RunDirectory
+from shared.runs.pruning import disk_warning, retain
 
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
 NUMBERS = {
@@ -24,6 +26,7 @@ WHY_UNRANKED = {
     Unranked.DEMO_CORPUS: "stdlib is a demo corpus, whose text is on every machine that has Python",
     Unranked.TOKEN_BUDGET: "under a token budget the recipe's own process counts the steps",
     Unranked.OVER_BUDGET: "it computed for longer than its budget; run it again when the machine is idle",
+    Unranked.BUSY_MACHINE: "others used this machine's processors meanwhile; run it again when the machine is idle",
 }
 REPORTED_MARK = "  (reported by the recipe's process)"
 
@@ -35,6 +38,8 @@ def announce(job: Job, directory: RunDirectory) -> None:
     print(f"budget   {job.budget}, seed {job.seed}, {job.hardware_key}", file=sys.stderr)
     for choice in job.choices:
         print(f"{choice.what:<8} {choice.chosen}: {choice.reason}", file=sys.stderr)
+    if warning := disk_warning():
+        print(f"disk     {warning}", file=sys.stderr)
     if open_reference(job.dataset).manifest.is_demo:
         print(f"corpus   {DEMO_NOTICE}", file=sys.stderr)
 
@@ -48,14 +53,18 @@ def describe(job: Job) -> str:
     )
 
 
-def conclude(result: RunResult, directory: RunDirectory) -> int:
+def conclude(result: RunResult, directory: RunDirectory, json: bool = False) -> int:
     """Prints the summary, records the run, says what the number means. Returns the exit code."""
-    print_summary(result)
-    if result.status is Status.OK:
-        print_meaning(result)
+    if json:
+        print(result.model_dump_json())
     else:
+        print_summary(result)
+    if result.status is not Status.OK:
         print(f"{result.status}: {result.reason}", file=sys.stderr)
+    elif not json:
+        print_meaning(result, directory.evaluation())
     record_run(directory)
+    retain()
     return EXIT_CODES.get(result.status, 1)
 
 
@@ -69,8 +78,12 @@ def print_summary(result: RunResult) -> None:
     print(f"{'integrity:':<20}{result.integrity or 'unknown'}")
 
 
-def print_meaning(result: RunResult) -> None:
+def print_meaning(result: RunResult, evaluation: EvaluationRecord | None = None) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
+    if evaluation and evaluation.rung:
+        rung = evaluation.rung
+        trust = f"{rung.reason} ({rung.status}, confidence {rung.confidence}, {rung.freshness})"
+        table.add_row(*(Text(part, style="dim") for part in ("rung", str(rung.rung), trust)))
     for choice in result.choices:
         table.add_row(*(Text(part, style="dim") for part in (choice.what, choice.chosen, choice.reason)))
     console = Console(highlight=False)
@@ -89,10 +102,12 @@ def record_run(directory: RunDirectory) -> None:
     console.print("recording in MLflow ... (the first time takes some seconds)", style="dim")
     from shared.tracking import flush_outbox, record
 
+    use_tracking_of_hub()
     recorded = record(directory.path)
     if not recorded.pending_reason:
         flush_outbox()
     if recorded.pending_reason:
         console.print("not recorded in MLflow yet, kept in the outbox:", recorded.pending_reason, markup=False)
     else:
-        console.print("recorded in MLflow: `make ui` shows it next to your other runs")
+        where = recorded.url or "`make ui` shows it next to your other runs"
+        console.print("recorded in MLflow:", where, markup=False)

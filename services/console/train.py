@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from services.console import progress, summary
+from services.console.idea_here import as_idea
 from services.console.interruption import ends_like_ctrl_c
+from services.console.options import AsJson, Note, Parent
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.experiment.run import resume as resume_run
 from shared.experiment.run import run
@@ -32,6 +34,8 @@ def train(
     time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Train on this number of tokens instead of for a time.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of everything random.")] = 42,
+    note: Note = None,
+    parent: Parent = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     rung: Annotated[
         str, typer.Option(help="How much validation text is scored: auto, cheap, reference or full.")
@@ -57,6 +61,7 @@ def train(
         str, typer.Option(help="sync: training waits while a checkpoint is written; async: it continues.")
     ] = "sync",
     curve_points: Annotated[int, typer.Option(help="Also score the weights at this many points during training.")] = 0,
+    json: AsJson = False,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN_DIR", help="Continue an interrupted run. No other option may be given with it."),
@@ -72,17 +77,19 @@ def train(
         smoke=smoke, dataset=dataset, engine=engine, device=device, target=target,
         checkpoint_every=checkpoint_every, checkpoint_mode=checkpoint_mode, curve_points=curve_points,
     )  # fmt: skip
+    source = read_recipe(recipe) if recipe else None
+    request, source = as_idea(request, source, note, parent, was_given(context, "seed"))
     with ends_like_ctrl_c():
-        raise typer.Exit(_train(validated(TrainRequest, request), recipe))
+        raise typer.Exit(_train(validated(TrainRequest, request), source, json))
 
 
-def _train(request: TrainRequest, recipe: Path | None) -> int:
-    job, source = build_job(request, read_recipe(recipe) if recipe else None)
+def _train(request: TrainRequest, recipe_source: bytes | None, json: bool) -> int:
+    job, source = build_job(request, recipe_source)
     directory = RunDirectory.of(job.run_id)
     summary.announce(job, directory)
     with resumable(directory), progress.shown(directory) as watch:
         result = run(job, source, NativeExecutor(), watch)
-    return summary.conclude(result, directory)
+    return summary.conclude(result, directory, json)
 
 
 def _resume(directory: RunDirectory) -> int:

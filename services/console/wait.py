@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Table
 
 from services.console.status import show
 from shared.contracts import Status
+
+if TYPE_CHECKING:
+    from shared.fleet.view import JobView
 
 LOOK_EVERY_S = 0.5
 OUTAGE_S = 60.0
@@ -21,18 +24,21 @@ def wait(
         list[str], typer.Argument(metavar="JOB|GROUP...", help="Names of jobs or groups, as `submit` printed them.")
     ],
     timeout: Annotated[float | None, typer.Option(help="Give up after this many seconds, with exit code 124.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="At the end, print one JSON object per line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="At the end, print one JSON document.")] = False,
 ) -> None:
     """Wait until every job has ended.
 
     The exit code is 0 if all of them ended with a number, and 1 otherwise.
     """
-    raise typer.Exit(until_over(names, timeout, json))
+    views, code = until_over(names, timeout)
+    show(views, json)
+    raise typer.Exit(code)
 
 
-def until_over(names: list[str], timeout: float | None = None, json: bool = False) -> int:
+def until_over(names: list[str], timeout: float | None = None) -> "tuple[list[JobView], int]":
+    """The jobs as they are in the end, and the exit code."""
     deadline = time.monotonic() + timeout if timeout is not None else None
-    views = _patiently(names)
+    views = look_patiently(names, outage_s=0.0)  # a hub that is not there at first was never there
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
         while not all(seen.is_over for seen in views):
             if deadline is not None and time.monotonic() > deadline:
@@ -40,19 +46,18 @@ def until_over(names: list[str], timeout: float | None = None, json: bool = Fals
             if sys.stderr.isatty():
                 live.update(_lines(views), refresh=True)
             time.sleep(LOOK_EVERY_S)
-            views = _patiently(names)
-    show(views, json)
+            views = look_patiently(names)
     if not all(seen.is_over for seen in views):
-        return 124
-    return int(any(seen.status is not Status.OK for seen in views))
+        return views, 124
+    return views, int(any(seen.status is not Status.OK for seen in views))
 
 
-def _patiently(names: list[str]) -> list:
-    """The jobs as they are now. Tries again for a minute, because the hub may be restarted while we wait."""
+def look_patiently(names: list[str], outage_s: float = OUTAGE_S) -> "list[JobView]":
+    """The jobs as they are now. Tries again for a while, because the hub may be restarted while we wait."""
     from services.console.hub_connection import hub, store
     from shared.fleet.view import job_ids, view
 
-    give_up = time.monotonic() + OUTAGE_S
+    give_up = time.monotonic() + outage_s
     while True:
         try:
             with hub() as connection:
@@ -64,7 +69,7 @@ def _patiently(names: list[str]) -> list:
             time.sleep(LOOK_EVERY_S)
 
 
-def _lines(views: list) -> Table:
+def _lines(views: "list[JobView]") -> Table:
     table = Table(box=None, show_header=False)
     for seen in views:
         table.add_row(seen.job_id, seen.state, seen.summary)

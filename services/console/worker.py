@@ -20,6 +20,9 @@ def worker(
         str | None, typer.Option(help="Folder through which containers get the stages to run. Default: run them here.")
     ] = None,
     burst: Annotated[bool, typer.Option("--burst", help="Stop when the queue is empty.")] = False,
+    service: Annotated[
+        bool, typer.Option("--service", hidden=True, help="End with exit code 0 after bad input: see --install.")
+    ] = False,
     install: Annotated[
         bool,
         typer.Option(
@@ -33,13 +36,20 @@ def worker(
     """
     chosen = (("target", target), ("device", device), ("spool", spool))
     options = [f"--{name}={value}" for name, value in chosen if value]
-    command = [sys.executable, "-m", "services.worker", *options, *(["--burst"] if burst else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "services.worker",
+        *options,
+        *(["--burst"] if burst else []),
+        *(["--service"] if service else []),
+    ]
     if install:
         from services.console.service_file import write_service_file
 
         print(write_service_file(command))
         return
-    from services.console.hub_connection import load_env
+    from services.console.env_file import load_env
 
     load_env()
     os.chdir(CHECKOUT)

@@ -9,6 +9,7 @@ The evaluator measures with its own clock. The time from the start of a process 
 our own code alone, before the recipe is imported: it tells how slow this machine is today, and the limits follow it.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +108,14 @@ class Spent:
 class MeasuredProcess:
     """A recipe's process under the limits; a context manager as ForwardProcess is. Ended when one is exceeded."""
 
-    def __init__(self, process: AbstractContextManager[ForwardProcess], limits: ComputeLimits, spent: Spent):
-        self._starting, self.limits, self.spent = process, limits, spent
+    def __init__(
+        self,
+        process: AbstractContextManager[ForwardProcess],
+        limits: ComputeLimits,
+        spent: Spent,
+        on_pass: Callable[[], None] = lambda: None,
+    ):
+        self._starting, self.limits, self.spent, self.on_pass = process, limits, spent, on_pass
         self._forwards: list[float] = []
         self.opening_s = self._load_s = 0.0
 
@@ -158,6 +165,7 @@ class MeasuredProcess:
         logits = self.process.logits(tokens_nT)
         self._forwards.append(monotonic() - started)
         self._check_forwards()
+        self.on_pass()
         return logits
 
     def _loaded(self, what: str, seconds: float) -> None:

@@ -15,12 +15,13 @@ from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, co
 from services.evaluator.evaluation import Evaluation, Number
 from services.evaluator.forward_process import ForwardProcess
 from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
-from shared.contracts import Check, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status
+from shared.contracts import Check, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status, VoidCause
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows
 from shared.engines import ATTENTION_BACKENDS, Engine, open_engine
 from shared.evaluation.costs import CostKey, EvalCost, append_cost, read_costs, runtime_signature, shape_signature
 from shared.evaluation.rungs import EVAL_SEQ_LEN, choose_rung, eval_signature, evaluation_batch, rows_for, shortfall
+from shared.machine.stops import Stops
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.recipe_file import compressed_bytes, read_source
@@ -41,13 +42,23 @@ def evaluate(run: RunDirectory, requested_rung: str | None = None) -> Evaluation
 
 
 def _recorded(evaluation: Evaluation, dataset: Dataset, final: Path, requested_rung: str) -> EvaluationRecord:
-    try:
-        _evaluate(evaluation, dataset, final, requested_rung)
-        record = evaluation.record(Status.OK)
-    except Ended as refusal:
-        record = evaluation.record(refusal.status, refusal.reason)
+    with Stops() as stops, evaluation.passes:
+        try:
+            _evaluate(evaluation, dataset, final, requested_rung)
+            record = evaluation.record(Status.OK)
+        except Ended as refusal:
+            record = evaluation.record(refusal.status, refusal.reason)
+    if stops.reason() and _may_be_spoiled(record):
+        record = evaluation.record(Status.CANCELLED, stops.reason(), VoidCause.HOST_SLEPT)
     write_record(evaluation.run.evaluation_file, record)
     return record
+
+
+def _may_be_spoiled(record: EvaluationRecord) -> bool:
+    """By a process that stood still: only times are. A failed check stands, since a recipe that keeps the processors
+    busy when it is caught would be tried again, with other cuts."""
+    caught = any(not check.passed for check in record.checks)
+    return not caught and (record.status is not Status.OK or record.outside_seconds > 0)
 
 
 def final_checkpoint(run: RunDirectory) -> Path:
@@ -68,7 +79,9 @@ def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested
     with fresh() as scorer:
         evaluation.integrity = scorer.process.integrity
         rung = _choose_rung(evaluation, scorer.process, rows, batch_size, requested)
-        scores = score_rows(scorer, engine, rows, rows_for(rung.rung, rows.num_rows), batch_size)
+        indices = rows_for(rung.rung, rows.num_rows)
+        evaluation.passes.expect(len(indices), batch_size, _num_curve_rows(evaluation, rows))
+        scores = score_rows(scorer, engine, rows, indices, batch_size)
         _keep_scores(evaluation, scores, rows, dataset)
         evaluation.peak_vram_mb = scorer.process.peak_vram_mb
         _check_scoring(evaluation, scores, scorer.process)
@@ -99,7 +112,7 @@ def _process_starter(
             secret=secret,
             curve=[folder / "model.safetensors" for folder in checkpoint.curve_folders(evaluation.run.checkpoint_dir)],
         )
-        return MeasuredProcess(process, limits, evaluation.spent)
+        return MeasuredProcess(process, limits, evaluation.spent, evaluation.passes.one_more)
 
     return fresh
 
@@ -219,7 +232,7 @@ def _score_curve(
     evaluation: Evaluation, scorer: MeasuredProcess, engine: Engine, rows: Rows, dataset: Dataset, batch_size: int
 ) -> tuple[CurvePoint, ...]:
     """The weights kept during training, on the cheap rung; not audited, and never ranked."""
-    indices = rows_for(Rung.SMOKE if evaluation.job.rung is Rung.SMOKE else Rung.CHEAP, rows.num_rows)
+    indices = _curve_rows(evaluation, rows)
     points = []
     for folder in checkpoint.curve_folders(evaluation.run.checkpoint_dir):
         record = checkpoint.read_curve_record(folder)
@@ -227,6 +240,14 @@ def _score_curve(
         scores = score_rows(scorer, engine, rows, indices, batch_size)
         points.append(record.scored(_value(scores, rows, dataset.tokenizer.token_bytes()).value))
     return tuple(points)
+
+
+def _curve_rows(evaluation: Evaluation, rows: Rows) -> np.ndarray:
+    return rows_for(Rung.SMOKE if evaluation.job.rung is Rung.SMOKE else Rung.CHEAP, rows.num_rows)
+
+
+def _num_curve_rows(evaluation: Evaluation, rows: Rows) -> int:
+    return len(checkpoint.curve_folders(evaluation.run.checkpoint_dir)) * len(_curve_rows(evaluation, rows))
 
 
 def _value(scores: Scores, rows: Rows, token_bytes_V: np.ndarray) -> BitsPerByte:

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 
 from services.evaluator.compute_limits import Spent
-from shared.contracts import Check, Choice, CurvePoint, EvaluationRecord, Integrity, Job, RungChoice, Status
+from services.evaluator.passes import Passes
+from shared.contracts import Check, Choice, CurvePoint, EvaluationRecord, Integrity, Job, RungChoice, Status, VoidCause
 from shared.evaluation.rungs import eval_signature
 from shared.runs.directory import RunDirectory
 from shared.sandbox.launch import Ended
@@ -40,6 +41,9 @@ class Evaluation:
     number: Number | None = None
     curve: tuple[CurvePoint, ...] = ()
 
+    def __post_init__(self) -> None:
+        self.passes = Passes(self.run)
+
     def note(self, what: str, chosen: str, reason: str) -> None:
         self.choices.append(Choice(what=what, chosen=chosen, reason=reason))
 
@@ -50,11 +54,12 @@ class Evaluation:
             if not check.passed:
                 raise Ended(Status.REJECTED, f"{check.name}: {check.detail}")
 
-    def record(self, status: Status, reason: str = "") -> EvaluationRecord:
+    def record(self, status: Status, reason: str = "", void: VoidCause | None = None) -> EvaluationRecord:
         passed = status is Status.OK and self.number is not None
         return EvaluationRecord(
             status=status,
             reason=reason,
+            void=void,
             rung=self.rung,
             num_tokens=self.num_tokens,
             eval_seconds=self.eval_seconds,

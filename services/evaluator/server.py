@@ -9,7 +9,7 @@ import numpy as np
 
 from services.evaluator.messages import REQUESTS, Digested, Forward, Forwarded, Load, Loaded, Opened, Serve, Serving
 from shared.contracts import Status
-from shared.engines import last_choice, open_engine
+from shared.engines import last_choice, open_engine_of
 from shared.engines.shared_buffer import HostBuffer
 from shared.experiment.recipe import blaming, check_protocol, describe_error, load_recipe
 from shared.runs.recipe_file import InvalidRecipe
@@ -29,8 +29,7 @@ class Server:
 
     def open(self) -> Opened:
         """Nothing of the recipe runs in here."""
-        job = self.job
-        self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off", attention=job.attention)
+        self.engine = open_engine_of(self.job, compile="off")
         return Opened(framework_version=self.engine.version, dtype=self.engine.precision.long_name)
 
     def serve(self) -> Serving:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from services.executor.lifetime import long_enough
 from services.executor.orphans import collect_orphans
 from shared import sandbox
 from shared.runs.directory import read_record, write_record
@@ -78,9 +79,10 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        stage = find_stage(sys.argv[2])
+        stage, folder = find_stage(sys.argv[2]), Path(sys.argv[1]).resolve()
         check_sandbox(stage)
-        run_one(Path(sys.argv[1]).resolve(), stage.name)
+        with long_enough(folder / stage.name):
+            run_one(folder, stage.name)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

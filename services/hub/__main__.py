@@ -1,19 +1,25 @@
 """The hub of a fleet without Docker: `python -m services.hub --data DIR --env-file FILE` (`autoresearch hub`).
 
-Queue and MLflow run until Ctrl-C or SIGTERM, or until one of them ends. Exit code 2 when they cannot start.
+Queue and MLflow run until Ctrl-C, SIGTERM or a closed window, or until one of them ends. Exit code 2 when they cannot
+start.
 """
 
 import argparse
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from services.hub.credentials import Hub, keep_credentials
 from services.hub.servers import Servers
+from shared.sandbox.parent_death import dies_with_parent
+from shared.settings import CHECKOUT, default_mlflow_port
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: its window was closed
+        signal.signal(number, signal.default_int_handler)
     try:
         serve(parse_arguments())
     except KeyboardInterrupt:
@@ -30,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--redis-port", type=int, default=6379, help="port of the queue")
-    parser.add_argument("--mlflow-port", type=int, default=5000, help="port of the MLflow server")
+    parser.add_argument("--mlflow-port", type=int, default=default_mlflow_port(), help="port of the MLflow server")
     parser.add_argument("--data", type=Path, required=True, help="folder for the data of queue and MLflow")
     parser.add_argument("--env-file", type=Path, required=True, help="file that receives passwords and addresses")
     return parser.parse_args()
@@ -42,10 +48,22 @@ def serve(asked: argparse.Namespace) -> None:
     credentials = keep_credentials(asked.env_file, hub)
     with Servers(hub, credentials) as servers:
         print(f"queue      {hub.redis_address}  ({servers.queue.says})")
-        print(f"MLflow     {hub.mlflow_url}")
+        print(f"runs       {hub.mlflow_url}/#/experiments?workflowType=machine_learning")
         print(f"passwords  {asked.env_file}")
         print("next: run `make worker` in another terminal, then `autoresearch submit --target cpu --wait`", flush=True)
-        servers.until_one_ends()
+        pages = show_pages(hub)
+        try:
+            servers.until_one_ends()
+        finally:
+            pages.kill()
+            pages.wait()
+
+
+def show_pages(hub: Hub) -> subprocess.Popen:
+    """Prints where runs are to be seen, some seconds later: a process of its own imports MLflow's client for that."""
+    argv = dies_with_parent([sys.executable, "-m", "shared.tracking.pages", hub.mlflow_url])
+    environment = {**os.environ, "ARE_TRACKING_URI": hub.mlflow_url}
+    return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=CHECKOUT)
 
 
 if __name__ == "__main__":

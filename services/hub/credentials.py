@@ -11,6 +11,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.files import sync
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 AGENT_COMMANDS = (
     "hello auth ping time select info multi exec discard client|setname client|info client|id "
@@ -90,11 +92,13 @@ def acl(credentials: Credentials) -> str:
     commands = " ".join(f"+{command}" for command in AGENT_COMMANDS.split())
     # `rq info` drops what expired from these lists before it shows them
     tidying = "(+zremrangebyscore ~rq:finished:* ~rq:failed:* ~rq:deferred:* ~rq:ready:*)"
+    # the book of ideas: to append and not to change
+    book = "(+rpush ~are:ideas) (+setnx ~are:recipe:*)"
     agent_keys = "~rq:job:* ~rq:queue:* ~rq:queues ~are:group:* ~are:cancel:* %R~rq:* %R~are:*"
     return (
         # nobody can be it; but Redis 7.0 reads its own file as this user, and would leave out every transaction
         "user default off resetpass ~* &* +@all\n"
-        f"user agent on #{_sha(credentials.agent)} resetchannels {agent_keys} -@all {commands} {tidying}\n"
+        f"user agent on #{_sha(credentials.agent)} resetchannels {agent_keys} -@all {commands} {tidying} {book}\n"
         f"user worker on #{_sha(credentials.worker)} ~rq:* ~are:* &rq:* +@all -@admin -@dangerous +info +client|list\n"
     )
 
@@ -110,5 +114,5 @@ def write_private(path: Path, content: str) -> None:
     with open(descriptor, "w") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
     os.replace(temporary, path)

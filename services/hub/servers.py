@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from contextlib import suppress
 
 from services.hub.credentials import Credentials, Hub, acl, write_private
 from services.hub.queue_program import command, find_program
+from shared.machine.ports import is_free, likely_owner
 from shared.sandbox.parent_death import dies_with_parent
 
 QUEUE_TIMEOUT_S, MLFLOW_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 120.0, 15.0
@@ -66,14 +66,11 @@ class Servers:
             )
 
     def _check_free(self, port: int, option: str) -> None:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self.hub.reached_as, port))
-            except OSError:
-                raise ValueError(
-                    f"port {port} is in use, perhaps by another hub: stop it, or choose another port with {option}"
-                ) from None
+        if not is_free(port, self.hub.reached_as):
+            owner = likely_owner(port)
+            raise ValueError(
+                f"port {port} is in use, perhaps by {owner}: stop it, or choose another port with {option}"
+            )
 
     def _wait(self, name: str, answers: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

@@ -31,6 +31,8 @@ class Pending(NamedTuple):
     step: int
     progress: float
     loss: Any
+    recipe: dict
+    """what the recipe said of itself when it had done this step and not yet the next"""
 
 
 class Loop:
@@ -73,7 +75,7 @@ class Loop:
         progress = self.clock.progress
         loss = self.recipe.step(batch, progress)
         dispatched = perf_counter()
-        previous, self.pending = self.pending, Pending(self.step, progress, loss)
+        previous, self.pending = self.pending, Pending(self.step, progress, loss, self.recipe_telemetry())
         self.step += 1
         self.clock.tokens += self.shape.total_batch_size
         batch = self._next_batch()
@@ -101,9 +103,7 @@ class Loop:
 
     def _record(self, pending: Pending | None, loss: float) -> None:
         if pending is not None:
-            self.telemetry.record(
-                pending.step, loss, pending.progress, self.clock.seconds, self.times, self.recipe_telemetry()
-            )
+            self.telemetry.record(pending.step, loss, pending.progress, self.clock.seconds, self.times, pending.recipe)
 
     def _housekeeping(self, progress: float) -> None:
         if self.step % MEMORY_EVERY == 1:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from shared.contracts import Choice, Integrity, Status, TrainingRecord
+from shared.contracts import Choice, Integrity, Status, TrainingRecord, VoidCause
 
 
 @dataclass
@@ -26,14 +26,16 @@ class Measured:
     num_params: int | None = None
     attention_backend: str | None = None
     resumed_from_step: int | None = None
+    foreign_cpu: float | None = None
+    stolen_cpu: float | None = None
     integrity: Integrity | None = None
     choices: list[Choice] = field(default_factory=list)
 
-    def record(self, status: Status, reason: str) -> TrainingRecord:
+    def record(self, status: Status, reason: str, void: VoidCause | None = None) -> TrainingRecord:
         """Rejected, with what is trusted, when the recipe's process reported a number that no run has."""
         values = {**vars(self), "choices": tuple(self.choices)}
         try:
-            return TrainingRecord(status=status, reason=reason, **values)
+            return TrainingRecord(status=status, reason=reason, void=void, **values)
         except ValidationError as error:
             name = str(error.errors()[0]["loc"][0])
             kept = {key: value for key, value in values.items() if key not in TrainingRecord.REPORTED}

@@ -12,7 +12,7 @@ from services.trainer.telemetry import Telemetry
 from services.trainer.warmup import read_state, warm_up
 from shared.contracts import Status
 from shared.data.rows import Rows as PackedRows
-from shared.engines import last_choice, open_engine
+from shared.engines import last_choice, open_engine_of
 from shared.engines.shared_buffer import HostBuffer
 from shared.experiment.recipe import blaming, check_protocol, describe_error, load_recipe
 from shared.runs.recipe_file import InvalidRecipe
@@ -56,8 +56,7 @@ class Session:
 
     def _open_engine(self) -> None:
         """Nothing of the recipe runs in here."""
-        job = self.job
-        self.engine = open_engine(job.engine, job.device, dtype=job.dtype, compile=job.compile, attention=job.attention)
+        self.engine = open_engine_of(self.job)
         self.peak_flops = self.start.peak_flops or self.engine.matmul_flops()
 
     def _build(self) -> None:

@@ -20,6 +20,7 @@ from services.trainer.limits import (
     check_clocks,
     startup_limit_s,
 )
+from services.trainer.machine_load import Load, LoadWatch
 from services.trainer.measured import Measured
 from services.trainer.messages import (
     ANSWERS,
@@ -37,11 +38,13 @@ from services.trainer.messages import (
 )
 from services.trainer.metrics_file import MetricsFile
 from services.trainer.state_store import RECORD, StateStore
-from shared.contracts import Choice, Job, Rung, Status, TrainingRecord
+from shared.contracts import Choice, Job, Rung, Status, TrainingRecord, VoidCause
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
+from shared.machine.crowd import is_crowded
 from shared.machine.device import Device
 from shared.machine.hardware import detect
+from shared.machine.stops import Stops
 from shared.machine.targets import peak_flops
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, read_record, write_record
@@ -74,14 +77,24 @@ def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) 
         write_record(run.training_file, record)
         return record
     measured = Measured()
-    try:
-        with Supervision(run, job, dataset, measured) as supervision:
-            supervision.train(rows)
-        record = measured.record(Status.OK, "")
-    except Ended as end:
-        record = measured.record(end.status, end.reason)
+    with Stops() as stops:
+        try:
+            with Supervision(run, job, dataset, measured, stops) as supervision:
+                supervision.train(rows)
+            record = measured.record(Status.OK, "")
+        except Ended as end:
+            record = _record_of(end, measured, stops.reason())
+    if record.void:
+        run.discard_checkpoint()  # while all stood still the clock may have run: there is nothing fair to go on from
     write_record(run.training_file, record)
     return record
+
+
+def _record_of(end: Ended, measured: Measured, stopped: str) -> TrainingRecord:
+    """Whatever else it looks like: a run that stood still ended by that."""
+    if stopped:
+        return measured.record(Status.CANCELLED, stopped, VoidCause.HOST_SLEPT)
+    return measured.record(end.status, end.reason, end.void)
 
 
 def trained_before(run: RunDirectory) -> TrainingRecord | None:
@@ -110,8 +123,8 @@ class TrainingClock:
 class Supervision:
     """One recipe process from its start to its end. Leaving the context kills whatever is left of it."""
 
-    def __init__(self, run: RunDirectory, job: Job, dataset: Dataset, measured: Measured):
-        self.run, self.job, self.dataset, self.measured = run, job, dataset, measured
+    def __init__(self, run: RunDirectory, job: Job, dataset: Dataset, measured: Measured, stops: Stops):
+        self.run, self.job, self.dataset, self.measured, self.stops = run, job, dataset, measured, stops
         self.started = monotonic()
         self.restored = checkpoint.latest(run.checkpoint_dir)
         self.clock = TrainingClock(self.restored.train_seconds if self.restored else 0.0)
@@ -192,16 +205,25 @@ class Supervision:
         files = (self.dataset.rows_file("train", rows.seq_len), *self._checkpoint_files())
         with ExitStack() as stack:
             opened = [stack.enter_context(open(path, "rb")) for path in files]
+            watch = LoadWatch()
             self.clock.start()
             self.process.send(handed, *(file.fileno() for file in opened))
         while not isinstance(message := self._training_message(), Trained):
             self._take(message)
         seconds = self.clock.seconds
         self.process.end()
+        self._keep_load(watch.load())
         self.metrics.expect(message.num_steps)
         self._measure(message, seconds, rows)
+        if stopped := self.stops.reason():
+            raise Ended(Status.CANCELLED, stopped, VoidCause.HOST_SLEPT)
         check_clocks(self.job, message, seconds)
         return message
+
+    def _keep_load(self, load: Load) -> None:
+        self.measured.foreign_cpu, self.measured.stolen_cpu = load.foreign, load.stolen
+        if is_crowded(self.job.device, load.foreign, load.stolen):
+            self.measured.choices.append(load.choice())
 
     def _checkpoint_files(self) -> list[Path]:
         """What training goes on from. Handed over when the clock runs, since it may hold training rows too."""

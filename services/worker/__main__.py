@@ -1,6 +1,8 @@
 """The worker of one device: `python -m services.worker --target TARGET --device DEVICE` (`autoresearch worker`).
 
-SIGTERM lets the attempt end first; a second one ends it now and hands the job back. Exit code 2 when it cannot start.
+SIGTERM lets the attempt end first; a second one ends it now and hands the job back. When the queue is gone too, the
+first one ends the worker at once. Exit code 2 when it cannot start (0 as a service of launchd, which would start it
+again).
 """
 
 import argparse
@@ -11,6 +13,9 @@ import sys
 import uuid
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
+from services.worker.connection import quick
 from services.worker.fleet_worker import FleetWorker, Post
 from services.worker.spawn_worker import SpawnFleetWorker
 from services.worker.worker_lock import only_worker
@@ -22,12 +27,12 @@ from shared.stages.executors import NativeExecutor
 from shared.stages.spool import SpoolExecutor
 
 CREDENTIALS = ("ARE_WORKER_REDIS_URL", "ARE_REDIS_URL", "RQ_REDIS_URL")
-RECORDER_TIMEOUT_S = 30.0
+RECORDER_TIMEOUT_S = 10.0
 
 
 def main() -> int:
+    arguments = parse_arguments()
     try:
-        arguments = parse_arguments()
         hardware = detect(arguments.device)
         target = find_target(arguments.target or hardware.target).name
         executor = SpoolExecutor(arguments.spool.resolve()) if arguments.spool else NativeExecutor()
@@ -35,7 +40,7 @@ def main() -> int:
         work(post, burst=arguments.burst)
     except ValueError as error:
         print(f"worker: {error}", file=sys.stderr)
-        return 2
+        return 0 if arguments.service else 2
     return 0
 
 
@@ -45,6 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", help="cuda:N, metal or cpu; default: the best there is")
     parser.add_argument("--spool", type=Path, help="hand stages to executors that watch this folder (containers)")
     parser.add_argument("--burst", action="store_true", help="end when the queue is empty")
+    parser.add_argument("--service", action="store_true", help="exit code 0 after bad input, so that launchd rests")
     return parser.parse_args()
 
 
@@ -59,12 +65,28 @@ def take_url() -> str:
 def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     with only_worker(post.device):
-        command = dies_with_parent([sys.executable, "-m", "services.worker.recorder"])
-        recorder = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        say_when_there_is_no_hub(post.url)
+        command = dies_with_parent([sys.executable, "-m", "services.worker.recorder", post.device])
+        # a session of its own: Ctrl-C and the end of its group are the worker's, which then ends the recorder
+        recorder = subprocess.Popen(
+            command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             worker_class().at(post, worker_name(post)).work(burst=burst)
         finally:
             end_recorder(recorder)
+
+
+def say_when_there_is_no_hub(url: str) -> None:
+    """It may come: a worker that is started with its machine waits for it, for as long as a connection does."""
+    try:
+        quick(url).ping()
+    except RedisError as error:
+        address = url.rpartition("@")[2].removeprefix("redis://").partition("/")[0]
+        advice = "start one with `make hub`, or copy the hub's .env into this checkout"
+        print(
+            f"worker: no hub answers at {address} yet ({error}): {advice}; waiting for it", file=sys.stderr, flush=True
+        )
 
 
 def worker_class() -> type[FleetWorker]:

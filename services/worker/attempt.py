@@ -56,7 +56,7 @@ def notes_folder() -> Path:
 
 
 def note_file(record: AttemptRecord) -> Path:
-    return notes_folder() / f"{record.run_id}.json"
+    return RunDirectory.of(record.run_id).attempt_note
 
 
 def open_note(record: AttemptRecord) -> None:
@@ -95,7 +95,7 @@ def settle(record: AttemptRecord, verdict: Verdict) -> None:
     directory = RunDirectory.of(record.run_id)
     if directory.path.exists():
         delivery = Delivery(attempt=record, verdict=verdict)
-        write_atomic(directory.path / "delivery.json", delivery.model_dump_json(indent=2) + "\n")
+        write_atomic(directory.delivery_file, delivery.model_dump_json(indent=2) + "\n")
     if verdict is Verdict.ACCEPTED:
         from shared.tracking import keep_for_later
 

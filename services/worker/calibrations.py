@@ -7,7 +7,7 @@ import sys
 import time
 
 from services.worker.attempt import Attempt, InfrastructureFault
-from services.worker.watch import Slept, watching
+from services.worker.watch import WAITING, Slept, watching
 from shared.calibration.events import read_default_of
 from shared.calibration.folder import fleet_rows_file
 from shared.calibration.job import DEVICE_BUSY, CalibrateJob
@@ -16,6 +16,8 @@ from shared.quality import write_rows
 from shared.stages.executors import BAD_INPUT, Watch
 
 DEVICE_POLL_S = 1.0
+INTERRUPTED = 130
+"""the exit code of a calibrator that was told to end, which a wish of ours never leaves behind"""
 
 
 def run_calibration(attempt: Attempt, job: CalibrateJob) -> tuple[Status, str]:
@@ -26,8 +28,8 @@ def run_calibration(attempt: Attempt, job: CalibrateJob) -> tuple[Status, str]:
             code, line = _execute(attempt, job, watch)
     except Slept as slept:
         raise InfrastructureFault(str(slept)) from slept
-    if code < 0:
-        raise InfrastructureFault(f"the calibrator was killed by signal {-code}; the next attempt continues it")
+    if code < 0 or code == INTERRUPTED:
+        raise InfrastructureFault("the calibrator was ended from outside; the next attempt continues it")
     if code:
         return (Status.INVALID if code == BAD_INPUT else Status.CRASHED), line
     from shared.tracking import keep_calibration_for_later
@@ -44,7 +46,7 @@ def _execute(attempt: Attempt, job: CalibrateJob, watch: Watch) -> tuple[int, st
         code, line = attempt.executor.execute("calibrator", [job.model_dump_json()], watch)
         if code != DEVICE_BUSY:
             return code, line
-        watch("calibrator")
+        watch(WAITING)
         time.sleep(DEVICE_POLL_S)
 
 

@@ -5,13 +5,14 @@ import time
 
 from services.worker.attempt import Attempt, InfrastructureFault, deliver, is_void, open_note, outcome_of, settle
 from services.worker.recovery import end_stages_of_dead_attempts
-from services.worker.watch import Cancelled, Slept, watching
+from services.worker.watch import WAITING, Cancelled, Slept, watching
 from shared.contracts import Job, RunResult, Status, TrainingRecord, VoidCause
 from shared.experiment import run as experiment
 from shared.fleet.contracts import Outcome, Verdict
 from shared.machine.device_lock import DeviceBusy
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
+from shared.runs.pruning import retain
 from shared.stages.executors import Watch
 
 DEVICE_POLL_S = 0.5
@@ -36,6 +37,7 @@ def run_attempt(attempt: Attempt, job: Job, source: bytes) -> Outcome:
         settle(attempt.record, Verdict.VOID)
         raise InfrastructureFault(result.reason)
     deliver(attempt.record, result, attempt.store)
+    retain()
     return outcome_of(attempt.record, result)
 
 
@@ -51,20 +53,29 @@ def _run(attempt: Attempt, job: Job, source: bytes, watch: Watch) -> RunResult:
                 return experiment.resume(directory, attempt.executor, watch)
             return experiment.run(job, source, attempt.executor, watch)
         except DeviceBusy:
-            watch("prepare")
+            watch(WAITING)
             time.sleep(DEVICE_POLL_S)
 
 
 def dead_attempt(attempt: Attempt, job: Job) -> RunDirectory | None:
-    """The newest earlier attempt of the same job on this host that came to no end and left a checkpoint."""
+    """The newest earlier attempt of the same job on this host that came to no end of its own and left a checkpoint."""
     for number in range(attempt.record.number - 1, 0, -1):
         directory = RunDirectory.of(f"{attempt.record.job_id}-a{number}")
-        if not directory.job_file.exists() or directory.result_file.exists() or directory.in_use():
+        if not directory.job_file.exists() or directory.in_use() or not was_interrupted(directory):
             continue
         same = {"run_id": job.run_id, "choices": job.choices}
         if directory.job().model_copy(update=same) == job and _can_go_on(directory):
             return directory
     return None
+
+
+def was_interrupted(directory: RunDirectory) -> bool:
+    """Killed before it had a result, or its executor was stopped. What slept or shared the device is no start."""
+    try:
+        result = directory.result()
+    except ValueError:
+        return False
+    return result is None or result.void is VoidCause.EXECUTOR_LOST
 
 
 def _can_go_on(directory: RunDirectory) -> bool:

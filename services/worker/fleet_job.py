@@ -28,8 +28,7 @@ from shared.fleet.store import dump_outcome
 from shared.stages.table import STAGES, job_path
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    job_path(name): getattr(jobs, name)
-    for name in (*(stage.job_function for stage in STAGES if stage.job_function), *jobs.NOT_BUILT_YET)
+    job_path(name): getattr(jobs, name) for name in (stage.job_function for stage in STAGES if stage.job_function)
 }
 # escaped, every byte of a recipe may take six
 MAX_DATA_BYTES = 6 * LARGEST_RECIPE_BYTES + 16_384
@@ -93,6 +92,7 @@ class FleetJob(Job):
         left = MAX_ATTEMPTS - 1 if self.retries_left is None else self.retries_left
         self.retries_left = 0 if self.refusal else min(left, MAX_ATTEMPTS - 1)
         self.retry_intervals = None
+        self.enqueue_at_front_on_retry = True  # it has waited its turn already
         self.timeout, self.result_ttl, self.failure_ttl, self.ttl = -1, RESULT_TTL_S, RESULT_TTL_S, None
 
     def refuse(self, reason: str) -> None:

@@ -8,17 +8,19 @@ shared/fleet/store.py, and the run directory is the record.
 import logging
 import os
 import re
+import socket
 import time
 from dataclasses import dataclass
+from typing import NoReturn
 
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
-from rq.exceptions import AbandonedJobError
+from rq.exceptions import AbandonedJobError, StopRequested
 from rq.executions import Execution
 from rq.serializers import JSONSerializer
 from rq.worker import Worker
 
 from services.worker.attempt import Attempt, current
-from services.worker.connection import patient, quick
+from services.worker.connection import patient, quick, told_to_end
 from services.worker.fleet_job import FleetJob, FleetQueue, Refused
 from services.worker.recovery import settle_old_attempts
 from shared.contracts import Status
@@ -49,6 +51,8 @@ class FleetWorker(Worker):
     queue_class = FleetQueue
     post: Post
     begun: Begun | None = None
+    queue_is_gone = False
+    """and we were told to end"""
 
     @classmethod
     def at(cls, post: Post, name: str) -> "FleetWorker":
@@ -81,6 +85,8 @@ class FleetWorker(Worker):
         try:
             super().execute_job(job, queue)
         except SystemExit:
+            if self.queue_is_gone:
+                raise  # the note on this disk and the end of the lease have the job started again
             job.retries_left = (job.retries_left or 0) + 1  # not the job's fault
             execution = next(iter(self.executions.values()), None)
             self.handle_job_failure(job, queue, exc_string="the worker was told to stop at once", execution=execution)
@@ -120,6 +126,8 @@ class FleetWorker(Worker):
             queue=job.origin,
             device=self.post.device,
             worker=self.name,
+            host=socket.gethostname(),
+            group=group_of(job),
             pid=os.getpid(),
             started_at=time.time(),
         )
@@ -200,19 +208,56 @@ class FleetWorker(Worker):
                 self.run_maintenance_tasks()
         except (ConnectionError, TimeoutError) as error:
             log.error("no heartbeat for job %s: %s", job.id, error)
+            if told_to_end.is_set():
+                self._leave()
 
     def run_maintenance_tasks(self) -> None:
         """Looks for abandoned jobs, also while this worker is busy. Nothing found there ends the worker."""
         try:
             settle_old_attempts(self.store, self.post.device)
             super().run_maintenance_tasks()
-        except RedisError:
+        except (RedisError, StopRequested):
             raise
         except Exception:
             log.exception("maintenance failed, trying again in %d s", self.maintenance_interval)
             self.last_cleaned_at = self.last_cleaned_at or self.birth_date
 
+    # the end of the worker
+
+    def _shutdown(self) -> None:
+        """RQ's ends an idle worker, and lets a busy one finish its attempt."""
+        told_to_end.set()
+        try:
+            super()._shutdown()
+        except (ConnectionError, TimeoutError):
+            self._leave()
+
+    def _leave(self) -> NoReturn:
+        """An attempt whose hub stops with us could not be delivered: it goes on from its checkpoint later."""
+        log.warning("told to end, and the queue does not answer: ending at once")
+        self.queue_is_gone = True
+        if self.horse_pid:
+            self.kill_horse()
+            self.wait_for_horse()
+        raise SystemExit
+
+    def teardown(self) -> None:
+        """A queue that is gone forgets this worker when its key expires."""
+        try:
+            if not self.queue_is_gone:
+                super().teardown()
+        except (ConnectionError, TimeoutError) as error:
+            if not told_to_end.is_set():
+                raise
+            log.warning("ended without telling the queue: %s", error)
+
     def _pubsub_exception_handler(self, exc, pubsub, pubsub_thread) -> None:
         """RQ's lets the thread end at anything but a refused connection; then nobody hears `rq` or `drain` any more."""
         log.error("commands cannot be heard: %s", exc)
         time.sleep(2.0)
+
+
+def group_of(job: FleetJob) -> str:
+    """What whoever enqueued the job wrote down for all jobs of one submission; empty when nothing was."""
+    group = job.meta.get("group") if isinstance(job.meta, dict) else None
+    return group if isinstance(group, str) else ""

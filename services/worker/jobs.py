@@ -11,15 +11,15 @@ from typing import Any
 from services.worker.attempt import Attempt, InfrastructureFault, current
 from services.worker.calibrations import run_calibration
 from services.worker.experiments import run_attempt
+from services.worker.lab import lab_job, run_lab
 from services.worker.watch import Cancelled, watching
 from shared.calibration.job import CalibrateJob, CalibrationRequest, build_calibration
-from shared.contracts import Contract, PrepareJob, Status
+from shared.contracts import Budget, Contract, PrepareJob, Status
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import dump_outcome
 from shared.runs.recipe_file import check_knowledge
-
-NOT_BUILT_YET = ("lab",)
+from shared.settings import settings
 
 
 def train(recipe: Any = None, **arguments: Any) -> dict[str, Any]:
@@ -32,7 +32,17 @@ def train(recipe: Any = None, **arguments: Any) -> dict[str, Any]:
         return conclude(attempt, Status.INVALID, str(error))
     if job.target != attempt.target:
         return conclude(attempt, Status.INVALID, f"queue {attempt.target} trains on {attempt.target}, not {job.target}")
+    if too_long := beyond_largest(job.budget):
+        return conclude(attempt, Status.INVALID, too_long)
     return dump_outcome(run_attempt(attempt, job, source))
+
+
+def beyond_largest(budget: Budget) -> str:
+    """Why this worker does not take it. Nobody knows how long a budget of tokens takes, so none is taken then."""
+    largest_s = settings().largest_budget_s
+    if largest_s is None or (budget.seconds is not None and budget.seconds <= largest_s):
+        return ""
+    return f"a budget of {budget}: this worker takes at most {largest_s:g} s (ARE_LARGEST_BUDGET_S)"
 
 
 def prepare(**arguments: Any) -> dict[str, Any]:
@@ -67,9 +77,18 @@ def calibrate(**arguments: Any) -> dict[str, Any]:
     return conclude(attempt, status, line)
 
 
-def lab(**arguments: Any) -> dict[str, Any]:
-    """Not built yet."""
-    return conclude(current.get(), Status.INVALID, "the kernel lab is not available on workers yet")
+def lab(source: Any = None, **arguments: Any) -> dict[str, Any]:
+    """A command of the kernel lab: `command=verify candidate=OP source=@kernel.py`, or `candidate=OP/KERNEL`."""
+    attempt = current.get()
+    try:
+        job = lab_job(attempt, arguments, source)
+    except ValueError as error:
+        return conclude(attempt, Status.INVALID, str(error))
+    try:
+        status, line = run_lab(attempt, job)
+    except Cancelled as cancelled:
+        return conclude(attempt, Status.CANCELLED, str(cancelled))
+    return conclude(attempt, status, line)
 
 
 def conclude(attempt: Attempt, status: Status, reason: str) -> dict[str, Any]:

@@ -1,15 +1,12 @@
 """The worker for macOS, where a fork after anything of Apple's was used is not safe: horses are new processes.
 
 RQ's SpawnWorker puts the connection, password included, into the horse's command line; here everything the horse
-needs comes through a pipe. While an attempt runs the machine is kept awake.
+needs comes through a pipe.
 """
 
 import json
 import os
-import shutil
-import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rq.executions import Execution
@@ -25,10 +22,6 @@ from shared.stages.spool import SpoolExecutor
 
 
 class SpawnFleetWorker(FleetWorker):
-    def execute_job(self, job: FleetJob, queue: FleetQueue) -> None:
-        with kept_awake():
-            super().execute_job(job, queue)
-
     def fork_work_horse(self, job: FleetJob, queue: FleetQueue) -> None:
         """posix_spawn, in a process group of its own as RQ's stop command expects."""
         read_end, write_end = os.pipe()
@@ -68,17 +61,6 @@ def horse() -> None:
     execution = Execution.fetch(letter["execution"], job.id, connection=worker.connection)
     worker.executions[execution.id] = execution
     worker.main_work_horse(job, worker.queues[0])
-
-
-@contextmanager
-def kept_awake():
-    """A power assertion as long as an attempt runs; a lid that is closed all the same voids it."""
-    with ExitStack() as stack:
-        if program := shutil.which("caffeinate"):
-            process = subprocess.Popen([program, "-i", "-s", "-w", str(os.getpid())])
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        yield
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ A thread looks into Redis over a connection of its own that gives up quickly, so
 experiment; the executor's watch callback, in the main thread, is where an experiment ends.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,14 +13,16 @@ from redis.exceptions import RedisError
 
 from services.worker.attempt import Attempt
 from shared.fleet.contracts import Progress
+from shared.machine.stops import LONGEST_STOP_S, seconds_asleep
+from shared.runs.evaluating import read_evaluating
 from shared.runs.listing import last_step
 from shared.stages.executors import Watch
 from shared.stages.table import find_stage
 
 LOOK_EVERY_S = 0.15
 PROGRESS_EVERY_S = 1.0
-LONGEST_SLEEP_S = 2.0
-"""a machine that was suspended for longer while an experiment ran has spoiled it"""
+WAITING = "device"
+"""told in place of a stage while somebody else of this machine uses the device"""
 
 
 class Cancelled(Exception):
@@ -58,7 +59,7 @@ class Watcher:
         if self.cancelled.is_set():
             raise Cancelled("cancelled on request")
         asleep = seconds_asleep() - self.asleep_before
-        if asleep > LONGEST_SLEEP_S:
+        if asleep > LONGEST_STOP_S:
             raise Slept(f"void: this machine slept for {asleep:.0f} s during the attempt")
 
     def look(self) -> None:
@@ -78,8 +79,12 @@ class Watcher:
 
     def _progress(self) -> Progress:
         number, step = self.attempt.record.number, None
+        if self.stage == WAITING:
+            return Progress(attempt=number, activity=f"waiting for the device {self.attempt.record.device}")
         if self.stage and find_stage(self.stage).counts_steps:
             step = last_step(self.attempt.directory.metrics_file)
+        if self.stage == "evaluator" and (scored := read_evaluating(self.attempt.directory.path)):
+            return Progress(attempt=number, activity=f"evaluating {scored.share:.0%}", progress=scored.share)
         if step is None:
             return Progress(attempt=number, activity=find_stage(self.stage).activity if self.stage else "starting")
         return Progress(
@@ -90,10 +95,3 @@ class Watcher:
             loss=step.loss_ema if abs(step.loss_ema) < 1e9 else None,
             tok_per_sec=step.tok_per_sec,
         )
-
-
-def seconds_asleep() -> float:
-    """How long this machine was suspended since it was started; only differences mean anything."""
-    if sys.platform == "darwin":
-        return time.clock_gettime(time.CLOCK_MONOTONIC) - time.clock_gettime(time.CLOCK_UPTIME_RAW)
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

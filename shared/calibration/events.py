@@ -1,7 +1,6 @@
 """Events of a calibration: one JSON line each, from which a view can be drawn anywhere."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +9,14 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from shared.contracts import Contract, RunId
 from shared.experiment.platform_default import PlatformDefault
+from shared.files import sync
 
 
 class PlannedPhase(Contract):
     name: str
     says: str
     minutes: float
+    """0: what the others leave"""
 
 
 class Event(Contract):
@@ -46,7 +47,7 @@ def append_event(folder: Path, **fields: Any) -> Event:
     with open(events_file(folder), "a", encoding="utf-8") as file:
         file.write(event.model_dump_json(exclude_defaults=True) + "\n")
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
     return event
 
 

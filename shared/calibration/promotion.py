@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from shared.experiment.platform_default import PlatformDefault
-from shared.quality.rows import QualityRow, read_rows, write_rows
+from shared.quality.rows import QualityRow, RowsRead, read_rows, write_rows
 from shared.settings import settings
 
 BUNDLE = "promotion"
@@ -63,11 +63,16 @@ def promoted_rows_file() -> Path:
 
 def promoted_rows() -> tuple[QualityRow, ...]:
     """Of all bundles that were promoted here. ValueError when their file is damaged."""
+    return read_promoted().rows
+
+
+def read_promoted() -> RowsRead:
+    """The same, with a note for each row that could not be read and is left out."""
     path = promoted_rows_file()
     if not path.exists():
-        return ()
+        return RowsRead(())
     try:
-        return read_rows(path).rows
+        return read_rows(path)
     except ValueError:
         raise ValueError(f"{path} is damaged: delete it and promote the bundles again") from None
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from shared.contracts import Choice
+from shared.contracts import Choice, Job
 from shared.machine.device import Precision
 
 State = Mapping[str, Mapping[str, Any]]
@@ -111,7 +111,14 @@ def last_choice(engine: Engine, what: str) -> str | None:
 
 
 def open_engine(
-    name: str, device: str, *, dtype: str = "auto", compile: str = "auto", attention: str = "auto"
+    name: str,
+    device: str,
+    *,
+    dtype: str = "auto",
+    compile: str = "auto",
+    attention: str = "auto",
+    kernels: Mapping[str, str] | None = None,
+    hardware_key: str = "",
 ) -> Engine:
     """Imports the framework and opens the device. ValueError says what is missing and what to install."""
     if name not in ATTENTION_BACKENDS:
@@ -123,4 +130,19 @@ def open_engine(
         if (error.name or "").split(".")[0] != name:
             raise
         raise ValueError(f"engine {name} is not installed here: pip install -e '.[{name}]'") from None
-    return module.open_device(device, dtype=dtype, compile=compile, attention=attention)
+    return module.open_device(
+        device, dtype=dtype, compile=compile, attention=attention, kernels=kernels, hardware_key=hardware_key
+    )
+
+
+def open_engine_of(job: Job, *, compile: str | None = None) -> Engine:
+    """The engine as a job asks for it; `compile` replaces what the job says."""
+    return open_engine(
+        job.engine,
+        job.device,
+        dtype=job.dtype,
+        compile=compile or job.compile,
+        attention=job.attention,
+        kernels=job.kernels,
+        hardware_key=job.hardware_key,
+    )

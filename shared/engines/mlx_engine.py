@@ -44,6 +44,10 @@ class MlxDevice:
     choices: list[Choice] = field(repr=False, compare=False)
     attention: str = "auto"
     """backend to try first"""
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    """{op: kernel} to use before promoted ones"""
+    hardware_key: str = ""
+    """what promotions are looked up by; empty: none"""
 
     def compile(self, fn: Callable, **options: Any) -> Callable:
         """mx.compile(fn), or `fn` itself where compilation is off. Name arrays that change in inputs and outputs."""
@@ -187,18 +191,28 @@ class MlxEngine:
             yield part, mx.array(logits_NV[part]).astype(mx.float32)  # mx.array copies at once
 
 
-def open_device(device: str, *, dtype: str = "auto", compile: str = "auto", attention: str = "auto") -> MlxEngine:
+def open_device(
+    device: str,
+    *,
+    dtype: str = "auto",
+    compile: str = "auto",
+    attention: str = "auto",
+    kernels: Mapping[str, str] | None = None,
+    hardware_key: str = "",
+) -> MlxEngine:
     """Opens the device. ValueError says what is missing and what to do."""
+    choices = [mlx_metal.use_private_cache()] if device == DeviceKind.METAL else []  # before Metal is touched
     place = _check_device(device)
     kind = DeviceKind(device)
     mx.set_default_device(place)
-    choices: list[Choice] = []
     precision, reason = _choose_dtype(kind, dtype)
     choices.append(Choice(what="dtype", chosen=precision.long_name, reason=reason))
     compiles, reason = _choose_compile(kind, compile)
     choices.append(Choice(what="compile", chosen="on" if compiles else "off", reason=reason))
     choices += mlx_metal.prepare(precision) if kind is DeviceKind.METAL else [BLAS]
-    return MlxEngine(device, precision, MlxDevice(place, DTYPES[precision], device, compiles, choices, attention))
+    asked = kernels or {}
+    handle = MlxDevice(place, DTYPES[precision], device, compiles, choices, attention, asked, hardware_key)
+    return MlxEngine(device, precision, handle)
 
 
 def _check_device(device: str) -> mx.Device:

@@ -3,8 +3,12 @@
 Imported on every machine, called only where there is Metal; what decides is in functions of plain values.
 """
 
+import ctypes
+import mmap
 import os
 import platform
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import mlx.core as mx
@@ -14,17 +18,73 @@ from shared.machine.device import Precision
 
 CACHE_SHARE = 0.25  # of the working set: freed buffers MLX keeps for reuse instead of growing to the limit
 FIRST_MACOS = (26, 2)
+METAL = "/System/Library/Frameworks/Metal.framework/Metal"
+CORE_FOUNDATION = "/System/Library/Frameworks/CoreFoundation.framework/CoreFoundation"
+UTF8 = 0x08000100  # kCFStringEncodingUTF8
 NAX_KERNEL = b"steel_gemm_fused_nax"
 
 
 def prepare(precision: Precision) -> list[Choice]:
     """Sets the limits and says what was found."""
+    check_compiler()
     info = mx.device_info()
     accelerators = neural_accelerators(str(info["architecture"]), platform.mac_ver()[0], metallib())
     choices = [set_limits(int(info["max_recommended_working_set_size"])), accelerators]
     if precision is Precision.FP32 and accelerators.chosen == "on":
         choices.append(full_float32())
     return choices
+
+
+def use_private_cache() -> Choice:
+    """Metal keeps compiled kernels in a folder of the user's, which the sandbox closes: a recipe could leave something
+    there for the next one, or for the evaluator. Inside the sandbox they go to the process's own, before Metal opens.
+
+    MTLSetShaderCachePath is what WebKit calls for the same reason; Apple documents neither it nor the usual folder.
+    """
+    own = os.environ.get("XDG_CACHE_HOME")  # the sandbox's: shared/sandbox/processes.py
+    if not own:
+        return Choice(what="shader cache", chosen="the user's", reason="this process is not in a sandbox")
+    folder = Path(own) / "metal"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        set_path = ctypes.CDLL(METAL).MTLSetShaderCachePath
+        set_path.argtypes, set_path.restype = [ctypes.c_void_p], None
+        set_path(_foundation_string(str(folder)))
+    except (OSError, AttributeError) as error:
+        return Choice(what="shader cache", chosen="none", reason=f"it cannot be moved into the sandbox: {error}"[:300])
+    return Choice(what="shader cache", chosen="private", reason="kernels are compiled anew in every process")
+
+
+def _foundation_string(text: str) -> int:
+    """A CFString, which is an NSString too; never released."""
+    foundation = ctypes.CDLL(CORE_FOUNDATION)
+    create = foundation.CFStringCreateWithCString
+    create.argtypes, create.restype = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32], ctypes.c_void_p
+    return create(None, text.encode(), UTF8)
+
+
+def check_compiler() -> None:
+    """Compiles and runs a kernel that no cache can hold. ValueError when that fails: it is not the recipe's fault."""
+    number = secrets.randbelow(2**20)
+    kernel: Callable[..., list[mx.array]] = mx.fast.metal_kernel(  # type: ignore[assignment]
+        name=f"canary_{number}",
+        input_names=["x"],
+        output_names=["y"],
+        source=f"uint i = thread_position_in_grid.x; y[i] = x[i] + {number};",
+    )
+    x = mx.arange(8, dtype=mx.float32)
+    try:
+        (y,) = kernel(
+            inputs=[x], grid=(8, 1, 1), threadgroup=(8, 1, 1), output_shapes=[(8,)], output_dtypes=[mx.float32]
+        )
+        holds = bool(mx.array_equal(y, x + number))
+    except RuntimeError as error:
+        what = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"Metal's compiler does not work in the sandbox: {what}. ARE_SANDBOX=off tells whether the sandbox is why"
+        ) from None
+    if not holds:
+        raise ValueError("Metal compiled a kernel of one addition and ran it with a wrong result: restart this Mac")
 
 
 def set_limits(working_set_bytes: int) -> Choice:
@@ -62,10 +122,18 @@ def neural_accelerators(architecture: str, macos: str, kernels: Path) -> Choice:
         return choice("off", f"WARNING: this chip has them but macOS {macos} cannot use them: update to 26.2")
     if not kernels.is_file():
         return choice("unknown", f"{kernels.name} is not beside this MLX, which compiles its kernels when they run")
-    if NAX_KERNEL not in kernels.read_bytes():
+    if not contains(kernels, NAX_KERNEL):
         wheel = "pip install --force-reinstall mlx on this macOS takes the wheel that can"
         return choice("off", f"WARNING: this chip has them but this MLX was built without their kernels: {wheel}")
     return choice("on", f"{architecture}, macOS {macos}, kernels found")
+
+
+def contains(file: Path, wanted: bytes) -> bool:
+    """Without reading 200 MB into memory: pages come from the file as they are looked at."""
+    if file.stat().st_size == 0:  # an empty file cannot be mapped
+        return False
+    with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(wanted) >= 0
 
 
 def has_accelerators(architecture: str) -> bool:

@@ -48,6 +48,12 @@ class TorchDevice:
     """launches of compiled functions are replayed as CUDA graphs"""
     attention: str = "auto"
     """backend to try first"""
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    """{op: kernel} to use before promoted ones"""
+    hardware_key: str = ""
+    """what promotions are looked up by; empty: none"""
+    absent: bool = False
+    """an estimate's: there is no such device here, so nothing can be probed; shapes are computed, numbers are not"""
 
     def compile(self, fn: Callable, **options: Any) -> Callable:
         """torch.compile(fn), or `fn` itself where compilation is off."""
@@ -222,7 +228,15 @@ class TorchEngine:
             yield part, logits_NV[part].to(self.handle.torch, torch.float32, copy=True)
 
 
-def open_device(device: str, *, dtype: str = "auto", compile: str = "auto", attention: str = "auto") -> TorchEngine:
+def open_device(
+    device: str,
+    *,
+    dtype: str = "auto",
+    compile: str = "auto",
+    attention: str = "auto",
+    kernels: Mapping[str, str] | None = None,
+    hardware_key: str = "",
+) -> TorchEngine:
     """Opens the device. ValueError says what is missing and what to do."""
     place = torch.device(device)
     arch = _check_device(place)
@@ -233,7 +247,8 @@ def open_device(device: str, *, dtype: str = "auto", compile: str = "auto", atte
     graphs = compiles and compile == "graphs"
     chosen = ("graphs" if graphs else "on") if compiles else "off"
     choices.append(Choice(what="compile", chosen=chosen, reason=reason))
-    handle = TorchDevice(place, DTYPES[precision], arch, compiles, choices, graphs, attention)
+    asked = kernels or {}
+    handle = TorchDevice(place, DTYPES[precision], arch, compiles, choices, graphs, attention, asked, hardware_key)
     return TorchEngine(device, precision, handle)
 
 

@@ -7,7 +7,6 @@ measurement.
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from filelock import FileLock
 from pydantic import AwareDatetime, Field, ValidationError
 
 from shared.contracts import Contract, Rung, RunId, Sha256, Shape
-from shared.files import sync_directory
+from shared.files import sync, sync_directory
 from shared.settings import settings
 
 LOCK_TIMEOUT_S = 10.0
@@ -86,7 +85,7 @@ def append_cost(cost: EvalCost) -> None:
         _drop_torn_line(file)
         file.write(cost.model_dump_json().encode() + b"\n")
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
     sync_directory(path.parent)
 
 

@@ -83,7 +83,8 @@ def eval_signature() -> str:
         version=SEMANTICS_VERSION,
         seq_len=EVAL_SEQ_LEN,
         rung_tokens={str(rung): tokens for rung, tokens in RUNG_TOKENS.items()},
-        slicing=f"{SLICES} slices from floor(i * horizon / {SLICES}); smoke the first rows of slices 8, 24, 40, 56; full from row 0",
+        slicing=f"{SLICES} slices from floor(i * horizon / {SLICES}); smoke the first rows of slices 8, 24, 40, 56; "
+        "full from row 0",
         byte_counting="raw token bytes, specials excluded from nats and bytes",
     )
 

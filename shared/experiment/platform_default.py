@@ -18,7 +18,11 @@ from shared.contracts import Contract, DatasetRef, Rung, Shape
 from shared.evaluation.costs import signature
 from shared.evaluation.rungs import AGING_AFTER, STALE_AFTER, eval_signature
 from shared.files import write_atomic
+from shared.kernel_names import Kernels
 from shared.settings import settings
+
+FEWEST_PAIRS = 4
+"""of runs with the same seed, below which a correlation has no interval"""
 
 
 class Confidence(StrEnum):
@@ -38,6 +42,36 @@ class Tuning(Contract):
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     compile: Literal["auto", "on", "off", "graphs"] = "auto"
     attention: str = "auto"
+    kernels: Kernels = Field(default_factory=dict)
+    """{op: kernel} that won on this machine"""
+
+
+class Pairing(Contract):
+    """What two shapes have in common when they run with the same seed: correlation of their val_bpb over seeds."""
+
+    rho: float = Field(ge=-1, le=1)
+    low: float = Field(ge=-1, le=1)
+    high: float = Field(ge=-1, le=1)
+    """95 % interval of rho (Fisher's z)"""
+    num_pairs: int = Field(ge=FEWEST_PAIRS)
+    other: Shape
+    """the second shape; the first is the default's"""
+    run_ids: tuple[str, ...] = ()
+    """of the second shape, by seed in the order of the noise floor's"""
+
+    @property
+    def helps(self) -> bool | None:
+        """None: the interval does not tell."""
+        return True if self.low > 0 else False if self.high <= 0 else None
+
+    @property
+    def verdict(self) -> str:
+        said = f"rho {self.rho:.2f}, 95 % interval {self.low:.2f} to {self.high:.2f}"
+        if self.helps:
+            return f"pairing by seed helps here ({said}): a paired comparison needs {1 - self.rho:.0%} of the runs"
+        if self.helps is None:
+            return f"whether pairing by seed helps here is not known ({said})"
+        return f"pairing by seed does not help here ({said})"
 
 
 class NoiseFloor(Contract):
@@ -54,6 +88,8 @@ class NoiseFloor(Contract):
     weak: bool
     """rests on fewer than eight seeds"""
     run_ids: tuple[str, ...] = ()
+    pairing: Pairing | None = None
+    """None: not measured (mode fast), or too few pairs"""
 
     def smallest_effect(self, num_runs: int) -> float:
         """Difference in val_bpb that the means of two groups of `num_runs` runs show at two standard errors."""

@@ -62,7 +62,12 @@ def blaming(what: str, *, unless: Callable[[BaseException], bool] = lambda error
 
 
 def describe_error(error: BaseException) -> str:
-    """`NameError: name 'x' is not defined (recipe.py line 12)`, on one line."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == "recipe.py"]
+    """`NameError: name 'x' is not defined (recipe.py line 12)`, on one line. The line is the recipe's, never ours."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_recipe(Path(frame.filename))]
     where = f" (recipe.py line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {one_line(str(error))[:500]}{where}"
+
+
+def _is_recipe(file: Path) -> bool:
+    """This file has the same name."""
+    return file.name == "recipe.py" and file != Path(__file__)

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from shared.contracts import Budget, CheckpointPolicy, Choice, Contract, Job, Rung, Shape
+from shared.contracts import Budget, CheckpointPolicy, Choice, Contract, IdeaRef, Job, Rung, Shape
 from shared.data.dataset import default_dataset, open_dataset
 from shared.engines import check_attention
+from shared.experiment.identity import check_identity
 from shared.experiment.platform_default import judge, read_default
 from shared.experiment.presets import DEFAULT_PRESET, find_preset, preset_of
 from shared.experiment.recipe import check_source
@@ -47,10 +48,12 @@ class TrainRequest(Contract):
     checkpoint_mode: Literal["sync", "async"] = "sync"
     curve_points: int = Field(default=0, ge=0, le=64)
     set: dict[str, str] = Field(default_factory=dict)
-    """single values of the shape, or attention, compile, dtype, eval_batch_size"""
+    """single values of the shape, or attention, compile, dtype, eval_batch_size, kernels"""
+    idea: IdeaRef | None = None
+    """what the run tests (shared/research)"""
 
 
-JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size")
+JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size", "kernels")
 
 
 def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tuple[Job, bytes]:
@@ -59,6 +62,9 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
     hardware, engine = _machine(request, choices)
     source = recipe_source if recipe_source is not None else default_recipe(engine).read_bytes()
     check_source(source, "recipe")
+    recipe_sha = sha256_bytes(source)
+    if request.idea is not None:
+        check_identity(request.idea, recipe_sha, request.preset, request.set)
     shape, preset, tuned = _shape(request, hardware, engine, choices)
     budget = _budget(request)
     dataset = _dataset(request, choices)
@@ -71,12 +77,13 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
         "preset": preset,
         "shape": shape,
         "dataset": dataset.ref,
-        "recipe_sha": sha256_bytes(source),
+        "recipe_sha": recipe_sha,
         "seed": request.seed,
         "budget": budget,
         "rung": Rung.SMOKE if request.smoke else request.rung,
         "checkpoints": _checkpoints(request, budget),
         "curve_points": request.curve_points,
+        "idea": request.idea,
         "choices": tuple(choices),
     }
     return validated(Job, job | tuned | {key: request.set[key] for key in JOB_KEYS if key in request.set}), source
@@ -160,6 +167,9 @@ def _base(
     judgement = judge(default, datetime.now(UTC), driver_version=hardware.driver_version, recipe_sha=recipe_sha)
     reason = f"the platform default, {judgement.standing}: {judgement.reason}; expects val_bpb {default.val_bpb:.3f}"
     choices.append(Choice(what="shape", chosen=f"{default.family}, calibrated", reason=reason))
+    if default.eval_batch_size is not None and "eval_batch_size" not in request.set:
+        rows = f"{default.eval_batch_size} rows"
+        choices.append(Choice(what="eval_batch_size", chosen=rows, reason="the platform default's: the cheapest tried"))
     return default.shape, {**default.tuning.model_dump(), "eval_batch_size": default.eval_batch_size}
 
 

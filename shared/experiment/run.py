@@ -6,6 +6,7 @@ job -> run directory -> trainer -> evaluator -> result.json
 import shutil
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 from shared.contracts import (
     Choice,
@@ -19,12 +20,18 @@ from shared.contracts import (
     Unranked,
     VoidCause,
     evident_reasons,
+    one_line,
     weaker,
 )
 from shared.data.dataset import open_reference
+from shared.machine.awake import kept_awake
+from shared.machine.crowd import is_crowded
 from shared.machine.device_lock import check_idle, device_lock, foreign_processes
+from shared.machine.vitals import noting_vitals
 from shared.runs.directory import RunDirectory, write_record
 from shared.stages.executors import BAD_INPUT, Executor, Watch
+
+Record = TypeVar("Record", TrainingRecord, EvaluationRecord)
 
 FINAL = frozenset({Status.OK, Status.DIVERGED, Status.REJECTED, Status.INVALID})
 """what running the same job again would not change"""
@@ -38,7 +45,7 @@ def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambd
     """
     open_reference(job.dataset)
     directory = RunDirectory.of(job.run_id)
-    with device_lock(job.device):
+    with device_lock(job.device), kept_awake():
         try:
             directory.create(job, recipe_source)
         except FileExistsError:
@@ -60,7 +67,7 @@ def resume(directory: RunDirectory, executor: Executor, watch: Watch = lambda st
     result = directory.result()
     if result is not None and result.status in FINAL:
         return result
-    with device_lock(job.device):
+    with device_lock(job.device), kept_awake():
         return _work(directory, executor, watch)
 
 
@@ -73,7 +80,7 @@ def evaluate(
     """
     if rung not in (None, "auto", *Rung):
         raise ValueError(f"unknown rung '{rung}': choose one of auto, {', '.join(Rung)}")
-    with device_lock(directory.job().device), directory.locked():
+    with device_lock(directory.job().device), kept_awake(), directory.locked():
         training = directory.training()
         if training is None or training.status is not Status.OK:
             raise ValueError(f"{directory.path} was not trained to its end: autoresearch train --resume it first")
@@ -86,6 +93,7 @@ def evaluate(
 def _work(directory: RunDirectory, executor: Executor, watch: Watch) -> RunResult:
     started = monotonic()
     with directory.locked():
+        watch = noting_vitals(watch, directory.system_file, directory.job().device)
         directory.result_file.unlink(missing_ok=True)
         training = directory.training()
         if training is None or training.status is not Status.OK or not directory.has_checkpoint():
@@ -110,7 +118,7 @@ def _train(directory: RunDirectory, executor: Executor, watch: Watch) -> Trainin
         shared = TrainingRecord(status=Status.CANCELLED, reason=reason, void=VoidCause.DEVICE_SHARED)
         write_record(directory.training_file, shared)
     if (training := directory.training()) is not None:
-        return training
+        return unasked(training)
     reason = line or "the trainer left no record"
     return TrainingRecord(status=Status.CRASHED, reason=reason, void=lost(code))
 
@@ -118,6 +126,16 @@ def _train(directory: RunDirectory, executor: Executor, watch: Watch) -> Trainin
 def lost(code: int) -> VoidCause | None:
     """Of a stage that left no record: it was killed, or a fault of its own ended it, which would come again."""
     return VoidCause.EXECUTOR_LOST if code < 0 else None
+
+
+def unasked(record: Record) -> Record:
+    """Of a stage that was told to end, although whoever wants that here ends it by an exception of the watch: its
+    executor or the container engine was stopped, which says nothing of the recipe.
+    """
+    if record.status is not Status.CANCELLED or record.void is not None:
+        return record
+    reason = f"void: the stage was told to end from outside ({record.reason or 'no reason given'})"
+    return record.model_copy(update={"void": VoidCause.EXECUTOR_LOST, "reason": one_line(reason)})
 
 
 def _ensure_rows(job: Job, executor: Executor, watch: Watch) -> None:
@@ -147,7 +165,8 @@ def _evaluate(
     if _version(directory.evaluation_file) == earlier:
         reason = line or "the evaluator left no record"
         write_record(directory.evaluation_file, EvaluationRecord(status=Status.CRASHED, reason=reason, void=lost(code)))
-    return _conclude(directory, started, training, directory.evaluation())
+    evaluation = directory.evaluation()
+    return _conclude(directory, started, training, evaluation and unasked(evaluation))
 
 
 def _version(file: Path) -> tuple[int, int] | None:
@@ -199,6 +218,8 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         recipe_sha=job.recipe_sha,
         seed=job.seed,
         budget=job.budget,
+        shape=job.shape,
+        idea=job.idea.id if job.idea else None,
         eval_signature=evaluation.eval_signature if evaluation else "",
         choices=tuple(dict.fromkeys((*job.choices, *text_coverage(job, last.status), *training.choices, *scored))),
     )
@@ -210,7 +231,10 @@ def why_unranked(job: Job, training: TrainingRecord, evaluation: EvaluationRecor
     rung = evaluation.rung.rung if evaluation and evaluation.rung else None
     demo = status is Status.OK and open_reference(job.dataset).manifest.is_demo
     computed_s = training.training_seconds + (evaluation.outside_seconds if evaluation else 0.0)
-    return (*evident_reasons(status, rung, job.budget, computed_s), *((Unranked.DEMO_CORPUS,) if demo else ()))
+    busy = status is Status.OK and is_crowded(job.device, training.foreign_cpu, training.stolen_cpu)
+    more = {Unranked.DEMO_CORPUS: demo, Unranked.BUSY_MACHINE: busy}
+    evident = evident_reasons(status, rung, job.budget, computed_s)
+    return (*evident, *(reason for reason, holds in more.items() if holds))
 
 
 def text_coverage(job: Job, status: Status) -> tuple[Choice, ...]:

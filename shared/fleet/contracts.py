@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from shared.contracts import Contract, OneLine, RunId, RunResult, Status
+from shared.contracts import Contract, Name, OneLine, RunId, RunResult, Status
 
 # a run id is `<job id>-a<number>`, so a job id is a little shorter; RQ refuses dots and colons
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
@@ -49,6 +49,9 @@ class AttemptRecord(Contract):
     queue: str
     device: str
     worker: str
+    host: str = ""
+    group: Name = ""
+    """the jobs that were submitted together with it, where whoever submitted them said so"""
     pid: int
     started_at: float
     """seconds since the epoch"""

@@ -1,7 +1,7 @@
 """Every key this project uses in Redis beside RQ's own (prefix rq:), which keep RQ's layout."""
 
 INDEX = "are:jobs"
-"""sorted set: job ids by the time their first attempt began"""
+"""sorted set: job ids by the time their newest attempt began, or they ended"""
 
 
 def job(job_id: str) -> str:
@@ -29,6 +29,15 @@ def group(group_id: str) -> str:
     return f"are:group:{group_id}"
 
 
+IDEAS = "are:ideas"
+"""list: the book of ideas, one JSON entry each; agents may append and nothing else"""
+
+
+def recipe(recipe_sha: str) -> str:
+    """An idea's recipe, under its hash; agents may set it once."""
+    return f"are:recipe:{recipe_sha}"
+
+
 # RQ's, for reading
 
 
@@ -43,3 +52,8 @@ def rq_queue(name: str) -> str:
 def rq_started(queue: str) -> str:
     """Sorted set of `job:execution`, scored by when its lease ends."""
     return f"rq:wip:{queue}"
+
+
+def rq_workers(queue: str) -> str:
+    """Set of the keys of the workers that listen to a queue, also of some that died."""
+    return f"rq:workers:{queue}"

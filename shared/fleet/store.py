@@ -27,11 +27,11 @@ if redis.call('HGET', KEYS[1], 'execution') == ARGV[2] then
 end
 local number = redis.call('HINCRBY', KEYS[1], 'newest', 1)
 redis.call('HSET', KEYS[1], 'execution', ARGV[2], 'digest', ARGV[3])
-redis.call('ZADD', KEYS[2], 'NX', ARGV[4], ARGV[1])
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
 return {'begun', tostring(number)}
 """
 
-# KEYS: job, refused. ARGV: execution, outcome, GIVEN_UP
+# KEYS: job, refused, index. ARGV: execution, outcome, GIVEN_UP, job id, time
 ACCEPT = """
 local accepted = redis.call('HGET', KEYS[1], 'accepted')
 if accepted == ARGV[1] then return 'accepted' end
@@ -42,6 +42,7 @@ elseif newest and newest ~= ARGV[1] and ARGV[1] ~= ARGV[3] then verdict = 'super
 if verdict == 'accepted' then
     if accepted then redis.call('RPUSH', KEYS[2], redis.call('HGET', KEYS[1], 'outcome')) end
     redis.call('HSET', KEYS[1], 'outcome', ARGV[2], 'accepted', ARGV[1])
+    redis.call('ZADD', KEYS[3], ARGV[5], ARGV[4])
 else
     redis.call('RPUSH', KEYS[2], ARGV[2])
 end
@@ -86,8 +87,9 @@ class FleetStore:
 
     def accept(self, execution: str, outcome: Outcome) -> Verdict:
         """The first result of the newest attempt counts; others are kept as evidence. Sending one again is harmless."""
-        where = (keys.job(outcome.job_id), keys.refused(outcome.job_id))
-        verdict = self.connection.eval(ACCEPT, 2, *where, execution, outcome.model_dump_json(), GIVEN_UP)
+        where = (keys.job(outcome.job_id), keys.refused(outcome.job_id), keys.INDEX)
+        said = (execution, outcome.model_dump_json(), GIVEN_UP, outcome.job_id, time())
+        verdict = self.connection.eval(ACCEPT, 3, *where, *said)
         return Verdict(_text(verdict))
 
     def reopen(self, job_id: str) -> None:
@@ -131,8 +133,12 @@ class FleetStore:
         return [_text(member) for member in self.connection.lrange(keys.group(group_id), 0, -1)]
 
     def recent(self, limit: int) -> list[str]:
-        """Jobs whose first attempt began last, newest first."""
+        """Jobs that began an attempt or ended last, newest first; refused ones too."""
         return [_text(member) for member in self.connection.zrevrange(keys.INDEX, 0, limit - 1)]
+
+    def num_known(self) -> int:
+        """Jobs that began or ended since this hub was made."""
+        return int(self.connection.zcard(keys.INDEX))
 
     def end_lease(self, queue: str, job_id: str, execution: str) -> None:
         """For an attempt known to be dead: whoever looks next finds it abandoned, without waiting for its lease."""

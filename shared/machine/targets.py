@@ -47,6 +47,9 @@ class Target:
         return self.name
 
 
+OLDEST_DRIVER = 580
+"""NVIDIA's, for the CUDA 13 in PyTorch's packages: docs.nvidia.com/cuda/cuda-toolkit-release-notes"""
+
 # FlashAttention 4 trains on 9.x, 10.x, 11.x and 12.x; its backward refuses 8.x
 _FROM_HOPPER = ("fa4", "flex", "sdpa")
 _AMPERE_ADA = ("fa2", "flex", "sdpa")
@@ -61,6 +64,14 @@ TARGETS: tuple[Target, ...] = (
         _FROM_HOPPER,
         (Product("nvidia-*-h200-nvl-*", 836, 4800), Product("nvidia-*-h200-*", 989, 4800)),
         only="*-h200-*",
+        image="executor-cuda-sm90",
+    ),
+    Target(
+        "gh200",
+        ("sm_90",),
+        _FROM_HOPPER,
+        (Product("nvidia-*-gh200-1[0-9]*gb", 989, 4900), Product("nvidia-*-gh200-*", 989, 4000)),
+        only="*-gh200-*",
         image="executor-cuda-sm90",
     ),
     Target(
@@ -132,6 +143,14 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target("cpu", ("cpu",), ("sdpa",), image="executor-cpu"),
 )
+
+
+def driver_problem(version: str) -> str:
+    """What is wrong with an NVIDIA driver of this version; empty when nothing is, or nobody knows it."""
+    major = version.split(".")[0]
+    if not major.isdecimal() or int(major) >= OLDEST_DRIVER:
+        return ""
+    return f"NVIDIA driver {version} is too old for PyTorch's CUDA 13: install {OLDEST_DRIVER} or newer"
 
 
 def find_target(name: str) -> Target:

@@ -45,11 +45,24 @@ class RowsRead:
     """one line for each row that could not be read and was left out"""
 
 
+@dataclass(frozen=True)
+class PublishedRun:
+    row: QualityRow
+    memory_mb: float | None
+    """peak of training in MB, as published"""
+
+
 @cache
-def published_rows() -> tuple[QualityRow, ...]:
+def published_runs() -> tuple[PublishedRun, ...]:
     """SPEC section 4's figures of the M5, the GB10 and the H100."""
     machines = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))["machine"]
-    return tuple(_published(machine, row) for machine in machines for row in machine["rows"])
+    each = [(machine, row) for machine in machines for row in machine["rows"]]
+    return tuple(PublishedRun(_published(machine, row), row.get("memory_mb")) for machine, row in each)
+
+
+@cache
+def published_rows() -> tuple[QualityRow, ...]:
+    return tuple(run.row for run in published_runs())
 
 
 def _published(machine: dict, row: dict) -> QualityRow:

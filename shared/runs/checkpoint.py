@@ -10,7 +10,6 @@ A kill between two writes leaves the previous checkpoint in force.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from io import RawIOBase
@@ -23,7 +22,7 @@ from pydantic import Field
 from shared.contracts import Contract, CurvePoint, Sha256, Shape
 from shared.engines import Engine
 from shared.engines.shared_buffer import HostBuffer
-from shared.files import sha256_file, sync_directory
+from shared.files import sha256_file, sync, sync_directory
 from shared.runs.directory import read_record, write_record
 from shared.runs.layout import Group
 
@@ -92,7 +91,7 @@ def _write(path: Path, group: Group, buffer: HostBuffer) -> str:
             buffer.read_into(part, group.offset + start)
             digest.update(part)
             _write_all(file, part)
-        os.fsync(file.fileno())
+        sync(file.fileno())
     return digest.hexdigest()
 
 

@@ -7,7 +7,9 @@ output.log       recipe process      whatever the recipe printed; never parsed
 checkpoint/      trainer supervisor  services/trainer/state_store.py
 training.json    trainer supervisor  TrainingRecord
 evaluation.json  evaluator           EvaluationRecord
+evaluating.json  evaluator           how far it is, only while it runs (shared/runs/evaluating.py)
 result.json      experiment          RunResult
+system.jsonl     experiment          vital signs of the machine, one Vitals a line (shared/machine/vitals.py)
 delivery.json    worker              what became of the result of an attempt (Delivery in shared/fleet/contracts.py)
 scratch*/        trainer, evaluator  homes of the untrusted processes, removed when they end
 staged.json      spool executor      where a copy is at work (shared/stages/spool.py)
@@ -78,6 +80,19 @@ class RunDirectory:
     @property
     def result_file(self) -> Path:
         return self.path / "result.json"
+
+    @property
+    def system_file(self) -> Path:
+        return self.path / "system.jsonl"
+
+    @property
+    def delivery_file(self) -> Path:
+        return self.path / "delivery.json"
+
+    @property
+    def attempt_note(self) -> Path:
+        """Beside all runs, while a worker's attempt is not settled: nobody else decides what becomes of the run."""
+        return self.path.parent / "attempts" / f"{self.path.name}.json"
 
     def create(self, job: Job, recipe_source: bytes) -> None:
         """Lays the directory out; job.json comes last, so a directory without one holds nothing.

@@ -3,11 +3,10 @@
 Read from the run directories, which are the record; MLflow is only a view of them.
 """
 
-import json
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from shared.contracts import Integrity, Job, RunResult, StepRecord
 from shared.runs.directory import RunDirectory
@@ -29,12 +28,12 @@ class ListedRun:
     job: Job | None = None
     result: RunResult | None = None
 
-    def to_json(self) -> str:
-        """One line; job and result in full."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; job and result in full."""
         fields = {"run_id": self.run_id, "path": str(self.path), "state": self.state, "summary": self.summary}
         records = {"job": self.job, "result": self.result}
         dumped = {name: record and record.model_dump(mode="json") for name, record in records.items()}
-        return json.dumps({**fields, "created_at": self.created_at, **dumped})
+        return {**fields, "created_at": self.created_at, **dumped}
 
 
 def list_runs(
@@ -44,9 +43,17 @@ def list_runs(
 
     With `integrity` or `only_ranked`, only those finished ones whose result says so.
     """
-    jobs = sorted((root or settings().runs).glob("*/job.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    jobs = sorted((root or settings().runs).glob("*/job.json"), key=_written_at, reverse=True)
     listed = (_listed(RunDirectory(file.parent)) for file in jobs)
     return list(islice((run for run in listed if _is_wanted(run.result, integrity, only_ranked)), limit))
+
+
+def _written_at(file: Path) -> float:
+    """0 for what is a link to nowhere or cannot be looked at: it is listed, and hides no other run."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_wanted(result: RunResult | None, integrity: Integrity | None, only_ranked: bool) -> bool:
@@ -56,15 +63,16 @@ def _is_wanted(result: RunResult | None, integrity: Integrity | None, only_ranke
 
 
 def _listed(directory: RunDirectory) -> ListedRun:
-    created_at = directory.job_file.stat().st_mtime
+    created_at, name = _written_at(directory.job_file), directory.path.name
     try:
         job, result = directory.job(), directory.result()
-    except ValueError as error:
-        return ListedRun(directory.path.name, directory.path, "unreadable", str(error), created_at)
-    if result is not None:
-        return ListedRun(job.run_id, directory.path, "finished", _outcome(result), created_at, job, result)
-    state: State = "running" if directory.in_use() else "interrupted"
-    return ListedRun(job.run_id, directory.path, state, f"{state} {_whereabouts(directory)}", created_at, job)
+        if result is not None:
+            return ListedRun(name, directory.path, "finished", _outcome(result), created_at, job, result)
+        state: State = "running" if directory.in_use() else "interrupted"
+        return ListedRun(name, directory.path, state, f"{state} {_whereabouts(directory)}", created_at, job)
+    except (ValueError, OSError) as error:
+        why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+        return ListedRun(name, directory.path, "unreadable", why, created_at)
 
 
 def _outcome(result: RunResult) -> str:

@@ -29,9 +29,7 @@ __all__ = ["Policy", "SandboxKind", "apply", "describe", "recipe_policy", "verif
 def describe() -> Choice:
     """What fences a recipe on this machine and why; `none` is said as loudly."""
     if sys.platform == "darwin":
-        if Path(seatbelt.PROGRAM).exists():
-            return _found(SandboxKind.MACOS, "macOS: weaker than Linux, see docs/security.md")
-        return _found(SandboxKind.NONE, f"{seatbelt.PROGRAM} is not here")
+        return _describe_macos()
     if sys.platform != "linux":
         return _found(SandboxKind.NONE, f"there is no sandbox for {platform.system()}")
     if not seccomp.is_supported():
@@ -40,6 +38,15 @@ def describe() -> Choice:
         return _found(SandboxKind.NONE, "this kernel has no Landlock (Linux 5.13 and lsm=landlock)")
     gap = "" if abi >= 6 else "; signals to other processes are not fenced before ABI 6 (Linux 6.12)"
     return _found(SandboxKind.LINUX, f"Landlock ABI {abi}{gap}")
+
+
+def _describe_macos() -> Choice:
+    if not Path(seatbelt.PROGRAM).exists():
+        return _found(SandboxKind.NONE, f"{seatbelt.PROGRAM} is not here")
+    if not seatbelt.nests():
+        inside = "this process is in a macOS sandbox already, probably its agent's, and these do not nest"
+        return _found(SandboxKind.NONE, f"{inside}: use `autoresearch submit` and a worker outside of it")
+    return _found(SandboxKind.MACOS, "macOS: weaker than Linux, see docs/security.md")
 
 
 def _found(kind: SandboxKind, reason: str) -> Choice:
@@ -82,7 +89,8 @@ def wrap(argv: Sequence[str], policy: Policy) -> list[str]:
 def verify(policy: Policy, must_fail: Iterable[Path]) -> None:
     """Tries what the fence must stop. RuntimeError names the first thing that worked, or could not be tried."""
     for path in must_fail:
-        _expect_denied(f"reading {path}", partial(_read, path))
+        for spelling in seatbelt.spellings(path) if sys.platform == "darwin" else [path]:
+            _expect_denied(f"reading {spelling}", partial(_read, spelling))
     outside = Path("/tmp")
     if not any(outside.resolve().is_relative_to(allowed) for allowed in policy.writable):
         _expect_denied("writing to /tmp", lambda: _write(outside / f".are-fence-{os.getpid()}"))

@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from shared import sandbox
-from shared.contracts import Choice, Contract, Integrity, OneLine, Status
+from shared.contracts import Choice, Contract, Integrity, OneLine, Status, VoidCause
 from shared.sandbox import ending
 from shared.sandbox.channel import Channel, ChannelClosed
 from shared.sandbox.ending import Isolation
@@ -32,6 +32,8 @@ from shared.settings import CHECKOUT, settings
 ENTER_TIMEOUT_S = 60.0
 LOOK_EVERY_S = 0.5
 DEATH_TIMEOUT_S = 5.0
+ITS_WORDS = "the recipe's process says: "
+"""before text that a recipe may have written: people and agents read it as that"""
 
 Answer = TypeVar("Answer", bound=Contract)
 
@@ -65,9 +67,9 @@ class Failed(Contract):
 class Ended(Exception):
     """The stage is over before its time: the recipe's process failed, or somebody asked for its end."""
 
-    def __init__(self, status: Status, reason: str):
+    def __init__(self, status: Status, reason: str, void: VoidCause | None = None):
         super().__init__(reason)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.void = status, reason, void
 
 
 class RecipeProcess:
@@ -181,7 +183,7 @@ class RecipeProcess:
         """The next message, any of the `answers`."""
         message = self._receive(timeout_s, late, self.answers)
         if isinstance(message, Failed):
-            raise Ended(message.status, message.reason)
+            raise Ended(message.status, f"{ITS_WORDS}{message.reason}")
         return message
 
     def _receive(self, timeout_s: float, late: str, answers: Mapping[str, type[Contract]]) -> Any:

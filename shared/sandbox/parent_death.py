@@ -1,4 +1,4 @@
-"""What makes a process end when its parent does: the kernel's death signal on Linux, a thread that watches on macOS."""
+"""What makes a process end when its parent does: the kernel's death signal on Linux, processes that look on macOS."""
 
 import ctypes
 import os
@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
+KEEPER = Path(__file__).with_name("keeper.py")
 _PR_SET_PDEATHSIG = 1
 
 
 def dies_with_parent(argv: Sequence[str], by: signal.Signals = signal.SIGKILL, *, alone: bool = False) -> list[str]:
-    """The command that runs `argv` and gets signal `by` when this process dies. On macOS see `exit_with_parent`."""
+    """The command that runs `argv` and gets signal `by` when this process dies, however it dies."""
     if sys.platform != "linux":
-        return list(argv)
+        return [sys.executable, "-I", "-S", str(KEEPER), str(int(by)), str(os.getpid()), *argv]
     mode = "alone" if alone else "shared"
     return [sys.executable, "-I", "-S", str(LAUNCHER), str(int(by)), str(os.getpid()), mode, *argv]
 
@@ -30,7 +31,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def exit_with_parent(grace_s: float = 0.0) -> None:
-    """For a child on macOS, which has no death signal: a thread that ends the process group when it is orphaned.
+    """For a child on macOS, which has no death signal: a thread that ends it, and a group that it leads, as an orphan.
 
     With a grace the process gets SIGTERM first and that long to end its own children.
     """
@@ -42,7 +43,9 @@ def exit_with_parent(grace_s: float = 0.0) -> None:
         if grace_s:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(grace_s)
-        os.killpg(0, signal.SIGKILL)
+        if os.getpgrp() == os.getpid():  # else whoever shares the group, a shell or make, would be killed too
+            os.killpg(0, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     if sys.platform != "linux":
         threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()

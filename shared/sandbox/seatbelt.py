@@ -4,18 +4,45 @@ Everything else is allowed, because what Metal's compiler and driver need is not
 Linux (docs/security.md). Not tested on a Mac yet: docs/validation/mac.md.
 """
 
+import subprocess
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from shared.sandbox.policy import Policy
 
 PROGRAM = "/usr/bin/sandbox-exec"
+CANNOT_NEST = 71
+"""exit code of sandbox-exec in a process that is in a sandbox already, as agents' shells are"""
+DATA_VOLUME = Path("/System/Volumes/Data")
+"""the same files under a second name: /Users is /System/Volumes/Data/Users"""
 _PRIVATE = ("/Users", "/Volumes", "/private/tmp", "/private/var/tmp", "/private/var/folders", "/private/var/root")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/dtracehelper")
+# Services that keep something for the next process that asks: settings, the clipboard, notifications, the keychain.
+_MEMORIES: tuple[str, ...] = ("com.apple.cfprefsd.agent", "com.apple.cfprefsd.daemon", "com.apple.pasteboard.1")
+_MEMORIES += ("com.apple.distributed_notifications@1v3", "com.apple.distributed_notifications@Uv3")
+_MEMORIES += ("com.apple.SecurityServer", "com.apple.securityd", "com.apple.secd")
 
 
 def wrap(argv: Sequence[str], policy: Policy) -> list[str]:
     return [PROGRAM, "-p", profile(policy), *argv]
+
+
+@cache
+def nests() -> bool:
+    """Whether a sandbox can be entered from here."""
+    tried = subprocess.run(
+        [PROGRAM, "-p", "(version 1)(allow default)", "/usr/bin/true"], capture_output=True, check=False
+    )
+    return tried.returncode != CANNOT_NEST
+
+
+def spellings(path: Path) -> list[Path]:
+    """All names of a file on macOS's two volumes."""
+    absolute = path.absolute()
+    if absolute.is_relative_to(DATA_VOLUME):
+        return [absolute, Path("/") / absolute.relative_to(DATA_VOLUME)]
+    return [absolute, DATA_VOLUME / absolute.relative_to("/")]
 
 
 def profile(policy: Policy) -> str:
@@ -26,20 +53,35 @@ def profile(policy: Policy) -> str:
         "(allow default)",
         "(deny network*)",
         "(deny file-write*)",
-        f"(deny file-read-data {_subpaths((*map(Path, _PRIVATE), *policy.protected))})",
-        f"(allow file-read-data {_subpaths((*policy.readable, *policy.writable))})",
+        *_reading(policy),
         f"(allow file-write* {_literals(_DEVICES)})",
-        # programs outside the fence that would act for the recipe
+        # programs outside the fence that would act for the recipe, or keep something for the next one
         "(deny appleevent-send)",
         "(deny lsopen)",
         "(deny job-creation)",
         "(deny mach-priv-task-port)",
+        "(deny user-preference-write)",
+        f"(deny mach-lookup {' '.join(f'(global-name {_quoted(name)})' for name in _MEMORIES)})",
+        "(deny ipc-posix-shm-write*)",
+        "(deny ipc-sysv*)",
         "(deny signal)",
         "(allow signal (target same-sandbox))",
     ]
     if policy.writable:
         lines.append(f"(allow file-write* {_subpaths(policy.writable)})")
     return "\n".join(lines) + "\n"
+
+
+def _reading(policy: Policy) -> list[str]:
+    """Deeper paths come later, so that the most exact rule counts: /System is readable, but not the homes in it."""
+    denied = [*map(Path, _PRIVATE), DATA_VOLUME, *policy.protected]
+    rules = [(path, "deny") for path in denied] + [(path, "allow") for path in (*policy.readable, *policy.writable)]
+    rules.sort(key=lambda rule: len(rule[0].parts))  # of one path both ways, what was named counts
+    lines = [f"({verb} file-read-data {_subpaths([path])})" for path, verb in rules]
+    if folders := {path.parent for path in policy.readable if (path / "__init__.py").is_file()}:
+        # Python finds a package by listing the folder around it
+        lines.append(f"(allow file-read-data {_literals(map(str, sorted(folders)))})")
+    return lines
 
 
 def _subpaths(paths: Iterable[Path]) -> str:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from shared.sandbox.parent_death import dies_with_parent
@@ -44,8 +44,10 @@ class NativeExecutor:
     When we die it gets SIGTERM, as from here: it ends its children, which it could not if it were killed.
     """
 
-    def __init__(self, poll_s: float = 0.2, term_timeout_s: float = 10.0):
+    def __init__(self, poll_s: float = 0.2, term_timeout_s: float = 10.0, environment: Mapping[str, str] | None = None):
         self.poll_s, self.term_timeout_s = poll_s, term_timeout_s
+        self.environment = dict(environment or {})
+        """what the stage gets besides this process's own"""
         self.pid: int | None = None
         """of the stage that runs"""
 
@@ -53,7 +55,7 @@ class NativeExecutor:
         process = subprocess.Popen(
             dies_with_parent(self.command(stage, arguments), by=signal.SIGTERM),
             cwd=CHECKOUT,
-            env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ},
+            env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -72,7 +74,7 @@ class NativeExecutor:
         """Native stages write into the run directory itself."""
 
     def command(self, stage: str, arguments: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", f"services.{find_stage(stage).name}", *arguments]
+        return [sys.executable, "-m", f"services.{find_stage(stage).folder}", *arguments]
 
     def _wait(self, process: subprocess.Popen, stage: str, watch: Watch) -> str:
         while True:

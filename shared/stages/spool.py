@@ -24,6 +24,7 @@ from pydantic import AfterValidator
 from shared.contracts import Contract
 from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_record, write_record
+from shared.runs.evaluating import NAME as EVALUATING
 from shared.settings import settings
 from shared.stages.executors import Watch
 from shared.stages.staging import MetricsMirror, read_small, stage_in, stage_out
@@ -177,4 +178,5 @@ class SpoolExecutor:
 def _unstage(run: RunDirectory, item: WorkItem, stage: str) -> None:
     stage_out(run, item.run_copy(run.path.name), stage)
     item.remove()
+    (run.path / EVALUATING).unlink(missing_ok=True)
     (run.path / STAGED).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from time import monotonic
 
 from shared.files import atomic_writer
 from shared.runs.directory import RunDirectory
+from shared.runs.evaluating import NAME as EVALUATING
 from shared.stages.table import find_stage
 
 MIRROR_EVERY_S = 1.0
@@ -33,11 +34,12 @@ def stage_out(run: RunDirectory, place: Path, stage: str) -> None:
 
 
 class MetricsMirror:
-    """Telemetry of a staged run, brought once a second to where it is read while training goes on."""
+    """What tells how far a staged run is, brought once a second to where it is read meanwhile."""
 
     def __init__(self, run: RunDirectory, place: Path):
-        self.source, self.target = RunDirectory(place).metrics_file, run.metrics_file
-        self.incoming = run.path / ".metrics.incoming"
+        staged = RunDirectory(place)
+        self.pairs = ((staged.metrics_file, run.metrics_file), (place / EVALUATING, run.path / EVALUATING))
+        self.incoming = run.path / ".mirror.incoming"
         self.looked_at = 0.0
 
     def look(self) -> None:
@@ -45,10 +47,11 @@ class MetricsMirror:
         if monotonic() - self.looked_at < MIRROR_EVERY_S:
             return
         self.looked_at = monotonic()
-        with suppress(FileNotFoundError):
-            if stat.S_ISREG(self.source.lstat().st_mode):
-                self.incoming.write_bytes(_read(self.source))
-                self.incoming.rename(self.target)
+        for source, target in self.pairs:
+            with suppress(FileNotFoundError):
+                if stat.S_ISREG(source.lstat().st_mode):
+                    self.incoming.write_bytes(_read(source))
+                    self.incoming.rename(target)
 
 
 def read_small(path: Path, max_bytes: int = 1 << 16) -> bytes:

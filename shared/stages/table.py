@@ -2,7 +2,7 @@
 services/ and its block in compose/compose.yaml; executors, staging, spools, watchers, the queue, images and the
 device of each target follow.
 
-`python -m services.<name> ARGUMENTS` is the whole of a stage. Where files are staged the first argument is the run
+`python -m services.<folder> ARGUMENTS` is the whole of a stage. Where files are staged the first argument is the run
 directory. Imports nothing but the standard library, so that images and compose can read it.
 """
 
@@ -14,7 +14,7 @@ from typing import Literal
 @dataclass(frozen=True)
 class Stage:
     name: str
-    """of its folder in services/, of its service in compose/, of its folder in a spool"""
+    """of its folder in services/ (with _ for -), of its service in compose/, of its folder in a spool"""
     image: Literal["worker", "executor"]
     """images/<image>/Dockerfile; the executor's is built for each target (shared/machine/targets.py)"""
     activity: str
@@ -30,6 +30,11 @@ class Stage:
     """it places experiments itself, as the worker does, and looks who else computes on the device"""
     job_function: str | None = None
     """in services/worker/jobs.py, for jobs that ask for this stage"""
+
+    @property
+    def folder(self) -> str:
+        """in services/"""
+        return self.name.replace("-", "_")
 
     @property
     def has_run(self) -> bool:
@@ -68,6 +73,14 @@ STAGES: tuple[Stage, ...] = (
         staged_out=("evaluation.json",),
         runs_untrusted_code=True,
         needs_device=True,
+    ),
+    Stage(
+        "kernel-lab",
+        image="executor",
+        activity="at work in the kernel lab",
+        runs_untrusted_code=True,
+        needs_device=True,
+        job_function="lab",
     ),
 )
 

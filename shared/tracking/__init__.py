@@ -4,6 +4,7 @@
 `reconcile_with_mlflow()` looks into MLflow for what a kill left there.
 """
 
+from shared.tracking.live import LiveRuns
 from shared.tracking.outbox import (
     Recorded,
     flush_outbox,
@@ -15,6 +16,7 @@ from shared.tracking.outbox import (
 from shared.tracking.reconcile import reconcile_with_mlflow
 
 __all__ = [
+    "LiveRuns",
     "Recorded",
     "flush_outbox",
     "keep_calibration_for_later",

@@ -10,6 +10,7 @@ from shared.quality import QualityRow
 from shared.quality.rows import shipped_recipes
 from shared.tracking import mlflow_mapping
 from shared.tracking.mlflow_store import reachable_client
+from shared.tracking.series import UNRANKED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -43,7 +44,7 @@ def _row_of(run: "Run") -> QualityRow | None:
             dataset=tags["dataset"],
             shape=shape,
             num_tokens=int(metrics["num_steps"]) * shape.total_batch_size,
-            val_bpb=metrics["val_bpb"],
+            val_bpb=metrics.get("val_bpb") or metrics[f"val_bpb{UNRANKED}"],
             rung=Rung(tags["rung"]),
             hardware_key=tags["hardware_key"],
         )

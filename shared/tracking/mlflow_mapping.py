@@ -1,20 +1,22 @@
-"""What a run becomes in MLflow: names, parameters, tags and metric points. Pure, knows nothing of MLflow's client.
+"""What a run becomes in MLflow: names, parameters and tags (series.py: metrics). Pure, knows nothing of the client.
 
-People compare runs in MLflow's table, so the names are those of the summary (`val_bpb`, `peak_vram_mb`, ...); series
-are grouped by prefix: train/, time/, recipe/ (what the recipe says of itself), curve/.
+People compare runs in MLflow's table, so the names are those of the summary (`peak_vram_mb`, `hardware_key`, ...).
 """
 
-import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from math import isfinite
 
-from shared.contracts import RunResult, Status, StepRecord
+from shared.contracts import Job, RunResult, Status
+from shared.fleet.contracts import AttemptRecord
 from shared.tracking.run_bundle import RunBundle
+from shared.tracking.series import (
+    MAX_POINTS,
+    MAX_RECIPE_SERIES,
+    Started,
+    all_points,
+    recipe_series_of,
+    started_at_ms,
+)
 
-MAX_POINTS = 1000
-"""per series: MLflow draws 320 points, and a point costs 0.1-0.3 ms to send"""
-MAX_RECIPE_SERIES = 16
 MAX_VALUE_CHARS = 5000
 
 RUN_ID_TAG = "are.run_id"
@@ -23,42 +25,11 @@ COMPLETE_TAG = "are.recorded_result"
 RECORDING_TAG = "are.recording_since"
 """milliseconds since the epoch at which the newest attempt to record it began"""
 
+IDEA_TAG, PARENT_TAG, NOTE_TAG = "are.idea", "are.parent_idea", "idea.note"
+
 EXPERIMENT_PREFIX = "autoresearch "
-
-STEP_SERIES = {
-    "train/loss": "loss",
-    "train/loss_ema": "loss_ema",
-    "train/tok_per_sec": "tok_per_sec",
-    "train/mfu_percent": "mfu_percent",
-    "train/peak_vram_mb": "peak_vram_mb",
-    "train/seconds": "train_seconds",
-    "train/tokens": "tokens",
-    "time/step_ms": "step_ms",
-    "time/input_ms": "input_ms",
-    "time/dispatch_ms": "dispatch_ms",
-    "time/wait_ms": "wait_ms",
-    "time/record_ms": "record_ms",
-}
-SUMMARY = (
-    "val_bpb",
-    "val_bpb_upstream",
-    "training_seconds",
-    "total_seconds",
-    "peak_vram_mb",
-    "mfu_percent",
-    "total_tokens_M",
-    "num_steps",
-    "num_params_M",
-    "tok_per_sec",
-)
-
-
-@dataclass(frozen=True)
-class Point:
-    name: str
-    step: int
-    value: float
-    timestamp_ms: int
+RUNNING = "running"
+RESOLVED = ("dtype", "compile")
 
 
 def experiment_name(target: str) -> str:
@@ -69,16 +40,20 @@ def experiment_note(target: str) -> str:
     """The description on the experiment's page, of which MLflow shows a line and a half."""
     return (
         f"Target **{target}**; run names start with their `val_bpb` (validation bits per byte, lower is better), which "
-        "the evaluator measures, not the recipe. One run is one recipe, shape, seed and budget; Columns > Metrics adds "
-        "numbers to the table.\n\nCompare runs with `ranked` = true and the same `hardware_key`, `dataset`, `budget`, "
-        "`rung` and `eval_signature`; other differences say nothing about the recipe."
+        "the evaluator measures, not the recipe. One run is one recipe, shape, seed and budget. Runs that are not "
+        "ranked have `val_bpb_unranked` instead.\n\nCompare runs with `ranked` = true and the same `hardware_key`, "
+        "`dataset`, `budget`, `rung` and `eval_signature`; other differences say nothing about the recipe."
     )
 
 
 def run_name(bundle: RunBundle) -> str:
-    """Outcome first: MLflow shows some 24 characters of it, and no metric at all until a column is added."""
+    """Outcome first: MLflow shows some 24 characters of it. A score that is not ranked stands in brackets."""
     job, result = bundle.job, bundle.result
     outcome = str(result.status) if result.val_bpb is None else f"{result.val_bpb:.4f}"
+    return named(f"({outcome})" if result.val_bpb is not None and not result.ranked else outcome, job)
+
+
+def named(outcome: str, job: Job) -> str:
     return f"{outcome} {job.preset or 'custom'} s{job.seed} {job.recipe_sha[:7]}"
 
 
@@ -99,20 +74,56 @@ def run_note(bundle: RunBundle) -> str:
     )
 
 
-def params(bundle: RunBundle) -> dict[str, str]:
+def params(bundle: Started) -> dict[str, str]:
     """The job, flattened. Read from job.json alone, since MLflow refuses to change a parameter."""
-    job = bundle.job.model_dump(mode="json", exclude={"shape", "budget", "dataset", "choices", "run_id"})
+    job = bundle.job.model_dump(mode="json", exclude={"shape", "budget", "dataset", "choices", "run_id", "idea"})
     flat = {f"checkpoints.{name}": value for name, value in job.pop("checkpoints").items()}
     named = {
         **job,
         **flat,
         **bundle.job.shape.model_dump(),
+        "kernels": ",".join(f"{op}={kernel}" for op, kernel in bundle.job.kernels.items()) or None,
         "rung_requested": job["rung"],
         "budget": str(bundle.job.budget),
         "dataset": bundle.job.dataset.name,
     }
     del named["rung"]
     return {name: _short(value) for name, value in named.items() if value is not None}
+
+
+def resolved(bundle: RunBundle) -> dict[str, str]:
+    """What the engine made of `auto`, as the run's own process reports it."""
+    chosen = {choice.what: choice.chosen for choice in reversed(bundle.result.choices)}
+    return {f"{what}_resolved": _short(chosen[what]) for what in RESOLVED if what in chosen}
+
+
+def origin(attempt: AttemptRecord) -> dict[str, str]:
+    """Tags of whoever ran a job of the fleet, and for whom."""
+    named = {"job": attempt.job_id, "group": attempt.group, "worker": attempt.worker, "host": attempt.host}
+    return {name: _short(value) for name, value in named.items() if value}
+
+
+def begun(run: Started) -> dict[str, str]:
+    """Tags of a run that is under way."""
+    job = run.job
+    return {
+        RUN_ID_TAG: job.run_id,
+        "status": RUNNING,
+        "target": job.target,
+        "hardware_key": job.hardware_key,
+        "engine": job.engine,
+        "dataset": job.dataset.fingerprint,
+        "mlflow.runName": named(RUNNING, job),
+        "mlflow.source.name": "recipe.py",
+        "mlflow.source.type": "LOCAL",
+        **idea_tags(job),
+    }
+
+
+def idea_tags(job: Job) -> dict[str, str]:
+    """Empty for a run of no idea."""
+    named = {IDEA_TAG: job.idea.id, PARENT_TAG: job.idea.parent, NOTE_TAG: job.idea.note} if job.idea else {}
+    return {name: _short(value) for name, value in named.items() if value}
 
 
 def tags(bundle: RunBundle) -> dict[str, str]:
@@ -144,7 +155,8 @@ def tags(bundle: RunBundle) -> dict[str, str]:
         "mlflow.source.name": "recipe.py",
         "mlflow.source.type": "LOCAL",
     }
-    return {name: _short(value) for name, value in named.items() if value not in (None, "")}
+    others = (origin(bundle.delivery.attempt) if bundle.delivery else {}) | idea_tags(bundle.job)
+    return {name: _short(value) for name, value in named.items() if value not in (None, "")} | others
 
 
 def _short(value: object) -> str:
@@ -156,10 +168,6 @@ def mlflow_status(result: RunResult) -> str:
     return {Status.OK: "FINISHED", Status.CANCELLED: "KILLED"}.get(result.status, "FAILED")
 
 
-def started_at_ms(bundle: RunBundle) -> int:
-    return round(1000 * bundle.started_at)
-
-
 def ended_at_ms(bundle: RunBundle) -> int:
     return started_at_ms(bundle) + round(1000 * bundle.result.total_seconds)
 
@@ -169,68 +177,10 @@ def notes(bundle: RunBundle) -> tuple[str, ...]:
     said = list(bundle.notes)
     if len(bundle.steps) > MAX_POINTS:
         said.append(f"series show {MAX_POINTS:,} of {len(bundle.steps):,} steps (metrics.jsonl has all)")
-    dropped = sum(not math.isfinite(point.value) for point in _all_points(bundle))
+    dropped = sum(not isfinite(point.value) for point in all_points(bundle))
     if dropped:
         said.append(f"{dropped} value(s) were not finite")
-    num_series = len(_recipe_series(bundle.steps))
+    num_series = len(recipe_series_of(bundle.steps))
     if num_series > MAX_RECIPE_SERIES:
         said.append(f"{MAX_RECIPE_SERIES} of the recipe's {num_series} own series shown")
     return tuple(said)
-
-
-def points(bundle: RunBundle) -> Iterator[Point]:
-    """Every metric point, finite ones only.
-
-    MLflow keeps equal points once, so a step's timestamp depends on nothing that a later attempt, a resumed training
-    or another scoring changes: the job's time plus training seconds.
-    """
-    return (point for point in _all_points(bundle) if math.isfinite(point.value))
-
-
-def _all_points(bundle: RunBundle) -> Iterator[Point]:
-    yield from _summary_points(bundle)
-    yield from _curve_points(bundle)
-    recipe_series = _recipe_series(bundle.steps)[:MAX_RECIPE_SERIES]
-    for step in thin(bundle.steps, MAX_POINTS):
-        yield from _step_points(step, started_at_ms(bundle), recipe_series)
-
-
-def _summary_points(bundle: RunBundle) -> Iterator[Point]:
-    for name in SUMMARY:
-        value = getattr(bundle.result, name)
-        if value is not None:
-            yield Point(name, bundle.result.num_steps, float(value), round(1000 * bundle.recorded_at))
-
-
-def _curve_points(bundle: RunBundle) -> Iterator[Point]:
-    for point in bundle.evaluation.curve if bundle.evaluation else ():
-        timestamp_ms = started_at_ms(bundle) + round(1000 * point.train_seconds)
-        yield Point("curve/val_bpb", point.step, point.val_bpb, timestamp_ms)
-
-
-def _step_points(record: StepRecord, started_ms: int, recipe_series: Sequence[str]) -> Iterator[Point]:
-    timestamp_ms = started_ms + round(1000 * record.train_seconds)
-    for name, field in STEP_SERIES.items():
-        value = getattr(record, field)
-        if value is not None:
-            yield Point(name, record.step, float(value), timestamp_ms)
-    for name in recipe_series:
-        if name in record.recipe:
-            yield Point(f"recipe/{_safe_name(name)}", record.step, record.recipe[name], timestamp_ms)
-
-
-def _recipe_series(steps: Iterable[StepRecord]) -> list[str]:
-    """Names the recipe reports, in the order they first appear."""
-    return list(dict.fromkeys(name for step in steps for name in step.recipe))
-
-
-def _safe_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:100].strip(".") or "unnamed"
-
-
-def thin(steps: Sequence[StepRecord], limit: int) -> Sequence[StepRecord]:
-    """At most `limit` evenly spaced steps, the first and the last among them."""
-    if len(steps) <= limit:
-        return steps
-    last = len(steps) - 1
-    return [steps[index * last // (limit - 1)] for index in range(limit)]

@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from shared.settings import settings
-from shared.tracking import mlflow_mapping
+from shared.tracking import mlflow_mapping, series
+from shared.tracking.idea_runs import nest
+from shared.tracking.local_store import make_whole
 from shared.tracking.run_bundle import RunBundle
+from shared.tracking.saved_view import keep_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,8 +59,8 @@ def store_run(bundle: RunBundle, picture: Callable[[RunBundle, Path], None]) -> 
         experiment, run_id = _store(client, bundle, picture)
     if not uri.startswith("http"):
         return None
-    page = f"#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
-    return f"{without_passwords(uri).rstrip('/')}/{page}"
+    run_page = f"#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
+    return f"{without_passwords(uri).rstrip('/')}/{run_page}"
 
 
 @contextmanager
@@ -74,11 +77,11 @@ def reachable_client() -> Iterator["MlflowClient"]:
 
 
 def _store(client: "MlflowClient", bundle: RunBundle, picture: Callable[[RunBundle, Path], None]) -> tuple[str, str]:
-    target = bundle.job.target
-    experiment = experiment_id(client, target, mlflow_mapping.experiment_note(target))
+    experiment = experiment_of(client, bundle.job.target)
     run = _find_or_create(client, experiment, bundle)
     if run.data.tags.get(mlflow_mapping.COMPLETE_TAG) != bundle.result_sha:
         _fill(client, run.info.run_id, bundle, picture)
+    nest(client, experiment, run.info.run_id)
     return experiment, run.info.run_id
 
 
@@ -107,7 +110,15 @@ def _client(uri: str) -> "MlflowClient":
 
     for name in ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    make_whole(uri)
     return MlflowClient(tracking_uri=uri)
+
+
+def experiment_of(client: "MlflowClient", target: str) -> str:
+    """Where the runs on one kind of hardware are, with the view that people should open."""
+    experiment = experiment_id(client, target, mlflow_mapping.experiment_note(target))
+    keep_view(client, client.get_experiment(experiment))
+    return experiment
 
 
 def experiment_id(client: "MlflowClient", topic: str, note: str) -> str:
@@ -134,8 +145,8 @@ def _find_or_create(client: "MlflowClient", experiment_id: str, bundle: RunBundl
         return found[0]
     return client.create_run(
         experiment_id,
-        start_time=mlflow_mapping.started_at_ms(bundle),
-        tags={mlflow_mapping.RUN_ID_TAG: bundle.result.run_id, mlflow_mapping.RECORDING_TAG: _now_ms()},
+        start_time=series.started_at_ms(bundle),
+        tags={mlflow_mapping.RUN_ID_TAG: bundle.result.run_id, mlflow_mapping.RECORDING_TAG: now_ms()},
         run_name=mlflow_mapping.run_name(bundle),
     )
 
@@ -146,7 +157,7 @@ def copies(client: "MlflowClient", experiment_id: str, run_id: str) -> list["Run
     return sorted(found, key=lambda run: (mlflow_mapping.COMPLETE_TAG not in run.data.tags, run.info.run_id))
 
 
-def _now_ms() -> str:
+def now_ms() -> str:
     return str(round(1000 * time.time()))
 
 
@@ -154,19 +165,18 @@ def _fill(client: "MlflowClient", run_id: str, bundle: RunBundle, picture: Calla
     """Every part may be sent again without harm; the tag that says it is complete comes last."""
     from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 
-    tags = mlflow_mapping.tags(bundle) | {mlflow_mapping.RECORDING_TAG: _now_ms()}
+    params = mlflow_mapping.params(bundle) | mlflow_mapping.resolved(bundle)
+    tags = mlflow_mapping.tags(bundle) | {mlflow_mapping.RECORDING_TAG: now_ms()}
     client.log_batch(
         run_id,
-        params=[Param(name, value) for name, value in mlflow_mapping.params(bundle).items()],
+        params=[Param(name, value) for name, value in params.items()],
         tags=[RunTag(name, value) for name, value in tags.items()],
         synchronous=True,
     )
     dataset = bundle.job.dataset
     client.log_inputs(run_id, [DatasetInput(Dataset(dataset.name, dataset.fingerprint[:12], "prepared", "{}"))])
-    metrics = (
-        Metric(point.name, point.value, point.timestamp_ms, point.step) for point in mlflow_mapping.points(bundle)
-    )
-    for batch in _batches(metrics, BATCH):
+    metrics = (Metric(point.name, point.value, point.timestamp_ms, point.step) for point in series.points(bundle))
+    for batch in batches(metrics, BATCH):
         client.log_batch(run_id, metrics=batch, synchronous=True)
     _upload(client, run_id, bundle, picture)
     client.set_terminated(run_id, mlflow_mapping.mlflow_status(bundle.result), mlflow_mapping.ended_at_ms(bundle))
@@ -181,7 +191,7 @@ def _upload(client: "MlflowClient", run_id: str, bundle: RunBundle, picture: Cal
         client.log_artifacts(run_id, folder)
 
 
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch

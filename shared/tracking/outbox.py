@@ -4,7 +4,6 @@ The note is durable before the first attempt, so a crash or an outage costs noth
 an experiment, which is finished and on disk by now; what went wrong is one line in `Recorded.pending_reason`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from shared.calibration.events import read_default_of
-from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_json
 from shared.settings import settings
 from shared.tracking.calibration_store import store_calibration
+from shared.tracking.local_store import make_whole
 from shared.tracking.mlflow_store import Unreachable, store_run, without_passwords
+from shared.tracking.notes import outbox_folder, pending_notes, write_note
 from shared.tracking.plots import plot_training
 from shared.tracking.run_bundle import RunBundle, read_bundle
 
@@ -81,11 +81,6 @@ def _still_waiting(reason: str, tried: list[Recorded]) -> list[Recorded]:
     return [Recorded(note.stem, pending_reason=reason) for note in pending_notes() if note.stem not in names]
 
 
-def pending_notes() -> list[Path]:
-    """The notes of the runs that wait, oldest first."""
-    return sorted(_outbox().glob("*.json"), key=lambda note: (note.stat().st_mtime_ns, note.name))
-
-
 def _attempt(note: Path) -> Recorded:
     """Unreachable when there is no point in trying others; anything else that goes wrong becomes a line."""
     try:
@@ -116,25 +111,17 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:300]}"
 
 
-def _outbox() -> Path:
-    return settings().runs / "outbox"
+def make_local_store() -> None:
+    """Before anybody else opens it. Timeout when another process is recording."""
+    with only_recorder():
+        make_whole(settings().mlflow_uri)
 
 
 def only_recorder() -> FileLock:
     """Timeout when another process of this disk is recording."""
-    _outbox().mkdir(parents=True, exist_ok=True)
-    return FileLock(_outbox() / ".lock", timeout=LOCK_TIMEOUT_S)
+    outbox_folder().mkdir(parents=True, exist_ok=True)
+    return FileLock(outbox_folder() / ".lock", timeout=LOCK_TIMEOUT_S)
 
 
 def _write_note(run_id: str, run_directory: Path) -> Path:
     return write_note(run_id, "run_directory", run_directory)
-
-
-def write_note(name: str, kind: str, folder: Path) -> Path:
-    """What waits already keeps its place in the order."""
-    note = _outbox() / f"{name}.json"
-    content = json.dumps({kind: str(folder.resolve())}) + "\n"
-    if not note.exists() or note.read_text() != content:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(note, content)
-    return note

@@ -1,8 +1,9 @@
 """Runs that MLflow shows as running although nobody records them: their recorder or the server was killed half-way.
 
-One whose run directory is on this disk goes back into the outbox. A second copy, left by a request whose answer was
-lost, is deleted. What no disk has completed for a day is closed as killed, and completed all the same if its disk is
-seen again. Runs that are not ours are left alone.
+One whose run directory is on this disk goes back into the outbox, unless its attempt is not settled yet (it may be
+training), or came to nothing: then it is deleted. A second copy, left by a request whose answer was lost, is deleted.
+What no disk has completed for a day, or for an hour if it was training, is closed as killed, and completed all the same
+if its disk is seen again. Runs that are not ours are left alone.
 """
 
 import re
@@ -15,6 +16,7 @@ from filelock import Timeout
 from shared.runs.directory import RunDirectory
 from shared.settings import settings
 from shared.tracking import mlflow_mapping
+from shared.tracking.live import counts
 from shared.tracking.mlflow_store import Unreachable, copies, reachable_client
 from shared.tracking.outbox import keep_for_later, one_line, only_recorder, pending_notes
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-CLOSE_AFTER_S = 24 * 3600.0
+CLOSE_AFTER_S, CLOSE_LIVE_AFTER_S = 24 * 3600.0, 3600.0
+"""a run that trains is heard of every 10 s, so silence means more there"""
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # anybody may write into MLflow, also a path
 
 
@@ -56,15 +59,28 @@ def _repaired(client: "MlflowClient", run: "Run") -> str:
     if first.info.run_id != run.info.run_id and mlflow_mapping.COMPLETE_TAG in first.data.tags:
         client.delete_run(run.info.run_id)
         return f"{name}: deleted a second copy"
+    if RunDirectory.of(name).attempt_note.exists():
+        return ""
+    if _came_to_nothing(name):
+        client.delete_run(run.info.run_id)
+        return f"{name}: deleted, its attempt does not count"
     if _is_on_this_disk(name):
         waits = name in {note.stem for note in pending_notes()}
         keep_for_later(RunDirectory.of(name).path)
         return "" if waits else f"{name}: will be recorded again"
-    if _recording_for_s(run) > CLOSE_AFTER_S:
-        client.set_tag(run.info.run_id, "reason", "recorded in part: its disk was not seen again for a day")
+    trains = run.data.tags.get("status") == mlflow_mapping.RUNNING
+    if _recording_for_s(run) > (CLOSE_LIVE_AFTER_S if trains else CLOSE_AFTER_S):
+        since = "an hour" if trains else "a day"
+        client.set_tag(run.info.run_id, "reason", f"recorded in part: its disk was not seen again for {since}")
         client.set_terminated(run.info.run_id, "KILLED")
-        return f"{name}: closed, nobody has recorded the rest for a day"
+        return f"{name}: closed, nobody has recorded the rest for {since}"
     return ""
+
+
+def _came_to_nothing(run_id: str) -> bool:
+    """An attempt of this disk whose result was not accepted."""
+    directory = RunDirectory.of(run_id)
+    return directory.delivery_file.exists() and not counts(directory)
 
 
 def _is_on_this_disk(run_id: str) -> bool:

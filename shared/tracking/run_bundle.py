@@ -9,6 +9,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from pydantic import ValidationError
 
 from shared.contracts import EvaluationRecord, Job, RunResult, StepRecord, TrainingRecord
 from shared.files import sha256_bytes
-from shared.runs.directory import RunDirectory
+from shared.fleet.contracts import Delivery
+from shared.machine.vitals import Vitals
+from shared.runs.directory import RunDirectory, read_record
+from shared.tracking.recipe_diff import recipe_diff
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_LOG_BYTES = 2**20
@@ -38,6 +42,9 @@ class RunBundle:
     training: TrainingRecord | None
     evaluation: EvaluationRecord | None
     steps: tuple[StepRecord, ...]
+    vitals: tuple[Vitals, ...]
+    delivery: Delivery | None
+    """of an attempt of the fleet: who ran it where"""
     files: dict[str, bytes]
     """artifacts by name"""
     notes: tuple[str, ...] = field(default=())
@@ -63,6 +70,8 @@ def read_bundle(path: Path) -> RunBundle:
         training=directory.training(),
         evaluation=directory.evaluation(),
         steps=steps,
+        vitals=read_vitals(directory.system_file),
+        delivery=read_delivery(directory),
         files=_artifacts(directory, notes),
         notes=tuple(notes),
     )
@@ -74,13 +83,27 @@ def read_steps(path: Path) -> tuple[tuple[StepRecord, ...], int]:
     steps, unreadable = [], 0
     for line in content.splitlines():
         try:
-            steps.append(_step(line))
+            steps.append(read_step(line))
         except (ValueError, ValidationError):
             unreadable += 1
     return tuple(steps), unreadable
 
 
-def _step(line: bytes) -> StepRecord:
+def read_vitals(path: Path) -> tuple[Vitals, ...]:
+    """Lines that make no sense are left out."""
+    found = []
+    for line in (read_regular(path) or b"").splitlines():
+        with suppress(ValueError):
+            found.append(Vitals.model_validate_json(line))
+    return tuple(found)
+
+
+def read_delivery(directory: RunDirectory) -> Delivery | None:
+    """None for a run that no worker made. ValueError when the record is damaged."""
+    return read_record(directory.delivery_file, Delivery) if directory.delivery_file.exists() else None
+
+
+def read_step(line: bytes) -> StepRecord:
     record = StepRecord.model_validate(_nulls_as_nan(json.loads(line)))
     if not (0 <= record.step < MAX_STEP and 0 <= record.train_seconds < MAX_SECONDS):
         raise ValueError("a step or a time no run can have")
@@ -108,7 +131,7 @@ def read_regular(path: Path) -> bytes | None:
 
 
 def _artifacts(directory: RunDirectory, notes: list[str]) -> dict[str, bytes]:
-    files = {}
+    files: dict[str, bytes] = {}
     for path, content in _contents(directory):
         if content is None:
             if os.path.lexists(path):
@@ -117,6 +140,8 @@ def _artifacts(directory: RunDirectory, notes: list[str]) -> dict[str, bytes]:
         if len(content) == MAX_FILE_BYTES:
             notes.append(f"{path.name} cut after {MAX_FILE_BYTES >> 20} MiB")
         files[path.name] = _head_and_tail(content, MAX_LOG_BYTES) if path == directory.output_file else content
+    if directory.recipe_file.name in files:
+        files["recipe.diff"] = recipe_diff(directory.job(), files[directory.recipe_file.name])
     return files
 
 
@@ -128,6 +153,7 @@ def _contents(directory: RunDirectory) -> Iterator[tuple[Path, bytes | None]]:
         directory.training_file,
         directory.evaluation_file,
         directory.metrics_file,
+        directory.system_file,
         directory.output_file,
     ):
         yield path, read_regular(path)

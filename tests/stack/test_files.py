@@ -114,6 +114,18 @@ def test_every_service_is_without_privileges_and_bounded(name):
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 
 
+@pytest.mark.parametrize("name", STACK)
+def test_no_image_comes_from_a_registry_and_other_passwords_make_the_container_anew(name):
+    assert STACK[name]["pull_policy"] == "never"
+    assert STACK[name]["labels"] == {"secrets": "${SECRETS_DIGEST:-}"}
+
+
+@pytest.mark.parametrize("name", STACK)
+def test_no_container_holds_up_the_end_of_its_engine(name):
+    """Patience with an attempt is `make down`'s: an engine that must wait is killed, and all it runs with it."""
+    assert STACK[name].get("stop_grace_period", "10s") in ("10s", "30s")
+
+
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_an_executor_is_started_afresh_and_is_handed_no_password(name):
     service = STACK[name]
@@ -142,7 +154,7 @@ def test_an_executor_runs_the_stage_of_its_name_from_a_spool_it_shares_with_thos
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_a_stage_is_a_folder_of_services_with_a_main(name):
-    assert (CHECKOUT / "services" / name / "__main__.py").is_file()
+    assert (CHECKOUT / "services" / EXECUTORS[name].folder / "__main__.py").is_file()
 
 
 def test_the_page_of_the_stack_names_every_target_that_can_be_brought_up():

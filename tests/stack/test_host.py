@@ -15,11 +15,13 @@ from tests.stack.composed import stack_of
 GIB = 2**30
 GOOD = {
     "docker version": "28.1.1",
+    "docker --version": "Docker version 28.1.1, build 4eba377",
     "docker compose": "Docker Compose version v2.35.1",
     "docker buildx": "github.com/docker/buildx v0.23.0 28c90ea",
     "docker image": None,
     "nvidia-ctk --version": "NVIDIA Container Toolkit CLI version 1.17.8\ncommit: 1",
     "nvidia-smi --id=0": "NVIDIA H100 80GB HBM3, 9.0",
+    "nvidia-smi --query-gpu=driver_version": "580.65.06",
 }
 INFO = {
     "Architecture": "x86_64",
@@ -138,6 +140,56 @@ def test_a_kernel_without_landlock_says_how_to_boot_it(tmp_path):
     assert host.kernel_problem(modules) == ""
 
 
+def test_a_version_somebody_built_himself_has_no_number_and_is_taken(machine):
+    machine.says("docker compose", "Docker Compose version dev")
+    assert machine.problems() == []
+
+
+def test_podman_is_refused_by_its_name_and_not_as_an_old_docker(machine):
+    machine.says("docker version", "4.9.3")
+    machine.says("docker --version", "podman version 4.9.3")
+    assert "Podman 4.9.3" in only(machine.problems())
+
+
+def test_an_engine_that_says_nothing_is_one_line(machine, monkeypatch):
+    machine.says("docker version", "")
+    assert "does not say its version" in only(machine.problems())
+
+
+@pytest.mark.parametrize(
+    ("info", "says"),
+    [
+        ({}, "does not say Architecture, MemTotal, DockerRootDir"),
+        ({"ServerErrors": ["Cannot connect\nmore"]}, "Cannot connect"),
+    ],
+)
+def test_an_answer_without_what_is_needed_is_one_line(machine, info, says):
+    machine.info = info
+    assert says in only(machine.problems())
+
+
+def test_virtual_machines_in_which_nobody_sees_who_else_computes_are_refused_with_a_gpu_by_name(machine):
+    machine.info["KernelVersion"] = "5.15.167.4-microsoft-standard-WSL2"
+    assert "WSL2 is not supported with a GPU" in only(machine.problems())
+    machine.info["OperatingSystem"] = "Docker Desktop"
+    assert "Docker Desktop is not supported with a GPU" in only(machine.problems())
+    machine.programs = {"docker"}
+    assert machine.problems("cpu") == []
+
+
+def test_limits_that_an_engine_cannot_enforce_are_said():
+    assert list(host.notes({"MemoryLimit": True, "PidsLimit": True, "SwapLimit": True})) == []
+    rootless = {"MemoryLimit": False, "PidsLimit": False, "SecurityOptions": ["name=seccomp", "name=rootless"]}
+    line = only(list(host.notes(rootless)))
+    assert "cannot limit memory, number of processes" in line
+    assert "delegation" in line
+
+
+def test_a_driver_too_old_for_the_packages_is_told_the_oldest_that_will_do(machine):
+    machine.says("nvidia-smi --query-gpu=driver_version", "570.133.20")
+    assert "580 or newer" in only(machine.problems())
+
+
 def test_a_missing_toolkit_says_where_to_read_on(machine):
     machine.programs = {"docker", "nvidia-smi"}
     assert "docs/" in only(machine.problems())
@@ -165,6 +217,7 @@ def test_another_gpu_than_the_targets_is_named_with_its_own_target(machine):
     [
         ("NVIDIA H200", "9.0", "h200"),
         ("NVIDIA B200", "10.0", "b200"),
+        ("NVIDIA GH200 480GB", "9.0", "gh200"),
         ("NVIDIA A100-SXM4-80GB", "8.0", "a100"),
         ("NVIDIA GeForce RTX 5090", "12.0", "rtx50"),
         ("NVIDIA L40S", "8.9", "l40s"),
@@ -173,7 +226,10 @@ def test_another_gpu_than_the_targets_is_named_with_its_own_target(machine):
 )
 def test_a_gpu_is_taken_by_its_own_target_only(machine, name, capability, target):
     machine.says("nvidia-smi --id=0", f"{name}, {capability}")
+    if target == "gh200":
+        machine.info["Architecture"] = "aarch64"
     assert machine.problems(target) == []
+    machine.info["Architecture"] = "x86_64"
     assert f"make up-{target}" in only(machine.problems())
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from compose.passwords import at_host, keep_hub_secrets, keep_worker_secrets
+from compose.passwords import at_host, digest_of, forget_passwords, keep_hub_secrets, keep_worker_secrets
 from services.hub.credentials import Hub, read_env
 from shared.settings import CHECKOUT
 
@@ -32,6 +32,38 @@ def test_passwords_are_made_once_and_kept(places):
     made = [first[name] for name in ("database_password", "mlflow_admin_password", "mlflow_viewer_password")]
     assert len(set(made)) == 3
     assert all(len(password) >= 24 for password in made)
+
+
+def test_rotated_passwords_are_all_others_and_change_the_digest_that_makes_containers_anew(places):
+    keep_hub_secrets(*places, LOCAL, asks_for_password=True)
+    with open(places[1], "a") as env:
+        env.write("MINE=kept\n")
+    before, digest, agent = contents(places[0]), digest_of(places[0]), read_env(places[1])["HUB_AGENT_PASSWORD"]
+    keep_hub_secrets(*places, LOCAL, asks_for_password=True)
+    assert digest_of(places[0]) == digest
+    forget_passwords(*places)
+    keep_hub_secrets(*places, LOCAL, asks_for_password=True)
+    after = contents(places[0])
+    assert [name for name in before if before[name] == after[name]] == []
+    assert digest_of(places[0]) != digest
+    assert read_env(places[1])["HUB_AGENT_PASSWORD"] != agent
+    assert read_env(places[1])["MINE"] == "kept"
+
+
+def test_a_second_stack_in_a_checkout_is_refused_before_it_takes_the_first_ones_passwords(places, monkeypatch):
+    from compose import stack
+
+    keep_hub_secrets(*places, LOCAL, asks_for_password=False)
+    monkeypatch.setattr(stack, "ENV_FILE", places[1])
+    for name in ("first", "first"):
+        monkeypatch.setattr(stack, "PROJECT", name)
+        stack.refuse_another_stack()
+        stack.claim_checkout()
+    assert places[1].read_text().count("STACK_OF_THIS_CHECKOUT=first") == 1
+    keep_hub_secrets(*places, LOCAL, asks_for_password=False)
+    monkeypatch.setattr(stack, "PROJECT", "second")
+    with pytest.raises(ValueError, match="belong to stack first, so second needs a checkout of its own"):
+        stack.refuse_another_stack()
 
 
 def test_secrets_are_readable_for_a_container_in_a_folder_for_nobody_else(places):

@@ -41,7 +41,7 @@ def test_it_imports_the_standard_library_and_its_own_tables_alone():
 def test_it_starts():
     done = alone(HELP)
     assert done.returncode == 0, done.stderr
-    assert "{up,check,down,logs,ps,doctor}" in done.stdout
+    assert "{up,check,down,logs,ps,doctor,rotate}" in done.stdout
 
 
 def test_the_table_of_stages_is_read_the_same_way_by_an_image():

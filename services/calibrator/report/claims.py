@@ -16,7 +16,7 @@ def _quality(subject: Subject, points: Points) -> list[Claim]:
     winner = points.winner
     longest = max((one.probe.seconds for one in subject.own_outcomes(winner.shape)), default=0.0)
     how: How = "inferred" if longest else "predicted"
-    by = {"curve": "a curve through its own budgets", "table": "the quality table"}[subject.chosen.source]
+    by = {"curve": "a curve through its own budgets", "table": "the quality table"}[subject.expected.source]
     trained = f"it was trained for at most {longest:g} s of {subject.target_s:g} s" if longest else "it was not trained"
     sure = f"+- {subject.default.spread:.4f}, by {by}; {trained}"
     said = subject.say(winner.shape, winner.tok_per_sec * subject.target_s)
@@ -73,7 +73,12 @@ def _noise(subject: Subject, points: Points) -> list[Claim]:
     weak = "weak: " if floor.weak else ""
     sure = f"{weak}{floor.num_seeds} seeds, 95 % interval {floor.low:.4f} to {floor.high:.4f}"
     good = [id_of(one) for one in subject.noise.outcomes if one.is_ok]
-    return [_claim("noise floor", floor.sigma, "bits per byte", "measured", sure, tuple(good))]
+    claims = [_claim("noise floor", floor.sigma, "bits per byte", "measured", sure, tuple(good))]
+    if paired := subject.found.pairing and subject.found.pairing.pairing:
+        both = merged(good, ids_of(subject.found.pairing.outcomes))
+        what = "correlation of two shapes over seeds"
+        claims.append(_claim(what, paired.rho, "", "measured", f"{paired.num_pairs} pairs; {paired.verdict}", both))
+    return claims
 
 
 def _rung(subject: Subject, points: Points) -> list[Claim]:

@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from services.calibrator.envelope_model import Band, Line
+from services.calibrator.eval_batch import BatchCost
+from services.calibrator.hindsight import Rival
 from services.calibrator.measurement import Outcome
 from shared.calibration.job import Calibration
 from shared.contracts import Contract, Rung, Shape
@@ -45,6 +47,8 @@ class MachineKnown(Contract):
     standing: str
     """what the default that this machine had before was worth"""
     versions: dict[str, str]
+    left_out: tuple[str, ...] = ()
+    """quality rows that could not be read"""
 
 
 class Candidate(Sourced):
@@ -59,6 +63,8 @@ class Candidate(Sourced):
     sure: float
     """probability, by the search, that no other shape is better by more than the margin"""
     margin: float
+    rival: Rival | None = None
+    """what hindsight prefers although no run confirmed it"""
 
 
 class Zone(Sourced):
@@ -71,7 +77,9 @@ class Zone(Sourced):
     """expected at the target budget, on the default's rung"""
     spread: float | None = None
     behind: float | None = None
-    """val_bpb above the recommended shape's"""
+    """val_bpb above the recommended shape's, expected"""
+    behind_spread: float | None = None
+    """standard deviation of that difference, without the noise of runs"""
     tok_per_sec: float | None = None
     memory_mb: float | None = None
     band: Band | None = None
@@ -91,11 +99,15 @@ class Beside(Sourced):
     val_bpb: float
     tok_per_sec: float
     """their steps times batch over the budget"""
+    memory_mb: float | None = None
+    """peak of training as published, in MB; None: not published"""
     here_val_bpb: float | None = None
     here_spread: float | None = None
     here_tok_per_sec: float | None = None
     here_share: float | None = None
     """of their tokens/s"""
+    here_memory_mb: float | None = None
+    """MiB, by the memory line"""
     reason: str = ""
     """why there is no figure of this machine"""
 
@@ -164,7 +176,12 @@ class Effect(Contract):
 
 class NoiseReport(Sourced):
     floor: NoiseFloor | None
+    """with `pairing`, where that was measured"""
     reason: str
+    pairing: str = ""
+    """whether pairing by seed helps here, or why that is not known"""
+    last_minutes: str = ""
+    """what the minutes that were left over went to"""
     effects: tuple[Effect, ...] = ()
 
 
@@ -184,6 +201,9 @@ class RungReport(Sourced):
     chosen: Rung
     reason: str
     left_out: tuple[str, ...] = ()
+    eval_batch_size: int | None = None
+    """rows of one scoring pass; None: what follows from the training batch"""
+    batches: tuple[BatchCost, ...] = ()
 
 
 class FamilyRow(Sourced):

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from services.calibrator.report.contract import Candidate, Report, Scaling
+from services.calibrator.conclusion import describe_rival
+from services.calibrator.report.contract import Candidate, Report, RungReport, Scaling
 from services.calibrator.tune import describe as describe_tuning
 from services.calibrator.work import describe_shape
 
@@ -33,6 +34,7 @@ def _head(report: Report) -> list[str]:
         f"(`{report.asked.sources[0]}`).",
         f"This machine was {known[report.machine.known]}{nearest}. {versions}.",
         *([f"Its earlier default: {report.machine.standing}."] if report.machine.standing else []),
+        *(f"Quality rows left out: {note}." for note in report.machine.left_out),
     ]
 
 
@@ -49,6 +51,7 @@ def _candidate(report: Report) -> list[str]:
         ["memory", f"{default.memory_mb:,.0f} MiB, {one.band}"],
         ["confidence", f"**{default.confidence}**: {default.reason}"],
         ["best of all", _sure(one)],
+        ["in hindsight", describe_rival(one.rival) if one.rival else "no shape is expected to be better"],
     ]  # fmt: skip
     lines = ["## The default", "", *table(["what", "value"], rows)]
     if one.rung_correction:
@@ -68,12 +71,13 @@ def _zones(report: Report) -> list[str]:
         if zone.shape is None:
             rows.append([zone.zone, "none", "", "", "", zone.reason, ""])
             continue
-        score = f"{zone.val_bpb:.4f} +- {zone.spread:.4f} ({zone.behind:+.4f})"
+        score = f"{zone.val_bpb:.4f} +- {zone.spread:.4f} ({zone.behind:+.4f} +- {zone.behind_spread:.4f})"
         cost = f"{zone.tok_per_sec:,.0f}", f"{zone.memory_mb:,.0f}, {zone.band}"
         what = f"{zone.preset}, {describe_shape(zone.shape)}"
         rows.append([zone.zone, what, score, *cost, zone.reason, cited(zone.sources)])
     columns = ["zone", "shape", "val_bpb (behind)", "tokens/s", "MiB", "why", "sources"]
-    return ["## Zones", "", *table(columns, rows)]
+    said = "All by the quality table with every run of this calibration; behind: above the recommended one's."
+    return ["## Zones", "", said, "", *table(columns, rows)]
 
 
 def _claims(report: Report) -> list[str]:
@@ -114,14 +118,19 @@ def _checks(report: Report) -> list[str]:
 def _noise(report: Report) -> list[str]:
     floor, lines = report.noise.floor, ["## Noise", ""]
     if floor is None:
-        return [*lines, f"The noise floor is not known: {report.noise.reason}."]
+        return [*lines, f"The noise floor is not known: {report.noise.reason}.", *_rest_of_noise(report)]
     said = (
         f"Standard deviation over seeds {floor.sigma:.4f}, 95 % interval {floor.low:.4f} to {floor.high:.4f}: "
         f"{report.noise.reason}, on {floor.rung}."
     )
     rows = [[str(effect.num_runs), f"{effect.val_bpb:.4f}"] for effect in report.noise.effects]
     effects = table(["runs of each", "smallest difference that shows"], rows)
-    return [*lines, said, "", *effects, "", f"Sources: {cited(report.noise.sources)}."]
+    return [*lines, said, "", *effects, *_rest_of_noise(report), "", f"Sources: {cited(report.noise.sources)}."]
+
+
+def _rest_of_noise(report: Report) -> list[str]:
+    pairing = f"Pairing by seed: {report.noise.pairing}." if report.noise.pairing else ""
+    return [line for one in (pairing, report.noise.last_minutes) if one for line in ("", one)]
 
 
 def _rungs(report: Report) -> list[str]:
@@ -136,7 +145,16 @@ def _rungs(report: Report) -> list[str]:
     columns = ["rung", "tokens", "scoring s", "with start and audit s", "of the budget", "val_bpb", "error"]
     lines = ["## Rungs", "", f"Chosen: {rungs.reason}."]
     lines += ["", *table(columns, rows), "", f"Source: {cited(rungs.sources)}."] if rows else []
+    lines += _batches(rungs)
     return [*lines, *(["", f"Left out: {'; '.join(rungs.left_out)}."] if rungs.left_out else [])]
+
+
+def _batches(rungs: RungReport) -> list[str]:
+    """What each evaluation batch costs."""
+    if not rungs.batches:
+        return []
+    costs = [f"{one.rows}: {one.reason if one.seconds is None else f'{one.seconds:.1f} s'}" for one in rungs.batches]
+    return ["", f"Evaluation batch {rungs.eval_batch_size}, of rows scored at once on cheap: {'; '.join(costs)}."]
 
 
 def _beside(report: Report) -> list[str]:
@@ -145,12 +163,18 @@ def _beside(report: Report) -> list[str]:
         here = f"{one.here_val_bpb:.4f} +- {one.here_spread:.4f}" if one.here_val_bpb is not None else "-"
         speed = f"{one.here_tok_per_sec:,.0f} ({one.here_share:.3g} x)" if one.here_tok_per_sec is not None else "-"
         batch = f"{one.shape.device_batch_size}/{one.shape.total_batch_size}"
-        rows.append([one.machine, f"{one.preset} {batch}", f"{one.val_bpb:.4f}", here, f"{one.tok_per_sec:,.0f}", speed,
-                     one.reason, cited(one.sources)])  # fmt: skip
-    columns = ["machine", "preset, batch", "val_bpb there", "here", "tokens/s there", "here", "remark", "sources"]
+        rows.append([
+            one.machine, f"{one.preset} {batch}", f"{one.val_bpb:.4f}", here, f"{one.tok_per_sec:,.0f}", speed,
+            _megabytes(one.memory_mb), _megabytes(one.here_memory_mb), one.reason, cited(one.sources),
+        ])  # fmt: skip
+    columns = [
+        "machine", "preset, batch", "val_bpb there", "here", "tokens/s there", "here", "MB there", "MiB here",
+        "remark", "sources",
+    ]  # fmt: skip
     said = (
         "Published figures after 300 s, and what is expected of the same shape here. Their trainers and evaluators are "
-        "not ours and their texts may differ, so val_bpb shows an order of magnitude; tokens/s compares better."
+        "not ours and their texts may differ, so val_bpb shows an order of magnitude; tokens/s compares better. "
+        "Memory is the peak of training as they published it, here by the memory line at the batch that fits."
     )
     return ["## Beside other machines", "", said, "", *table(columns, rows)]
 
@@ -242,6 +266,10 @@ def cited(sources: Sequence[str]) -> str:
 
 def _speed(tok_per_sec: float | None) -> str:
     return f"{tok_per_sec:,.0f}" if tok_per_sec else "-"
+
+
+def _megabytes(value: float | None) -> str:
+    return f"{value:,.0f}" if value is not None else "-"
 
 
 def _number(value: float) -> str:

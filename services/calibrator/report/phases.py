@@ -92,6 +92,11 @@ def _noise(subject: Subject) -> list[str]:
     return [subject.noise.reason] if floor is None or floor.weak else []
 
 
+def _pairing(subject: Subject) -> list[str]:
+    paired = subject.found.pairing
+    return [paired.reason] if paired and paired.pairing is None else []
+
+
 CUT_SHORT: dict[str, Callable[[Subject], list[str]]] = {
     "tune": _tune,
     "envelope": _envelope,
@@ -100,4 +105,5 @@ CUT_SHORT: dict[str, Callable[[Subject], list[str]]] = {
     "checkpoint": _checkpoint,
     "rungs": _rungs,
     "noise": _noise,
+    "pairing": _pairing,
 }

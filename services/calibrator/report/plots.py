@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.calibrator.envelope_model import BAND_LIMITS, Band, Family
-from services.calibrator.report.points import LATER, Point, Points, model_of
+from services.calibrator.hindsight import model_of
+from services.calibrator.report.points import LATER, Point, Points
 from services.calibrator.report.subject import Subject
 from shared.experiment.presets import find_preset
 from shared.plotting import GRID, INK, MUTED, new_figure, quiet, save, say_empty, title
@@ -147,7 +148,8 @@ def draw_front(subject: Subject, points: Points, path: Path) -> None:
     figure = new_figure(8.5, 5.0)
     axes = figure.subplots()
     best = [point for name in points.families if (point := points.best(name))]
-    others = [(one.tok_per_sec, one.val_bpb) for one in subject.search.ranked]
+    ranked = [points.of_shape(one.preset, one.shape, one.tok_per_sec) for one in subject.search.ranked]
+    others = [(one.tok_per_sec, one.val_bpb) for one in ranked]
     axes.plot(*_columns(others), "o", color=MUTED, markersize=4, alpha=0.7, label="other shapes of the search")
     for point in best:
         axes.errorbar(

@@ -1,17 +1,13 @@
 """Single shapes at the target budget: the chosen one, the best of each family, a shape that somebody else trained."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from services.calibrator.envelope_model import Band
-from services.calibrator.projection import Rates
-from services.calibrator.ranking import Ranked
+from services.calibrator.hindsight import Timed, model_of
 from services.calibrator.report.contract import How
 from services.calibrator.report.subject import Subject, ids_of, merged
-from services.calibrator.space import Candidate, Space, device_batches
+from services.calibrator.space import device_batches
 from shared.contracts import Shape
 from shared.experiment.presets import find_preset
 from shared.quality.model_size import model_size
@@ -22,7 +18,7 @@ LATER = 10.0
 
 @dataclass(frozen=True)
 class Point:
-    """One shape on this machine, with what is expected of it at the target budget."""
+    """One shape on this machine, with what the table expects of it at the target budget in hindsight."""
 
     preset: str
     shape: Shape
@@ -35,11 +31,15 @@ class Point:
     how: How
     sources: tuple[str, ...]
 
+    @property
+    def timed(self) -> Timed:
+        return Timed(self.shape, self.tok_per_sec)
+
 
 class Points:
     def __init__(self, subject: Subject):
         self.subject = subject
-        self.winner = self._of_ranked(subject.chosen)
+        self.winner = self.of_shape(subject.chosen.preset, subject.chosen.shape, subject.chosen.tok_per_sec)
 
     @cached_property
     def families(self) -> list[str]:
@@ -59,38 +59,19 @@ class Points:
 
     @cached_property
     def _best(self) -> dict[str, Point]:
-        found = {name: point for name in self.families if (point := self._best_now(name))}
+        found = {name: point for name in self.families if (point := self._best_in(name, 1.0))}
         return {**found, self.winner.preset: self.winner}
 
-    def _best_now(self, preset: str) -> Point | None:
-        model = model_of(find_preset(preset).shape)
-        ranked = next((one for one in self.subject.search.ranked if model_of(one.shape) == model), None)
-        return self._of_ranked(ranked) if ranked else self._best_in(preset, 1.0)
-
     def _best_in(self, preset: str, budgets: float) -> Point | None:
-        """By the quality table among everything that fits and trains enough steps in so many budgets."""
-        seconds = budgets * self.subject.target_s
-        candidates = [*self._candidates(preset, seconds)]
-        if not candidates:
-            return None
-        wanted = [(one.shape, round(self._rates(candidates).of(one) * seconds)) for one in candidates]
-        place = int(np.argmin(self.subject.table.predict_many(wanted).val_bpb))
-        chosen = candidates[place]
-        return self.of_shape(chosen.preset, chosen.shape, self._rates(candidates).of(chosen))
+        """In hindsight, among everything that fits and trains enough steps in so many budgets."""
+        hindsight = self.subject.hindsight
+        best = hindsight.best(model_of(find_preset(preset).shape), budgets)
+        return self.of_shape(preset, best.shape, hindsight.timed(best, budgets).tok_per_sec) if best else None
 
-    def _candidates(self, preset: str, seconds: float) -> Iterator[Candidate]:
-        subject = self.subject
-        presets = {preset: find_preset(preset).shape}
-        try:
-            space = Space(
-                subject.envelope.envelope, presets, vocab_size=subject.vocab_size, target_s=seconds
-            )  # fmt: skip
-        except ValueError:
-            return
-        yield from space.candidates.values()
-
-    def _rates(self, candidates: list[Candidate]) -> Rates:
-        return Rates({one.shape: one for one in candidates}, self.subject.found.outcomes())
+    def behind(self, point: Point) -> tuple[float, float]:
+        """val_bpb above the winner's at the target, expected, and that difference's standard deviation."""
+        ahead, spread = self.subject.hindsight.ahead(point.timed, self.winner.timed)
+        return -ahead, spread
 
     def of_shape(self, preset: str, shape: Shape, tok_per_sec: float) -> Point:
         """Of a shape whose model is in the envelope."""
@@ -99,17 +80,8 @@ class Points:
         own = subject.own_outcomes(shape)
         return Point(
             preset=preset, shape=shape, val_bpb=said.val_bpb, spread=said.spread, tok_per_sec=tok_per_sec,
-            memory_mb=envelope.memory_of(shape), band=envelope.band(shape), how="predicted",
+            memory_mb=envelope.memory_of(shape), band=envelope.band(shape), how="inferred" if own else "predicted",
             sources=merged(ids_of(own), self.speed_sources(shape), said.sources),
-        )  # fmt: skip
-
-    def _of_ranked(self, one: Ranked) -> Point:
-        said = self.subject.say(one.shape, one.tok_per_sec * self.subject.target_s)
-        own = self.subject.own_outcomes(one.shape)
-        return Point(
-            preset=one.preset, shape=one.shape, val_bpb=one.val_bpb, spread=one.spread, tok_per_sec=one.tok_per_sec,
-            memory_mb=one.memory_mb, band=one.band, how="inferred" if own else "predicted",
-            sources=merged(ids_of(own), self.speed_sources(one.shape), said.sources),
         )  # fmt: skip
 
     def speed_sources(self, shape: Shape) -> tuple[str, ...]:
@@ -128,7 +100,3 @@ class Points:
         fitting = shape.model_copy(update={"device_batch_size": batches[0]})
         speed = envelope.tok_per_sec(fitting, model_size(fitting, self.subject.vocab_size).flops_per_token)
         return fitting, speed
-
-
-def model_of(shape: Shape) -> tuple[int, int, int]:
-    return shape.depth, shape.d_model, shape.heads

@@ -1,5 +1,6 @@
 """The sections of the report that say again, with sources, what a phase found."""
 
+from services.calibrator.conclusion import noise_floor
 from services.calibrator.confirm import ConfirmedRun
 from services.calibrator.envelope_model import Family, pass_tokens
 from services.calibrator.report.contract import (
@@ -31,13 +32,17 @@ def asked_of(subject: Subject) -> Asked:
 
 def machine_of(subject: Subject) -> MachineKnown:
     found = subject.fingerprint
-    return MachineKnown(known=found.known, nearest=found.nearest, standing=found.standing, versions=found.versions)
+    return MachineKnown(
+        known=found.known, nearest=found.nearest, standing=found.standing, versions=found.versions,
+        left_out=subject.work.left_out,
+    )  # fmt: skip
 
 
 def candidate_of(subject: Subject, points: Points) -> Candidate:
     winner, search = points.winner, subject.search
     tokens = winner.tok_per_sec * subject.target_s
-    runs = merged(winner.sources, ids_of([*subject.confirm.outcomes, *search.outcomes, *subject.noise.outcomes]))
+    later = subject.found.extend.outcomes if subject.found.extend else subject.noise.outcomes
+    runs = merged(winner.sources, ids_of([*subject.confirm.outcomes, *search.outcomes, *later]))
     return Candidate(
         default=subject.default,
         probe_rung=subject.prior.rung,
@@ -47,6 +52,7 @@ def candidate_of(subject: Subject, points: Points) -> Candidate:
         target_steps=int(tokens / winner.shape.total_batch_size),
         sure=search.sure,
         margin=search.margin,
+        rival=subject.hindsight.rival,
         sources=merged(
             subject.asked_file(), runs, ids_of(subject.noise.outcomes), filter(None, [subject.rungs.run_id])
         ),
@@ -55,7 +61,9 @@ def candidate_of(subject: Subject, points: Points) -> Candidate:
 
 def checks_of(subject: Subject) -> Checks:
     """What the table said of each confirming run, with and without this calibration's own rows."""
-    runs = tuple(check for run in subject.confirm.runs if (check := _check(subject, run)))
+    extended = subject.found.extend
+    longer = (extended.longer,) if extended and extended.longer else ()
+    runs = tuple(check for run in (*subject.confirm.runs, *longer) if (check := _check(subject, run)))
     if not runs:
         return Checks(reason=subject.confirm.reason)
     errors = [abs(one.val_bpb - one.said) for one in runs]
@@ -91,12 +99,18 @@ def _check(subject: Subject, run: ConfirmedRun) -> Check | None:
 
 
 def noise_of(subject: Subject) -> NoiseReport:
-    noise = subject.noise
+    noise, found = subject.noise, subject.found
+    pairing = found.pairing.reason if found.pairing else "not measured"
+    last_minutes = found.extend.reason if found.extend else ""
     if noise.floor is None:
-        return NoiseReport(floor=None, reason=noise.reason)
+        return NoiseReport(floor=None, reason=noise.reason, pairing=pairing, last_minutes=last_minutes)
     effects = tuple(Effect(num_runs=count, val_bpb=noise.floor.smallest_effect(count)) for count in RUNS)
-    good = [outcome for outcome in noise.outcomes if outcome.is_ok]
-    return NoiseReport(floor=noise.floor, reason=noise.reason, effects=effects, sources=ids_of(good))
+    runs = [*noise.outcomes, *(found.pairing.outcomes if found.pairing else ())]
+    sources = ids_of([outcome for outcome in runs if outcome.is_ok])
+    return NoiseReport(
+        floor=noise_floor(found), reason=noise.reason, effects=effects, sources=sources, pairing=pairing,
+        last_minutes=last_minutes,
+    )  # fmt: skip
 
 
 def rungs_of(subject: Subject) -> RungReport:
@@ -110,7 +124,10 @@ def rungs_of(subject: Subject) -> RungReport:
         for cost in found.costs
     )  # fmt: skip
     sources = (found.run_id,) if rows else ()
-    return RungReport(rows=rows, chosen=found.chosen, reason=found.reason, left_out=found.left_out, sources=sources)
+    return RungReport(
+        rows=rows, chosen=found.chosen, reason=found.reason, left_out=found.left_out, sources=sources,
+        eval_batch_size=found.eval_batch_size, batches=found.batches,
+    )  # fmt: skip
 
 
 def families_of(subject: Subject) -> tuple[FamilyRow, ...]:

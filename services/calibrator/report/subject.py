@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from services.calibrator.conclusion import Expectation, expectation, rung_correction
 from services.calibrator.confirm import Confirmation
 from services.calibrator.envelope import EnvelopeFound
-from services.calibrator.findings import Findings, chosen_shape, own_table, rung_correction
+from services.calibrator.findings import Findings, chosen_shape
 from services.calibrator.fingerprint import Fingerprint
+from services.calibrator.hindsight import Hindsight
 from services.calibrator.measurement import Outcome
 from services.calibrator.noise import Noise
 from services.calibrator.prior import Prior
@@ -95,8 +97,12 @@ class Subject:
     default: PlatformDefault
 
     @cached_property
+    def hindsight(self) -> Hindsight:
+        return Hindsight(self.work, self.found)
+
+    @property
     def table(self) -> QualityTable:
-        return own_table(self.work.table, self.found)
+        return self.hindsight.table
 
     @cached_property
     def book(self) -> Book:
@@ -111,6 +117,10 @@ class Subject:
         chosen = chosen_shape(self.found)
         assert chosen is not None, "a default was made of it"
         return chosen
+
+    @cached_property
+    def expected(self) -> Expectation:
+        return expectation(self.work, self.found, self.chosen)
 
     @cached_property
     def correction(self) -> float:
@@ -152,8 +162,9 @@ class Subject:
 
     @property
     def noise(self) -> Noise:
-        assert self.found.noise
-        return self.found.noise
+        noise = self.found.latest_noise()
+        assert noise
+        return noise
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -172,7 +183,7 @@ class Subject:
 
     def own_outcomes(self, shape: Shape) -> list[Outcome]:
         """That came to a number."""
-        return [one for one in self.found.outcomes() if one.is_ok and one.probe.shape == shape]
+        return self.found.good_runs(shape)
 
     def asked_file(self) -> tuple[str, ...]:
         return self.book.file(calibration_file(self.folder), "what was asked for, and of which machine")

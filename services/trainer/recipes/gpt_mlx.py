@@ -9,16 +9,21 @@ Letters of tensor names: B batch, T tokens, C d_model, H query heads, G key/valu
 V vocabulary, N matrices of one shape.
 """
 
+from types import SimpleNamespace
+
 import mlx.core as mx
 from mlx import nn
 from mlx.utils import tree_flatten, tree_map
 
-from kernels.activation_pointwise.mlx_reference import relu_squared
 from kernels.attention.mlx_choose import choose_attention
+from kernels.block_prelude.mlx_reference import block_prelude
+from kernels.choose import choose_kernels
 from kernels.cross_entropy_full.mlx_chunked import cross_entropy_full
+from kernels.fused_mlp.mlx_reference import fused_mlp
 from kernels.logits_softcap.mlx_reference import logits_softcap
 from kernels.muon_symmetric_matmul.mlx_reference import polar_express
 from kernels.residual_blend.mlx_reference import residual_blend
+from kernels.residual_rmsnorm.mlx_reference import residual_rmsnorm
 from kernels.rmsnorm.mlx_reference import rmsnorm
 from kernels.rotary_embedding.mlx_reference import rotary_embedding
 from kernels.value_embed_gate.mlx_reference import value_embed_gate
@@ -51,6 +56,16 @@ GATE_CHANNELS = 32  # first channels of x that drive the value-embedding gates
 SOFTCAP = 15.0
 ROTARY_BASE = 10000.0
 X0_INIT = 0.1
+
+
+# Ops that a kernel promoted on this hardware may compute instead (kernels/choose.py)
+OPS = {
+    "block_prelude": block_prelude,
+    "cross_entropy_full": cross_entropy_full,
+    "fused_mlp": fused_mlp,
+    "residual_rmsnorm": residual_rmsnorm,
+    "value_embed_gate": value_embed_gate,
+}
 
 
 class Linear(nn.Module):
@@ -87,12 +102,12 @@ class Attention(nn.Module):
         self.out = Linear(C, C)
         self.gate = Linear(min(GATE_CHANNELS, C), G) if has_value_embed else None
 
-    def __call__(self, x_BTC, ve_BTGD, attend):
+    def __call__(self, x_BTC, ve_BTGD, attend, ops):
         B, T, _ = x_BTC.shape
         q_BTHD, k_BTGD, v_BTGD = (w(x_BTC).reshape(B, T, -1, self.head_dim) for w in (self.q, self.k, self.v))
         if self.gate is not None:
             gate_BTG = self.gate(x_BTC[..., : self.gate.weight.shape[1]])
-            v_BTGD = value_embed_gate(v_BTGD, ve_BTGD.reshape(v_BTGD.shape), gate_BTG)
+            v_BTGD = ops.value_embed_gate(v_BTGD, ve_BTGD.reshape(v_BTGD.shape), gate_BTG)
         q_BHTD, k_BGTD, v_BGTD = (x.swapaxes(1, 2) for x in (q_BTHD, k_BTGD, v_BTGD))
         q_BHTD, k_BGTD = (rmsnorm(rotary_embedding(x, ROTARY_BASE)) for x in (q_BHTD, k_BGTD))
         y_BHTD = attend(q_BHTD, k_BGTD, v_BGTD, self.window)
@@ -105,8 +120,8 @@ class MLP(nn.Module):
         self.up = Linear(C, MLP_RATIO * C)
         self.down = Linear(MLP_RATIO * C, C)
 
-    def __call__(self, x_BTC):
-        return self.down(relu_squared(self.up(x_BTC)))
+    def __call__(self, x_BTC, ops):
+        return ops.fused_mlp(x_BTC, self.up.weight, self.down.weight)
 
 
 class Block(nn.Module):
@@ -115,16 +130,18 @@ class Block(nn.Module):
         self.attention = Attention(shape, window, has_value_embed)
         self.mlp = MLP(shape.d_model)
 
-    def __call__(self, x_BTC, ve_BTGD, attend):
-        x_BTC = x_BTC + self.attention(rmsnorm(x_BTC), ve_BTGD, attend)
-        return x_BTC + self.mlp(rmsnorm(x_BTC))
+    def __call__(self, x_BTC, normed_BTC, ve_BTGD, attend, ops):
+        """The residual stream after attention, and what the MLP adds to it."""
+        y_BTC = self.attention(normed_BTC, ve_BTGD, attend, ops)
+        x_BTC, normed_BTC = ops.residual_rmsnorm(x_BTC, y_BTC)
+        return x_BTC, self.mlp(normed_BTC, ops)
 
 
 class GPT(nn.Module):
-    def __init__(self, shape: Shape, vocab_size: int, dtype: mx.Dtype, attend=None):
+    def __init__(self, shape: Shape, vocab_size: int, dtype: mx.Dtype, attend=None, ops=None):
         super().__init__()
         C = shape.d_model
-        self.attend = attend
+        self.attend, self.ops = attend, ops or SimpleNamespace(**OPS)
         gated = [has_value_embed(layer, shape.depth) for layer in range(shape.depth)]
         self.embed = Embedding(vocab_size, C, dtype)
         kv_width = C // QUERIES_PER_KV
@@ -137,16 +154,20 @@ class GPT(nn.Module):
         self.head = Linear(C, vocab_size)
 
     def hidden(self, tokens_BT):
-        x_BTC = x0_BTC = rmsnorm(self.embed(tokens_BT))
+        x0_BTC = rmsnorm(self.embed(tokens_BT))
         value_embeds = {layer: table(tokens_BT) for layer, table in self.value_embeds.items()}
+        x_BTC = residual_blend(x0_BTC, x0_BTC, self.resid_lambdas[0], self.x0_lambdas[0])
+        normed_BTC = rmsnorm(x_BTC)
         for layer, block in enumerate(self.blocks):
-            x_BTC = residual_blend(x_BTC, x0_BTC, self.resid_lambdas[layer], self.x0_lambdas[layer])
-            x_BTC = block(x_BTC, value_embeds.get(str(layer)), self.attend)
-        return rmsnorm(x_BTC)
+            x_BTC, y_BTC = block(x_BTC, normed_BTC, value_embeds.get(str(layer)), self.attend, self.ops)
+            if layer + 1 < len(self.blocks):
+                blend = self.resid_lambdas[layer + 1], self.x0_lambdas[layer + 1]
+                x_BTC, normed_BTC = self.ops.block_prelude(x_BTC, y_BTC, x0_BTC, *blend)
+        return self.ops.residual_rmsnorm(x_BTC, y_BTC)[1]
 
     def loss(self, rows):
         x_BTC = self.hidden(rows[:, :-1])
-        return cross_entropy_full(x_BTC.flatten(0, 1), self.head.weight, rows[:, 1:].flatten(), SOFTCAP)
+        return self.ops.cross_entropy_full(x_BTC.flatten(0, 1), self.head.weight, rows[:, 1:].flatten(), SOFTCAP)
 
     def logits(self, tokens_BT):
         return logits_softcap(self.head(self.hidden(tokens_BT)), SOFTCAP)
@@ -349,7 +370,7 @@ def build(shape: Shape, vocab_size: int, seed: int, device) -> Recipe:
     windows = sorted(set(window_sizes(shape)))
     head_dim = shape.d_model // shape.heads
     attend = choose_attention(device, head_dim, shape.heads, shape.heads // QUERIES_PER_KV, windows)
-    model = GPT(shape, vocab_size, device.dtype, attend)
+    model = GPT(shape, vocab_size, device.dtype, attend, choose_kernels(device, "mlx", **OPS))
     with mx.stream(mx.cpu):
         model.init_weights(seed)
     return Recipe(shape, model, device)

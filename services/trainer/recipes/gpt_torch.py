@@ -9,18 +9,24 @@ Letters of tensor names: B batch, T tokens, C d_model, H query heads, G key/valu
 K half of D, V vocabulary, N matrices of one shape.
 """
 
+from types import SimpleNamespace
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kernels.activation_pointwise.torch_reference import relu_squared
 from kernels.attention.choose import choose_attention
+from kernels.block_prelude.torch_reference import block_prelude
+from kernels.choose import choose_kernels
 from kernels.cross_entropy_full.torch_chunked import cross_entropy_full
+from kernels.fused_mlp.torch_reference import fused_mlp
 from kernels.logits_softcap.torch_reference import logits_softcap
-from kernels.muon_symmetric_matmul.torch_reference import polar_express
+from kernels.muon_symmetric_matmul.torch_reference import polar_express, symmetric_matmul
 from kernels.residual_blend.torch_reference import residual_blend
+from kernels.residual_rmsnorm.torch_reference import residual_rmsnorm
 from kernels.rmsnorm.torch_reference import rmsnorm
-from kernels.rotary_embedding.torch_reference import rotary_embedding, rotary_tables
+from kernels.rope_qk_fused.torch_reference import rope_qk_fused
+from kernels.rotary_embedding.torch_reference import rotary_tables
 from kernels.value_embed_gate.torch_reference import value_embed_gate
 from shared.contracts import Shape
 
@@ -52,6 +58,19 @@ SOFTCAP = 15.0
 ROTARY_BASE = 10000.0
 ROTARY_LENGTH = 2048  # evaluation's row length; training rows may be longer
 X0_INIT = 0.1
+
+
+# Ops that a kernel promoted on this hardware may compute instead (kernels/choose.py)
+OPS = {
+    "attention_prelude": None,  # none of its own: Attention.heads
+    "block_prelude": block_prelude,
+    "cross_entropy_full": cross_entropy_full,
+    "fused_mlp": fused_mlp,
+    "muon_symmetric_matmul": symmetric_matmul,
+    "residual_rmsnorm": residual_rmsnorm,
+    "rope_qk_fused": rope_qk_fused,
+    "value_embed_gate": value_embed_gate,
+}
 
 
 class Linear(nn.Module):
@@ -86,15 +105,21 @@ class Attention(nn.Module):
         self.out = Linear(C, C)
         self.gate = Linear(min(GATE_CHANNELS, C), G) if has_value_embed else None
 
-    def forward(self, x_BTC, ve_BTGD, rotary, attend):
-        B, T, _ = x_BTC.shape
-        q_BTHD, k_BTGD, v_BTGD = (w(x_BTC).view(B, T, -1, self.head_dim) for w in (self.q, self.k, self.v))
+    def forward(self, x_BTC, ve_BTGD, rotary, attend, ops):
+        q_BTHD, k_BTGD, v_BTGD = self.heads(x_BTC, rotary, ops)
         if self.gate is not None:
             gate_BTG = self.gate(x_BTC[..., : self.gate.weight.shape[1]])
-            v_BTGD = value_embed_gate(v_BTGD, ve_BTGD.view(v_BTGD.shape), gate_BTG)
-        q_BTHD, k_BTGD = (rmsnorm(rotary_embedding(x, *rotary)) for x in (q_BTHD, k_BTGD))
+            v_BTGD = ops.value_embed_gate(v_BTGD, ve_BTGD.view(v_BTGD.shape), gate_BTG)
         y_BTHD = attend(q_BTHD, k_BTGD, v_BTGD, self.window)
-        return self.out(y_BTHD.reshape(B, T, -1))
+        return self.out(y_BTHD.flatten(2))
+
+    def heads(self, x_BTC, rotary, ops):
+        """Queries, keys and values: by one kernel where one was chosen, else by three products and one for the rest."""
+        if ops.attention_prelude is not None:
+            weights = (w.weight.unflatten(0, (-1, self.head_dim)) for w in (self.q, self.k, self.v))
+            return ops.attention_prelude(x_BTC, *weights, *rotary)
+        q_BTHD, k_BTGD, v_BTGD = (w(x_BTC).unflatten(-1, (-1, self.head_dim)) for w in (self.q, self.k, self.v))
+        return *ops.rope_qk_fused(q_BTHD, k_BTGD, *rotary), v_BTGD
 
 
 class MLP(nn.Module):
@@ -103,8 +128,8 @@ class MLP(nn.Module):
         self.up = Linear(C, MLP_RATIO * C)
         self.down = Linear(MLP_RATIO * C, C)
 
-    def forward(self, x_BTC):
-        return self.down(relu_squared(self.up(x_BTC)))
+    def forward(self, x_BTC, ops):
+        return ops.fused_mlp(x_BTC, self.up.weight, self.down.weight)
 
 
 class Block(nn.Module):
@@ -113,16 +138,18 @@ class Block(nn.Module):
         self.attention = Attention(shape, window, has_value_embed)
         self.mlp = MLP(shape.d_model)
 
-    def forward(self, x_BTC, ve_BTGD, rotary, attend):
-        x_BTC = x_BTC + self.attention(rmsnorm(x_BTC), ve_BTGD, rotary, attend)
-        return x_BTC + self.mlp(rmsnorm(x_BTC))
+    def forward(self, x_BTC, normed_BTC, ve_BTGD, rotary, attend, ops):
+        """The residual stream after attention, and what the MLP adds to it."""
+        y_BTC = self.attention(normed_BTC, ve_BTGD, rotary, attend, ops)
+        x_BTC, normed_BTC = ops.residual_rmsnorm(x_BTC, y_BTC)
+        return x_BTC, self.mlp(normed_BTC, ops)
 
 
 class GPT(nn.Module):
-    def __init__(self, shape: Shape, vocab_size: int, dtype: torch.dtype, attend=None):
+    def __init__(self, shape: Shape, vocab_size: int, dtype: torch.dtype, attend=None, ops=None):
         super().__init__()
         C, head_dim = shape.d_model, shape.d_model // shape.heads
-        self.attend = attend
+        self.attend, self.ops = attend, ops or SimpleNamespace(**OPS)
         self.windows = window_sizes(shape)
         gated = [has_value_embed(layer, shape.depth) for layer in range(shape.depth)]
         self.embed = Embedding(vocab_size, C, dtype)
@@ -142,16 +169,20 @@ class GPT(nn.Module):
     def hidden(self, tokens_BT):
         T = tokens_BT.shape[1]
         rotary = self.cos_TK[:T], self.sin_TK[:T]
-        x_BTC = x0_BTC = rmsnorm(self.embed(tokens_BT))
+        x0_BTC = rmsnorm(self.embed(tokens_BT))
         value_embeds = {layer: table(tokens_BT) for layer, table in self.value_embeds.items()}
+        x_BTC = residual_blend(x0_BTC, x0_BTC, self.resid_lambdas[0], self.x0_lambdas[0])
+        normed_BTC = rmsnorm(x_BTC)
         for layer, block in enumerate(self.blocks):
-            x_BTC = residual_blend(x_BTC, x0_BTC, self.resid_lambdas[layer], self.x0_lambdas[layer])
-            x_BTC = block(x_BTC, value_embeds.get(str(layer)), rotary, self.attend)
-        return rmsnorm(x_BTC)
+            x_BTC, y_BTC = block(x_BTC, normed_BTC, value_embeds.get(str(layer)), rotary, self.attend, self.ops)
+            if layer + 1 < len(self.blocks):
+                blend = self.resid_lambdas[layer + 1], self.x0_lambdas[layer + 1]
+                x_BTC, normed_BTC = self.ops.block_prelude(x_BTC, y_BTC, x0_BTC, *blend)
+        return self.ops.residual_rmsnorm(x_BTC, y_BTC)[1]
 
     def loss(self, rows):
         x_BTC = self.hidden(rows[:, :-1])
-        return cross_entropy_full(x_BTC.flatten(0, 1), self.head.weight, rows[:, 1:].flatten(), SOFTCAP)
+        return self.ops.cross_entropy_full(x_BTC.flatten(0, 1), self.head.weight, rows[:, 1:].flatten(), SOFTCAP)
 
     def logits(self, tokens_BT):
         return logits_softcap(self.head(self.hidden(tokens_BT)), SOFTCAP)
@@ -213,7 +244,7 @@ class Muon:
     Matrices of one shape are stacked and updated together.
     """
 
-    def __init__(self, matrices: list[nn.Parameter], device):
+    def __init__(self, matrices: list[nn.Parameter], device, symmetric_matmul):
         self.groups = {}
         for shape in sorted({p.shape for p in matrices}):
             params = [p for p in matrices if p.shape == shape]
@@ -224,6 +255,7 @@ class Muon:
         self.momentum, self.lr, self.decay = (torch.zeros((), device=device.torch) for _ in range(3))
         self.dtype = device.dtype
         self.update = device.compile(muon_update, dynamic=False)
+        self.symmetric_matmul = symmetric_matmul
 
     @torch.no_grad()
     def step(self, momentum: float, lr: float, decay: float):
@@ -233,14 +265,15 @@ class Muon:
             rows, columns = params[0].shape
             self.lr.fill_(lr * max(1.0, rows / columns) ** 0.5)
             p_NRC, g_NRC = torch.stack(params), torch.stack([p.grad for p in params])
-            self.update(p_NRC, g_NRC, momentum_NRC, variance, self.momentum, self.lr, self.decay, self.dtype)
+            rates = self.momentum, self.lr, self.decay
+            self.update(p_NRC, g_NRC, momentum_NRC, variance, *rates, self.dtype, self.symmetric_matmul)
             torch._foreach_copy_(params, list(p_NRC.unbind()))
 
 
-def muon_update(p_NRC, g_NRC, momentum_NRC, variance, momentum, lr, decay, dtype):
+def muon_update(p_NRC, g_NRC, momentum_NRC, variance, momentum, lr, decay, dtype, symmetric_matmul):
     momentum_NRC.lerp_(g_NRC, 1 - momentum)
     g_NRC = g_NRC.lerp(momentum_NRC, momentum)  # Nesterov
-    g_NRC = polar_express(g_NRC.to(dtype), MUON_STEPS).float()
+    g_NRC = polar_express(g_NRC.to(dtype), MUON_STEPS, symmetric_matmul).float()
     # Rows (columns of wide matrices) are divided by their running RMS; then the norm from before is restored.
     reduced = -1 if variance.shape[-1] == 1 else -2
     mean_square = g_NRC.square().mean(reduced, keepdim=True)
@@ -272,7 +305,7 @@ class Recipe:
     def __init__(self, shape: Shape, model: GPT, device):
         self.shape, self.model = shape, model
         self.adamw = adamw(model)
-        self.muon = Muon(list(model.blocks.parameters()), device)
+        self.muon = Muon(list(model.blocks.parameters()), device, model.ops.muon_symmetric_matmul)
         self.steps = 0
         self.multiplier = lr_multiplier(0.0)
         self._loss = device.compile(model.loss, dynamic=False)
@@ -335,7 +368,8 @@ def build(shape: Shape, vocab_size: int, seed: int, device) -> Recipe:
     windows = sorted(set(window_sizes(shape)))
     head_dim = shape.d_model // shape.heads
     attend = choose_attention(device, head_dim, shape.heads, shape.heads // QUERIES_PER_KV, windows)
+    ops = choose_kernels(device, "torch", **OPS)
     with device.torch:
-        model = GPT(shape, vocab_size, device.dtype, attend)
+        model = GPT(shape, vocab_size, device.dtype, attend, ops)
     model.init_weights(seed)
     return Recipe(shape, model, device)

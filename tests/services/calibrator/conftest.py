@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.calibrator.findings import Findings, platform_default
+from services.calibrator.conclusion import platform_default
+from services.calibrator.findings import Findings
 from services.calibrator.report import Report, write_report
 from services.calibrator.report.points import Points
 from services.calibrator.report.subject import Subject

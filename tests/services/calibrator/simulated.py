@@ -9,11 +9,13 @@ from services.calibrator.confirm import confirm
 from services.calibrator.envelope import measure_envelope
 from services.calibrator.envelope_model import pass_tokens
 from services.calibrator.experiments import Journal
+from services.calibrator.extend import extend
 from services.calibrator.findings import Findings, own_table
 from services.calibrator.fingerprint import fingerprint
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.noise import measure_noise
 from services.calibrator.outlook import SearchInputs
+from services.calibrator.pairing import measure_pairing
 from services.calibrator.prior import prior
 from services.calibrator.rungs import KeptCheckpoint, RungCost, RungCosts
 from services.calibrator.search import search
@@ -95,7 +97,8 @@ def simulated_calibration(
 
 
 def _phases(work: Work, search_s: float) -> Findings:
-    names = ("fingerprint", "tune", "envelope", "prior", "search", "confirm", "checkpoint", "rungs", "noise")
+    names = ("fingerprint", "tune", "envelope", "prior", "search", "confirm", "checkpoint", "rungs", "noise",
+             "pairing", "extend")  # fmt: skip
     plan = tuple(PlannedPhase(name=name, says=f"what {name} is for", minutes=3.0) for name in names)
     append_event(work.folder, kind="plan", spent_s=work.clock.spent_s, plan=plan)
     found = Findings()
@@ -124,6 +127,15 @@ def _phases(work: Work, search_s: float) -> Findings:
     found.rungs = rung_costs(found)
     begin(work, "noise")
     found.noise = measure_noise(work, found.confirm, found.prior, found.tune.tuning, found.outcomes(), 400.0)
+    begin(work, "pairing")
+    found.pairing = measure_pairing(
+        work, found.confirm, found.search, found.prior, found.tune.tuning, found.noise, found.outcomes(), 0.0
+    )
+    begin(work, "extend")
+    found.extend = extend(
+        work, found.confirm, found.prior, found.tune.tuning, found.noise, found.outcomes(),
+        own_table(work.table, found), 0.0,
+    )  # fmt: skip
     return found
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from services.calibrator.calibrate import table_for
+from services.calibrator.known_rows import known_rows
 from shared.calibration.promotion import add_rows, promoted_rows, promoted_rows_file, read_bundle
 from shared.contracts import Rung
 from shared.settings import settings
@@ -42,7 +42,7 @@ def test_later_calibrations_read_promoted_rows_but_not_their_own(reported, home)
     rows = read_bundle(reported.folder / "promotion").rows
     own, foreign = rows[0], rows[1].model_copy(update={"source": "cal-of-another-machine"})
     add_rows([own, foreign])
-    sources = [row.source for row in table_for(reported.work.calibration).rows]
+    sources = [row.source for row in known_rows(reported.work.calibration).rows]
     assert "cal-of-another-machine" in sources
     assert own.source not in sources
 
@@ -58,4 +58,4 @@ def test_a_damaged_file_of_promoted_rows_is_named_with_what_to_do(reported, home
     promoted_rows_file().parent.mkdir(parents=True, exist_ok=True)
     promoted_rows_file().write_text("[{")
     with pytest.raises(ValueError, match=r"quality-rows.json is damaged: delete it and promote"):
-        table_for(reported.work.calibration)
+        known_rows(reported.work.calibration)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from services.calibrator.calibrate import report as report_of
+from services.calibrator.conclusion import platform_default
 from services.calibrator.confirm import Confirmation
 from services.calibrator.envelope import EnvelopeFound
 from services.calibrator.envelope_model import Band
 from services.calibrator.experiments import Journal
-from services.calibrator.findings import platform_default
 from services.calibrator.noise import Noise
 from services.calibrator.report import write_report
 from services.calibrator.report.contract import Report
+from services.calibrator.report.markdown import as_markdown
 from services.calibrator.report.points import Points
 from services.calibrator.report.scaling import BUDGETS, NUM_BUDGETS, crossing_of, first_below
 from services.calibrator.report.subject import Book, Subject
@@ -130,6 +131,20 @@ def test_other_machines_stand_beside_with_the_same_shape_here(reported):
     h100 = beside[-1]
     assert (h100.preset, round(h100.tok_per_sec)) == ("upstream", 1_665_488)
     assert all(one.here_share == pytest.approx(one.here_tok_per_sec / one.tok_per_sec) for one in beside)
+    assert h100.memory_mb == 45060
+    envelope = reported.found.envelope.envelope
+    for one in beside:
+        fitting, _ = reported.points.here(one.shape)
+        assert one.here_memory_mb == pytest.approx(envelope.memory_of(fitting))
+    assert "| MB there | MiB here |" in reported.markdown
+    assert "| 45,060 |" in reported.markdown
+
+
+def test_rows_that_could_not_be_read_are_on_the_page(reported):
+    work = replace(reported.work, left_out=("fleet-rows.json: row 7 left out, val_bpb: too small",))
+    subject = Subject(reported.folder, work, reported.found, reported.default)
+    page = as_markdown(build_report(subject, Points(subject)), {})
+    assert "Quality rows left out: fleet-rows.json: row 7 left out, val_bpb: too small." in page
 
 
 def test_where_no_row_says_anything_the_law_is_the_source():

@@ -108,3 +108,13 @@ def test_a_view_shows_only_what_was_told_since_it_was_opened(told):
     append_event(told, kind="note", spent_s=61, says="lost with the line before")
     append_event(told, kind="note", spent_s=62, says="seen")
     assert [event.says for event in view.look()] == ["seen"]
+
+
+def test_a_phase_that_gets_what_the_others_leave_says_so(tmp_path):
+    plan = (PlannedPhase(name="tune", says="s", minutes=2), PlannedPhase(name="extend", says="more seeds", minutes=0))
+    event = append_event(tmp_path, kind="plan", spent_s=0, plan=plan)
+    assert plain_lines(event)[-1].split() == ["extend", "what", "is", "left", "more", "seeds"]
+    view = View(tmp_path)
+    view.read_to = 0
+    view.look()
+    assert "what is left" in drawn(view)

@@ -212,11 +212,11 @@ def test_train_scores_records_and_lists_and_evaluate_scores_again(workplace, hon
 
     _, out, _ = autoresearch("runs")
     assert directory.path.name in out
-    assert f"val_bpb {result.val_bpb:.6f} (cheap, not ranked: token_budget)" in out
+    assert f"val_bpb {result.val_bpb:.6f} (cheap, not ranked: token_budget" in out
     assert "ranked:             no, token_budget" in done.stdout
     assert "under a token budget the recipe's own process counts the steps" in " ".join(done.stdout.split())
-    (line,) = autoresearch("runs", "--json")[1].splitlines()
-    assert json.loads(line)["result"]["val_bpb"] == result.val_bpb
+    (listed,) = json.loads(autoresearch("runs", "--json")[1])
+    assert listed["result"]["val_bpb"] == result.val_bpb
 
     code, out, error = autoresearch("evaluate", directory.path, "--rung", "full")
     assert code == 0, error

@@ -11,6 +11,7 @@ from services.evaluator.forward_process import ForwardProcess
 from shared.contracts import Status
 from shared.data.dataset import open_dataset
 from shared.evaluation.costs import read_costs
+from shared.machine.stops import Stops
 from tests.recipes import CHEATS, HONEST, variant
 from tests.run_making import make_run, make_trained_run, weights_file
 
@@ -114,6 +115,18 @@ def test_an_evaluator_that_is_killed_after_the_audit_failed_leaves_the_rejection
         evaluate(run)
     assert calls == [True, False]
     assert run.evaluation().status is Status.REJECTED
+
+
+class StoodStill(Stops):
+    def reason(self) -> str:
+        return "void: this process was stopped"
+
+
+def test_an_evaluator_that_stood_still_does_not_undo_a_failed_audit(workplace, monkeypatch):
+    """A recipe that keeps every processor busy when it is caught would be tried again."""
+    monkeypatch.setattr("services.evaluator.evaluate.Stops", StoodStill)
+    record = evaluate(make_trained_run(variant(CHEATS["look-ahead"])))
+    assert (record.status, record.void) == (Status.REJECTED, None)
 
 
 SNOOP = """

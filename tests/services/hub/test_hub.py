@@ -1,6 +1,7 @@
 """The whole hub as a person starts it: `autoresearch hub`, MLflow included."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,13 @@ def start_hub(tmp_path, workplace):
 
 
 @pytest.mark.slow
+def test_it_prints_the_page_that_shows_val_bpb(start_hub):
+    hub = start_hub()
+    page = wait_for(lambda: re.search(r"runs on \w+: (http://\S+)/#/experiments/\d+/runs\?(\S+)", hub.output()), 60)
+    assert page[1] == hub.secret("ARE_TRACKING_URI")
+    assert "viewStateShareKey=autoresearch" in page[2]
+
+
 def test_a_hub_starts_and_ends_as_one_and_says_what_it_runs(start_hub):
     hub = start_hub()
     assert f"queue      127.0.0.1:{hub.port}  (" in hub.output()

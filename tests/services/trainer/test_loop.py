@@ -107,6 +107,14 @@ def test_every_step_has_one_record_with_its_own_loss(tmp_path):
     assert [progress for progress, _ in run.recipe.seen] == [step / 10 for step in range(10)]
 
 
+def test_what_a_recipe_says_of_itself_stands_with_the_step_it_says_it_of(tmp_path):
+    run = Run(tmp_path)
+    run.recipe.telemetry = lambda: {"steps_done": float(run.recipe.num_steps)}
+    run.loop.recipe_telemetry = run.recipe.telemetry
+    run.loop.run()
+    assert [record.recipe["steps_done"] for record in run.records()] == [float(step + 1) for step in range(10)]
+
+
 def test_the_phases_of_a_step_add_up_to_it(tmp_path):
     run = Run(tmp_path)
     run.loop.run()

@@ -95,6 +95,18 @@ def step(self, rows, progress):
     assert "device_batch_size=4" in record.reason
 
 
+def test_a_recipe_that_says_the_disk_is_full_has_crashed(workplace):
+    """Its own word is no fault of this machine: nothing is tried again for it."""
+    body = """
+def step(self, rows, progress):
+    if 0.4 < progress < 0.49:
+        raise OSError(28, "No space left on device")
+    return super().step(rows, progress)
+"""
+    record, code = train(make_run(variant(body)))
+    assert (record.status, record.void, code) == (Status.CRASHED, None, 1)
+
+
 def test_a_process_that_dies_is_a_crash_with_its_signal(workplace):
     body = "def step(self, rows, progress):\n    __import__('os').abort()"
     record, _ = train(make_run(variant(body)))

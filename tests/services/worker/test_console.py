@@ -2,15 +2,18 @@
 
 import json
 import os
+import plistlib
 import subprocess
 import sys
+import time
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from services.console import hub_connection, submit
-from services.console.service_file import launchd_plist, systemd_unit
+from services.console.service_file import launchd_hints, launchd_plist, systemd_unit
+from shared.files import sha256_bytes
 from shared.settings import settings
 from tests.fleet import WorkerProcess, wait_for
 from tests.hubs import HubQueue
@@ -76,9 +79,10 @@ def test_a_group_that_an_outage_cuts_short_says_which_jobs_were_enqueued(hub, mo
 
 def test_submit_takes_several_seeds_and_waits_for_all(autoresearch, worker, recipe):
     said = autoresearch("submit", *FAST, "--recipe", recipe, "--seed", "1", "--seed", "2", "--wait", "--json")
-    group, *done = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-
+    group = json.loads(said)
+    done = group["outcomes"]
     assert [job["job_id"] for job in done] == group["jobs"]
+    assert {(job["preset"], job["group"], job["function"]) for job in done} == {("m5-tiny", group["group"], "train")}
     assert [job["outcome"]["result"]["val_bpb"] for job in done] == [2.000001, 2.000002]
     assert "val_bpb 2.000001" in autoresearch("status", group["group"])
     assert "val_bpb 2.000002" in autoresearch("status")
@@ -105,14 +109,64 @@ def test_cancel_ends_what_waits_and_what_runs(autoresearch, hub, workplace):
     try:
         running = submitted()
         wait_for(lambda: hub.store.progress(running))
-        assert json.loads(autoresearch("status", running, "--json"))["state"] == "running"
+        assert json.loads(autoresearch("status", running, "--json"))["jobs"][0]["state"] == "running"
         assert "cancelled on request" in autoresearch("cancel", running)
     finally:
         worker.end()
 
 
+def test_status_shows_what_runs_then_what_ended_then_what_waits_however_much_waits(autoresearch, hub, workplace):
+    bad = hub.enqueue(job_id="bad", preset="m5-huge")
+    odd = hub.enqueue(function="services.worker.jobs.sudo", job_id="odd")
+    worker = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url).ready()
+    try:
+        assert "m5-huge" in hub.outcome(bad).reason
+        assert "may not be run here" in hub.outcome(odd).reason
+        running = hub.enqueue(job_id="running", recipe=HONEST, preset="m5-tiny", dataset="words", time_budget=60)
+        wait_for(lambda: hub.store.progress(running))
+        waiting = [hub.enqueue(job_id=f"waiting-{number}", preset="m5-tiny", seed=number) for number in range(25)]
+        shown = json.loads(autoresearch("status", "--json"))
+        ids = [job["job_id"] for job in shown["jobs"]]
+        assert ids == ["running", "odd", "bad", *waiting[:20]]
+        assert (shown["more_waiting"], shown["more_ended"]) == (5, 0)
+        assert shown["jobs"][3]["position"] == 1
+        assert shown["jobs"][3]["summary"] == "number 1 in line, the workers of cpu are busy"
+        assert shown["jobs"][0]["recipe"] == sha256_bytes(HONEST.encode())[:8]
+        said = autoresearch("status")
+        assert "5 more wait: --limit shows them" in said
+        assert "waiting-19 " in said
+    finally:
+        worker.end()
+
+
+def test_a_job_without_a_worker_says_so(autoresearch, hub):
+    job = hub.enqueue(job_id="lonely")
+    assert "no worker of cpu runs: start one with `make worker`" in autoresearch("status", job)
+
+
+def test_a_worker_without_a_hub_says_so_at_once_without_a_password_and_waits_for_it(hub, workplace):
+    hub.kill()
+    worker = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url, real=True)
+    try:
+        wait_for(lambda: f"no hub answers at {hub.place.redis_address} yet" in worker.output())
+        assert "make hub" in worker.output()
+        assert hub.credentials.worker not in worker.output()
+        hub.start()
+        wait_for(lambda: "Listening on" in worker.output())
+    finally:
+        worker.end()
+
+
+def test_waiting_without_a_hub_says_so_at_once(autoresearch, hub):
+    hub.kill()
+    began = time.monotonic()
+    assert "make hub" in autoresearch("wait", "anything", code=2)
+    assert time.monotonic() - began < 30
+    hub.start()
+
+
 def test_requeue_runs_a_job_again_and_keeps_what_came_of_it(autoresearch, hub, worker):
-    job = json.loads(autoresearch("submit", *FAST, "--wait", "--json").splitlines()[0])["jobs"][0]
+    job = json.loads(autoresearch("submit", *FAST, "--wait", "--json"))["jobs"][0]
     wait_for(lambda: hub.status(job) == "finished")
     assert "queued" in autoresearch("requeue", job) or hub.store.outcome(job)
     assert hub.outcome(job).attempt == 2
@@ -135,7 +189,7 @@ def test_drain_lets_the_attempt_end(autoresearch, hub, worker):
 
 
 def test_doctor_says_what_to_do(autoresearch, hub):
-    said = {line["what"]: line for line in map(json.loads, autoresearch("doctor", "--json").splitlines())}
+    said = {line["what"]: line for line in json.loads(autoresearch("doctor", "--json"))}
     assert "make worker" in said["queue"]["advice"]
     assert {line["level"] for line in said.values()} <= {"ok", "warning"}
     hub.kill()
@@ -163,10 +217,30 @@ def test_plain_rq_works_with_the_agents_password(hub, worker, recipe):
     assert "1 finished" in info.stdout
 
 
-def test_service_files_hold_no_secret_and_restart_only_after_a_crash():
+def test_service_files_hold_no_secret_and_restart_only_after_a_crash(monkeypatch):
+    monkeypatch.setenv("ARE_REDIS_URL", "redis://agent:secret@hub:6379/0")
+    monkeypatch.setenv("ARE_HOME", "/Users/me/data")
     start = ["autoresearch", "worker", "--target=mac"]
-    plist, unit = launchd_plist(start).decode(), systemd_unit(start)
-    assert "SuccessfulExit" in plist
-    assert "Interactive" in plist
+    plist, unit = plistlib.loads(launchd_plist(start)), systemd_unit(start)
+    assert plist["KeepAlive"] == {"SuccessfulExit": False}
+    assert plist["ProgramArguments"] == [*start, "--service"]
+    assert plist["ProcessType"] == "Interactive"
+    assert plist["EnvironmentVariables"]["ARE_HOME"] == "/Users/me/data"
     assert "Restart=on-failure" in unit
-    assert "redis://" not in plist + unit
+    assert "RestartPreventExitStatus=2" in unit
+    assert "redis://" not in str(plist) + unit
+
+
+def test_as_a_service_of_launchd_bad_input_is_a_clean_end():
+    argv = [sys.executable, "-m", "services.worker", "--target", "abacus"]
+    codes = [subprocess.run([*argv, *more], capture_output=True, timeout=60).returncode for more in ([], ["--service"])]
+    assert codes == [2, 0]
+
+
+def test_a_checkout_in_a_guarded_folder_of_a_mac_is_warned_about(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    plist = tmp_path / "Library" / "LaunchAgents" / "autoresearch-worker.plist"
+    assert "WARNING" in launchd_hints(plist, tmp_path / "Documents" / "autoresearch")[-1]
+    hints = launchd_hints(plist, tmp_path / "src" / "autoresearch")
+    assert not any("WARNING" in hint for hint in hints)
+    assert any("bootout" in hint for hint in hints)

@@ -154,10 +154,20 @@ def test_a_job_id_that_is_no_text_does_not_end_the_worker(hub, worker):
     assert still_works(hub, worker)
 
 
-def test_what_is_not_built_yet_says_so(hub, worker):
-    outcome = hub.outcome(hub.enqueue("lab", anything=1))
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"anything": 1}, "unknown command"),
+        ({"command": "promote", "candidate": "rmsnorm/torch_x"}, "unknown command"),
+        ({"command": "verify", "candidate": "../../etc"}, "OP or OP/KERNEL"),
+        ({"command": "verify", "candidate": "rmsnorm", "source": "x" * 100_000}, "64 KiB"),
+        ({"command": "verify", "candidate": "rmsnorm", "memory_mb": "lots"}, "memory_mb"),
+    ],
+)
+def test_a_job_for_the_kernel_lab_that_is_none_is_invalid_with_one_line(hub, worker, arguments, said):
+    outcome = hub.outcome(hub.enqueue("lab", **arguments))
     assert outcome.status is Status.INVALID
-    assert "not available" in outcome.reason
+    assert said in outcome.reason
 
 
 def test_a_thousand_retries_are_three_attempts(hub, worker):

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from services.worker import watch
-from services.worker.watch import LONGEST_SLEEP_S, Slept, Watcher, seconds_asleep
+from services.worker.watch import LONGEST_STOP_S, Slept, Watcher, seconds_asleep
 from shared.contracts import Status, VoidCause
 from shared.files import write_atomic
 from shared.fleet.contracts import Delivery
@@ -60,9 +60,7 @@ def test_a_machine_that_never_stays_awake_is_said_so(hub, start_worker, workplac
     assert hub.outcome(job).reason == "void: this machine slept for 10 s during the attempt"
 
 
-@pytest.mark.parametrize(
-    ("slept_s", "is_void"), [(0.0, False), (LONGEST_SLEEP_S, False), (LONGEST_SLEEP_S + 0.1, True)]
-)
+@pytest.mark.parametrize(("slept_s", "is_void"), [(0.0, False), (LONGEST_STOP_S, False), (LONGEST_STOP_S + 0.1, True)])
 def test_a_blink_is_no_sleep(monkeypatch, slept_s, is_void):
     slept = [100.0]
     monkeypatch.setattr(watch, "seconds_asleep", lambda: slept[0])

@@ -127,3 +127,13 @@ def test_a_recipe_that_grew_in_its_run_directory_is_not_read_to_its_end(tmp_path
     os.truncate(directory.recipe_file, 10**12)
     with pytest.raises(ValueError, match="a recipe may have 256 KiB"):
         directory.verified_recipe()
+
+
+def test_the_line_that_is_named_is_the_recipes_and_never_ours(tmp_path):
+    with pytest.raises(InvalidRecipe) as raised:
+        check_source(b"x = 1\n", "recipe.py")
+    assert "line" not in describe_error(raised.value)
+    recipe_file = tmp_path / "recipe.py"
+    recipe_file.write_bytes(b"\n\nraise KeyError('mine')\n" + BUILD)
+    with pytest.raises(InvalidRecipe, match=r"KeyError: 'mine' \(recipe.py line 3\)"):
+        load_recipe(recipe_file)

@@ -193,6 +193,17 @@ def test_a_calibrated_machine_starts_from_its_platform_default_and_says_so(kept)
     assert "valid: calibrated today; expects val_bpb 1.750" in choice.reason
 
 
+def test_a_calibrated_evaluation_batch_is_used_and_said(kept):
+    kept(calibrated())
+    (choice,) = [choice for choice in job_of().choices if choice.what == "eval_batch_size"]
+    assert choice.chosen == "4 rows"
+    own = job_of(set={"eval_batch_size": "2"})
+    assert own.eval_batch_size == 2
+    assert "eval_batch_size" not in {choice.what for choice in own.choices}
+    kept(calibrated(eval_batch_size=None))
+    assert "eval_batch_size" not in {choice.what for choice in job_of().choices}
+
+
 def test_a_preset_that_is_named_and_the_smoke_test_are_not_what_was_calibrated(kept):
     kept(calibrated())
     assert job_of(preset="m5-small").shape == find_preset("m5-small").shape

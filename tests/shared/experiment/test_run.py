@@ -91,8 +91,17 @@ def test_a_good_run_is_one_complete_record():
 def test_a_training_that_ends_otherwise_is_the_result_and_nothing_is_scored(status):
     executor = Scripted(training=ended(status))
     result = run(make_job(), SOURCE, executor)
-    assert (result.status, result.reason, result.val_bpb) == (status, f"because it is {status}", None)
+    assert (result.status, result.val_bpb) == (status, None)
+    assert f"because it is {status}" in result.reason
     assert executor.calls == [("trainer",)]
+
+
+@pytest.mark.parametrize("stage", ["training", "evaluation"])
+def test_a_cancel_that_nobody_here_asked_for_is_void(stage):
+    record = ended(Status.CANCELLED, TrainingRecord if stage == "training" else EvaluationRecord)
+    result = run(make_job(), SOURCE, Scripted(**{stage: record}))
+    assert (result.status, result.void) == (Status.CANCELLED, VoidCause.EXECUTOR_LOST)
+    assert "because it is cancelled" in result.reason
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.OK}))

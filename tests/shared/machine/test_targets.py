@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.machine.targets import TARGETS, find_target, peak_bandwidth, peak_flops, target_for
+from shared.machine.targets import TARGETS, driver_problem, find_target, peak_bandwidth, peak_flops, target_for
 
-SPEC_NAMES = {"gb10", "h100", "h200", "a100", "b200", "rtx50", "rtx40", "l40s", "mac", "cpu"}
+SPEC_NAMES = {"gb10", "gh200", "h100", "h200", "a100", "b200", "rtx50", "rtx40", "l40s", "mac", "cpu"}
 
 
 def machine(key: str, target: str):
@@ -47,8 +47,15 @@ def test_an_unknown_target_lists_the_known_ones():
 
 def test_the_narrower_target_wins_where_two_share_an_architecture():
     assert target_for("sm_90", "nvidia-hopper-h200-140gb").name == "h200"
-    assert target_for("sm_90", "nvidia-hopper-gh200-480gb").name == "h100"
+    assert target_for("sm_90", "nvidia-hopper-gh200-96gb").name == "gh200"
     assert target_for("sm_89", "nvidia-ada-l40s-45gb").name == "l40s"
+
+
+@pytest.mark.parametrize(
+    ("version", "is_old"), [("570.133.20", True), ("580.65.06", False), ("590.1", False), ("", False), ("N/A", False)]
+)
+def test_a_driver_that_is_too_old_for_the_packages_is_told_the_oldest_that_will_do(version, is_old):
+    assert ("580 or newer" in driver_problem(version)) == is_old
 
 
 def test_a_newer_chip_of_a_generation_takes_its_older_code():
@@ -60,6 +67,8 @@ def test_a_newer_chip_of_a_generation_takes_its_older_code():
     [
         ("nvidia-blackwell-gb10-120gb", "gb10", 125, 273),
         ("nvidia-hopper-h100-hbm3-80gb", "h100", 989, 3350),
+        ("nvidia-hopper-gh200-96gb", "gh200", 989, 4000),
+        ("nvidia-hopper-gh200-141gb", "gh200", 989, 4900),
         ("nvidia-hopper-h100-pcie-80gb", "h100", 756, 2000),
         ("nvidia-ampere-a100-sxm4-40gb", "a100", 312, 1555),
         ("nvidia-ampere-a100-pcie-80gb", "a100", 312, 1935),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from shared.contracts import Rung, Status
-from shared.quality import published_rows, read_rows, rows_of_runs, write_rows
+from shared.quality import published_rows, published_runs, read_rows, rows_of_runs, write_rows
 from shared.quality.rows import shipped_recipes
 from shared.runs.listing import ListedRun
 from tests.shared.tracking.finished_runs import make_job, make_result
@@ -26,6 +26,12 @@ def test_the_published_rows_are_those_of_the_spec():
     assert [row.val_bpb for row in rows][-1] == 0.9979
     assert len({row.source for row in rows}) == 9
     assert {row.dataset for row in rows} == {"climbmix"}
+
+
+def test_published_memory_is_that_of_the_spec():
+    assert [run.row for run in published_runs()] == [*published_rows()]
+    m5, gb10, h100 = [282, 1010, 2770, 2660, 7440], [1160, 3590, 6000], [45060]
+    assert [run.memory_mb for run in published_runs()] == [*m5, *gb10, *h100]
 
 
 def test_a_finished_run_of_a_shipped_recipe_is_a_row():

@@ -65,6 +65,53 @@ def test_a_damaged_record_is_listed_and_hides_no_other_run(tmp_path):
     assert states == {"good": "finished", "damaged": "unreadable"}
 
 
+def folder_for_a_record(run):
+    run.result_file.unlink()
+    run.result_file.mkdir()
+
+
+def link_to_nowhere(run):
+    run.job_file.unlink()
+    run.job_file.symlink_to(run.path / "gone.json")
+
+
+def link_to_itself(run):
+    run.job_file.unlink()
+    run.job_file.symlink_to(run.job_file)
+
+
+def metrics_that_are_a_folder(run):
+    run.result_file.unlink()
+    run.training_file.unlink()
+    run.metrics_file.unlink()
+    run.metrics_file.mkdir()
+
+
+def a_number_without_success(run):
+    content = json.loads(run.result_file.read_text())
+    run.result_file.write_text(json.dumps(content | {"status": "crashed"}))
+
+
+@pytest.mark.parametrize("spoil", [link_to_nowhere, link_to_itself], ids=lambda f: f.__name__)
+def test_a_link_that_leads_to_no_job_is_no_run_and_hides_no_other(tmp_path, spoil):
+    make_run(tmp_path, make_result("good"))
+    spoil(make_run(tmp_path, make_result("odd")))
+    assert [listed.run_id for listed in list_runs(root=tmp_path)] == ["good"]
+
+
+@pytest.mark.parametrize("spoil", [folder_for_a_record, a_number_without_success], ids=lambda f: f.__name__)
+def test_an_odd_run_directory_is_listed_as_that_and_hides_no_other_run(tmp_path, spoil):
+    make_run(tmp_path, make_result("good"))
+    spoil(make_run(tmp_path, make_result("odd")))
+    states = {listed.run_id: listed.state for listed in list_runs(root=tmp_path)}
+    assert states == {"good": "finished", "odd": "unreadable"}
+
+
+def test_telemetry_that_is_no_file_costs_only_how_far_the_run_came(tmp_path):
+    metrics_that_are_a_folder(make_run(tmp_path))
+    assert only_run(tmp_path).summary == "interrupted before the first step"
+
+
 def test_the_newest_runs_come_first_and_folders_that_are_no_runs_are_left_out(tmp_path):
     (tmp_path / "outbox").mkdir()
     for age, name in enumerate(["newest", "middle", "oldest"]):
@@ -72,10 +119,8 @@ def test_the_newest_runs_come_first_and_folders_that_are_no_runs_are_left_out(tm
     assert [listed.run_id for listed in list_runs(limit=2, root=tmp_path)] == ["newest", "middle"]
 
 
-def test_a_listed_run_is_one_line_of_json_with_its_records(tmp_path, interrupted):
-    line = only_run(tmp_path).to_json()
-    fields = json.loads(line)
-    assert "\n" not in line
+def test_a_listed_run_can_be_written_as_json_with_its_records(tmp_path, interrupted):
+    fields = json.loads(json.dumps(only_run(tmp_path).to_dict()))
     assert (fields["state"], fields["job"]["seed"], fields["result"]) == ("interrupted", 42, None)
 
 

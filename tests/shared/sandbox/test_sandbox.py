@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -361,19 +362,70 @@ def test_the_second_64_bit_call_table_is_refused():
 # macOS, by its text
 
 
-def test_the_profile_names_what_is_allowed_after_what_is_denied():
+def may_read(profile: str, path: str) -> bool:
+    """As the last rule says that matches; `allow default` stands first."""
+    verdict = True
+    for line in profile.splitlines():
+        for kind, named in re.findall(r'\((subpath|literal) "([^"]*)"\)', line) if "file-read-data" in line else ():
+            if path == named or (kind == "subpath" and path.startswith(f"{named}/")):
+                verdict = line.startswith("(allow")
+    return verdict
+
+
+def test_the_profile_lets_the_most_exact_path_decide():
     policy = Policy(
-        readable=(Path("/Users/me/checkout/shared"),), writable=(Path("/Users/me/run"),), protected=(Path("/data"),)
+        readable=(Path("/System"), Path("/Users/me/checkout/shared"), Path("/Users/me/runs/mine/recipe.py")),
+        writable=(Path("/Users/me/run"),),
+        protected=(Path("/data"), Path("/Users/me/runs")),
     )
-    lines = seatbelt.profile(policy).splitlines()
-    assert lines[:3] == ["(version 1)", "(allow default)", "(deny network*)"]
-    denied = next(i for i, line in enumerate(lines) if line.startswith("(deny file-read-data"))
-    allowed = next(i for i, line in enumerate(lines) if line.startswith("(allow file-read-data"))
-    assert '(subpath "/Users")' in lines[denied]
-    assert '(subpath "/data")' in lines[denied]
-    assert '(subpath "/Users/me/run")' in lines[allowed]
-    assert denied < allowed
+    profile = seatbelt.profile(policy)
+    assert profile.splitlines()[:3] == ["(version 1)", "(allow default)", "(deny network*)"]
+    readable = [
+        "/System/Library/x",
+        "/Users/me/checkout/shared/a.py",
+        "/Users/me/run/x",
+        "/Users/me/runs/mine/recipe.py",
+    ]
+    closed = ["/Users/me/.ssh/id", "/data/rows", "/Users/me/runs/other/recipe.py", "/private/tmp/x", "/Volumes/disk/x"]
+    closed += ["/System/Volumes/Data/Users/me/.ssh/id", "/System/Volumes/Data/private/tmp/x"]
+    assert [path for path in readable if not may_read(profile, path)] == []
+    assert [path for path in closed if may_read(profile, path)] == []
+    lines = profile.splitlines()
     assert lines.index("(deny file-write*)") < lines.index('(allow file-write* (subpath "/Users/me/run"))')
+
+
+def test_python_may_list_the_folder_around_a_readable_package_and_read_nothing_else_in_it():
+    policy = Policy(readable=(CHECKOUT / "shared",), writable=(), protected=(CHECKOUT,))
+    profile = seatbelt.profile(policy)
+    assert may_read(profile, str(CHECKOUT))
+    assert may_read(profile, str(CHECKOUT / "shared" / "files.py"))
+    assert not may_read(profile, str(CHECKOUT / "README.md"))
+
+
+def test_services_that_remember_are_closed():
+    profile = seatbelt.profile(NOTHING)
+    for name in ("com.apple.cfprefsd.daemon", "com.apple.pasteboard.1", "com.apple.SecurityServer"):
+        assert f'(global-name "{name}")' in profile
+    assert "(deny ipc-sysv*)" in profile
+
+
+def test_a_file_of_a_mac_has_two_names():
+    users, data = Path("/Users/me/x"), Path("/System/Volumes/Data/Users/me/x")
+    assert seatbelt.spellings(users) == [users, data]
+    assert seatbelt.spellings(data) == [data, users]
+
+
+def test_a_process_that_is_in_a_sandbox_of_its_agent_is_told_to_submit(monkeypatch, tmp_path):
+    refusing = tmp_path / "sandbox-exec"
+    refusing.write_text("#!/bin/sh\necho 'sandbox_apply: Operation not permitted' >&2\nexit 71\n")
+    refusing.chmod(0o755)
+    monkeypatch.setattr(seatbelt, "PROGRAM", str(refusing))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    seatbelt.nests.cache_clear()
+    choice = sandbox.describe()
+    seatbelt.nests.cache_clear()
+    assert choice.chosen == "none"
+    assert "autoresearch submit" in choice.reason
 
 
 def test_quotes_in_a_path_do_not_leave_the_profile_string():

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from shared.contracts import Budget, CheckpointPolicy, Status, VoidCause
+from shared.experiment.run import run
+from shared.runs.checkpoint import latest
+from shared.runs.directory import RunDirectory
 from shared.settings import CHECKOUT
 from shared.stages.spool import KILLED, SpoolExecutor, WorkItem
 from tests.executor_contract import ExecutorContract
-from tests.run_making import make_run, make_trained_run
+from tests.recipes import variant
+from tests.run_making import make_job, make_run, make_trained_run
 
 
 class TestSpoolExecutor(ExecutorContract):
@@ -45,6 +50,21 @@ def test_a_runner_that_dies_is_an_exit_code(tmp_path, workplace, monkeypatch):
 
     code, line = SpoolExecutor(tmp_path).execute("trainer", [str(workplace)], watch)
     assert (code, line) in [(KILLED, "the executor died"), (2, f"{workplace / 'job.json'} is missing")]
+
+
+def test_an_executor_that_is_told_to_end_voids_the_run_and_leaves_its_checkpoint(tmp_path, workplace):
+    """As `docker stop` tells it: nobody asked for a cancel, so the job is not over."""
+    process = start_runner(tmp_path)
+    slow = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
+    job = make_job(slow, budget=Budget(seconds=1000), checkpoints=CheckpointPolicy(every_s=0.3))
+
+    def watch(stage):
+        if list((tmp_path / "trainer").glob("*.run/*/checkpoint/latest.json")):
+            process.terminate()
+
+    result = run(job, slow, SpoolExecutor(tmp_path), watch)
+    assert (result.status, result.void) == (Status.CANCELLED, VoidCause.EXECUTOR_LOST), result.reason
+    assert latest(RunDirectory.of(job.run_id).checkpoint_dir).train_seconds > 0
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "large"])

@@ -16,7 +16,8 @@ from shared.contracts import Status
 from shared.runs.directory import write_record
 from shared.settings import settings
 from shared.tracking import flush_outbox, mlflow_store, outbox, pending_notes, record
-from shared.tracking.mlflow_mapping import MAX_POINTS, experiment_name
+from shared.tracking.mlflow_mapping import experiment_name
+from shared.tracking.series import MAX_POINTS
 from tests.fleet import free_port
 from tests.mlflow_server import MlflowServer, empty_store, runs, use_server
 from tests.shared.tracking.finished_runs import make_result, make_run
@@ -73,7 +74,7 @@ def test_every_file_of_evidence_and_a_picture_become_artifacts_beside_the_store(
     run_id = stored_run().info.run_id
     names = {artifact.path for artifact in client().list_artifacts(run_id)}
     evidence = {"job.json", "result.json", "training.json", "evaluation.json", "metrics.jsonl", "output.log"}
-    assert names == {*evidence, "recipe.py", "training.png"}
+    assert names == {*evidence, "recipe.py", "recipe.diff", "training.png"}
     folder = runs / "mlflow-artifacts" / "mac" / run_id / "artifacts"
     assert (folder / "metrics.jsonl").read_bytes() == directory.metrics_file.read_bytes()
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")

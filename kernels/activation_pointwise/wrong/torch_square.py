@@ -1,0 +1,7 @@
+"""Forgets the ReLU."""
+
+import torch
+
+
+def relu_squared(x: torch.Tensor) -> torch.Tensor:
+    return x.square()

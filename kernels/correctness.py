@@ -1,0 +1,144 @@
+"""Whether a kernel computes what its op's reference does: the rule of every verification, in PyTorch.
+
+Truth is the reference in float64 (on the inputs as rounded to the precision asked for); `plain` is the reference in
+that precision. A kernel may lose twice what plain loses. docs/kernels.md.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kernels.inputs import Array, dtype_of
+from kernels.records import Correctness, Definition, DType, Status, Tolerance, Workload
+
+TORCH_DTYPES = {
+    DType.FLOAT64: torch.float64,
+    DType.FLOAT32: torch.float32,
+    DType.BFLOAT16: torch.bfloat16,
+    DType.INT64: torch.int64,
+}
+Results = dict[str, Tensor]
+"""{"output y": ..., "gradient of x": ...}"""
+
+
+def torch_inputs(
+    of: Definition, arrays: Mapping[str, Array], precision: DType, device: torch.device | str = "cpu"
+) -> dict[str, Tensor | int | float]:
+    """Tensors in the dtypes the definition names, requiring gradients where it asks for them."""
+    return {
+        name: array
+        if isinstance(array, int | float)
+        else torch.from_numpy(array)
+        .to(device, TORCH_DTYPES[dtype_of(of.inputs[name], precision)])
+        .requires_grad_(name in of.gradients)
+        for name, array in arrays.items()
+    }
+
+
+def torch_cotangents(
+    of: Definition, arrays: Mapping[str, np.ndarray], precision: DType, device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
+    return {
+        name: torch.from_numpy(array).to(device, TORCH_DTYPES[dtype_of(of.outputs[name], precision)])
+        for name, array in arrays.items()
+    }
+
+
+def in_float64(tensors: Mapping[str, Tensor | int | float]) -> dict[str, Tensor | int | float]:
+    """The same values, widened."""
+    return {
+        name: x.detach().double().requires_grad_(x.requires_grad)
+        if isinstance(x, torch.Tensor) and x.is_floating_point()
+        else x
+        for name, x in tensors.items()
+    }
+
+
+def forward_backward(
+    function: Callable,
+    of: Definition,
+    inputs: Mapping[str, Any],
+    cotangents: Mapping[str, Any],
+) -> Results:
+    """Outputs and the gradients asked for. Whatever the function raises rises."""
+    found = function(*inputs.values())
+    outputs = found if isinstance(found, tuple) else (found,)
+    results = {f"output {name}": y for name, y in zip(of.outputs, outputs, strict=True)}
+    if of.gradients:
+        wanted = [inputs[name] for name in of.gradients]
+        incoming = [cotangents[name].to(y.dtype) for name, y in zip(of.outputs, outputs, strict=True)]
+        gradients = torch.autograd.grad(outputs, wanted, incoming)
+        results |= {f"gradient of {name}": dx for name, dx in zip(of.gradients, gradients, strict=True)}
+    return {name: x.detach() for name, x in results.items()}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a result must look like, and how coarse the numbers are that it was made from."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    rounding: float
+    """relative, of the precision the op is run in"""
+
+
+def expected_layout(of: Definition, workload: Workload) -> dict[str, Layout]:
+    sizes = of.sizes(workload.axes)
+    specs = {f"output {name}": spec for name, spec in of.outputs.items()}
+    specs |= {f"gradient of {name}": of.inputs[name] for name in of.gradients}
+    rounding = torch.finfo(TORCH_DTYPES[workload.precision]).eps
+    return {
+        name: Layout(
+            tuple(sizes[axis] for axis in spec.shape or ()), TORCH_DTYPES[dtype_of(spec, workload.precision)], rounding
+        )
+        for name, spec in specs.items()
+    }
+
+
+def judge(
+    found: Results, plain: Results, truth: Results, layout: Mapping[str, Layout], tolerance: Tolerance
+) -> tuple[Status, str, Correctness | None]:
+    """The status, what is wrong in words (empty when nothing is), and how near to its limit the worst result came."""
+    for name, expected in layout.items():
+        x = found[name]
+        if type(x) is not torch.Tensor or tuple(x.shape) != expected.shape:
+            return Status.INCORRECT_SHAPE, f"{name} is {_kind(x)}, expected a tensor of {list(expected.shape)}", None
+        if x.dtype != expected.dtype:
+            return Status.INCORRECT_DTYPE, f"{name} is {x.dtype}, expected {expected.dtype}", None
+        if not bool(torch.isfinite(x).all()):
+            return Status.INCORRECT_NUMERICAL, f"{name} holds NaN or infinity", None
+    compared = [
+        _compare(name, found[name], plain[name], truth[name], tolerance, expected.rounding)
+        for name, expected in layout.items()
+    ]
+    worst = max(compared, key=_used)
+    details = {one.worst: _used(one) for one in compared}
+    worst = worst.model_copy(update={"details": details})
+    if worst.max_absolute_error <= worst.allowed_error:
+        return Status.PASSED, "", worst
+    said = f"{worst.worst} is off by {worst.max_absolute_error:.3g}, allowed {worst.allowed_error:.3g}"
+    return Status.INCORRECT_NUMERICAL, said, worst
+
+
+def _compare(name: str, found, plain, truth, tolerance: Tolerance, rounding: float) -> Correctness:
+    largest = float(truth.abs().max()) if truth.numel() else 0.0
+    error, plains = (float((x.double() - truth).abs().max()) if truth.numel() else 0.0 for x in (found, plain))
+    return Correctness(
+        max_absolute_error=error,
+        max_relative_error=error / largest if largest else error,
+        allowed_error=tolerance.times_plain * plains + tolerance.roundings * rounding * largest,
+        worst=name,
+    )
+
+
+def _used(one: Correctness) -> float:
+    """Share of the allowed error."""
+    return one.max_absolute_error / max(one.allowed_error, 1e-300)
+
+
+def _kind(x: object) -> str:
+    return str(list(x.shape)) if type(x) is torch.Tensor else type(x).__name__

@@ -1,0 +1,10 @@
+"""Applies the softcap twice: close to right for small logits."""
+
+import torch
+import torch.nn.functional as F
+
+from kernels.logits_softcap.torch_reference import logits_softcap
+
+
+def loss_logits_cast_softcap(x_NC: torch.Tensor, w_VC: torch.Tensor, cap: float) -> torch.Tensor:
+    return logits_softcap(logits_softcap(F.linear(x_NC, w_VC.to(x_NC.dtype)), cap), cap)

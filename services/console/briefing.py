@@ -1,0 +1,109 @@
+"""The state of research in one record: what `brief` shows and `mcp` answers."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from services.console import looking
+from services.console.research import Place
+from shared.research.comparable import Key
+from shared.research.history import Row, rows
+from shared.research.idea import Idea
+from shared.research.known import Known
+from shared.research.noise import Noise
+from shared.research.rule import ENOUGH_SEEDS, MOST_RUNS, resolvable
+
+
+@dataclass(frozen=True)
+class State:
+    where: str
+    key: Key | None
+    best: tuple[Idea, float] | None
+    noise: Noise | None
+    resolves: dict[str, float]
+    """smallest effect by number of runs"""
+    counts: dict[str, int]
+    last: Sequence[Row]
+    waiting: Sequence[dict[str, str]]
+    """jobs of the fleet that wait or run"""
+    next: Sequence[str]
+    """what to do, as commands"""
+
+    def as_json(self) -> dict[str, Any]:
+        idea = self.best and self.best[0]
+        about = idea and {"id": idea.id, "note": idea.note, "settings": idea.settings, "recipe_sha": idea.recipe_sha}
+        return {
+            "where": self.where,
+            "key": self.key and self.key.model_dump(mode="json"),
+            "best": about and self.best and {**about, "val_bpb": self.best[1]},
+            "noise": self.noise and asdict(self.noise),
+            "resolves": self.resolves,
+            "counts": self.counts,
+            "last": [row.as_json() for row in self.last],
+            "waiting": list(self.waiting),
+            "next": list(self.next),
+        }
+
+
+def state(place: Place, hardware: str | None, limit: int) -> State:
+    known = place.known()
+    key = looking.key_at(known, hardware)
+    found = [row for row in rows(known) if row.key in (None, key)]
+    noise = looking.noise_of(place, known, key) if key else None
+    best = known.best(key) if key else None
+    pool = len(known.evidence(best[0], key).results) if best and key else 1
+    waiting = _waiting() if place.is_fleet else []
+    return State(
+        where="the hub" if place.is_fleet else "this machine",
+        key=key,
+        best=best,
+        noise=noise,
+        resolves={str(count): resolvable(noise, count, pool) for count in (1, 2, MOST_RUNS)} if noise else {},
+        counts=dict(Counter(row.state for row in found)),
+        last=found[-limit:],
+        waiting=waiting,
+        next=_next(place, known, found, noise, best),
+    )
+
+
+def _waiting() -> list[dict[str, str]]:
+    from services.console.hub_connection import hub, store
+    from shared.fleet.view import overview, view
+
+    with hub() as connection:
+        jobs = store(connection)
+        seen = [view(jobs, job) for job in overview(jobs, 200).job_ids]
+    return [{"job": one.job_id, "state": one.state, "what": one.summary} for one in seen if not one.is_over]
+
+
+def _next(
+    place: Place, known: Known, found: Sequence[Row], noise: Noise | None, best: tuple[Idea, float] | None
+) -> list[str]:
+    run = "submit --target TARGET --wait" if place.is_fleet else "train"
+    steps = [f"autoresearch decide {row.idea.id} --wait" for row in found if row.state == "undecided"]
+    start = next((row.idea for row in found if row.state == "start"), None)
+    if best is None:
+        return [f"autoresearch {run} --note baseline", *steps]
+    if start is not None and (noise is None or noise.num_seeds < ENOUGH_SEEDS):
+        steps.insert(0, f"autoresearch decide {start.id} --wait")
+    return [*steps, "autoresearch best --recipe my_recipe.py", f"autoresearch {run} --recipe my_recipe.py --note '...'"]
+
+
+def show(state: State) -> None:
+    print(f"book      of {state.where}: {', '.join(f'{n} {name}' for name, n in state.counts.items()) or 'empty'}")
+    if state.key:
+        print(f"where     {state.key}")
+    if state.best:
+        print(f"best      {state.best[1]:.6f}  {state.best[0].id}  {state.best[0].note or state.best[0].kind}")
+    if state.noise:
+        smallest = ", ".join(f"{value:.6f} in {count}" for count, value in state.resolves.items())
+        print(f"noise     sigma {state.noise.sigma:.6f} ({state.noise.source})\nresolves  {smallest} runs")
+    elif state.key:
+        print("noise     nobody has measured it here, so no idea can be kept")
+    for job in state.waiting:
+        print(f"waiting   {job['job']}  {job['what']}")
+    if state.last:
+        looking.print_history(state.last)
+    for step in state.next:
+        print(f"next      {step}")

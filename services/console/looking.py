@@ -1,0 +1,52 @@
+"""What the commands about ideas ask of the book: which key is meant, what is noisy there, what waits."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from services.console.defaults import wide
+from services.console.research import Place
+from shared.research.comparable import Evidence, Key
+from shared.research.history import Row
+from shared.research.judge import noise_at
+from shared.research.known import Known
+from shared.research.noise import Noise
+
+NOTHING_YET = "no idea was run here yet: `autoresearch train --note 'baseline'`, or with a hub `autoresearch submit`"
+
+
+def key_at(known: Known, hardware: str | None) -> Key | None:
+    """The latest key, on one machine if it is named. ValueError when nothing that counts ran there."""
+    keys = [key for key in known.all_keys() if hardware in (None, key.hardware_key)]
+    if hardware is not None and not keys:
+        ran = ", ".join(sorted({key.hardware_key for key in known.all_keys()})) or "none"
+        raise ValueError(f"no idea has a run that counts on {hardware}; hardware keys with runs: {ran}")
+    return keys[0] if keys else None
+
+
+def noise_of(place: Place, known: Known, key: Key) -> Noise | None:
+    """As the best idea's children will be judged."""
+    best = known.best(key)
+    return noise_at(known, key, place.default(key), known.evidence(best[0], key) if best else Evidence())
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, default=str))
+
+
+def print_history(found: Sequence[Row], several_keys: bool = False) -> None:
+    columns = ("idea", "parent", "verdict", "val_bpb", "effect", "runs", "what")
+    table = Table(*columns, *(["hardware key"] if several_keys else []), box=None, pad_edge=False)
+    for row in found:
+        numbers = (row.idea.id, row.idea.parent or "", row.state, _said(row.val_bpb), _said(row.effect, "+.6f"))
+        runs = f"{row.num_runs}{f' ({row.num_failed} failed)' if row.num_failed else ''}"
+        where = [row.key.hardware_key if row.key else ""] if several_keys else []
+        table.add_row(*numbers, runs, Text(row.idea.note or row.idea.kind), *where)
+    wide().print(table)
+
+
+def _said(value: float | None, form: str = ".6f") -> str:
+    return "" if value is None else f"{value:{form}}"

@@ -1,0 +1,118 @@
+"""What an MCP client can ask: the functions behind `brief`, `submit`, `wait`, `decide` and `history`, as JSON.
+
+Clients give up after a minute or so, so nothing blocks longer than asked: work goes on, and asking again finds it.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from pathlib import Path
+from typing import Any
+
+from services.console import briefing, verdicts
+from services.console.idea_here import refuse_demo
+from services.console.idea_jobs import enqueue_idea
+from services.console.proposals import register
+from services.console.research import Fleet, Place
+from shared.experiment.request import TrainRequest, build_job, validated
+from shared.research.history import rows
+from shared.runs.recipe_file import read_source
+
+PATIENCE_S = 50.0
+
+
+class Tools:
+    def __init__(self, place: Place):
+        self.place = place
+        self.workers = ThreadPoolExecutor(max_workers=1 if not place.is_fleet else 8)
+        self.going_on: dict[str, Future[dict[str, Any]]] = {}
+
+    def status(self, limit: int = 10, hardware: str | None = None) -> dict[str, Any]:
+        """The best recipe, what this machine can resolve, the last ideas, what runs, and what to do next."""
+        return briefing.state(self.place, hardware, limit).as_json()
+
+    def submit(
+        self,
+        recipe: str,
+        note: str,
+        target: str | None = None,
+        parent: str | None = None,
+        preset: str | None = None,
+        settings: dict[str, str] | None = None,
+        time_budget: float | None = None,
+        dataset: str | None = None,
+        rung: str = "auto",
+    ) -> dict[str, Any]:
+        """Test an idea. `recipe` is the path of a file, `note` says in one line why it should help; on a hub, `target`
+        is the kind of hardware. Its first run begins; the answer names the idea and its jobs.
+        """
+        path = Path(recipe)
+        if not path.is_file():
+            raise ValueError(f"the recipe {recipe} does not exist")
+        common = {"time_budget": time_budget, "tokens": None, "dataset": dataset, "rung": rung, "smoke": False}
+        own = {"note": note, "parent": parent, "preset": preset}
+        if self.place.is_fleet:
+            if target is None:
+                raise ValueError("choose the kind of hardware, for example target cpu: each has a queue of its own")
+            source = read_source(path).decode()
+            group, jobs, idea = enqueue_idea(source, [target], common | {"set": settings or {}}, own)
+            return {"idea": idea, "group": group, "jobs": jobs}
+        return self._run_here(read_source(path), common, settings or {}, own)
+
+    def wait(self, jobs: list[str], timeout_s: float = PATIENCE_S) -> dict[str, Any]:
+        """Wait until jobs have ended, at most `timeout_s` seconds; on a machine without hub, jobs are ideas."""
+        if not self.place.is_fleet:
+            return {name: self._answer(name, timeout_s) for name in jobs}
+        return Fleet().wait(jobs, timeout_s)
+
+    def decide(self, idea: str, make_runs: bool = True, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
+        """Keep or discard an idea, or say what is missing. `make_runs` makes the runs that could change the verdict;
+        while they last the answer is {"state": "running"}, and asking again waits on.
+        """
+        name = f"decide {self.place.known().idea(idea).id}"
+        if not make_runs:
+            return verdicts.as_json(verdicts.conclude(self.place, idea))
+        if name not in self.going_on:
+            self._begin(name, lambda: verdicts.as_json(verdicts.conclude(self.place, idea, wait=True)))
+        return self._answer(name, timeout_s)
+
+    def history(self, limit: int = 50) -> list[dict[str, Any]]:
+        """Every idea, what it was compared with, and what became of it, the latest last."""
+        return [row.as_json() for row in rows(self.place.known())][-limit:]
+
+    def _run_here(
+        self, source: bytes, common: dict[str, Any], settings: dict[str, str], own: dict[str, Any]
+    ) -> dict[str, Any]:
+        asked = {name: value for name, value in common.items() if value}
+        request = validated(TrainRequest, asked | {"preset": own["preset"], "set": settings})
+        job, _ = build_job(request, source)  # nothing is written down that could not be run
+        refuse_demo(job)
+        terms = request.model_dump(mode="json", exclude_defaults=True, exclude={"preset", "set"})
+        idea, trial = register(
+            self.place, source, engine=job.engine, target=job.target, asked=terms, settings=settings, **own
+        )
+
+        def first_run() -> dict[str, Any]:
+            self.place.run(idea, trial, [0])
+            results = self.place.known().results.get(idea.id, ())
+            return {"state": "done", "runs": [one.model_dump(mode="json", exclude={"choices"}) for one in results]}
+
+        self._begin(idea.id, first_run)
+        return {"idea": idea.id, "jobs": [idea.id]}
+
+    def _begin(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
+        self.going_on[name] = self.workers.submit(work)
+
+    def _answer(self, name: str, timeout_s: float) -> dict[str, Any]:
+        """Of work that was begun. What went wrong in it is told once, then it may be begun again."""
+        if name not in self.going_on:
+            raise ValueError(f"nothing of the name {name} was begun here")
+        try:
+            answer = self.going_on[name].result(timeout_s)
+        except NotYet:
+            return {"state": "running", "what": name}
+        except BaseException:
+            del self.going_on[name]
+            raise
+        del self.going_on[name]
+        return answer

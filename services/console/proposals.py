@@ -1,0 +1,142 @@
+"""Writes an idea into the book before its first run: against which parent, and that nobody had it before."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.console.research import Place, whoami
+from shared.experiment.request import DEFAULT_BUDGET_S, default_recipe
+from shared.research.book import Proposal, Trial
+from shared.research.comparable import Key
+from shared.research.idea import Idea, propose
+from shared.research.known import Known
+
+START = "none"
+"""what --parent says for a recipe that is compared with nothing"""
+
+
+def register(
+    place: Place,
+    source: bytes,
+    *,
+    engine: str,
+    target: str,
+    asked: Mapping[str, Any],
+    note: str = "",
+    parent: str | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    without: str | None = None,
+    exactly: bool = False,
+) -> tuple[Idea, Trial]:
+    """The idea as the book has it, and what its runs will ask for. ValueError when it was tested before.
+
+    `exactly`: with these settings alone, none of the parent's.
+    """
+    check_terms(asked)
+    known = place.known()
+    asked = with_budget(known, target, asked)
+    before = find_parent(known, place, parent, engine, target, asked, preset, settings or {})
+    asked = with_terms_of(known, before, target, asked)
+    if not exactly:
+        preset, settings = inherited(before, preset, settings)
+    idea = propose(
+        source,
+        before,
+        place.recipe(before) if before else b"",
+        note=note,
+        preset=preset,
+        settings=settings,
+        without=without,
+        by=whoami(),
+    )
+    if before is not None and idea.id == before.id:
+        idea = before  # the shipped recipe itself
+    refuse_known(known, idea)
+    trial = Trial(idea=idea.id, target=target, asked=dict(asked))
+    place.put_recipe(source)
+    place.append(*([] if idea.id in known.ideas else [Proposal(idea=idea)]), trial)
+    return place.known().ideas[idea.id], trial
+
+
+def check_terms(asked: Mapping[str, Any]) -> None:
+    """ValueError for runs that no rule could compare."""
+    if asked.get("smoke"):
+        raise ValueError("a smoke run tests no idea: leave out --note and --parent, or --smoke")
+    if asked.get("tokens"):
+        raise ValueError("runs with a token budget are not ranked, so they test no idea: use --time-budget")
+
+
+def with_budget(known: Known, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """With the time that others on this target were given last, where none is asked for."""
+    there = [key for key in known.all_keys() if key.hardware_key in hardware_of(known, target)]
+    if "time_budget" in asked or not there or there[0].budget_seconds == DEFAULT_BUDGET_S:
+        return dict(asked)
+    return {**asked, "time_budget": there[0].budget_seconds}
+
+
+def with_terms_of(known: Known, parent: Idea | None, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """With the parent's dataset and rung, where none are asked for: its runs are what the idea is compared with."""
+    trials = [trial for trial in known.trials.get(parent.id if parent else "", ()) if trial.target == target]
+    inherited = {name: trial.asked[name] for trial in trials for name in ("dataset",) if name in trial.asked}
+    keys = [key for key in keys_at(known, target, asked) if parent and key in known.keys(parent)]
+    rung = {"rung": keys[0].rung.value} if keys else {}
+    return {**rung, **inherited, **asked}
+
+
+def find_parent(
+    known: Known,
+    place: Place,
+    name: str | None,
+    engine: str,
+    target: str,
+    asked: Mapping[str, Any],
+    preset: str | None,
+    settings: Mapping[str, str],
+) -> Idea | None:
+    """Who was named, else the best on this target at this budget, else the shipped recipe, which becomes the start."""
+    if name == START:
+        return None
+    if name is not None:
+        return known.idea(name)
+    for key in keys_at(known, target, asked):
+        if found := known.best(key):
+            return found[0]
+    source = default_recipe(engine).read_bytes()
+    start = propose(source, note="the shipped recipe", preset=preset, settings=settings, by=whoami())
+    if start.id not in known.ideas:
+        place.put_recipe(source)
+        place.append(Proposal(idea=start))
+    return known.ideas.get(start.id, start)
+
+
+def keys_at(known: Known, target: str, asked: Mapping[str, Any]) -> list[Key]:
+    """The latest first."""
+    seconds, there = float(asked.get("time_budget") or DEFAULT_BUDGET_S), hardware_of(known, target)
+    return [key for key in known.all_keys() if key.hardware_key in there and key.budget_seconds == seconds]
+
+
+def hardware_of(known: Known, target: str) -> set[str]:
+    return {one.hardware_key for results in known.results.values() for one in results if one.target == target}
+
+
+def inherited(
+    parent: Idea | None, preset: str | None, settings: Mapping[str, str] | None
+) -> tuple[str | None, dict[str, str]]:
+    """What is not asked for stays as the parent has it; another preset starts from that preset alone."""
+    if parent is None or preset not in (None, parent.preset):
+        return preset, dict(settings or {})
+    return parent.preset, {**parent.set, **(settings or {})}
+
+
+def refuse_known(known: Known, idea: Idea) -> None:
+    """ValueError for a recipe that has a result already, or differs from one in comments alone."""
+    if idea.id in known.ideas and known.results.get(idea.id):
+        raise ValueError(
+            f"this recipe with these settings is idea {idea.id} ('{known.ideas[idea.id].note}') and was run: "
+            f"`autoresearch decide {idea.id} --wait` adds the runs it needs; running it again is no new evidence"
+        )
+    if idea.id not in known.ideas and (twin := known.twin(idea)):
+        raise ValueError(
+            f"this recipe differs from idea {twin.id} ('{twin.note}') in comments and layout alone: "
+            f"`autoresearch decide {twin.id}` says what became of it"
+        )

@@ -1,0 +1,228 @@
+"""Where ideas are: on the hub, when this checkout knows one, else on this machine alone. No command sees a difference.
+
+Evidence is the outcomes of the hub's jobs there, and the run directories of ARE_RUNS here.
+"""
+
+import getpass
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from shared.contracts import Status
+from shared.experiment.platform_default import PlatformDefault, read_default
+from shared.experiment.request import TrainRequest, build_job, validated
+from shared.research.book import MOST_AGAIN, Book, FleetBook, LocalBook, Proposal, Ruling, Trial
+from shared.research.comparable import Key, why_not
+from shared.research.idea import Idea
+from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
+from shared.runs.directory import RunDirectory
+from shared.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from shared.fleet.store import FleetStore
+    from shared.fleet.view import JobView
+
+LOOK_EVERY_S = 0.5
+UNDER_WAY = ("queued", "running")
+
+
+class Place(Protocol):
+    is_fleet: bool
+
+    def known(self) -> Known: ...
+
+    def append(self, *entries: Proposal | Trial | Ruling) -> None: ...
+
+    def put_recipe(self, source: bytes) -> None: ...
+
+    def recipe(self, idea: Idea) -> bytes: ...
+
+    def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
+        """Makes runs of an idea and returns when they have ended. ValueError when they cannot be made."""
+
+    def default(self, key: Key) -> PlatformDefault | None: ...
+
+
+class Here:
+    """This machine alone, without hub."""
+
+    is_fleet = False
+
+    @property
+    def book(self) -> Book:
+        return LocalBook()
+
+    def known(self) -> Known:
+        return read_known(self.book.entries(), results_on_disk(), believe_missing=True)
+
+    def append(self, *entries: Proposal | Trial | Ruling) -> None:
+        for entry in entries:
+            self.book.append(entry)
+
+    def put_recipe(self, source: bytes) -> None:
+        self.book.put_recipe(source)
+
+    def recipe(self, idea: Idea) -> bytes:
+        return self.book.recipe(idea.recipe_sha)
+
+    def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
+        from services.console import progress, summary
+        from services.console.train import resumable
+        from shared.experiment.run import run
+        from shared.stages.executors import NativeExecutor
+
+        for index in indices:
+            job, source = build_job(validated(TrainRequest, arguments(idea, trial, index)), self.recipe(idea))
+            directory = RunDirectory.of(job.run_id)
+            summary.announce(job, directory)
+            with resumable(directory), progress.shown(directory) as watch:
+                run(job, source, NativeExecutor(), watch)
+            summary.record_run(directory)
+
+    def default(self, key: Key) -> PlatformDefault | None:
+        return read_default(key.hardware_key, key.engine)
+
+
+class Fleet:
+    """The hub's queue and its workers. Every call opens a connection of its own: a wait may last hours."""
+
+    is_fleet = True
+
+    def known(self) -> Known:
+        from services.console.hub_connection import hub, store
+
+        with hub() as connection:
+            entries = list(FleetBook(connection).entries())
+            trials = [entry for entry in entries if isinstance(entry, Trial)]
+            return read_known(entries, results_of_jobs(store(connection), trials), believe_missing=False)
+
+    def append(self, *entries: Proposal | Trial | Ruling) -> None:
+        from services.console.hub_connection import hub
+
+        with hub() as connection:
+            for entry in entries:
+                FleetBook(connection).append(entry)
+
+    def put_recipe(self, source: bytes) -> None:
+        from services.console.hub_connection import hub
+
+        with hub() as connection:
+            FleetBook(connection).put_recipe(source)
+
+    def recipe(self, idea: Idea) -> bytes:
+        from services.console.hub_connection import hub
+
+        with hub() as connection:
+            return FleetBook(connection).recipe(idea.recipe_sha)
+
+    def enqueue(self, idea: Idea, trial: Trial, indices: Iterable[int], group: str = "") -> list[str]:
+        """Names of the jobs; one that waits, runs or has ended is not enqueued again."""
+        from services.console.hub_connection import hub, queue, store
+        from services.console.submit import TRAIN
+        from shared.fleet.view import view
+
+        source, jobs = self.recipe(idea).decode(), []
+        with hub() as connection:
+            for index in indices:
+                jobs.append(self._free(store(connection), idea, trial, index))
+                if group:
+                    store(connection).add_to_group(group, jobs[-1])
+                if view(store(connection), jobs[-1]).state == "unknown":
+                    kwargs = arguments(idea, trial, index) | {"recipe": source}
+                    queue(trial.target, connection).enqueue_call(TRAIN, kwargs=kwargs, job_id=jobs[-1])
+        return jobs
+
+    @staticmethod
+    def _free(fleet: "FleetStore", idea: Idea, trial: Trial, index: int) -> str:
+        """The job that makes the run: the first that did not end without measuring anything."""
+        from shared.fleet.view import view
+
+        for again in range(MOST_AGAIN):
+            seen = view(fleet, trial.job_id(index, again))
+            if seen.state != "done" or _counts(idea, seen):
+                return seen.job_id
+        raise ValueError(f"{seen.job_id} measured nothing ({seen.summary}), nor did those before it")
+
+    def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
+        from services.console.wait import look_patiently
+
+        wanted = list(indices)
+        while True:
+            jobs = self.enqueue(idea, trial, wanted)
+            states = self.wait(jobs, timeout_s)
+            if late := [f"{job} is {seen['state']}" for job, seen in states.items() if seen["state"] in UNDER_WAY]:
+                raise ValueError(f"{', '.join(late)} after {timeout_s:g} s: it goes on, ask again later")
+            ended = look_patiently(jobs)
+            if refused := next((seen for seen in ended if seen.status is Status.INVALID), None):
+                raise ValueError(f"{refused.job_id} was refused: {refused.summary}")
+            if all(_counts(idea, seen) for seen in ended):
+                return
+
+    @staticmethod
+    def wait(jobs: list[str], timeout_s: float | None = None) -> dict[str, dict[str, Any]]:
+        """By job or group: its state when all have ended, or when the time is over."""
+        from services.console.wait import look_patiently
+
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            views = look_patiently(jobs)
+            if all(seen.is_over for seen in views) or (deadline is not None and time.monotonic() > deadline):
+                return {
+                    seen.job_id: {"state": seen.state, "status": seen.status, "what": seen.summary} for seen in views
+                }
+            time.sleep(LOOK_EVERY_S)
+
+    def default(self, key: Key) -> PlatformDefault | None:
+        """From this machine's cache, else from MLflow; without an answer from there, as if there were none."""
+        if found := read_default(key.hardware_key, key.engine):
+            return found
+        return _from_mlflow(key.hardware_key, key.engine) if settings().tracking_uri else None
+
+
+def _counts(idea: Idea, seen: "JobView") -> bool:
+    """Whether a job that ended is evidence for or against the idea."""
+    result = seen.outcome.result if seen.outcome else None
+    return result is not None and why_not(idea, result) is None
+
+
+@cache
+def _from_mlflow(hardware_key: str, engine: str) -> PlatformDefault | None:
+    from shared.tracking.fleet_default import fleet_default
+    from shared.tracking.mlflow_store import Unreachable
+
+    try:
+        return fleet_default(hardware_key, engine)
+    except Unreachable as away:
+        tell(f"the noise floor of {hardware_key} may be in MLflow, but {away}")
+        return None
+
+
+def arguments(idea: Idea, trial: Trial, index: int) -> dict[str, Any]:
+    """What a TrainRequest says for one run of an idea."""
+    from shared.experiment.identity import seed_of
+
+    own = {"preset": idea.preset, "set": idea.set, "seed": seed_of(idea.id, index), "target": trial.target}
+    given = {name: value for name, value in own.items() if value}
+    return {**trial.asked, **given, "idea": idea.ref.model_dump(mode="json")}
+
+
+def place(local: bool = False) -> Here | Fleet:
+    return Fleet() if not local and knows_a_hub() else Here()
+
+
+def knows_a_hub() -> bool:
+    from services.console.hub_connection import load_env
+
+    load_env()
+    return settings().redis_url != Settings.model_fields["redis_url"].default
+
+
+def whoami() -> str:
+    return f"{getpass.getuser()} at {socket.gethostname()}"
+
+
+def tell(text: str) -> None:
+    print("autoresearch:", text, file=sys.stderr)

@@ -1,0 +1,173 @@
+"""What `decide` does: judges an idea, makes the runs it needs, and writes the verdict into the book."""
+
+import json as json_module
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from services.console.research import Place, tell, whoami
+from shared.experiment.platform_default import all_defaults
+from shared.research.book import Ruling, Trial
+from shared.research.comparable import Evidence, Key
+from shared.research.idea import Idea
+from shared.research.judge import Judged, judge
+from shared.research.known import Known
+from shared.research.rule import MOST_RUNS, Verdict, resolvable
+
+MOST_ROUNDS = 24
+
+
+def conclude(
+    place: Place, name: str, hardware: str | None = None, *, wait: bool = False, timeout_s: float | None = None
+) -> Judged:
+    """Final verdicts are written down and stay; --wait makes runs as long as they can change the verdict."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    before = -1
+    for _ in range(MOST_ROUNDS):
+        judged = look(place, name, hardware)
+        needs = judged.decision.idea_needs or judged.decision.parent_needs
+        if not wait or not needs or judged.num_seen <= before:
+            break  # runs that do not count, a demo corpus for example, would not count the next time either
+        before = judged.num_seen
+        make_runs(place, place.known(), judged, None if deadline is None else max(0.0, deadline - time.monotonic()))
+    if judged.decision.verdict is not Verdict.UNDECIDED and judged.key is not None and judged.idea.parent is not None:
+        write_down(place, judged)
+    return judged
+
+
+def look(place: Place, name: str, hardware: str | None) -> Judged:
+    known = place.known()
+    idea = known.idea(name)
+    key = choose_key(known, idea, hardware)
+    return judge(known, idea, key, place.default(key) if key else None)
+
+
+def choose_key(known: Known, idea: Idea, hardware: str | None) -> Key | None:
+    """The latest for which the idea has evidence. ValueError when it was run only on other hardware."""
+    found = known.keys(idea)
+    if hardware is None:
+        return found[0] if found else None
+    there = [key for key in found if key.hardware_key == hardware]
+    if not there and found:
+        ran = ", ".join(sorted({key.hardware_key for key in found}))
+        raise ValueError(f"idea {idea.id} has no run that counts on {hardware}, only on {ran}: submit it there first")
+    return there[0] if there else None
+
+
+def make_runs(place: Place, known: Known, judged: Judged, timeout_s: float | None) -> None:
+    """The parent's first: they serve other ideas too."""
+    trial = trial_of(known, judged.idea, judged.runs)
+    if judged.decision.parent_needs:
+        parent = known.ideas[str(judged.idea.parent)]
+        run_more(place, known, parent, trial, judged.pool, judged.decision.parent_needs, timeout_s)
+    else:
+        run_more(place, known, judged.idea, trial, judged.runs, judged.decision.idea_needs, timeout_s)
+
+
+def trial_of(known: Known, idea: Idea, runs: Evidence) -> Trial:
+    """What the counted runs of the idea asked for, else what was asked last."""
+    trials = known.trials.get(idea.id, ())
+    if not trials:
+        raise ValueError(f"nobody has sent idea {idea.id} to a machine: submit or train it with its --note first")
+    counted = {result.run_id for result in runs.results}
+    fitting = [one for one in trials if any(name.startswith(one.job_id(0)[:-1]) for name in counted)]
+    return (fitting or list(trials))[-1]
+
+
+def run_more(
+    place: Place, known: Known, idea: Idea, trial: Trial, so_far: Evidence, count: int, timeout_s: float | None
+) -> None:
+    mine = trial.model_copy(update={"idea": idea.id})
+    if mine not in known.trials.get(idea.id, ()):
+        place.append(mine)
+    indices = range(so_far.next_index, so_far.next_index + count)
+    tell(f"{count} run{'' if count == 1 else 's'} of {idea.id} ({idea.note or idea.kind}) on {trial.target}")
+    place.run(idea, mine, indices, timeout_s)
+
+
+def write_down(place: Place, judged: Judged) -> None:
+    if (judged.idea.id, judged.key) in place.known().rulings:
+        return
+    place.append(ruling_of(judged))
+
+
+def ruling_of(judged: Judged) -> Ruling:
+    decision, noise, key = judged.decision, judged.noise, judged.key
+    assert key is not None
+    return Ruling(
+        idea=judged.idea.id,
+        key=key,
+        verdict=decision.verdict,
+        reason=decision.reason,
+        effect=decision.effect,
+        z=decision.z,
+        sigma=noise.sigma if noise else None,
+        sigma_seeds=noise.num_seeds if noise else None,
+        noise_source=noise.source if noise else "",
+        runs=tuple(result.run_id for result in judged.runs.results[: decision.num_runs]),
+        pool=tuple(result.run_id for result in judged.pool.results),
+        published=decision.published,
+        by=whoami(),
+        made_at=datetime.now(UTC),
+    )
+
+
+def as_json(judged: Judged) -> dict[str, Any]:
+    noise, idea = judged.noise, judged.idea
+    smallest = noise and {str(k): resolvable(noise, k, len(judged.pool.results)) for k in (1, 2, MOST_RUNS)}
+    return {
+        "idea": idea.id,
+        "parent": idea.parent,
+        "note": idea.note,
+        "key": judged.key and judged.key.model_dump(mode="json"),
+        **{name: value for name, value in asdict(judged.decision).items() if name != "resolvable"},
+        "runs": [_run_row(result) for result in (*judged.runs.results, *judged.runs.failed)],
+        "pool": [_run_row(result) for result in judged.pool.results],
+        "left_out": dict(judged.runs.left_out),
+        "noise": noise and asdict(noise),
+        "resolvable": smallest,
+        "advice": advice(judged),
+    }
+
+
+def _run_row(result: Any) -> dict[str, Any]:
+    return {"run_id": result.run_id, "seed": result.seed, "status": result.status, "val_bpb": result.val_bpb}
+
+
+def advice(judged: Judged) -> str:
+    decision, noise = judged.decision, judged.noise
+    if judged.advice:
+        return judged.advice
+    if needs := decision.idea_needs + decision.parent_needs:
+        whose = "its parent" if decision.parent_needs else "it"
+        return f"`autoresearch decide {judged.idea.id} --wait` makes {needs} more run{'s' * (needs > 1)} of {whose}"
+    effect = decision.effect or 0.0
+    if noise and decision.verdict is Verdict.DISCARD and 0 < effect < (decision.resolvable or 0.0):
+        quieter = [one for one in all_defaults() if one.noise and one.noise.sigma < noise.sigma / 2]
+        where = ", ".join(sorted({one.target for one in quieter})) or "a target with less noise, if there is one"
+        return f"send it to a quieter machine to know more: {where}"
+    return ""
+
+
+def show(judged: Judged, json: bool) -> None:
+    if json:
+        print(json_module.dumps(as_json(judged)))
+        return
+    idea, decision = judged.idea, judged.decision
+    print(f"{decision.verdict}  {idea.id}  {idea.note}")
+    print(f"because  {decision.reason}")
+    if judged.key:
+        print(f"where    {judged.key}")
+    if decision.effect is not None:
+        print(f"effect   {-decision.effect:+.6f} val_bpb, {decision.num_runs} runs against {decision.num_pool}")
+    if judged.noise:
+        print(f"noise    sigma {judged.noise.sigma:.6f} ({judged.noise.source})")
+    if decision.resolvable:
+        print(f"resolves {decision.resolvable:.6f} in {MOST_RUNS} runs")
+    if decision.published is not None:
+        print(f"val_bpb  {decision.published:.6f}, of the fresh run")
+    for name, why in judged.runs.left_out:
+        print(f"left out {name}: {why}")
+    if said := advice(judged):
+        print(f"next     {said}")

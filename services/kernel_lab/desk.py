@@ -1,0 +1,90 @@
+"""What every command works with: the ledger, a scratch folder, who starts experiments, and how an event is noted."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kernels.records import Language, Trace
+from services.kernel_lab.ledger import Event, EventKind, Ledger
+from services.kernel_lab.subject import Subject, find
+from services.kernel_lab.surroundings import Surroundings, need, surroundings
+from shared import sandbox
+from shared.kernel_lab.folder import work_folder
+from shared.kernel_lab.job import LabAnswer, LabStatus
+from shared.machine.device_lock import check_idle, device_lock
+from shared.sandbox.ending import adopt_orphans, strongest
+from shared.settings import settings
+from shared.stages.executors import Executor
+
+
+@dataclass(frozen=True)
+class Desk:
+    job_id: str
+    executor: Executor
+    """of the experiments of an integration"""
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def subject(self, candidate: str) -> Subject:
+        return find(candidate, self.ledger)
+
+    def around(self, device: str | None) -> Surroundings:
+        return surroundings(device, work_folder(self.job_id))
+
+    @contextmanager
+    def place_for(self, language: Language, device: str | None) -> Iterator[Surroundings]:
+        """Holds the device for a candidate. Missing when its language cannot run there; DeviceBusy as it says."""
+        around = self.around(device)
+        need(language, around)
+        adopt_orphans()
+        self.ledger.touch()
+        with device_lock(around.device), scratch(around.work):
+            check_idle(around.device)
+            yield around
+
+    def note(
+        self,
+        kind: EventKind,
+        subject: Subject,
+        hardware_key: str,
+        answer: LabAnswer,
+        *,
+        traces: list[Trace] | None = None,
+        **details: Any,
+    ) -> Event:
+        return self.ledger.append(
+            Event(
+                kind=kind,
+                status=answer.status,
+                op=subject.op,
+                candidate=subject.name,
+                candidate_sha256=subject.sha256,
+                fixed_sha256=subject.fixed_sha256,
+                hardware_key=hardware_key,
+                headline=answer.headline,
+                traces=tuple(traces or ()),
+                details=details | (fence() if kind in (EventKind.VERIFY, EventKind.BENCH) else {}),
+            )
+        )
+
+
+def fence() -> dict[str, str]:
+    """What stood between a candidate and this machine, for the record."""
+    described = sandbox.describe()
+    kind = described.chosen if settings().sandbox == "on" else sandbox.SandboxKind.NONE
+    return {"sandbox": str(kind), "isolation": str(strongest())}
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def passed(status: bool) -> LabStatus:
+    return LabStatus.OK if status else LabStatus.FAILED

@@ -1,0 +1,216 @@
+"""integration-ab and -suite: does the real trainer get faster with a kernel, and learn no worse?
+
+Experiments in pairs, one with the kernel and one with the recipe's own function, one seed, taking turns at going first.
+The verdict rests on Student's t over pairs, of log(tokens/s), with val_bpb at equal seconds as a guard.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from services.kernel_lab.desk import Desk
+from services.kernel_lab.ledger import EventKind
+from services.kernel_lab.promotions import adopt
+from services.kernel_lab.states import expect_verified
+from services.kernel_lab.statistics import Interval, Paired, paired
+from services.kernel_lab.subject import Subject
+from services.kernel_lab.surroundings import Missing
+from shared.contracts import Job, Rung, RunResult, Status
+from shared.experiment.presets import PRESETS
+from shared.experiment.request import TrainRequest, build_job
+from shared.experiment.run import run
+from shared.kernel_lab.job import Integration, LabAnswer, LabStatus
+from shared.machine.device import Device
+from shared.machine.device_lock import device_lock
+
+SIGNIFICANT = 0.01
+OWN = "reference"
+"""asks a recipe for its own function in spite of a promotion"""
+FIRST_SEED = 42
+LARGEST = "upstream"
+"""opt-in: the suite does not go there by itself"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All pairs of one preset."""
+
+    preset: str
+    speed: Paired
+    """of log(tokens/s with the kernel / without)"""
+    val_bpb: Paired | None
+    """of val_bpb with the kernel minus without; None where a pair has no number"""
+    runs: tuple[tuple[str, str], ...]
+    """ids: with, without"""
+
+    @property
+    def verdict(self) -> str:
+        """validated, regressed or mixed."""
+        worse = self.val_bpb is not None and self.val_bpb.p < SIGNIFICANT and self.val_bpb.mean.value > 0
+        if worse or (self.speed.p < SIGNIFICANT and self.speed.mean.value < 0):
+            return "regressed"
+        return "validated" if self.speed.p < SIGNIFICANT and self.speed.mean.value > 0 else "mixed"
+
+    @property
+    def speedup(self) -> Interval:
+        mean = self.speed.mean
+        return Interval(math.exp(mean.value), math.exp(mean.low), math.exp(mean.high))
+
+
+class RunFailed(Exception):
+    """A run of the pair came to no tokens/s."""
+
+    def __init__(self, with_kernel: bool, result: RunResult):
+        super().__init__(f"{result.run_id} ended {result.status}: {result.reason}")
+        self.with_kernel = with_kernel
+
+
+def answer(order: Integration, desk: Desk) -> LabAnswer:
+    subject = desk.subject(order.candidate)
+    here = desk.around(order.device).hardware_key
+    expect_verified(desk.ledger.read(), subject, here)
+    kernel = adopt(subject)
+    try:
+        compared = [compare(order, desk, subject, kernel, preset) for preset in presets_of(order)]
+    except RunFailed as failed:
+        if not failed.with_kernel:
+            raise ValueError(f"the trainer fails without the kernel too: {failed}") from None
+        return _noted(desk, subject, here, _failure(order, subject, failed), "regressed", [])
+    verdict = together([one.verdict for one in compared])
+    return _noted(desk, subject, here, _answer(order, subject, compared, verdict), verdict, compared)
+
+
+def presets_of(order: Integration) -> list[str | None]:
+    """The asked one (None: this machine's default shape), and for the suite the next larger one."""
+    if order.command == "integration-ab":
+        return [order.preset]
+    names = [name for name in PRESETS if name != LARGEST]
+    first = order.preset or _build(order, None, FIRST_SEED).preset or names[0]
+    larger = names[names.index(first) + 1 :][:1] if first in names else []
+    return [order.preset, *larger]
+
+
+def compare(order: Integration, desk: Desk, subject: Subject, kernel: str, preset: str | None) -> Comparison:
+    job = _build(order, preset, FIRST_SEED)
+    with device_lock(job.device):
+        pairs = [_pair(order, desk, subject.op, kernel, preset, number) for number in range(order.repeats)]
+    return Comparison(
+        preset=job.preset or "this machine's shape",
+        speed=paired([math.log(_speed(a, True) / _speed(b, False)) for a, b in pairs]),
+        val_bpb=paired([a - b for a, b in _scores(pairs)]) if len(list(_scores(pairs))) == len(pairs) else None,
+        runs=tuple((a.run_id, b.run_id) for a, b in pairs),
+    )
+
+
+Pair = tuple[RunResult, RunResult]
+
+
+def _pair(order: Integration, desk: Desk, op: str, kernel: str, preset: str | None, number: int) -> Pair:
+    """With and without, the one first that was second before."""
+    results: dict[str, RunResult] = {}
+    for choice in (kernel, OWN) if number % 2 == 0 else (OWN, kernel):
+        results[choice] = _run(order, desk, {op: choice}, preset, number)
+        _speed(results[choice], choice == kernel)
+        if choice == kernel:
+            _expect_it_was_used(results[choice], op, kernel)
+    return results[kernel], results[OWN]
+
+
+def _run(order: Integration, desk: Desk, kernels: dict[str, str], preset: str | None, number: int) -> RunResult:
+    job = _build(order, preset, FIRST_SEED + number)
+    which = "reference" if OWN in kernels.values() else "kernel"
+    rung = Rung.SMOKE if Device.parse(job.device).is_cpu else Rung.CHEAP
+    label = job.preset or "shape"
+    job = job.model_copy(
+        update={"kernels": kernels, "rung": rung, "run_id": f"lab-{desk.job_id}-{label}-{number}-{which}"}
+    )
+    return run(job, _source(order, preset), desk.executor)
+
+
+def _build(order: Integration, preset: str | None, seed: int) -> Job:
+    return build_job(_request(order, preset, seed))[0]
+
+
+def _source(order: Integration, preset: str | None) -> bytes:
+    return build_job(_request(order, preset, FIRST_SEED))[1]
+
+
+def _request(order: Integration, preset: str | None, seed: int) -> TrainRequest:
+    return TrainRequest(
+        preset=preset, device=order.device, dataset=order.dataset, seed=seed, time_budget=order.time_budget
+    )
+
+
+def _speed(result: RunResult, with_kernel: bool) -> float:
+    if result.status is not Status.OK or not result.tok_per_sec:
+        raise RunFailed(with_kernel, result)
+    return result.tok_per_sec
+
+
+def _scores(pairs: list[Pair]) -> Iterator[tuple[float, float]]:
+    for a, b in pairs:
+        if a.val_bpb is not None and b.val_bpb is not None:
+            yield a.val_bpb, b.val_bpb
+
+
+def _expect_it_was_used(result: RunResult, op: str, kernel: str) -> None:
+    """The shipped recipe says which kernels it took; one that takes none for the op has nothing to compare."""
+    used = [choice.chosen for choice in result.choices if choice.what == "kernels"]
+    if not any(f"{op} {kernel}" in chosen for chosen in used):
+        said = f"no recipe of this engine takes a kernel for {op}: call it through kernels/choose.py first"
+        raise Missing("needs-integration-adapter", said)
+
+
+def together(verdicts: list[str]) -> str:
+    """One preset that gets slower is enough to say no, and all must be faster to say yes."""
+    if "regressed" in verdicts:
+        return "regressed"
+    return "validated" if set(verdicts) == {"validated"} else "mixed"
+
+
+def _answer(order: Integration, subject: Subject, compared: list[Comparison], verdict: str) -> LabAnswer:
+    said = "; ".join(f"{one.preset} {one.speedup.value:.3f}x (p = {one.speed.p:.2g})" for one in compared)
+    return LabAnswer(
+        command=order.command,
+        status=LabStatus.OK if verdict == "validated" else LabStatus.FAILED,
+        headline=f"{subject.name}: {verdict}, {said}",
+        lines=tuple(map(_line, compared)),
+        data={"verdict": verdict, "comparisons": list(map(_data, compared))},
+    )
+
+
+def _failure(order: Integration, subject: Subject, failed: RunFailed) -> LabAnswer:
+    said = f"{subject.name}: regressed, {failed}"
+    return LabAnswer(command=order.command, status=LabStatus.FAILED, headline=said, data={"verdict": "regressed"})
+
+
+def _line(one: Comparison) -> str:
+    size = f"effect size {one.speed.effect_size:.2f} over {one.speed.pairs} pairs"
+    score = "no val_bpb"
+    if one.val_bpb is not None:
+        score = f"val_bpb {one.val_bpb.mean.value:+.4f} (p = {one.val_bpb.p:.2g})"
+    return f"- {one.preset}: tokens/s x {one.speedup}, p = {one.speed.p:.2g}, {size}; {score}: {one.verdict}"
+
+
+def _data(one: Comparison) -> dict[str, Any]:
+    return {
+        "preset": one.preset,
+        "verdict": one.verdict,
+        "speedup": one.speedup.as_data(),
+        "p": one.speed.p,
+        "effect_size": one.speed.effect_size,
+        "pairs": one.speed.pairs,
+        "val_bpb_difference": one.val_bpb.mean.as_data() if one.val_bpb else None,
+        "val_bpb_p": one.val_bpb.p if one.val_bpb else None,
+        "runs": one.runs,
+    }
+
+
+def _noted(
+    desk: Desk, subject: Subject, here: str, said: LabAnswer, verdict: str, compared: list[Comparison]
+) -> LabAnswer:
+    event = desk.note(
+        EventKind.INTEGRATION, subject, here, said, verdict=verdict, comparisons=list(map(_data, compared))
+    )
+    return said.model_copy(update={"data": {**said.data, "evidence": event.id}})

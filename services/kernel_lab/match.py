@@ -1,0 +1,184 @@
+"""Candidate and plain op, alternating in processes of their own, over the same inputs: the measuring part of bench."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import psutil
+import torch
+
+from kernels import catalog
+from kernels.correctness import forward_backward, in_float64
+from kernels.records import Correctness, Status, Workload
+from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes
+from services.kernel_lab.device_cache import cache_bytes
+from services.kernel_lab.limits import DeviceLimit
+from services.kernel_lab.statistics import Interval, median
+from services.kernel_lab.subject import Subject
+from services.kernel_lab.surroundings import Surroundings
+from services.kernel_lab.timing import Slots, Variant, Visit, draw_visit, num_slots
+from services.kernel_lab.verify import Case, Verdict, buffer_sizes, compare
+from shared.kernel_lab.job import Bench
+from shared.machine.device import Device
+
+FEWEST_CHECKS, MOST_CHECKS, CHECKING_S = 2, 8, 1.0
+"""calls of each timed batch whose results are compared, and the time for more than the fewest"""
+MEASURED_COSTS = 5
+SHORTEST_CALL_S = 1e-9
+WARM_UP_ROUNDS = 2
+MEMORY_SHARE = 0.02
+"""of what is free, for the input sets of one process"""
+
+
+@dataclass(frozen=True)
+class Bout:
+    """Candidate against reference in one mode, with what is known of both."""
+
+    mode: str
+    candidate: Interval
+    """seconds of a call"""
+    reference: Interval
+    speedup: Interval
+    """of pairs of rounds"""
+
+    @property
+    def verdict(self) -> str:
+        if self.speedup.low > 1:
+            return "faster"
+        return "slower" if self.speedup.high < 1 else "no different"
+
+
+class Match:
+    """All processes of one benchmark, over the same inputs."""
+
+    def __init__(
+        self, subject: Subject, workload: Workload, around: Surroundings, order: Bench, modes: tuple[str, ...]
+    ):
+        self.subject, self.workload, self.around, self.order, self.modes = subject, workload, around, order, modes
+        self.reference: Callable = catalog.load_reference(subject.op, "torch")
+        sizes = buffer_sizes(subject.definition, [workload])
+        count = num_slots(sizes.inputs + 2 * sizes.results, cache_bytes(around.device), self._memory())
+        self.slots = Slots(subject.definition, workload, count)
+        self.sizes = Sizes(max(sizes.inputs, self.slots.touch_bytes), count * sizes.results)
+        self.sample = dict(self._case(0).plain)
+        self.checked: list[Verdict] = []
+        self.variants: dict[str, tuple[Variant, Variant]] = {}
+        self.around_s = 0.0
+
+    def play(self, limit: DeviceLimit) -> tuple[tuple[Bout, ...], Correctness]:
+        """Failure when a result is wrong or too good to be true."""
+        with ExitStack() as stack:
+            for mode in self.modes:
+                self.variants[mode] = (self._enter(stack, mode, "reference"), self._enter(stack, mode, "candidate"))
+            self._warm_up()
+            for number in range(self.order.rounds):
+                self._round(number)
+        return tuple(self._bout(mode, limit) for mode in self.modes), self._worst()
+
+    def _memory(self) -> int:
+        if Device.parse(self.around.device).is_cuda:
+            return int(MEMORY_SHARE * self.around.hardware.memory_bytes)
+        return int(MEMORY_SHARE * psutil.virtual_memory().available)
+
+    def _enter(self, stack: ExitStack, mode: str, role: str) -> Variant:
+        variant = Variant(f"{role}, {mode}", stack.enter_context(self._process(mode, role)))
+        variant.fill(self.slots, self.sample)
+        return variant
+
+    def _process(self, mode: str, role: str) -> CandidateProcess:
+        of = self.subject.definition
+        plain = catalog.folder(of.name) / of.reference["torch"].split("::")[0]
+        path, function = (self.subject.path, self.subject.function)
+        if role == "reference":
+            path, function = Path(plain), catalog.entry_of(of, "torch")
+        return CandidateProcess(
+            path, function, of, device=self.around.device, work=self.around.work / f"{mode}-{role}",
+            limits=Limits(self.order.limit_s, self.order.memory_mb), sizes=self.sizes,
+            on_device=True, compiled=mode == "compiled",
+        )  # fmt: skip
+
+    def _all(self) -> list[Variant]:
+        return [variant for pair in self.variants.values() for variant in pair]
+
+    def _next_visit(self) -> Visit:
+        """New numbers everywhere, and the calls of a batch over them."""
+        self.slots.refresh()
+        for variant in self._all():
+            variant.fill(self.slots, self.sample)
+        return draw_visit(self.slots)
+
+    def _warm_up(self) -> None:
+        """Compilation and first calls; then what touches and handing over cost, measured on the reference, which has no
+        reason to stretch it. That is taken off both sides."""
+        for _ in range(WARM_UP_ROUNDS):
+            visit = self._next_visit()
+            for variant in self._all():
+                variant.timed(visit, self.slots)
+        reference, _ = next(iter(self.variants.values()))
+        costs = [reference.timed(visit, self.slots, calls=False) for _ in range(MEASURED_COSTS)]
+        self.around_s = min(costs) / self.slots.count
+
+    def _round(self, number: int) -> None:
+        """Who goes first changes from round to round: what drifts hits both."""
+        visit = self._next_visit()
+        for reference, candidate in self.variants.values():
+            for variant in (reference, candidate) if number % 2 else (candidate, reference):
+                seconds = variant.timed(visit, self.slots) / self.slots.count - self.around_s
+                variant.seconds.append(max(seconds, SHORTEST_CALL_S))
+        visit.remember(self.slots)
+        self._check_some(visit)
+
+    def _check_some(self, visit: Visit) -> None:
+        """Calls drawn in secret, after the batch: as many as there is time for."""
+        started = perf_counter()
+        for number, slot in enumerate(secrets.SystemRandom().sample(visit.slots, min(MOST_CHECKS, self.slots.count))):
+            if number >= FEWEST_CHECKS and perf_counter() - started > CHECKING_S:
+                return
+            for mode, (_, candidate) in self.variants.items():
+                self._check(mode, slot, candidate)
+
+    def _check(self, mode: str, slot: int, candidate: Variant) -> None:
+        verdict = compare(self.subject.definition, self.workload, candidate.results(slot), self._case(slot))
+        status, reason, _ = verdict
+        if status is not Status.PASSED:
+            raise Failure(status, f"{mode}, in a timed call: {reason}")
+        self.checked.append(verdict)
+
+    def _case(self, slot: int) -> Case:
+        """What is right for the numbers the slot holds now. On the host where the device has no room for float64."""
+        try:
+            return self._case_on(slot, self.around.device)
+        except torch.OutOfMemoryError:
+            return self._case_on(slot, "cpu")
+
+    def _case_on(self, slot: int, device: str) -> Case:
+        of = self.subject.definition
+        inputs, dys = on_device(self.slots.inputs[slot], device), on_device(self.slots.cotangents[slot], device)
+        plain = forward_backward(self.reference, of, inputs, dys)
+        truth = forward_backward(self.reference, of, in_float64(inputs), in_float64(dys))
+        return Case(inputs, dys, plain, truth)
+
+    def _bout(self, mode: str, limit: DeviceLimit) -> Bout:
+        reference, candidate = self.variants[mode]
+        ratios = [a / b for a, b in zip(reference.seconds, candidate.seconds, strict=True)]
+        bout = Bout(mode, median(candidate.seconds), median(reference.seconds), median(ratios))
+        if limit.is_beaten_by(bout.candidate.value):
+            least_ms = 1e3 * (limit.seconds or 0)
+            said = f"{mode}: {1e3 * bout.candidate.value:.4f} ms, the device needs at least {least_ms:.4f}"
+            raise Failure(Status.REWARD_HACK, f"too good to be true: {said} ({limit.reason})")
+        return bout
+
+    def _worst(self) -> Correctness:
+        found = [correctness for _, _, correctness in self.checked if correctness is not None]
+        return max(found, key=lambda one: max(one.details.values(), default=0.0))
+
+
+def on_device(tensors: Mapping[str, Any], device: str) -> dict[str, Any]:
+    return {
+        name: x.detach().to(device).requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else x
+        for name, x in tensors.items()
+    }

@@ -1,0 +1,116 @@
+"""What a candidate's source may not hold, found without running it: things no kernel needs and every known cheat does.
+
+A second fence only: whoever gets round it is still in a sandbox, without the answers, under the lab's own clock.
+"""
+
+import ast
+from collections.abc import Iterator
+
+MODULES = frozenset({
+    "torch", "triton", "mlx", "numpy", "math", "functools", "typing", "dataclasses", "collections", "enum",
+    "itertools", "operator", "kernels", "__future__", "cutlass", "cuda", "quack", "einops",
+})  # fmt: skip
+"""what kernels are made of"""
+HARNESS_MODULES = ("torch.utils.benchmark", "torch.profiler", "torch.autograd.profiler", "triton.testing")
+ATTRIBUTES = {
+    "__globals__": "looks into other functions",
+    "__builtins__": "looks into the interpreter",
+    "__subclasses__": "looks for objects it was not given",
+    "__code__": "changes functions",
+    "__closure__": "looks into other functions",
+    "__dict__": "looks into objects it was not given",
+    "f_back": "looks at who called it",
+    "elapsed_time": "touches the timer",
+    "Event": "touches the timer",
+    "perf_counter": "touches the timer",
+    "perf_counter_ns": "touches the timer",
+    "synchronize": "touches the timer",
+    "Stream": "computes where the timer might not look",
+    "ExternalStream": "computes where the timer might not look",
+    "_make_subclass": "makes tensors that are computed later",
+    "_make_wrapper_subclass": "makes tensors that are computed later",
+    "__torch_function__": "makes tensors that are computed later",
+    "__torch_dispatch__": "makes tensors that are computed later",
+    "ctypeslib": "reads memory by address",
+    "from_file": "reads files",
+    "load": "reads files",
+    "memmap": "reads files",
+    "fromfile": "reads files",
+}
+CALLS = {
+    "exec": "runs text",
+    "eval": "runs text",
+    "compile": "runs text",
+    "open": "reads files",
+    "__import__": "imports behind our back",
+    "globals": "looks into modules",
+    "vars": "looks into objects",
+    "setattr": "changes objects that are not its own",
+    "delattr": "changes objects that are not its own",
+    "breakpoint": "stops",
+    "input": "stops",
+}
+ATTRIBUTES |= dict.fromkeys(
+    ("os", "sys", "gc", "ctypes", "inspect", "threading", "subprocess"), "is no part of a kernel"
+)
+LIBRARIES = frozenset({"torch", "triton", "tl", "mx", "mlx", "np", "numpy", "F", "nn", "builtins"})
+HARMLESS_LOADS = frozenset({"tl"})
+"""whose `load` reads memory that the kernel was given"""
+
+
+def find_breach(source: bytes) -> str:
+    """One line about the first thing that is not allowed; empty when there is none or the source does not parse."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    found = next(_breaches(tree), None)
+    return f"line {found[0]}: {found[1]}" if found else ""
+
+
+def _breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((node.lineno, f"imports {name}, which no kernel needs") for name in _foreign_modules(node))
+        elif isinstance(node, ast.Attribute):
+            yield from _attribute(node)
+        elif isinstance(node, ast.Name) and node.id in CALLS and isinstance(node.ctx, ast.Load):
+            yield node.lineno, f"{node.id} {CALLS[node.id]}"
+        elif isinstance(node, ast.FunctionDef) and node.name in ATTRIBUTES:
+            yield node.lineno, f"{node.name} {ATTRIBUTES[node.name]}"
+        elif isinstance(node, ast.ClassDef):
+            yield from ((node.lineno, f"class {node.name} is a tensor of its own") for _ in _tensor_bases(node))
+
+
+def _foreign_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    else:
+        names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
+    return [
+        name
+        for name in names
+        if name.split(".")[0] not in MODULES or name.startswith(HARNESS_MODULES) or name.startswith("numpy.ctypeslib")
+    ]
+
+
+def _attribute(node: ast.Attribute) -> Iterator[tuple[int, str]]:
+    base = node.value.id if isinstance(node.value, ast.Name) else ""
+    if isinstance(node.ctx, ast.Store | ast.Del) and _root(node) in LIBRARIES:
+        yield node.lineno, f"changes {_root(node)}"
+    elif node.attr in ATTRIBUTES and base not in HARMLESS_LOADS:
+        yield node.lineno, f"{node.attr} {ATTRIBUTES[node.attr]}"
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _tensor_bases(node: ast.ClassDef) -> list[ast.expr]:
+    return [base for base in node.bases if isinstance(base, ast.Attribute | ast.Name) and _is_tensor(base)]
+
+
+def _is_tensor(base: ast.Attribute | ast.Name) -> bool:
+    return (base.attr if isinstance(base, ast.Attribute) else base.id) in ("Tensor", "Parameter", "TensorBase")

@@ -1,0 +1,227 @@
+"""verify: is a kernel right? Forward and gradients, odd sizes, every precision, against the reference in float64.
+
+Each size is asked twice with fresh random inputs, first at a new address, then other numbers at that same address, so
+that nothing remembered can be right. Verdict and evidence: one Trace for each size and precision, until one fails.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import torch
+
+from kernels import catalog
+from kernels.correctness import (
+    TORCH_DTYPES,
+    Results,
+    expected_layout,
+    forward_backward,
+    in_float64,
+    judge,
+    torch_cotangents,
+    torch_inputs,
+)
+from kernels.inputs import dtype_of, random_cotangents, random_inputs
+from kernels.records import Correctness, Definition, Environment, Evaluation, Status, Trace, Workload
+from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes, secret_random, secret_shift
+from services.kernel_lab.desk import Desk, passed
+from services.kernel_lab.ledger import EventKind
+from services.kernel_lab.placement import DTYPES, Layout
+from services.kernel_lab.source_rules import find_breach
+from services.kernel_lab.subject import Subject
+from services.kernel_lab.surroundings import Surroundings
+from shared.kernel_lab.job import LabAnswer, Verify
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of inputs with what is right and what the plain framework makes of it."""
+
+    inputs: Mapping[str, torch.Tensor | int | float]
+    cotangents: Mapping[str, torch.Tensor]
+    plain: Results
+    truth: Results
+
+
+def answer(order: Verify, desk: Desk) -> LabAnswer:
+    subject = desk.subject(order.candidate)
+    with desk.place_for(subject.language, order.device) as around:
+        traces = verify(subject, around, Limits(order.limit_s, order.memory_mb), quick=order.quick)
+    last = traces[-1].evaluation
+    is_passed = last.status is Status.PASSED
+    where = f"{len(traces)} sizes and precisions" if is_passed else traces[-1].workload.uuid
+    said = LabAnswer(
+        command=order.command,
+        status=passed(is_passed),
+        headline=f"{subject.name}: {last.status} on {around.hardware_key}, {where}{': ' if last.log else ''}{last.log}",
+        lines=tuple(map(_line, traces)),
+        data={"status": last.status, "traces": [one.model_dump(mode="json") for one in traces]},
+    )
+    event = desk.note(
+        EventKind.VERIFY, subject, around.hardware_key, said, traces=traces, quick=order.quick,
+        interpreted=around.interprets(subject.language),
+    )  # fmt: skip
+    return said.model_copy(update={"data": {**said.data, "evidence": event.id}})
+
+
+def _line(one: Trace) -> str:
+    found = one.evaluation.correctness
+    used = max(found.details.values(), default=0.0) if found else 0.0
+    detail = f"{used:.0%} of the allowed error, at {found.worst}" if found else one.evaluation.log
+    return f"- {one.workload.uuid}: {one.evaluation.status}, {detail}"
+
+
+def draw_case(of: Definition, workload: Workload, reference: Callable, device: str) -> Case:
+    random = secret_random()
+    inputs = torch_inputs(of, random_inputs(of, workload, random), workload.precision, device)
+    cotangents = torch_cotangents(of, random_cotangents(of, workload, random), workload.precision, device)
+    plain = forward_backward(reference, of, inputs, cotangents)
+    truth = forward_backward(reference, of, in_float64(inputs), in_float64(cotangents))
+    return Case(inputs, cotangents, plain, truth)
+
+
+def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quick: bool = False) -> list[Trace]:
+    """The traces, the last of which is the verdict: it failed, or all passed."""
+    workloads = catalog.workloads(subject.definition, "test")
+    if quick:
+        workloads = workloads[: len(subject.definition.precisions)]
+    if breach := find_breach(subject.path.read_bytes()):
+        return [trace(subject, workloads[0], surroundings, Status.REWARD_HACK, breach)]
+    traces: list[Trace] = []
+    try:
+        with ExitStack() as stack:
+            plain = stack.enter_context(open_plain(subject, workloads, surroundings, limits))
+            process = stack.enter_context(open_candidate(subject, workloads, surroundings, limits))
+            for workload in workloads:
+                traces.append(_evaluated(process, plain, subject, workload, surroundings))
+                if traces[-1].evaluation.status is not Status.PASSED:
+                    break
+    except Failure as failure:
+        traces.append(trace(subject, workloads[0], surroundings, failure.status, failure.reason))
+    return traces
+
+
+def open_candidate(
+    subject: Subject, workloads: list[Workload], surroundings: Surroundings, limits: Limits
+) -> CandidateProcess:
+    return CandidateProcess(
+        subject.path,
+        subject.function,
+        subject.definition,
+        device=surroundings.device,
+        work=surroundings.work,
+        limits=limits,
+        sizes=buffer_sizes(subject.definition, workloads),
+        framework=subject.framework,
+        interpreted=surroundings.interprets(subject.language),
+    )
+
+
+def open_plain(
+    subject: Subject, workloads: list[Workload], surroundings: Surroundings, limits: Limits
+) -> AbstractContextManager[CandidateProcess | None]:
+    """The reference in the candidate's own framework, where that is not PyTorch: its error is what is allowed twice."""
+    if subject.framework == "torch":
+        return nullcontext()
+    of = subject.definition
+    return CandidateProcess(
+        catalog.folder(of.name) / of.reference["mlx"].split("::")[0],
+        catalog.entry_of(of, "mlx"),
+        of,
+        device=surroundings.device,
+        work=surroundings.work / "plain",
+        limits=limits,
+        sizes=buffer_sizes(of, workloads),
+        framework="mlx",
+    )
+
+
+def buffer_sizes(of: Definition, workloads: list[Workload]) -> Sizes:
+    """Of the largest workload. Cotangents lie beside the inputs."""
+    inputs, results = 0, 0
+    for workload in workloads:
+        layout = expected_layout(of, workload)
+        results_here = {name: (one.shape, one.dtype) for name, one in layout.items()}
+        outputs = [item for name, item in results_here.items() if name.startswith("output")]
+        given = [_spec(of, workload, name) for name, spec in of.inputs.items() if spec.shape is not None]
+        inputs = max(inputs, _num_bytes([*given, *outputs]))
+        results = max(results, _num_bytes(list(results_here.values())))
+    return Sizes(inputs, results)
+
+
+def _spec(of: Definition, workload: Workload, name: str) -> tuple[tuple[int, ...], torch.dtype]:
+    sizes, spec = of.sizes(workload.axes), of.inputs[name]
+    return tuple(sizes[axis] for axis in spec.shape or ()), TORCH_DTYPES[dtype_of(spec, workload.precision)]
+
+
+def _num_bytes(items: list[tuple[tuple[int, ...], torch.dtype]]) -> int:
+    return Layout(tuple((str(number), DTYPES[dtype], shape) for number, (shape, dtype) in enumerate(items))).num_bytes
+
+
+def _evaluated(
+    process: CandidateProcess,
+    plain: CandidateProcess | None,
+    subject: Subject,
+    workload: Workload,
+    around: Surroundings,
+) -> Trace:
+    try:
+        status, reason, correctness = max(_rounds(process, plain, subject, workload, around), key=_badness)
+    except Failure as failure:
+        status, reason, correctness = failure.status, failure.reason, None
+    return trace(subject, workload, around, status, reason, correctness)
+
+
+Verdict = tuple[Status, str, Correctness | None]
+
+
+def _badness(verdict: Verdict) -> tuple[bool, float]:
+    status, _, correctness = verdict
+    return status is not Status.PASSED, max(correctness.details.values(), default=0.0) if correctness else 0.0
+
+
+def _rounds(
+    process: CandidateProcess,
+    plain: CandidateProcess | None,
+    subject: Subject,
+    workload: Workload,
+    around: Surroundings,
+) -> Iterator[Verdict]:
+    reference = catalog.load_reference(subject.op, "torch")
+    shift = secret_shift()
+    for place in (shift, shift):
+        case = draw_case(subject.definition, workload, reference, around.reference_device)
+        if plain is not None:
+            case = replace(case, plain=plain.run(case.inputs, case.cotangents, case.plain, place))
+        found = process.run(case.inputs, case.cotangents, case.plain, place)
+        yield compare(subject.definition, workload, found, case)
+
+
+def compare(of: Definition, workload: Workload, found: Results, case: Case) -> Verdict:
+    """NaN never passes. All on the host."""
+    plain, truth = ({name: x.cpu() for name, x in results.items()} for results in (case.plain, case.truth))
+    return judge(found, plain, truth, expected_layout(of, workload), of.tolerance)
+
+
+def trace(
+    subject: Subject,
+    workload: Workload,
+    around: Surroundings,
+    status: Status,
+    log: str,
+    correctness: Correctness | None = None,
+) -> Trace:
+    return Trace(
+        definition=subject.op,
+        workload=workload,
+        solution=subject.solution.name,
+        solution_sha256=subject.solution.sha256,
+        evaluation=Evaluation(
+            status=status,
+            environment=Environment(hardware=around.hardware_key, libs=around.libs),
+            timestamp=datetime.now(UTC),
+            log=log,
+            correctness=correctness,
+        ),
+    )

@@ -1,0 +1,94 @@
+"""The kernel lab as a job: candidates run in the executor that holds the device, integrations place experiments.
+
+An integration is carried out beside the worker, by a process that places its runs in the spools as the worker does.
+"""
+
+import re
+import time
+from typing import Any
+
+from services.worker.attempt import Attempt, InfrastructureFault
+from services.worker.watch import Slept, watching
+from shared.contracts import Contract, Status
+from shared.experiment.request import validated
+from shared.kernel_lab import job as commands
+from shared.kernel_lab.job import DEVICE_BUSY, LARGEST_CANDIDATE_BYTES, LabAnswer, LabJob, LabStatus, take_answer
+from shared.stages.executors import BAD_INPUT, Executor, NativeExecutor, Watch
+from shared.stages.spool import SpoolExecutor
+
+STAGE = "kernel-lab"
+DEVICE_POLL_S = 1.0
+CANDIDATE = re.compile(r"[a-z][a-z0-9_]{0,59}(/(wrong/)?[a-z][a-z0-9_]{0,59})?")
+"""an op with a source, or a kernel of kernels/: no path of this machine"""
+MODELS: dict[str, type[Contract]] = {
+    "verify": commands.Verify,
+    "bench": commands.Bench,
+    "profile": commands.Profile,
+    "integration-ab": commands.Integration,
+    "integration-suite": commands.Integration,
+    "evidence": commands.Evidence,
+}
+"""what a job may ask for; the rest writes into the checkout, or reads files of whoever asks"""
+PLACES_EXPERIMENTS = ("integration-ab", "integration-suite")
+
+
+def lab_job(attempt: Attempt, arguments: dict[str, Any], source: Any) -> LabJob:
+    """ValueError, in one line, for what is no command that a job may ask for."""
+    command = arguments.get("command")
+    if command not in MODELS:
+        raise ValueError(f"unknown command {str(command)[:40]!r}: a lab job takes {', '.join(MODELS)}")
+    if "candidate" in arguments and not CANDIDATE.fullmatch(str(arguments["candidate"])):
+        raise ValueError("candidate: name an OP or OP/KERNEL of kernels/; a workspace travels as source=@kernel.py")
+    if arguments.get("output") is not None:
+        raise ValueError("output: a job writes where the lab keeps its traces")
+    values = {"device": attempt.record.device, **arguments}
+    if source is not None:
+        values["source"] = checked(source)
+    return LabJob(command=validated(MODELS[str(command)], values))
+
+
+def checked(source: Any) -> str:
+    if not isinstance(source, str) or not source.strip():
+        raise ValueError("source: give the text of a kernel (rq enqueue ... source=@FILE)")
+    if len(source.encode(errors="surrogatepass")) > LARGEST_CANDIDATE_BYTES:
+        raise ValueError(f"source: a kernel has at most {LARGEST_CANDIDATE_BYTES >> 10} KiB")
+    return source
+
+
+def run_lab(attempt: Attempt, job: LabJob) -> tuple[Status, str]:
+    """How it ended and one line about it. Cancelled passes; InfrastructureFault: the same job is started again."""
+    try:
+        with watching(attempt) as watch:
+            code, line = _execute(_executor_of(attempt, job), job, watch)
+    except Slept as slept:
+        raise InfrastructureFault(str(slept)) from slept
+    if code < 0:
+        raise InfrastructureFault(f"the kernel lab was killed by signal {-code}")
+    if code:
+        return (Status.INVALID if code == BAD_INPUT else Status.CRASHED), line.removeprefix("kernel lab: ")
+    return _said(take_answer(job))
+
+
+def _executor_of(attempt: Attempt, job: LabJob) -> Executor:
+    if job.command.command not in PLACES_EXPERIMENTS or not isinstance(attempt.executor, SpoolExecutor):
+        return attempt.executor
+    return NativeExecutor(environment={"ARE_SPOOL": str(attempt.executor.folder)})
+
+
+def _execute(executor: Executor, job: LabJob, watch: Watch) -> tuple[int, str]:
+    """Waits as long as others of this machine use the device."""
+    while True:
+        code, line = executor.execute(STAGE, [job.model_dump_json()], watch)
+        if code != DEVICE_BUSY:
+            return code, line
+        watch(STAGE)
+        time.sleep(DEVICE_POLL_S)
+
+
+def _said(answer: LabAnswer) -> tuple[Status, str]:
+    """A candidate that failed is a result; what is missing on this machine is no fault of its author."""
+    if answer.status is LabStatus.OK:
+        return Status.OK, answer.headline
+    if answer.status is LabStatus.FAILED:
+        return Status.REJECTED, answer.headline
+    return Status.INVALID, f"{answer.status}: {answer.headline}"

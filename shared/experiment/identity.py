@@ -1,0 +1,32 @@
+"""What an experiment tests, as a name that follows from it: its recipe and the settings that were asked for.
+
+Whoever builds a job checks the name, so no run can count for another idea. The seeds of an idea follow from its name:
+nobody chooses them, and a recipe cannot be made for them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from shared.contracts import IdeaRef
+
+
+def idea_id(recipe_sha: str, preset: str | None, settings: Mapping[str, str]) -> str:
+    """`settings` are the values of --set."""
+    content = json.dumps([recipe_sha, preset, sorted(settings.items())])
+    return f"i{_digest(content)[:10]}"
+
+
+def seed_of(idea: str, index: int) -> int:
+    """Seed of an idea's run number `index`, below 2^31."""
+    return int(_digest(f"{idea} {index}")[:8], 16) >> 1
+
+
+def check_identity(idea: IdeaRef, recipe_sha: str, preset: str | None, settings: Mapping[str, str]) -> None:
+    """ValueError when the run would test something else than the idea it names."""
+    if (meant := idea_id(recipe_sha, preset, settings)) != idea.id:
+        raise ValueError(f"idea {idea.id} is another recipe or has other settings; this one would be {meant}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

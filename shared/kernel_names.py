@@ -1,0 +1,20 @@
+"""Which kernel computes an op, as jobs and platform defaults name it."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+
+def named_kernels(value: Any) -> Any:
+    """{"op": "kernel"} from what --set takes, "op=kernel,op=kernel"."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.split("=", 1) for part in value.split(",") if part]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("name kernels as op=kernel,op=kernel, such as fused_mlp=triton_saved")
+    return dict(pairs)
+
+
+KernelWord = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
+Kernels = Annotated[dict[KernelWord, KernelWord], BeforeValidator(named_kernels), Field(max_length=30)]
+"""{op: kernel}"""

@@ -1,0 +1,56 @@
+"""Was this process stopped for a while, alone or with its whole machine? What was timed meanwhile says nothing.
+
+A suspended machine is told by its clocks. A frozen virtual machine, a paused container or a stopped process is told by
+a thread that wants to run twice a second and could not.
+"""
+
+import sys
+import threading
+import time
+from typing import Any
+
+LONGEST_STOP_S = 2.0
+"""a stop that is longer spoils what was measured meanwhile"""
+LOOK_EVERY_S = 0.5
+
+
+class Stops:
+    """As a context manager it watches as long as the block runs."""
+
+    def __init__(self) -> None:
+        self.asleep_before = seconds_asleep()
+        self.longest_stall_s = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="stops", daemon=True)
+
+    def __enter__(self) -> "Stops":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def reason(self) -> str:
+        """One line of why what was measured until now is void; empty when nothing was stopped."""
+        asleep_s = seconds_asleep() - self.asleep_before
+        if asleep_s > LONGEST_STOP_S:
+            return f"void: this machine slept for {asleep_s:.0f} s; run it again"
+        if self.longest_stall_s > LONGEST_STOP_S:
+            stall = f"void: this process was stopped for {self.longest_stall_s:.0f} s"
+            return f"{stall}, by a frozen machine, a paused container or a signal; run it again"
+        return ""
+
+    def _watch(self) -> None:
+        looked_at = time.monotonic()
+        while not self._over.wait(LOOK_EVERY_S):
+            now = time.monotonic()
+            self.longest_stall_s = max(self.longest_stall_s, now - looked_at - LOOK_EVERY_S)
+            looked_at = now
+
+
+def seconds_asleep() -> float:
+    """How long this machine was suspended since it was started; only differences mean anything."""
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC) - time.clock_gettime(time.CLOCK_UPTIME_RAW)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -1,0 +1,160 @@
+"""The book of ideas: an append-only list of what was proposed, sent to machines and decided, and the recipes to it.
+
+A fleet's is in Redis, where agents may append and not change (services/hub/credentials.py); that of a machine on its
+own is a file in ARE_RUNS/research. Of two entries of one thing the first counts.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from filelock import FileLock
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+
+from shared.bounds import IdeaId, Name, OneLine, Sha256
+from shared.contracts import LARGEST_RECIPE_BYTES, Contract
+from shared.files import sha256_bytes, write_atomic
+from shared.fleet import keys
+from shared.research.comparable import Key
+from shared.research.idea import Idea
+from shared.research.rule import Verdict
+from shared.runs.recipe_file import read_source
+from shared.settings import settings
+
+LOCK_TIMEOUT_S = 10.0
+MOST_AGAIN = 3
+"""jobs for one run of an idea, where a cancelled, disturbed or unranked one measured nothing"""
+
+
+class Trial(Contract):
+    """An idea that was sent to a machine, with everything that was asked for beside seed and idea."""
+
+    what: Literal["trial"] = "trial"
+    idea: IdeaId
+    target: Name
+    asked: dict[str, Any]
+    """what a TrainRequest says beside the idea's own settings, seed and name, without defaults"""
+
+    @property
+    def terms(self) -> str:
+        """Six digits that name what was asked for."""
+        return sha256_bytes(json.dumps([self.target, self.asked], sort_keys=True).encode())[:6]
+
+    def job_id(self, index: int, again: int = 0) -> str:
+        """Of the idea's run number `index`. One job has one outcome: `again` counts those that measured nothing."""
+        return f"{self.idea}-{self.terms}-{index}" + (f"-r{again}" if again else "")
+
+
+class Ruling(Contract):
+    """A verdict, with the runs it rests on: whoever doubts it can apply the rule again."""
+
+    what: Literal["ruling"] = "ruling"
+    idea: IdeaId
+    key: Key
+    verdict: Verdict
+    reason: OneLine
+    effect: float | None = None
+    z: float | None = None
+    sigma: float | None = None
+    """of the noise it was judged by"""
+    sigma_seeds: int | None = None
+    noise_source: OneLine = ""
+    runs: tuple[str, ...] = ()
+    pool: tuple[str, ...] = ()
+    published: float | None = None
+    pruned: bool = False
+    """a discard of what was kept before: the recipe without it is as good"""
+    by: Name = ""
+    made_at: AwareDatetime
+
+
+class Proposal(Contract):
+    what: Literal["idea"] = "idea"
+    idea: Idea
+
+
+Entry = Annotated[Proposal | Trial | Ruling, Field(discriminator="what")]
+_ENTRY: TypeAdapter[Proposal | Trial | Ruling] = TypeAdapter(Entry)
+
+
+class Book(Protocol):
+    def append(self, entry: Proposal | Trial | Ruling) -> None:
+        """Durable when it returns."""
+
+    def entries(self) -> Iterator[Proposal | Trial | Ruling]:
+        """In the order in which they were appended, without what cannot be read."""
+
+    def put_recipe(self, source: bytes) -> None:
+        """Under its hash; repeating it changes nothing."""
+
+    def recipe(self, recipe_sha: str) -> bytes:
+        """ValueError when it is not there or is not what its name says."""
+
+
+class LocalBook:
+    def __init__(self, folder: Path | None = None):
+        self.folder = folder or settings().runs / "research"
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "book.jsonl"
+
+    def append(self, entry: Proposal | Trial | Ruling) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".lock", timeout=LOCK_TIMEOUT_S), open(self.file, "ab") as file:
+            torn = file.tell() and not self.file.read_bytes().endswith(b"\n")  # by a power cut
+            file.write((b"\n" if torn else b"") + entry.model_dump_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def entries(self) -> Iterator[Proposal | Trial | Ruling]:
+        if self.file.exists():
+            yield from _readable(self.file.read_bytes().splitlines())
+
+    def put_recipe(self, source: bytes) -> None:
+        path = self._path(sha256_bytes(source))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, source)
+
+    def recipe(self, recipe_sha: str) -> bytes:
+        path = self._path(recipe_sha)
+        return _checked(read_source(path) if path.is_file() else None, recipe_sha)
+
+    def _path(self, recipe_sha: str) -> Path:
+        return self.folder / "recipes" / f"{recipe_sha}.py"
+
+
+class FleetBook:
+    """`connection` is a redis.Redis of whoever calls."""
+
+    def __init__(self, connection: Any):
+        self.connection = connection
+
+    def append(self, entry: Proposal | Trial | Ruling) -> None:
+        self.connection.rpush(keys.IDEAS, entry.model_dump_json())
+
+    def entries(self) -> Iterator[Proposal | Trial | Ruling]:
+        yield from _readable(self.connection.lrange(keys.IDEAS, 0, -1))
+
+    def put_recipe(self, source: bytes) -> None:
+        self.connection.setnx(keys.recipe(sha256_bytes(source)), source)
+
+    def recipe(self, recipe_sha: str) -> bytes:
+        return _checked(self.connection.get(keys.recipe(recipe_sha)), recipe_sha)
+
+
+def _readable(lines: list[bytes]) -> Iterator[Proposal | Trial | Ruling]:
+    """A newer version's entries, and what a stranger appended, are passed over."""
+    for line in lines:
+        try:
+            yield _ENTRY.validate_json(line)
+        except ValidationError:
+            continue
+
+
+def _checked(source: bytes | None, recipe_sha: Sha256) -> bytes:
+    if source is None or len(source) > LARGEST_RECIPE_BYTES or sha256_bytes(source) != recipe_sha:
+        raise ValueError(f"the book has no recipe {recipe_sha[:12]}: it was never stored, or it was changed")
+    return source

@@ -1,0 +1,178 @@
+"""Like with like: which results may be compared at all, and which of an idea's runs are evidence.
+
+A run counts when it is ranked, was sandboxed, trained the idea's recipe on the seed that was drawn for it, and no seed
+before it is missing. Of several results with one seed the worst counts, so nothing is gained by running one again.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.contracts import Contract, Integrity, Rung, RunResult, Shape, Status
+from shared.experiment.identity import seed_of
+from shared.research.idea import Idea
+from shared.research.rule import ENOUGH_SEEDS
+
+MOST_INDICES = 2 * ENOUGH_SEEDS
+"""seeds drawn for one idea: four runs and a fresh one, or as many as a start needs to measure noise"""
+
+
+class Key(Contract):
+    """Results with equal keys compare, others do not."""
+
+    hardware_key: str
+    engine: str
+    dataset: str
+    """fingerprint"""
+    budget_seconds: float
+    rung: Rung
+    eval_signature: str
+
+    def __str__(self) -> str:
+        where = f"{self.hardware_key} {self.engine}, {self.budget_seconds:g} s"
+        return f"{where}, rung {self.rung}, dataset {self.dataset[:8]}, evaluation {self.eval_signature[:8]}"
+
+
+class LeftOut(StrEnum):
+    """Why a run of an idea is no evidence."""
+
+    UNRANKED = "unranked"
+    NO_SANDBOX = "no_sandbox"
+    OTHER_RECIPE = "other_recipe"
+    OTHER_SHAPE = "other_shape"
+    OTHER_SEED = "other_seed"
+    """not one that was drawn for the idea"""
+    REPEATED = "repeated"
+    """another result with this seed is worse"""
+    AFTER_A_GAP = "after_a_gap"
+    """a seed before it has no result"""
+    NOT_OVER = "not_over"
+    """cancelled, void or refused: to be run again on the same seed"""
+    OTHER_KEY = "other_key"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one idea for one key."""
+
+    results: tuple[RunResult, ...] = ()
+    """in the order of their seeds, each with a val_bpb"""
+    failed: tuple[RunResult, ...] = ()
+    """ended without a number through the recipe's own doing"""
+    left_out: tuple[tuple[str, LeftOut], ...] = ()
+    """(run, why)"""
+    next_index: int = 0
+    """seed to run next"""
+
+    @property
+    def values(self) -> list[float]:
+        return [result.val_bpb for result in self.results if result.val_bpb is not None]
+
+    @property
+    def shape(self) -> Shape | None:
+        return self.results[0].shape if self.results else None
+
+
+NOT_OVER = frozenset({Status.CANCELLED, Status.INVALID})
+
+
+def key_of(result: RunResult) -> Key | None:
+    """None for a result without a number, or under a token budget."""
+    if result.rung is None or result.budget.seconds is None:
+        return None
+    return Key(
+        hardware_key=result.hardware_key,
+        engine=result.engine,
+        dataset=result.dataset,
+        budget_seconds=result.budget.seconds,
+        rung=result.rung,
+        eval_signature=result.eval_signature,
+    )
+
+
+def keys_of(idea: Idea, results: Iterable[RunResult]) -> list[Key]:
+    """Of the runs of an idea that may be evidence, each once, the latest first."""
+    found = [key_of(result) for result in results if why_not(idea, result) is None]
+    return [*dict.fromkeys(key for key in reversed(found) if key is not None)]
+
+
+def evidence(idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | None = None) -> Evidence:
+    """`results`: of all runs of the idea, wherever they ran. `shape`: only runs of it count, where it is known."""
+    indices = {seed_of(idea.id, index): index for index in range(MOST_INDICES)}
+    scored: dict[int, RunResult] = {}
+    failed: dict[int, RunResult] = {}
+    left_out: list[tuple[str, LeftOut]] = []
+    elsewhere: set[int] = set()
+    for result in results:
+        why = why_not(idea, result) or _elsewhere(key, shape, result)
+        index = indices.get(result.seed)
+        if why is None and index is not None:
+            left_out += _take(scored if result.status is Status.OK else failed, index, result)
+            continue
+        there = key.model_copy(update={"hardware_key": result.hardware_key})
+        if why is LeftOut.OTHER_KEY and index is not None and _is_at(there, result):
+            elsewhere.add(index)  # another machine of the target took it
+        left_out.append((result.run_id, why or LeftOut.OTHER_SEED))
+    return _without_gaps(scored, failed, elsewhere, left_out)
+
+
+def why_not(idea: Idea, result: RunResult) -> LeftOut | None:
+    """What keeps a run from being evidence for its idea, whatever the key. A recipe's own failure is evidence."""
+    if result.recipe_sha != idea.recipe_sha or result.idea != idea.id:
+        return LeftOut.OTHER_RECIPE
+    if result.void is not None or result.status in NOT_OVER:
+        return LeftOut.NOT_OVER
+    if result.status is Status.OK and not result.ranked:
+        return LeftOut.UNRANKED
+    if result.budget.seconds is None:
+        return LeftOut.UNRANKED
+    if result.integrity in (None, Integrity.NONE) and result.status is Status.OK:
+        return LeftOut.NO_SANDBOX
+    return None
+
+
+def _elsewhere(key: Key, shape: Shape | None, result: RunResult) -> LeftOut | None:
+    if not _is_at(key, result):
+        return LeftOut.OTHER_KEY
+    return LeftOut.OTHER_SHAPE if shape and result.shape and result.shape != shape else None
+
+
+def _is_at(key: Key, result: RunResult) -> bool:
+    """A run without a number has no rung: it belongs to every rung of its budget."""
+    if result.status is Status.OK:
+        return key_of(result) == key
+    same = (result.hardware_key, result.engine, result.dataset, result.budget.seconds)
+    return same == (key.hardware_key, key.engine, key.dataset, key.budget_seconds)
+
+
+def _take(taken: dict[int, RunResult], index: int, result: RunResult) -> list[tuple[str, LeftOut]]:
+    """Of two with one seed the worse stays; what goes is returned."""
+    other = taken.get(index)
+    if other is None:
+        taken[index] = result
+        return []
+    worse, better = sorted((result, other), key=lambda one: -(one.val_bpb or 0.0))
+    taken[index] = worse
+    return [(better.run_id, LeftOut.REPEATED)]
+
+
+def _without_gaps(
+    scored: Mapping[int, RunResult],
+    failed: Mapping[int, RunResult],
+    elsewhere: set[int],
+    left_out: list[tuple[str, LeftOut]],
+) -> Evidence:
+    """Seeds count in their order: whoever leaves one out gets nothing for the later ones."""
+    results: list[RunResult] = []
+    bad: list[RunResult] = []
+    gap: int | None = None
+    for index in range(MOST_INDICES):
+        if index in failed:
+            bad.append(failed[index])
+        elif index in scored and gap is None:
+            results.append(scored[index])
+        elif index in scored:
+            left_out.append((scored[index].run_id, LeftOut.AFTER_A_GAP))
+        elif index not in elsewhere and gap is None:
+            gap = index
+    return Evidence(tuple(results), tuple(bad), tuple(left_out), MOST_INDICES if gap is None else gap)

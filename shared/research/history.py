@@ -1,0 +1,102 @@
+"""What became of every idea, one row for each idea and key, in the order in which they were proposed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any, Literal
+
+from shared.contracts import RunResult
+from shared.research.comparable import Key, why_not
+from shared.research.idea import Idea
+from shared.research.known import Known
+
+State = Literal["start", "keep", "discard", "undecided", "crash", "not run"]
+
+
+@dataclass(frozen=True)
+class Row:
+    idea: Idea
+    key: Key | None
+    state: State
+    """crash: no run of it came to a number"""
+    val_bpb: float | None = None
+    """published for a kept idea, else the mean of its runs"""
+    effect: float | None = None
+    """what it seems to gain on its parent"""
+    num_runs: int = 0
+    num_failed: int = 0
+    peak_vram_mb: float | None = None
+    """as the recipe's process reports it, median"""
+    tokens_M: float | None = None
+    """trained in the budget, median, as reported"""
+    reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        idea, key = self.idea, self.key
+        named = {name: value for name, value in vars(self).items() if name not in ("idea", "key")}
+        about = {"id": idea.id, "parent": idea.parent, "kind": idea.kind, "note": idea.note, "by": idea.by}
+        where = key and key.model_dump(mode="json")
+        return {**about, "made_at": idea.made_at.isoformat(), "settings": idea.settings, **named, "key": where}
+
+
+def rows(known: Known, key: Key | None = None) -> list[Row]:
+    """For one key, or for every key of every idea."""
+    found: list[Row] = []
+    for idea in known.ideas.values():
+        keys = known.keys(idea) if key is None else [one for one in known.keys(idea) if one == key]
+        found += [_row(known, idea, one) for one in keys]
+        if not known.keys(idea):
+            found.append(_without_number(known, idea))
+    return found
+
+
+def _row(known: Known, idea: Idea, key: Key) -> Row:
+    evidence, ruling = known.evidence(idea, key), known.rulings.get((idea.id, key))
+    runs, failed = evidence.results, evidence.failed
+    pool = known.evidence(known.ideas[idea.parent], key).values if idea.parent else []
+    mean = fmean(evidence.values) if runs else None
+    state: State = "start" if idea.parent is None else "undecided"
+    if ruling is not None:
+        state = "keep" if ruling.verdict == "keep" else "discard"
+    elif failed and idea.parent is not None:
+        state = "discard"
+    return Row(
+        idea,
+        key,
+        state,
+        val_bpb=ruling.published if ruling and ruling.published is not None else mean,
+        effect=fmean(pool) - mean if pool and mean is not None else None,
+        num_runs=len(runs),
+        num_failed=len(failed),
+        peak_vram_mb=middle(runs, "peak_vram_mb"),
+        tokens_M=middle(runs, "total_tokens_M"),
+        reason=ruling.reason if ruling else "",
+    )
+
+
+def _without_number(known: Known, idea: Idea) -> Row:
+    ended = [result for result in known.results.get(idea.id, ()) if why_not(idea, result) is None]
+    failed = [result for result in ended if result.val_bpb is None]
+    if not failed:
+        return Row(idea, None, "not run")
+    return Row(idea, None, "crash", num_failed=len(failed), reason=f"{failed[-1].status}: {failed[-1].reason}")
+
+
+def middle(runs: Sequence[RunResult], name: str) -> float | None:
+    values = [value for run in runs if (value := getattr(run, name)) is not None]
+    return median(values) if values else None
+
+
+def standings(known: Known) -> list[Row]:
+    """For each key, what was kept that nothing kept beats in both val_bpb and peak memory; the best first."""
+    found: list[Row] = []
+    for key in sorted(known.all_keys(), key=str):
+        best = known.best(key)
+        there = [row for row in rows(known, key) if row.state == "keep" or (best and row.idea.id == best[0].id)]
+        there += [row for row in rows(known, key) if row.state == "start" and row not in there]
+        memory: float | None = None
+        for row in sorted(there, key=lambda one: (one.val_bpb or 0.0, one.peak_vram_mb or 0.0)):
+            if memory is None or (row.peak_vram_mb is not None and row.peak_vram_mb < memory):
+                found.append(row)
+                memory = row.peak_vram_mb if row.peak_vram_mb is not None else memory
+    return found

@@ -1,0 +1,122 @@
+"""One idea judged on what is known: its evidence and its parent's for one key, the noise there, and the rule."""
+
+from dataclasses import dataclass, replace
+
+from shared.experiment.platform_default import PlatformDefault
+from shared.experiment.request import default_recipe
+from shared.files import sha256_file
+from shared.research.book import Ruling
+from shared.research.comparable import Evidence, Key
+from shared.research.comparable import why_not as why_not_run
+from shared.research.idea import Idea
+from shared.research.known import Known, rule_for
+from shared.research.noise import Noise, how_to_measure, measured, why_not
+from shared.research.rule import ENOUGH_SEEDS, Decision, Verdict
+
+ENGINES = ("torch", "mlx")
+
+
+@dataclass(frozen=True)
+class Judged:
+    idea: Idea
+    key: Key | None
+    decision: Decision
+    noise: Noise | None
+    runs: Evidence
+    pool: Evidence
+    advice: str = ""
+    """what to do next, where the decision does not say it"""
+
+    @property
+    def num_seen(self) -> int:
+        """Runs that count, whatever their end."""
+        return sum(len(side.results) + len(side.failed) for side in (self.runs, self.pool))
+
+
+def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None) -> Judged:
+    """`key` None: the idea has no evidence yet. `default`: of the key's machine, None when nobody knows one."""
+    if key is None:
+        return _without_evidence(known, idea)
+    runs = known.evidence(idea, key)
+    if idea.parent is None:
+        return _judge_start(known, idea, key, runs, default)
+    parent = known.ideas[idea.parent]
+    pool = _pool(known, idea, parent, key, runs)
+    noise = noise_at(known, key, default, pool)
+    if ruling := known.rulings.get((idea.id, key)):
+        return Judged(idea, key, _as_ruled(ruling), noise, runs, pool)
+    if runs.failed:
+        last = runs.failed[0]
+        said = f"{len(runs.failed)} of {len(runs.failed) + len(runs.results)} runs came to no number ({last.status})"
+        found = Decision(Verdict.DISCARD, said, num_runs=len(runs.results), num_pool=len(pool.results))
+        return Judged(idea, key, found, noise, runs, pool)
+    decision = rule_for(idea)(runs.values, pool.values, noise)
+    missing = noise is None and decision.verdict is Verdict.UNDECIDED
+    advice = how_to_measure(why_not(default, key, pool.shape or runs.shape) or "no noise floor") if missing else ""
+    return Judged(idea, key, decision, noise, runs, pool, advice)
+
+
+def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evidence) -> Noise | None:
+    """From the platform default, and from the shipped recipe's own runs of the pool's shape, else from the pool's."""
+    shipped = {sha256_file(default_recipe(engine)) for engine in ENGINES}
+    starts = [one for one in known.ideas.values() if one.kind == "start" and one.recipe_sha in shipped]
+    found = [known.evidence(start, key) for start in starts]
+    groups = [one.results for one in found if one.results and pool.shape in (None, one.shape)]
+    if not groups and pool.results and is_judged(known, pool.results[0].idea, key):
+        groups = [pool.results]
+    values = [[result.val_bpb for result in group if result.val_bpb is not None] for group in groups]
+    noise = measured(default, key, pool.shape, values)
+    return noise and replace(noise, grows=pool.results in groups)
+
+
+def is_judged(known: Known, idea: str | None, key: Key) -> bool:
+    """Whether the rule has kept it: then its runs differed as runs with different seeds do."""
+    ruling = known.rulings.get((idea or "", key))
+    return ruling is not None and ruling.verdict is Verdict.KEEP
+
+
+def _pool(known: Known, idea: Idea, parent: Idea, key: Key, runs: Evidence) -> Evidence:
+    """Where only the recipe differs, a machine that was calibrated again in between has changed the shape."""
+    pool = known.evidence(parent, key)
+    if parent.settings == idea.settings and runs.shape and pool.shape and pool.shape != runs.shape:
+        return Evidence(left_out=pool.left_out, next_index=pool.next_index)
+    return pool
+
+
+def _as_ruled(ruling: Ruling) -> Decision:
+    """What was decided stays, whatever was run since."""
+    return Decision(
+        ruling.verdict,
+        f"decided on {ruling.made_at:%Y-%m-%d %H:%M}: {ruling.reason}",
+        effect=ruling.effect,
+        z=ruling.z,
+        num_runs=len(ruling.runs),
+        num_pool=len(ruling.pool),
+        published=ruling.published,
+    )
+
+
+def _judge_start(known: Known, idea: Idea, key: Key, runs: Evidence, default: PlatformDefault | None) -> Judged:
+    """There is nothing to compare it with; its runs are the pool of its children and measure the noise."""
+    noise, count = noise_at(known, key, default, runs), len(runs.values)
+    said = f"it is a start, which others are compared with: {count} run{'' if count == 1 else 's'}"
+    if runs.failed:
+        said = f"it is a start, and a run of it came to no number ({runs.failed[0].status})"
+    enough = 0 if noise is not None and noise.num_seeds >= ENOUGH_SEEDS else max(0, ENOUGH_SEEDS - count)
+    verdict = Verdict.DISCARD if runs.failed else Verdict.KEEP if count else Verdict.UNDECIDED
+    decision = Decision(verdict, said, num_runs=count, idea_needs=0 if runs.failed else enough)
+    return Judged(idea, key, decision, noise, runs, Evidence())
+
+
+def _without_evidence(known: Known, idea: Idea) -> Judged:
+    """Failures have no rung, so an idea that never came to a number has no key."""
+    ended = [result for result in known.results.get(idea.id, ()) if why_not_run(idea, result) is None]
+    failed = [result for result in ended if result.val_bpb is None]
+    if failed:
+        said = f"{len(failed)} of {len(failed)} runs came to no number ({failed[-1].status})"
+        decision = Decision(Verdict.DISCARD, said)
+        return Judged(idea, None, decision, None, Evidence(failed=tuple(failed)), Evidence())
+    left_out = tuple((one.run_id, why) for one in known.results.get(idea.id, ()) if (why := why_not_run(idea, one)))
+    told = f": {', '.join(sorted({why for _, why in left_out}))}" if left_out else ""
+    decision = Decision(Verdict.UNDECIDED, f"it has no run that counts{told}", idea_needs=1)
+    return Judged(idea, None, decision, None, Evidence(left_out=left_out), Evidence())

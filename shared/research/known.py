@@ -1,0 +1,175 @@
+"""Everything that is known of ideas at one moment: the book, read into tables, and the results of their runs."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from shared.contracts import RunResult
+from shared.experiment.identity import idea_id
+from shared.fleet import keys
+from shared.fleet.contracts import Outcome
+from shared.fleet.store import FleetStore
+from shared.research import ablation
+from shared.research.book import MOST_AGAIN, Proposal, Ruling, Trial
+from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of
+from shared.research.idea import Idea
+from shared.research.noise import Noise
+from shared.research.rule import Decision, Verdict, decide
+from shared.runs.listing import list_runs
+
+
+@dataclass(frozen=True)
+class Known:
+    ideas: Mapping[str, Idea]
+    """by id, in the order in which they were proposed"""
+    trials: Mapping[str, Sequence[Trial]]
+    """by idea"""
+    rulings: Mapping[tuple[str, Key], Ruling]
+    results: Mapping[str, Sequence[RunResult]]
+    """by idea: of every run that ended"""
+    unproved: Sequence[Ruling] = field(default=())
+    """rulings that the runs they name do not bear out: they count for nothing"""
+
+    def idea(self, name: str) -> Idea:
+        """By id or the beginning of one. ValueError when there is none or more than one."""
+        found = [idea for idea in self.ideas.values() if idea.id == name] or [
+            idea for idea in self.ideas.values() if len(name) > 2 and idea.id.startswith(name)
+        ]
+        if len(found) != 1:
+            what = "no idea" if not found else "more than one idea"
+            raise ValueError(f"{what} is called '{name}' here: `autoresearch history` lists all")
+        return found[0]
+
+    def evidence(self, idea: Idea, key: Key) -> Evidence:
+        """All counted runs have one shape, that of the first."""
+        results = self.results.get(idea.id, ())
+        shape = evidence(idea, key, results).shape
+        return evidence(idea, key, results, shape)
+
+    def keys(self, idea: Idea) -> list[Key]:
+        """For which it has evidence, the latest first."""
+        return keys_of(idea, self.results.get(idea.id, ()))
+
+    def all_keys(self) -> list[Key]:
+        return [*dict.fromkeys(key for idea in reversed([*self.ideas.values()]) for key in self.keys(idea))]
+
+    def score(self, idea: Idea, key: Key) -> float | None:
+        """What counts as its val_bpb: of a kept idea the fresh run alone, of a start the mean; None: it has none.
+
+        An ablation keeps its parent's: it was not chosen for being lower.
+        """
+        if idea.parent is None:
+            values = self.evidence(idea, key).values
+            return sum(values) / len(values) if values else None
+        ruling = self.rulings.get((idea.id, key))
+        if ruling is None or ruling.verdict is not Verdict.KEEP:
+            return None
+        return self.score(self.ideas[idea.parent], key) if idea.kind == "ablation" else ruling.published
+
+    def best(self, key: Key) -> tuple[Idea, float] | None:
+        """Of the first start and of what was kept: another start was never held against anything."""
+        first = next(
+            (idea for idea in self.ideas.values() if idea.parent is None and self.evidence(idea, key).values), None
+        )
+        candidates = [idea for idea in self.ideas.values() if idea.parent or idea is first]
+        scored = [(idea, score) for idea in candidates if (score := self.score(idea, key)) is not None]
+        return min(reversed(scored), key=lambda one: one[1]) if scored else None  # of equal ones the latest
+
+    def lineage(self, idea: Idea) -> list[Idea]:
+        """From its start to itself."""
+        line = [idea]
+        while (parent := line[0].parent) in self.ideas and self.ideas[str(parent)] not in line:
+            line.insert(0, self.ideas[str(parent)])
+        return line
+
+    def twin(self, idea: Idea) -> Idea | None:
+        """Another idea that differs from this one in comments and layout alone."""
+        same = (idea.meaning_sha, idea.settings)
+        others = (one for one in self.ideas.values() if one.id != idea.id)
+        return next((one for one in others if (one.meaning_sha, one.settings) == same), None)
+
+
+def read_known(
+    entries: Iterable[Proposal | Trial | Ruling], results: Mapping[str, Sequence[RunResult]], *, believe_missing: bool
+) -> Known:
+    """`believe_missing`: also rulings whose runs are gone, as on a disk that is cleared now and then."""
+    ideas: dict[str, Idea] = {}
+    trials: dict[str, list[Trial]] = defaultdict(list)
+    rulings: list[Ruling] = []
+    for entry in entries:
+        if isinstance(entry, Proposal):
+            if _is_sound(entry.idea, ideas):
+                ideas.setdefault(entry.idea.id, entry.idea)
+        elif isinstance(entry, Ruling):
+            rulings.append(entry)
+        elif entry not in trials[entry.idea]:
+            trials[entry.idea].append(entry)
+    return _with_rulings(Known(ideas, trials, {}, results), rulings, believe_missing)
+
+
+def _is_sound(idea: Idea, before: Mapping[str, Idea]) -> bool:
+    """Anybody may append: the name has to follow from the content, and a parent stands before its children."""
+    named = idea.id == idea_id(idea.recipe_sha, idea.preset, idea.set)
+    return named and (idea.kind == "start") == (idea.parent is None) and idea.parent in (None, *before)
+
+
+def _with_rulings(known: Known, rulings: Iterable[Ruling], believe_missing: bool) -> Known:
+    proved: dict[tuple[str, Key], Ruling] = {}
+    unproved = []
+    for ruling in rulings:
+        if ruling.pruned and ruling.verdict is Verdict.DISCARD:
+            proved[ruling.idea, ruling.key] = ruling
+        elif is_borne_out(known, ruling, believe_missing=believe_missing):
+            proved.setdefault((ruling.idea, ruling.key), ruling)
+        else:
+            unproved.append(ruling)
+    return replace(known, rulings=proved, unproved=unproved)
+
+
+def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool:
+    """Whether the runs that a keep names are evidence, and the rule keeps it by them. Nobody gains by a discard."""
+    idea = known.ideas.get(ruling.idea)
+    if idea is None:
+        return False
+    if ruling.verdict is not Verdict.KEEP:
+        return True
+    if idea.parent is None or ruling.sigma is None or ruling.sigma_seeds is None:
+        return False
+    runs = {result.run_id: result.val_bpb for result in known.evidence(idea, ruling.key).results}
+    parent = known.ideas[idea.parent]
+    pool = {result.run_id: result.val_bpb for result in known.evidence(parent, ruling.key).results}
+    if not (set(ruling.runs) <= set(runs) and set(ruling.pool) <= set(pool)):
+        return believe_missing
+    values = [runs[name] for name in runs if name in ruling.runs]
+    held_against = [pool[name] for name in pool if name in ruling.pool]
+    noise, apply = Noise(ruling.sigma, ruling.sigma_seeds, ""), rule_for(idea)
+    found = apply([v for v in values if v is not None], [v for v in held_against if v is not None], noise)
+    return found.verdict is Verdict.KEEP and found.published == ruling.published
+
+
+def rule_for(idea: Idea) -> Callable[[Sequence[float], Sequence[float], Noise | None], Decision]:
+    return ablation.decide if idea.kind == "ablation" else decide
+
+
+def results_on_disk() -> dict[str, list[RunResult]]:
+    """By idea, oldest first."""
+    found: dict[str, list[RunResult]] = defaultdict(list)
+    for run in reversed(list_runs()):
+        if run.result is not None and run.result.idea is not None:
+            found[run.result.idea].append(run.result)
+    return found
+
+
+def results_of_jobs(store: FleetStore, trials: Iterable[Trial]) -> dict[str, list[RunResult]]:
+    """By idea, of the jobs that follow from its trials; what was enqueued under other names is none of its runs."""
+    numbers = [(index, again) for index in range(MOST_INDICES) for again in range(MOST_AGAIN)]
+    jobs = [(trial.idea, trial.job_id(*number)) for trial in trials for number in numbers]
+    pipeline = store.connection.pipeline(transaction=False)
+    for _, job_id in jobs:
+        pipeline.hget(keys.job(job_id), "outcome")
+    found: dict[str, list[RunResult]] = defaultdict(list)
+    for (idea, _), content in zip(jobs, pipeline.execute(), strict=True):
+        outcome = Outcome.model_validate_json(content) if content else None
+        if outcome is not None and outcome.result is not None:
+            found[idea].append(outcome.result)
+    return found

@@ -1,0 +1,69 @@
+"""How much val_bpb changes with the seed, as somebody measured it where the runs were made. There is no default.
+
+It comes from the platform default's noise floor, and from the runs of the shipped recipe that others are compared
+with. Runs of changed recipes say little of it: one that fixes its own seed would make everything look certain. Only
+where a kept idea changed the size of the model, its own runs are all there is.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import variance
+
+from shared.contracts import Rung, Shape
+from shared.experiment.platform_default import PlatformDefault
+from shared.research.comparable import Key
+
+RUNGS = list(Rung)
+
+
+@dataclass(frozen=True)
+class Noise:
+    sigma: float
+    """standard deviation of val_bpb over seeds"""
+    num_seeds: int
+    """degrees of freedom + 1"""
+    source: str
+    grows: bool = False
+    """the pool's runs are part of it"""
+
+
+def measured(
+    default: PlatformDefault | None, key: Key, shape: Shape | None, starts: Iterable[Sequence[float]]
+) -> Noise | None:
+    """Everything that is known for this key, pooled. `starts`: val_bpb of the shipped recipe's runs, by start."""
+    groups = [list(values) for values in starts if len(values) > 1]
+    parts = [(len(values) - 1, variance(values), f"{len(values)} runs of the start") for values in groups]
+    if default is not None and default.noise is not None and why_not(default, key, shape) is None:
+        floor = default.noise
+        said = f"{floor.num_seeds} seeds of {floor.budget_seconds:g} s in calibration {default.calibration}"
+        parts.append((floor.num_seeds - 1, floor.sigma**2, said))
+    freedom = sum(part[0] for part in parts)
+    if freedom < 2:
+        return None
+    sigma = (sum(part[0] * part[1] for part in parts) / freedom) ** 0.5
+    return Noise(sigma, freedom + 1, " and ".join(part[2] for part in reversed(parts)))
+
+
+def why_not(default: PlatformDefault | None, key: Key, shape: Shape | None) -> str | None:
+    """What keeps a default's noise floor from being used, in words. Noisier conditions are on the safe side."""
+    if default is None:
+        return "this machine was not calibrated"
+    if default.noise is None:
+        return "its calibration measured no noise"
+    if (default.dataset.fingerprint, default.eval_signature) != (key.dataset, key.eval_signature):
+        return "it was calibrated on another dataset or evaluation"
+    if default.noise.budget_seconds > 1.01 * key.budget_seconds:
+        return f"its noise is that of runs of {default.noise.budget_seconds:g} s, and shorter ones are noisier"
+    if RUNGS.index(default.noise.rung) > RUNGS.index(key.rung):
+        return f"its noise is that of rung {default.noise.rung}, and cheaper ones are noisier"
+    if shape is None or _size(shape) != _size(default.shape):
+        return f"it was calibrated for another shape ({default.family})"
+    return None
+
+
+def _size(shape: Shape) -> tuple[int, ...]:
+    return (shape.depth, shape.d_model, shape.heads, shape.seq_len)
+
+
+def how_to_measure(why: str) -> str:
+    return f"{why}: `autoresearch calibrate --mode full` measures it, or `autoresearch decide START --wait`"

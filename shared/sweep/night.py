@@ -1,0 +1,202 @@
+"""The loop of a sweep: begin points while there is time, collect what ended, keep or discard, write everything down.
+
+A point is written down before it is begun and after it ended, so the loop may be killed at any moment: the next one
+takes up what was begun. keep means a lower mean val_bpb than anything kept before, and only ranked runs can be kept.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import mean
+from typing import Protocol
+
+from shared.contracts import IdeaRef, RunResult, Status, Unranked
+from shared.experiment.request import TrainRequest, validated
+from shared.files import sha256_bytes
+from shared.sweep.constants import with_constants
+from shared.sweep.folder import Begun, Ended, Header, Run, SweepFolder, Verdict
+from shared.sweep.plan import Plan, Point
+from shared.sweep.proposals import Searched, proposals_of
+
+AROUND_A_RUN_S = 60.0
+"""guess of what a run takes beside its budget, until one has ended"""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a place is asked to run."""
+
+    run_id: str
+    request: TrainRequest
+    source: bytes | None
+    """None takes the recipe of whoever runs it"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    run_id: str
+    result: RunResult | None
+    """None when no experiment was made of it"""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A point in the book of ideas, with the runs that belong to it."""
+
+    idea: IdeaRef
+    runs: tuple[Run, ...]
+
+
+class Register(Protocol):
+    def enter(self, point: Point, source: bytes) -> Entry:
+        """The same for the same point, however often it is asked."""
+
+
+class Place(Protocol):
+    """Where experiments run. An experiment that was begun before, under the same id, is taken up."""
+
+    slots: int
+    """points that may be under way at once"""
+
+    def begin(self, experiment: Experiment) -> None: ...
+
+    def collect(self) -> list[Finished]:
+        """Waits until at least one experiment has ended."""
+
+
+@dataclass
+class Open:
+    begun: Begun
+    finished: dict[str, Finished] = field(default_factory=dict)
+
+
+class Night:
+    def __init__(
+        self,
+        folder: SweepFolder,
+        header: Header,
+        place: Place,
+        register: Register,
+        ends_at: float,
+        tell: Callable[[Begun, Ended], None],
+    ) -> None:
+        self.folder, self.header, self.plan, self.place = folder, header, header.plan, place
+        self.register, self.ends_at, self.tell = register, ends_at, tell
+        self.begun, self.ended = folder.records()
+        self.proposals = proposals_of(self.plan, folder.journal_file, header.tag)
+        self.open: dict[int, Open] = {}
+        self.exhausted = False
+
+    def run(self) -> None:
+        """To the end of the time or of the points. ValueError when the base itself has no number."""
+        if isinstance(self.proposals, Searched):
+            self.proposals.take_up(self.begun, self.ended)
+        for number in sorted(self.begun.keys() - self.ended.keys()):
+            self._start(self.begun[number])
+        while self._fill() or self.open:
+            for finished in self.place.collect():
+                self._note(finished)
+
+    def _fill(self) -> bool:
+        """Begins what may be begun; whether anything was."""
+        before = len(self.open)
+        while len(self.open) < self.place.slots and self._may_begin():
+            number = max(self.begun, default=-1) + 1
+            proposed = self.proposals.next(number, self.begun, self.ended)
+            if proposed is None:
+                self.exhausted = True
+                break
+            self._begin(number, *proposed)
+        return len(self.open) > before
+
+    def _may_begin(self) -> bool:
+        """The base goes first and alone: nothing is worth comparing with one that does not run."""
+        if self.exhausted or (self.begun and 0 not in self.ended):
+            return False
+        return time.time() + self.expected_s <= self.ends_at
+
+    @property
+    def expected_s(self) -> float:
+        """How long a point takes."""
+        took = [end.total_seconds for end in self.ended.values() if end.val_bpb is not None]
+        return mean(took) if took else self.plan.seeds * (self.plan.time_budget + AROUND_A_RUN_S)
+
+    def _begin(self, number: int, point: Point, trial: int | None) -> None:
+        source = with_constants(self.folder.recipe_file.read_bytes(), point.constants)
+        entry = self.register.enter(point, source)
+        begun = Begun(
+            number=number, point=point, recipe_sha=sha256_bytes(source), runs=entry.runs, idea=entry.idea, trial=trial
+        )
+        self.folder.put_recipe(begun.recipe_sha, source)
+        self.folder.append(begun)
+        self._start(begun)
+
+    def _start(self, begun: Begun) -> None:
+        self.begun[begun.number], self.open[begun.number] = begun, Open(begun)
+        source = self.folder.recipe(begun.recipe_sha)
+        for run in begun.runs:
+            self.place.begin(Experiment(run.run_id, request_of(self.plan, begun.point, run.seed, begun.idea), source))
+
+    def _note(self, finished: Finished) -> None:
+        for number, opened in list(self.open.items()):
+            if finished.run_id in {run.run_id for run in opened.begun.runs}:
+                opened.finished[finished.run_id] = finished
+                if len(opened.finished) == len(opened.begun.runs):
+                    del self.open[number]
+                    self._end(opened)
+
+    def _end(self, opened: Open) -> None:
+        ended = judged(opened.begun, list(opened.finished.values()), self.ended.values())
+        self.folder.append(ended)
+        self.ended[ended.number] = ended
+        self.proposals.tell(opened.begun, ended)
+        self.tell(opened.begun, ended)
+        if ended.number == 0 and ended.val_bpb is None:
+            raise ValueError(f"the base has no number, so nothing can be compared with it: {ended.reason}")
+
+
+def request_of(plan: Plan, point: Point, seed: int = 0, idea: IdeaRef | None = None) -> TrainRequest:
+    """ValueError for settings that no run can have."""
+    asked = plan.model_dump(include={"preset", "target", "engine", "device", "dataset", "time_budget", "rung"})
+    return validated(TrainRequest, asked | {"seed": seed, "idea": idea, "set": {**plan.set, **point.set}})
+
+
+def judged(begun: Begun, finished: Sequence[Finished], earlier: Iterable[Ended]) -> Ended:
+    results = tuple(one.result for one in finished if one.result is not None)
+    numbers = [result.val_bpb for result in results if result.val_bpb is not None]
+    whole = len(numbers) == len(begun.runs) and all(usable(result) for result in results)
+    score = mean(numbers) if whole else None
+    verdict = verdict_of(score, results, earlier)
+    reasons = [why(one) for one in finished]
+    return Ended(
+        number=begun.number,
+        verdict=verdict,
+        val_bpb=score,
+        reason="; ".join(dict.fromkeys(filter(None, reasons))),
+        results=results,
+        total_seconds=sum(result.total_seconds for result in results),
+    )
+
+
+def verdict_of(score: float | None, results: Sequence[RunResult], earlier: Iterable[Ended]) -> Verdict:
+    if score is None:
+        return "crash" if any(result.val_bpb is None for result in results) or not results else "unranked"
+    if not all(result.ranked for result in results):
+        return "unranked"
+    best = min((end.val_bpb for end in earlier if end.verdict == "keep" and end.val_bpb is not None), default=None)
+    return "keep" if best is None or score < best else "discard"
+
+
+def usable(result: RunResult) -> bool:
+    """Whether its number may guide the search: of all that is not ranked, runs on the demo corpus alone."""
+    return result.status is Status.OK and set(result.unranked) <= {Unranked.DEMO_CORPUS}
+
+
+def why(finished: Finished) -> str:
+    result = finished.result
+    if result is None:
+        return finished.reason or "it was not run"
+    if result.val_bpb is None:
+        return f"{result.status}: {result.reason}"
+    return f"not ranked: {', '.join(result.unranked)}" if result.unranked else ""

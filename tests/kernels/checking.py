@@ -1,0 +1,39 @@
+"""Runs a kernel of the catalog on fresh random inputs and judges it, in this process: what tests of kernels share."""
+
+import numpy as np
+import torch
+
+from kernels import catalog
+from kernels.correctness import (
+    expected_layout,
+    forward_backward,
+    in_float64,
+    judge,
+    torch_cotangents,
+    torch_inputs,
+)
+from kernels.inputs import random_cotangents, random_inputs
+from kernels.records import Status, Workload
+
+
+def check(op: str, function, workload: Workload, seed: int = 0) -> tuple[Status, str]:
+    """The status, and what is wrong in words."""
+    of, generator = catalog.definition(op), np.random.default_rng(seed)
+    drawn = torch_inputs(of, random_inputs(of, workload, generator), workload.precision)
+    dy = torch_cotangents(of, random_cotangents(of, workload, generator), workload.precision)
+    reference = catalog.load_reference(op, "torch")
+    plain = forward_backward(reference, of, drawn, dy)
+    truth = forward_backward(reference, of, in_float64(drawn), in_float64(dy))
+    given = {name: x.detach().clone().requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else x
+             for name, x in drawn.items()}  # fmt: skip
+    found = forward_backward(function, of, given, dy)
+    if any(isinstance(x, torch.Tensor) and not torch.equal(x, given[name]) for name, x in drawn.items()):
+        return Status.REWARD_HACK, "wrote to an input"
+    status, said, _ = judge(found, plain, truth, expected_layout(of, workload), of.tolerance)
+    return status, said
+
+
+def of_language(language: str) -> list[tuple[str, str]]:
+    """(op, kernel) of every solution in it."""
+    found = [one.name.split("/") for op in catalog.ops() for one in catalog.solutions(op)]
+    return [(op, kernel) for op, kernel in found if catalog.language_of(kernel) == language]

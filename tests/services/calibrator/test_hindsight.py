@@ -1,0 +1,175 @@
+"""After all runs: what is expected to be better than the chosen shape, and what the report and the confidence say."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+
+from services.calibrator.conclusion import how_sure, platform_default
+from services.calibrator.findings import Findings
+from services.calibrator.hindsight import Hindsight
+from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.reconsider import reconsidered
+from services.calibrator.report.markdown import as_markdown
+from services.calibrator.report.points import Points
+from services.calibrator.report.subject import Subject
+from services.calibrator.report.write import build_report
+from shared.contracts import Status
+from shared.experiment.platform_default import Confidence
+from shared.experiment.presets import find_preset
+from shared.settings import settings
+
+pytestmark = pytest.mark.usefixtures("workplace")
+OTHER = "m5-balanced"
+
+
+def surprised(reported) -> Findings:
+    """The findings as if another model had then run much better than anybody expected, and was not confirmed."""
+    found, chosen = copy.copy(reported.found), reported.found.confirm.chosen
+    shape, late = find_preset(OTHER).shape, []
+    rate = found.envelope.envelope.tok_per_sec(shape, reported.work.flops_per_token(shape))
+    for seconds in (75.0, 150.0):
+        probe = Probe(preset=OTHER, shape=shape, seconds=seconds, rung=found.prior.rung, tuning=found.tuning)
+        steps = int(rate * seconds / shape.total_batch_size)
+        late.append(
+            Outcome(
+                probe=probe,
+                status=Status.OK,
+                val_bpb=chosen.val_bpb - 0.2 + 3 / seconds,
+                num_steps=steps,
+                num_tokens=steps * shape.total_batch_size,
+                tok_per_sec=rate,
+                wall_seconds=seconds + 9,
+                run_id=f"late-{seconds:g}",
+                framework="torch 2.9",
+            )
+        )
+    found.search = found.search.model_copy(update={"outcomes": (*found.search.outcomes, *late)})
+    return found
+
+
+@pytest.fixture(scope="module")
+def second_thoughts(reported, prepared_home):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARE_HOME", str(prepared_home))
+        settings.cache_clear()
+        found = surprised(reported)
+        subject = Subject(reported.folder, reported.work, found, platform_default(reported.work, found))
+        report = build_report(subject, Points(subject))
+    settings.cache_clear()
+    return subject, report
+
+
+def test_a_shape_that_later_runs_put_ahead_is_named_with_its_interval(second_thoughts):
+    subject, report = second_thoughts
+    rival = report.candidate.rival
+    assert rival is not None
+    assert rival.shape != subject.chosen.shape
+    assert rival.low < rival.ahead < rival.high
+    assert rival.ahead > subject.hindsight.equal
+    assert "is expected to be" in subject.default.reason
+    assert "95 % interval" in subject.default.reason
+
+
+def test_what_is_expected_to_be_better_lowers_the_confidence(reported):
+    calm, found = copy.copy(reported.found), surprised(reported)
+    for one in (calm, found):
+        one.search = one.search.model_copy(update={"sure": 0.99})
+    assert how_sure(reported.work, calm)[0] is Confidence.HIGH
+    assert how_sure(reported.work, found)[0] is Confidence.MEDIUM
+
+
+def test_a_zone_that_is_expected_to_be_better_says_so_and_is_no_no_difference(second_thoughts):
+    subject, report = second_thoughts
+    beside = [zone for zone in report.zones if zone.zone in ("lower", "upper") and zone.shape]
+    better = [zone for zone in beside if -zone.behind > subject.hindsight.equal]
+    assert better
+    for zone in better:
+        assert "BETTER than the recommended one (95 % interval" in zone.reason
+        assert "no difference" not in zone.reason
+        assert zone.behind_spread > 0
+
+
+def test_a_zone_says_no_difference_only_where_there_is_none(reported, second_thoughts):
+    for report, hindsight in (
+        (reported.report, reported.subject.hindsight), (second_thoughts[1], second_thoughts[0].hindsight),
+    ):  # fmt: skip
+        for zone in report.zones:
+            if "no difference" in zone.reason:
+                assert abs(zone.behind) <= hindsight.equal
+
+
+def test_zones_are_compared_on_one_footing(reported):
+    for zone in reported.report.zones:
+        if zone.shape is not None:
+            recommended = next(one for one in reported.report.zones if one.zone == "recommended")
+            assert zone.behind == pytest.approx(zone.val_bpb - recommended.val_bpb, abs=1e-6)
+
+
+def test_the_page_shows_the_rival_and_the_interval_of_each_zone(second_thoughts):
+    page = as_markdown(second_thoughts[1], {})
+    assert second_thoughts[1].candidate.rival.preset in page
+    assert "BETTER" in page
+
+
+def test_shapes_that_failed_are_never_ahead(reported):
+    found = surprised(reported)
+    rival = Hindsight(reported.work, found).rival
+    failed = Outcome(probe=Probe(preset=rival.preset, shape=rival.shape, seconds=20), status=Status.CRASHED)
+    found.search = found.search.model_copy(update={"outcomes": (*found.search.outcomes, failed)})
+    again = Hindsight(replace(reported.work), found).rival
+    assert again is None or again.shape != rival.shape
+
+
+class Spent:
+    """A clock that has so many seconds left."""
+
+    def __init__(self, remaining_s: float):
+        self.spent_s, self.remaining_s, self.total_s = 0.0, remaining_s, 3600.0
+
+
+class AsExpected:
+    """A machine on which every run scores what was expected of the rival."""
+
+    memory_mb = 16_000.0
+
+    def __init__(self, rival):
+        self.rival = rival
+
+    def measure(self, probe: Probe, limit_s: float) -> Outcome:
+        steps = int(self.rival.tok_per_sec * probe.seconds / probe.shape.total_batch_size)
+        return Outcome(
+            probe=probe, status=Status.OK, val_bpb=self.rival.val_bpb, num_steps=steps, run_id="late",
+            num_tokens=steps * probe.shape.total_batch_size, tok_per_sec=self.rival.tok_per_sec, wall_seconds=9.0,
+        )  # fmt: skip
+
+
+def before_confirming(found: Findings) -> Findings:
+    return replace(found, confirm=None, checkpoint=None, rungs=None, noise=None, pairing=None, extend=None)
+
+
+def test_where_there_is_time_the_shape_that_is_now_ahead_is_confirmed_too_and_may_be_chosen(reported, tmp_path):
+    found = surprised(reported)
+    rival = Hindsight(reported.work, replace(before_confirming(found), confirm=found.confirm)).rival
+    assert rival
+    work = replace(reported.work, clock=Spent(3000.0), folder=tmp_path, machine=AsExpected(rival))
+    again = reconsidered(work, before_confirming(found), found.confirm)
+    last = again.outcomes[-1]
+    assert len(again.runs) == len(found.confirm.runs) + 1
+    assert (last.probe.shape, last.probe.seconds) == (rival.shape, found.confirm.seconds)
+    assert again.chosen.shape == rival.shape
+    assert "after the confirming runs it is expected to be" in again.reason
+
+
+def test_without_time_for_that_and_the_noise_the_choice_stands(reported):
+    found = surprised(reported)
+    for remaining_s in (0.0, found.confirm.seconds + 20):
+        work = replace(reported.work, clock=Spent(remaining_s))
+        assert reconsidered(work, before_confirming(found), found.confirm) == found.confirm
+
+
+def test_a_choice_that_nothing_beats_is_not_reconsidered(reported, monkeypatch):
+    work = replace(reported.work, clock=Spent(3000.0))
+    monkeypatch.setattr(Hindsight, "rival", None)
+    found = surprised(reported)
+    assert reconsidered(work, before_confirming(found), found.confirm) == found.confirm

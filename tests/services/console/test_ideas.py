@@ -1,0 +1,287 @@
+"""The research loop on a machine of its own: no hub, no MLflow, one directory."""
+
+import json
+
+import pytest
+
+from services.console.research import arguments
+from shared.contracts import EvaluationRecord, Integrity, Rung, RungChoice, Status, TrainingRecord
+from shared.data.dataset import Manifest
+from shared.experiment.request import TrainRequest, build_job, default_recipe, validated
+from shared.experiment.run import gather
+from shared.research import comparable
+from shared.research import judge as judging
+from shared.research.book import LocalBook, Proposal, Trial
+from shared.research.comparable import LeftOut
+from shared.research.idea import propose
+from shared.runs.directory import RunDirectory, write_record
+from shared.runs.listing import list_runs
+from tests import ideas
+from tests.ideas import RECIPE, TERMS
+
+TRAINED = TrainingRecord(status=Status.OK, training_seconds=0.05, integrity=Integrity.FULL)
+
+
+def scored(val_bpb: float) -> EvaluationRecord:
+    rung = RungChoice(rung=Rung.CHEAP, status="requested", confidence="none", freshness="none", reason="test")
+    return EvaluationRecord(
+        status=Status.OK, val_bpb=val_bpb, rung=rung, eval_signature="fast", integrity=Integrity.FULL
+    )  # fmt: skip
+
+
+@pytest.fixture
+def autoresearch(workplace, tmp_path, monkeypatch, capsys):
+    ideas.alone(monkeypatch, tmp_path)
+    ideas.fast_stages(monkeypatch)
+    return ideas.typing(monkeypatch, capsys)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def write(quality: float | str, extra: str = "") -> str:
+        path = tmp_path / "mine.py"
+        path.write_text(RECIPE.format(quality=quality) + extra)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def train(autoresearch, recipe):
+    """Tests an idea once; its id."""
+
+    def run(quality: float, note: str, *options: str, code: int | None = 0) -> str:
+        autoresearch("train", "--recipe", recipe(quality), "--note", note, *TERMS, *options, code=code)
+        entries = [entry for entry in LocalBook().entries() if isinstance(entry, Proposal)]
+        return next(entry.idea.id for entry in reversed(entries) if entry.idea.note == note)
+
+    return run
+
+
+@pytest.fixture
+def start(autoresearch):
+    """The shipped recipe with the eight seeds that measure the noise, as `decide START --wait` would make them."""
+    return measured_start()
+
+
+def measured_start() -> str:
+    source = default_recipe("torch").read_bytes()
+    idea = propose(source, note="baseline", preset="m5-tiny")
+    trial = Trial(idea=idea.id, target="cpu", asked={"dataset": "words", "time_budget": 0.05, "rung": "cheap"})
+    LocalBook().put_recipe(source)
+    for entry in (Proposal(idea=idea), trial):
+        LocalBook().append(entry)
+    for index in range(8):
+        job, _ = build_job(validated(TrainRequest, arguments(idea, trial, index)), source)
+        directory = RunDirectory.of(job.run_id)
+        directory.create(job, source)
+        write_record(directory.result_file, gather(job, TRAINED, scored(2.0 + job.seed % 1000 / 1e6), 1.0))
+    return idea.id
+
+
+def test_the_seeds_of_the_start_measure_the_noise(autoresearch):
+    autoresearch("train", "--note", "baseline", *TERMS)
+    name = next(entry.idea.id for entry in LocalBook().entries() if isinstance(entry, Proposal))
+    assert autoresearch("decide", name, "--json").json["noise"] is None
+    said = autoresearch("decide", name, "--wait", "--json").json
+    assert len(said["runs"]) == said["noise"]["num_seeds"] == 8
+    assert name == measured_start()
+
+
+def test_a_better_idea_is_kept_and_its_fresh_run_is_its_number(autoresearch, start, train):
+    better = train(1.99, "a better one")
+    undecided = autoresearch("decide", better, "--json", code=2).json
+    assert undecided["idea_needs"] == 1
+    kept = autoresearch("decide", better, "--wait", "--json").json
+    assert (kept["verdict"], kept["parent"]) == ("keep", start)
+    assert kept["published"] == kept["runs"][1]["val_bpb"]
+    assert autoresearch("best", "--json").json["id"] == better
+    assert autoresearch("decide", better, "--json").json["reason"].startswith("decided on")
+
+
+def test_the_next_idea_is_compared_with_the_kept_one_and_a_worse_one_is_dropped_after_a_run(
+    autoresearch, start, train, tmp_path
+):
+    better = train(1.99, "a better one")
+    autoresearch("decide", better, "--wait")
+    worse = train(1.995, "between the two")
+    dropped = autoresearch("decide", worse, "--wait", "--json", code=1).json
+    assert (dropped["parent"], dropped["num_runs"]) == (better, 1)
+    autoresearch("best", "--recipe", str(tmp_path / "best.py"))
+    assert "QUALITY = 1.99\n" in (tmp_path / "best.py").read_text()
+    assert "-QUALITY = 1.99\n+QUALITY = 1.995" in autoresearch("diff", worse).out
+
+
+def test_an_idea_that_crashes_is_dropped(autoresearch, start, train):
+    crashing = train("1.0\nCRASH = 1", "it crashes", code=1)
+    assert "crashed" in autoresearch("decide", crashing, "--wait", code=1).out
+    assert autoresearch("history", "--json").json[-1]["state"] == "crash"
+
+
+def test_seeds_are_drawn_and_not_chosen(autoresearch, recipe):
+    said = autoresearch("train", "--recipe", recipe(1.9), "--note", "lucky", "--seed", "7", *TERMS, code=2)
+    assert "drawn" in said.err
+
+
+def test_a_run_outside_the_book_is_no_evidence(autoresearch, start, train, recipe):
+    better = train(1.99, "a better one")
+    for seed in ("1", "2", "3"):
+        autoresearch("train", "--recipe", recipe(1.99), "--seed", seed, *TERMS)
+    assert len(autoresearch("decide", better, "--json", code=2).json["runs"]) == 1
+
+
+def test_a_recipe_that_was_run_is_no_new_evidence(autoresearch, start, train, recipe):
+    better = train(1.99, "a better one")
+    again = autoresearch("train", "--recipe", recipe(1.99), "--note", "once more", *TERMS, code=2)
+    assert better in again.err
+    assert "no new evidence" in again.err
+    disguised = recipe(1.99, "# another comment\n")
+    assert "comments" in autoresearch("train", "--recipe", disguised, "--note", "new", *TERMS, code=2).err
+
+
+def test_a_deleted_run_has_to_be_made_again_on_its_seed(autoresearch, start, train, workplace):
+    import shutil
+
+    better = train(1.99, "a better one")
+    autoresearch("decide", better, "--wait")
+    runs = autoresearch("decide", better, "--json").json["runs"]
+    (workplace / "research" / "book.jsonl").write_text(
+        "".join(
+            line + "\n"
+            for line in (workplace / "research" / "book.jsonl").read_text().splitlines()
+            if '"ruling"' not in line
+        )
+    )
+    shutil.rmtree(RunDirectory.of(runs[0]["run_id"]).path)
+    found = autoresearch("decide", better, "--json", code=2).json
+    assert found["runs"] == []
+    again = autoresearch("decide", better, "--wait", "--json").json
+    assert again["runs"][0]["seed"] == runs[0]["seed"]
+
+
+def test_smoke_and_token_budgets_test_no_idea(autoresearch, recipe):
+    mine = recipe(1.9)
+    assert (
+        "smoke" in autoresearch("train", "--recipe", mine, "--note", "x", "--smoke", "--dataset", "words", code=2).err
+    )
+    tokens = ["--preset", "m5-tiny", "--dataset", "words", "--tokens", "9999"]
+    assert "token budget" in autoresearch("train", "--recipe", mine, "--note", "x", *tokens, code=2).err
+
+
+def test_runs_that_do_not_count_are_not_made_for_ever(autoresearch, start, train, monkeypatch):
+    """An over-budget run, for example, or one without a sandbox."""
+    better = train(1.99, "a better one")
+    monkeypatch.setattr(judging, "why_not_run", lambda idea, result: LeftOut.UNRANKED)
+    monkeypatch.setattr(comparable, "why_not", lambda idea, result: LeftOut.UNRANKED)
+    before = len(list_runs())
+    said = autoresearch("decide", better, "--wait", "--json", code=2).json
+    assert "unranked" in said["reason"]
+    assert len(list_runs()) == before + 1
+
+
+def test_a_demo_corpus_tests_no_idea(autoresearch, recipe, monkeypatch):
+    monkeypatch.setattr(Manifest, "is_demo", property(lambda self: True))
+    assert "climbmix" in autoresearch("train", "--recipe", recipe(1.9), "--note", "x", *TERMS, code=2).err
+
+
+def test_train_says_its_result_as_json(autoresearch, recipe):
+    said = autoresearch("train", "--recipe", recipe(1.9), "--note", "x", *TERMS, "--json").json
+    assert said["idea"].startswith("i")
+    assert said["ranked"]
+
+
+def test_parents_and_ideas_that_are_not_there_are_one_line(autoresearch, start, recipe):
+    said = autoresearch("train", "--recipe", recipe(1.9), "--note", "x", "--parent", "i0000000000", *TERMS, code=2)
+    assert "no idea is called 'i0000000000'" in said.err
+    assert "autoresearch history" in autoresearch("decide", "nothing", code=2).err
+    assert "hardware keys with runs" in autoresearch("best", "--hardware", "nvidia-x", code=2).err
+    assert "submit it there first" in autoresearch("decide", start, "--hardware", "nvidia-x", code=2).err
+
+
+def test_without_noise_nothing_is_kept_and_it_says_how_to_measure_it(autoresearch, train, recipe):
+    autoresearch("train", "--recipe", recipe(2.0), "--note", "my own start", "--parent", "none", *TERMS)
+    good = train(1.5, "much better")
+    found = autoresearch("decide", good, "--wait", "--json", code=2).json
+    assert found["noise"] is None
+    assert "autoresearch calibrate" in found["advice"]
+    worse = train(2.5, "worse")
+    autoresearch("decide", worse, code=1)
+
+
+def test_brief_restores_what_an_agent_knew(autoresearch, start, train):
+    better = train(1.99, "a better one")
+    before = autoresearch("brief", "--json").json
+    assert f"autoresearch decide {better} --wait" in before["next"]
+    autoresearch("decide", better, "--wait")
+    state = autoresearch("brief", "--json").json
+    assert state["best"]["id"] == better
+    assert state["noise"]["num_seeds"] == 8
+    assert state["resolves"]["4"] < state["resolves"]["1"]
+    assert state["counts"] == {"start": 1, "keep": 1}
+    assert "autoresearch best --recipe my_recipe.py" in state["next"]
+    assert "a better one" in autoresearch("brief").out
+
+
+def test_brief_on_an_empty_book_says_how_to_begin(autoresearch):
+    state = autoresearch("brief", "--json").json
+    assert state["next"] == ["autoresearch train --note baseline"]
+
+
+def test_prune_drops_what_is_not_missed_and_keeps_what_is(autoresearch, start, train, recipe, tmp_path):
+    for quality, note in ((1.99, "a small one"), (1.98, "useful")):
+        autoresearch("decide", train(quality, note), "--wait")
+    mine = recipe(1.98)
+    with open(mine, "r+") as file:
+        source = file.read().replace("    ...\n", "    barnacle = 1\n")
+        file.seek(0)
+        file.write(source)
+    autoresearch("train", "--recipe", mine, "--note", "a barnacle", *TERMS)
+    barnacle = autoresearch("history", "--json").json[-1]["id"]
+    force_keep(barnacle)
+    assert autoresearch("best", "--json").json["id"] == barnacle
+    assert [one["state"] for one in autoresearch("prune", "--json").json] == ["cannot", "would test", "undecided"]
+    found = {one["note"]: one["state"] for one in autoresearch("prune", "--wait", "--json").json}
+    assert found == {"a small one": "cannot", "useful": "stays", "a barnacle": "dropped"}
+    autoresearch("best", "--recipe", str(tmp_path / "best.py"))
+    best = (tmp_path / "best.py").read_text()
+    assert "barnacle" not in best
+    assert "QUALITY = 1.98\n" in best
+
+
+def force_keep(name: str) -> None:
+    """As if luck had kept it: a ruling of runs that are gone is believed on a disk of one's own."""
+    from datetime import UTC, datetime
+
+    from services.console.research import Here
+    from shared.research.book import Ruling
+    from shared.research.rule import Verdict
+
+    known = Here().known()
+    key = known.all_keys()[0]
+    best = known.best(key)
+    about = {"idea": name, "key": key, "verdict": Verdict.KEEP, "reason": "luck", "made_at": datetime.now(UTC)}
+    lucky = {"runs": ("gone",), "pool": ("gone",), "sigma": 1.0, "sigma_seeds": 8, "published": best[1] - 1e-6}
+    LocalBook().append(Ruling(**about, **lucky))
+
+
+def test_report_writes_upstreams_table_a_picture_and_the_lineage(autoresearch, start, train, tmp_path):
+    better = train(1.99, "a better | one")
+    autoresearch("decide", better, "--wait")
+    train("1.0\nCRASH = 1", "it crashes", code=1)
+    files = autoresearch("report", "--output", str(tmp_path / "out"), "--json").json["files"]
+    assert [name.rsplit("/")[-1] for name in files] == ["report.md", "progress.png", "results.tsv"]
+    table = [line.split("\t") for line in (tmp_path / "out" / "results.tsv").read_text().splitlines()]
+    assert table[0] == ["commit", "val_bpb", "memory_gb", "status", "description"]
+    assert [line[3] for line in table[1:]] == ["keep", "keep", "crash"]  # the start, as upstream has it, and two
+    assert table[3][1:3] == ["0.000000", "0.0"]
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "a better \\| one" in text
+    assert "Standings" in text
+
+
+def test_books_are_lines_of_json_that_outlive_a_torn_one(autoresearch, start, workplace):
+    file = workplace / "research" / "book.jsonl"
+    with open(file, "a") as book:
+        book.write('{"what": "ruling", "idea"')
+    assert autoresearch("history", "--json").json[0]["id"] == start
+    assert all(json.loads(line) for line in file.read_text().splitlines()[:-1])

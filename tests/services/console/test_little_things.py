@@ -1,0 +1,111 @@
+"""Small parts of the console that need no experiment: ports, missing packages, progress, output of recipes."""
+
+import errno
+import socket
+
+import pytest
+
+from services.console import env_file, main, progress, ui
+from services.console.logs import newest_attempt, print_from
+from services.console.progress import TimeLeft
+from services.console.summary import print_meaning
+from shared.contracts import RungChoice
+from shared.machine.ports import free_port_from
+from shared.runs.evaluating import NAME, EvaluationProgress, read_evaluating
+from shared.settings import settings
+from tests.shared.tracking.finished_runs import make_evaluation, make_result, make_run
+
+
+def test_a_taken_port_is_passed_over_and_one_that_was_asked_for_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert free_port_from(port) > port
+        with pytest.raises(ValueError, match=f"port {port} is taken"):
+            ui.chosen_port(port)
+
+
+def test_a_hub_in_env_takes_the_runs_and_gives_away_no_password_to_children(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("ARE_TRACKING_URI=http://hub:5000\nARE_REDIS_URL=redis://agent:pw@hub/0\n")
+    monkeypatch.setenv("ARE_ENV_FILE", str(tmp_path / ".env"))
+    monkeypatch.setenv("ARE_TRACKING_URI", "")
+    monkeypatch.delenv("ARE_TRACKING_URI")
+    monkeypatch.delenv("ARE_REDIS_URL", raising=False)
+    settings.cache_clear()
+    env_file.use_tracking_of_hub()
+    assert settings().tracking_uri == "http://hub:5000"
+    assert "pw" not in settings().redis_url
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_a_hub_that_does_not_answer_is_said_with_what_to_do(monkeypatch):
+    monkeypatch.setenv("ARE_TRACKING_URI", "http://127.0.0.1:9")
+    settings.cache_clear()
+    with pytest.raises(ValueError, match="make hub"):
+        ui.show_hub()
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_a_missing_package_is_one_line_with_its_extra():
+    said = main.missing_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
+    assert "'.[torch]'" in said
+    with pytest.raises(ModuleNotFoundError):
+        main.missing_package(ModuleNotFoundError("No module named 'ours'", name="ours"))
+
+
+def test_a_folder_that_is_closed_and_a_disk_that_is_full_come_with_what_to_set():
+    assert "ARE_RUNS" in main.advice_for(OSError(errno.EROFS, "Read-only file system"))
+    assert "runs prune" in main.advice_for(OSError(errno.ENOSPC, "No space left"))
+    assert main.advice_for(OSError(errno.EIO, "Input/output error")) == ""
+
+
+def test_the_time_that_is_left_follows_from_how_fast_the_share_grew(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    left = TimeLeft()
+    assert left.estimate(0.1) == "10%"
+    now[0] += 10
+    assert left.estimate(0.3) == "30%  about 35 s left"
+
+
+def test_how_far_an_evaluation_is_can_be_read_and_damage_is_no_answer(tmp_path):
+    assert read_evaluating(tmp_path) is None
+    (tmp_path / NAME).write_text(EvaluationProgress(num_passes=5, expected=4).model_dump_json())
+    assert read_evaluating(tmp_path).share == 1.0
+    (tmp_path / NAME).write_text("{")
+    assert read_evaluating(tmp_path) is None
+
+
+def test_the_summary_says_why_its_rung_can_be_trusted(capsys):
+    result = make_result()
+    rung = RungChoice(rung="cheap", status="measured", confidence="repeated", freshness="fresh", reason="costs 4 s")
+    print_meaning(result, make_evaluation(result).model_copy(update={"rung": rung}))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "costs 4 s (measured, confidence repeated, fresh)" in said
+
+
+def test_output_of_a_recipe_is_shown_without_what_steers_a_terminal(tmp_path, capsys):
+    file = tmp_path / "output.log"
+    file.write_bytes(b"loss 3\n\x1b[2Jgone\x07\n")
+    position = print_from(file, 0)
+    assert capsys.readouterr().out == "loss 3\n[2Jgone\n"
+    with open(file, "ab") as more:
+        more.write(b"new\n")
+    print_from(file, position)
+    assert capsys.readouterr().out == "new\n"
+
+
+def test_logs_of_a_job_are_of_its_newest_attempt(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARE_RUNS", str(tmp_path))
+    settings.cache_clear()
+    for number in (2, 10, 9):
+        make_run(tmp_path, make_result(f"job-a{number}"))
+    assert newest_attempt("job").name == "job-a10"
+    assert newest_attempt("job-a2").name == "job-a2"
+    with pytest.raises(ValueError, match="`autoresearch status gone` names the host"):
+        newest_attempt("gone")
+    with pytest.raises(ValueError, match="no name of a run"):
+        newest_attempt("../job-a2")
+    monkeypatch.undo()
+    settings.cache_clear()

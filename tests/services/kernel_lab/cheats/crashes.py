@@ -1,0 +1,7 @@
+"""Ends its process."""
+
+import torch
+
+
+def rmsnorm(x):
+    torch.os.abort()

@@ -1,0 +1,6 @@
+"""Never comes back."""
+
+
+def rmsnorm(x):
+    while True:
+        pass

@@ -1,0 +1,116 @@
+"""bench: what is timed is checked, and who is faster than the device did not do the work."""
+
+from pathlib import Path
+
+import pytest
+
+from kernels import catalog
+from kernels.records import DType, Status
+from services.kernel_lab import bench
+from services.kernel_lab.desk import scratch
+from services.kernel_lab.limits import DeviceLimit, Work, device_limit, work_of
+from services.kernel_lab.surroundings import surroundings
+from services.kernel_lab.timing import Slots, draw_visit, num_slots
+from shared.kernel_lab.job import Bench
+from shared.machine.hardware import NvidiaProbe, nvidia_hardware
+from tests.services.kernel_lab.conftest import subject_from
+
+CHEATS = {path.stem: path for path in sorted((Path(__file__).parent / "timed_cheats").glob("*.py"))}
+UNKNOWN = DeviceLimit(None, None, None, "not known")
+H100 = nvidia_hardware(NvidiaProbe("NVIDIA H100 80GB HBM3", (9, 0), 80 << 30, "GPU-1", "570"), "cuda:0", 0)
+
+
+@pytest.fixture
+def measured(home, tmp_path, monkeypatch):
+    """measured(path) -> what bench found, at a size of the lab's own choosing."""
+
+    def measure(path, limit=UNKNOWN):
+        monkeypatch.setattr(bench, "device_limit", lambda work, hardware: limit)
+        monkeypatch.setattr(bench, "find_breach", lambda source: "")
+        around = surroundings("cpu", tmp_path / "work")
+        subject = subject_from(path)
+        workload = catalog.workload(subject.definition, {"N": 64, "C": 96}, DType.FLOAT32)
+        order = Bench(candidate="x", against="eager", rounds=8, limit_s=60, memory_mb=2048)
+        with scratch(around.work):
+            return bench.measure(subject, workload, around, order)
+
+    return measure
+
+
+@pytest.fixture
+def honest(tmp_path):
+    path = tmp_path / "kernel.py"
+    path.write_text(catalog.load_source("rmsnorm", "torch_reference.py"))
+    return path
+
+
+def test_an_honest_kernel_gets_times_and_is_checked_in_its_timed_calls(measured, honest):
+    found = measured(honest)
+    assert found.trace.evaluation.status is Status.PASSED, found.trace.evaluation.log
+    used = found.trace.evaluation.correctness.details
+    assert max(used.values()) <= 0.5, "it loses what the plain framework loses, of which twice is allowed"
+    (bout,) = found.bouts
+    assert 0 < bout.candidate.low <= bout.candidate.value <= bout.candidate.high
+    assert found.trace.evaluation.performance.speedup_factor == bout.speedup.value
+
+
+@pytest.mark.cheats
+def test_faster_than_the_device_can_be_is_a_reward_hack(measured, honest):
+    found = measured(honest, DeviceLimit(1e6, 1e6, None, "a very slow device"))
+    assert found.trace.evaluation.status is Status.REWARD_HACK
+    assert "too good to be true" in found.trace.evaluation.log
+
+
+@pytest.mark.cheats
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_kernel_that_is_fast_because_it_skips_work_is_not_timed(name, measured):
+    found = measured(CHEATS[name])
+    assert found.trace.evaluation.status is Status.INCORRECT_NUMERICAL, found.trace.evaluation.log
+    assert found.bouts == ()
+
+
+def test_the_limit_of_a_device_is_its_bytes_over_its_bandwidth_or_its_products_over_its_peak():
+    of = catalog.definition("rmsnorm")
+    work = work_of(
+        of, catalog.workload(of, {"N": 1024, "C": 512}, DType.BFLOAT16), catalog.load_reference("rmsnorm", "torch")
+    )
+    assert work.num_bytes == 4 * 1024 * 512 * 2, "x, dy, y and dx, each once"
+    limit = device_limit(work, H100)
+    assert limit.honest_s == pytest.approx(work.num_bytes / 3.35e12)
+    assert limit.is_beaten_by(0.9 * limit.honest_s)
+    assert not limit.is_beaten_by(limit.honest_s)
+    products = device_limit(Work(1, 10**12), H100)
+    assert products.honest_s == pytest.approx(1 / 989)
+    assert not products.is_beaten_by(0.6 / 989), "a symmetric product may leave out a half"
+
+
+def test_the_products_of_an_op_are_counted_forward_and_backward():
+    of = catalog.definition("fused_mlp")
+    axes = {"N": 64, "C": 32, "F": 128}
+    work = work_of(of, catalog.workload(of, axes, DType.BFLOAT16), catalog.load_reference("fused_mlp", "torch"))
+    assert work.flops == 3 * 2 * (2 * 64 * 32 * 128)
+
+
+def test_where_the_limit_is_not_known_nobody_beats_it():
+    assert not UNKNOWN.is_beaten_by(0.0)
+
+
+def test_input_sets_are_more_than_the_cache_holds_and_fit_in_memory():
+    assert num_slots(1 << 20, cache_bytes=50 << 20, memory_bytes=1 << 30) * (1 << 20) > 50 << 20
+    assert num_slots(1 << 30, cache_bytes=50 << 20, memory_bytes=1 << 30) == 3
+    assert num_slots(100, cache_bytes=50 << 20, memory_bytes=1 << 30) == 64
+
+
+def test_every_input_set_is_visited_once_in_secret_order_and_touched_at_a_secret_place():
+    of = catalog.definition("rmsnorm")
+    slots = Slots(of, catalog.workload(of, {"N": 80, "C": 32}, DType.FLOAT32), 5)
+    visits = [draw_visit(slots) for _ in range(6)]
+    assert all(sorted(visit.slots) == [*range(5)] for visit in visits)
+    assert len({visit.slots for visit in visits}) > 1
+    assert len({visit.starts for visit in visits}) == 6
+    before = [slots.target(slot).clone() for slot in range(5)]
+    visits[0].remember(slots)
+    changed = [int((slots.target(slot) != before[slot]).sum()) for slot in range(5)]
+    assert changed == [1024] * 5
+    slots.refresh()
+    assert all((slots.target(slot) != before[slot]).float().mean() > 0.99 for slot in range(5))

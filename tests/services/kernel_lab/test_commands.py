@@ -1,0 +1,68 @@
+"""Every command has its file, and what is missing on a machine is an answer with a name, never a stack trace."""
+
+from importlib import import_module
+from typing import get_args
+
+import pytest
+
+from services.kernel_lab import commands
+from services.kernel_lab.desk import Desk
+from shared.kernel_lab import job as orders
+from shared.kernel_lab.job import Init, LabJob, LabStatus, Verify, leave_answer, take_answer
+from shared.stages.executors import NativeExecutor
+from tests.services.kernel_lab.test_cheats import CHEATS
+
+COMMANDS = {
+    name
+    for model in get_args(get_args(orders.Command)[0])
+    for name in get_args(model.model_fields["command"].annotation)
+}
+
+
+@pytest.fixture
+def desk(home):
+    return Desk("0" * 16, NativeExecutor())
+
+
+def test_every_command_has_a_file_that_answers_it():
+    assert set(commands.STAGES) == COMMANDS
+    for file in set(commands.STAGES.values()):
+        assert callable(import_module(f"services.kernel_lab.{file}").answer)
+
+
+@pytest.mark.parametrize(("package", "extra"), commands.PACKAGES.items())
+def test_a_package_that_is_not_installed_is_named_with_its_extra(desk, monkeypatch, package, extra):
+    def absent(name):
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+
+    monkeypatch.setattr(commands, "import_module", absent)
+    answer = commands.carry_out(LabJob(command=Verify(candidate="rmsnorm/x")), desk)
+    assert answer.status is LabStatus.MISSING_RUNTIME
+    assert f"[{extra}]" in answer.headline
+
+
+def test_a_fault_of_our_own_is_not_taken_for_a_missing_package(desk, monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError("No module named 'services.nothing'", name="services.nothing")
+
+    monkeypatch.setattr(commands, "import_module", absent)
+    with pytest.raises(ModuleNotFoundError):
+        commands.carry_out(LabJob(command=Verify(candidate="rmsnorm/x")), desk)
+
+
+def test_a_kernel_that_comes_as_text_gets_a_workspace_named_by_its_hash(desk):
+    source = CHEATS["nan_as_wildcard"].read_text()
+    order = commands.with_workspace(Verify(candidate="rmsnorm", source=source), desk)
+    again = commands.with_workspace(Verify(candidate="rmsnorm", source=source), desk)
+    other = commands.with_workspace(Verify(candidate="rmsnorm", source=source + "\n"), desk)
+    assert order.candidate == again.candidate != other.candidate
+    assert order.source is None
+    assert desk.subject(order.candidate).path.read_text() == source
+
+
+def test_an_answer_is_read_once(desk):
+    job = LabJob(command=Init(op="rmsnorm"))
+    leave_answer(job, commands.carry_out(job, desk))
+    assert take_answer(job).status is LabStatus.OK
+    with pytest.raises(ValueError, match="missing"):
+        take_answer(job)

@@ -1,0 +1,173 @@
+"""What is counted of functions that can be counted by hand. Needs Triton (pip install -e '.[lab]'), and no GPU."""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+pytest.importorskip("triton", reason="an estimate needs Triton: pip install -c constraints.txt -e '.[lab]'")
+
+from kernels.attention.absent import visible_pairs
+from kernels.op_cost import OpCost, op_cost
+from services.kernel_lab.estimate.compile_matrix import compile_all
+from services.kernel_lab.estimate.compiler import AbsentCompiler
+from services.kernel_lab.estimate.recorder import Recorder
+from shared.kernel_lab.estimate import Kind, Phase
+from shared.machine.gpus import find_gpu
+
+M, K, N = 64, 96, 256
+BF16 = 2  # bytes
+
+
+class Counting:
+    """Runs a function twice, compiled for the absent GPU, and keeps what the second call started."""
+
+    def __init__(self, function, compiled: bool = True, target: str = "h100", graphs: bool = False):
+        self.recorder = Recorder()
+        self.compiler = AbsentCompiler(find_gpu(target), self.recorder, graphs)
+        self.function = self.compiler.compile(function) if compiled else function
+
+    def __call__(self, *inputs):
+        self.function(*inputs)
+        with self.recorder:
+            self.function(*inputs)
+        return {(one.kind, one.op if one.kind is Kind.CUSTOM else one.kernel): one for one in self.recorder.counts()}
+
+    @property
+    def total(self):
+        kernels = self.recorder.counts()
+        return tuple(sum(getattr(one, name) for one in kernels) for name in ("launches", "bytes", "flops"))
+
+
+@pytest.fixture
+def fake():
+    torch._dynamo.reset()
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        yield mode
+
+
+def bf16(*shape, **options):
+    return torch.empty(shape, dtype=torch.bfloat16, **options)
+
+
+def test_one_product_and_one_pointwise_kernel_equal_the_count_by_hand(fake):
+    counting = Counting(lambda x, w: (x @ w).relu().square())
+    kernels = counting(bf16(M, K), bf16(K, N))
+    product = kernels[Kind.PRODUCT, "mm"]
+    assert (product.launches, product.bytes, product.flops) == (1, BF16 * (M * K + K * N + M * N), 2 * M * K * N)
+    (pointwise,) = [one for (kind, _), one in kernels.items() if kind is Kind.TRITON]
+    assert (pointwise.launches, pointwise.bytes, pointwise.flops) == (1, BF16 * 2 * M * N, 0)
+
+
+def test_forward_and_backward_of_a_product_are_three_products(fake):
+    def loss(x, w):
+        (x @ w).square().sum().backward()
+
+    x, w = bf16(M, K, requires_grad=True), bf16(K, N, requires_grad=True)
+    counting = Counting(lambda x, w: (x @ w).square().sum())
+    forward = counting.function
+    counting.function = lambda x, w: forward(x, w).backward()
+    counting(x, w)
+    by_phase = {phase: [k for k in counting.recorder.counts() if k.phase is phase] for phase in Phase}
+    assert sum(k.flops for k in by_phase[Phase.FORWARD]) == 2 * M * K * N
+    assert sum(k.flops for k in by_phase[Phase.BACKWARD]) == 2 * 2 * M * K * N
+    # the second backward adds to the gradients of the first: each is read twice and written once
+    added = [k for k in by_phase[Phase.BACKWARD] if k.kind is Kind.EAGER and k.kernel.startswith("add")]
+    assert sum(k.bytes for k in added) == 3 * BF16 * (M * K + K * N)
+    assert sum(k.launches for k in added) == 2
+
+
+def test_a_reduction_reads_its_input_once_and_writes_one_number_a_row(fake):
+    counting = Counting(lambda x: x.float().sum(-1))
+    counting(bf16(M, N))
+    assert counting.total == (1, BF16 * M * N + 4 * M, 0)
+
+
+def test_uncompiled_lines_start_a_kernel_for_each_op(fake):
+    def update(p, g):
+        with torch.no_grad():
+            p.add_(g)
+            p.view(-1).zero_()
+            return p.t()
+
+    counting = Counting(update, compiled=False)
+    kernels = counting(bf16(M, N), bf16(M, N))
+    assert kernels[Kind.EAGER, "add_"].bytes == BF16 * 3 * M * N
+    assert kernels[Kind.EAGER, "zero_"].bytes == BF16 * M * N
+    assert counting.total[0] == 2
+    assert {one.phase for one in kernels.values()} == {Phase.OPTIMIZER}
+
+
+def test_a_fused_optimizer_is_counted_by_the_chunks_its_launches_hold(fake):
+    weights = [torch.nn.Parameter(torch.empty(65536 * 320)), torch.nn.Parameter(torch.empty(65536))]
+    optimizer = torch.optim.AdamW(weights, fused=True)
+
+    def step():
+        for w in weights:
+            w.grad = torch.empty_like(w)
+        optimizer.step()
+
+    counting = Counting(step, compiled=False)
+    kernels = counting()
+    fused = kernels[Kind.EAGER, "_fused_adamw_"]
+    numbers = 65536 * 321
+    # read: weight, gradient, both moments, one step each; written: all but the gradient, which may be unscaled too
+    assert fused.launches == 2
+    assert 7 * 4 * numbers <= fused.bytes <= 8 * 4 * numbers + 64
+
+
+def test_a_cuda_graph_is_one_launch_of_the_host(fake):
+    chain = lambda x, w: ((x @ w).relu() @ w.t()).relu()  # noqa: E731
+    for graphs, host_launches in ((False, 4), (True, 1)):
+        torch._dynamo.reset()
+        counting = Counting(chain, graphs=graphs)
+        counting(bf16(M, K), bf16(K, N))
+        assert counting.recorder.host_launches == host_launches
+        assert counting.total[0] == 4
+
+
+@torch.library.custom_op("estimate_test::scaled", mutates_args=())
+def scaled(x: torch.Tensor, by: float) -> torch.Tensor:
+    return x * by
+
+
+@scaled.register_fake
+def _(x, by):
+    return torch.empty_like(x)
+
+
+@torch.library.custom_op("estimate_test::told", mutates_args=())
+def told(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+@told.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+@op_cost("estimate_test::told")
+def _told_cost(x):
+    return OpCost(bytes=7 * x.numel(), flops=11, launches=3)
+
+
+def test_a_custom_op_moves_its_arrays_once_unless_it_says_what_it_costs(fake):
+    counting = Counting(lambda x: (torch.ops.estimate_test.scaled(x, 2.0), torch.ops.estimate_test.told(x)))
+    counting(bf16(M, N))
+    found = {one.kernel: one for one in counting.recorder.counts()}
+    assert (found["scaled"].launches, found["scaled"].bytes) == (1, BF16 * 2 * M * N)
+    assert (found["told"].launches, found["told"].bytes, found["told"].flops) == (3, 7 * M * N, 11)
+
+
+@pytest.mark.parametrize(("length", "window"), [(7, 7), (7, 6), (7, 3), (8, 1), (5, 0)])
+def test_attention_counts_the_pairs_that_see_each_other(length, window):
+    pairs = [(i, j) for i in range(length) for j in range(length) if i - window <= j <= i]
+    assert visible_pairs(length, window) == len(pairs)
+
+
+@pytest.mark.parametrize("target", ["a100", "h100", "b200", "rtx50", "gb10"])
+def test_what_inductor_writes_compiles_for_every_architecture(fake, target):
+    counting = Counting(lambda x: torch.nn.functional.rms_norm(x, (N,)).relu(), target=target)
+    counting(bf16(M, N))
+    (compiled,) = compile_all(counting.compiler)
+    assert compiled.error is None
+    assert compiled.architecture == find_gpu(target).architecture

@@ -1,0 +1,92 @@
+"""verify: right kernels pass, wrong ones get the status their op names, and the trace holds the evidence."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from kernels import catalog
+from kernels.records import Language, Status, Trace
+from services.kernel_lab import verify as verification
+from services.kernel_lab.candidate import Limits
+from services.kernel_lab.desk import scratch
+from services.kernel_lab.subject import of_catalog
+from services.kernel_lab.surroundings import surroundings
+from services.kernel_lab.verify import verify
+
+WRONG = [(op, bad.name.split("/", 1)[1], status) for op in catalog.ops() for bad, status in catalog.wrong(op)]
+FEW_WRONG = (("residual_blend", "wrong/torch_keeps_gradient"),)
+
+
+@pytest.fixture
+def traces_of(home, tmp_path):
+    def traces(op, kernel, *, quick=False):
+        around = surroundings("cpu", tmp_path / "work")
+        with scratch(around.work):
+            return verify(of_catalog(op, kernel), around, Limits(120.0, 4096), quick=quick)
+
+    return traces
+
+
+def test_the_reference_itself_passes_every_size_and_precision(home, tmp_path, judged):
+    path = tmp_path / "kernel.py"
+    path.write_text(catalog.load_source("rmsnorm", "torch_reference.py"))
+    found = judged(path)
+    assert found.status is Status.PASSED, found.log
+    assert found.correctness.details.keys() == {"output y", "gradient of x"}
+
+
+@pytest.mark.parametrize(
+    ("op", "kernel", "status"),
+    [
+        pytest.param(*one, marks=() if one[:2] in FEW_WRONG else pytest.mark.cheats, id="/".join(one[:2]))
+        for one in WRONG
+    ],
+)
+def test_a_wrong_kernel_gets_the_status_its_op_names(traces_of, op, kernel, status):
+    assert traces_of(op, kernel)[-1].evaluation.status is status
+
+
+def test_a_trace_is_the_whole_evidence_and_survives_json(traces_of, monkeypatch):
+    monkeypatch.setattr(verification, "find_breach", lambda source: "line 1: a breach, so that nothing has to run")
+    (trace,) = traces_of("rmsnorm", "wrong/torch_mean_kept")
+    assert trace.evaluation.status is Status.REWARD_HACK
+    assert Trace.model_validate_json(trace.model_dump_json()) == trace
+    assert trace.evaluation.environment.hardware.startswith("cpu-")
+    assert trace.evaluation.environment.libs["torch"]
+
+
+def test_source_that_does_not_import_is_a_compile_error_with_its_line(tmp_path, judged):
+    path = tmp_path / "kernel.py"
+    path.write_text("import torch\n\nBLOCK = torch.absent_name\n")
+    found = judged(path)
+    assert found.status is Status.COMPILE_ERROR
+    assert "kernel.py line 3" in found.log
+
+
+@pytest.mark.skipif(find_spec("mlx") is None, reason="MLX is not installed")
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("return mx.fast.rms_norm(x, None, 2.0**-23)", Status.PASSED),
+        ("return mx.stop_gradient(x) * mx.rsqrt(mx.square(x).mean(-1, keepdims=True))", Status.INCORRECT_NUMERICAL),
+        ("return x.astype(mx.float32)", Status.INCORRECT_DTYPE),
+    ],
+    ids=["right", "half of the gradient", "wrong dtype"],
+)
+@pytest.mark.cheats
+def test_a_kernel_in_mlx_is_judged_by_the_same_rule(tmp_path, judged, source, status):
+    (tmp_path / "kernel.py").write_text(f"import mlx.core as mx\n\n\ndef rmsnorm(x):\n    {source}\n")
+    found = judged(tmp_path / "kernel.py", language=Language.MLX)
+    assert found.status is status, found.log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [one.name for op in catalog.ops() for one in catalog.solutions(op)])
+def test_every_kernel_of_the_catalog_that_runs_here_is_right(traces_of, name):
+    op, kernel = name.split("/")
+    if kernel.startswith("triton") and find_spec("triton") is None:
+        pytest.skip("Triton is not installed")
+    if kernel.startswith("metal"):
+        pytest.skip("needs an Apple chip")
+    found = traces_of(op, kernel)[-1].evaluation
+    assert found.status is Status.PASSED, found.log

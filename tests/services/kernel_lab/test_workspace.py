@@ -1,0 +1,102 @@
+"""A workspace has one file to edit; whoever edits what judges it is told so."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kernels import catalog
+from services.kernel_lab import opening
+from services.kernel_lab.desk import Desk
+from services.kernel_lab.subject import find
+from shared.kernel_lab.job import Init
+from shared.stages.executors import NativeExecutor
+
+
+@pytest.fixture
+def desk(home):
+    return Desk("0" * 16, NativeExecutor())
+
+
+@pytest.fixture
+def workspace(desk, tmp_path):
+    folder = tmp_path / "workspace"
+    opening.answer(Init(op="rmsnorm", workspace=folder), desk)
+    return folder
+
+
+def test_it_starts_from_the_reference_and_holds_two_files(workspace, desk):
+    assert {path.name for path in workspace.iterdir()} == {"kernel.py", "workspace.json"}
+    assert (workspace / "kernel.py").read_text() == catalog.load_source("rmsnorm", "torch_reference.py")
+    assert find(str(workspace), desk.ledger).op == "rmsnorm"
+
+
+def test_editing_the_kernel_makes_another_candidate(workspace, desk):
+    before = find(str(workspace), desk.ledger)
+    (workspace / "kernel.py").write_text("def rmsnorm(x):\n    return x\n")
+    assert find(str(workspace), desk.ledger).sha256 != before.sha256
+
+
+def test_an_edited_record_is_noticed_though_its_hashes_fit_the_edited_files(workspace, desk):
+    record = json.loads((workspace / "workspace.json").read_text())
+    (workspace / "workspace.json").write_text(json.dumps({**record, "op": "layernorm"}))
+    with pytest.raises(ValueError, match="is not what"):
+        find(str(workspace), desk.ledger)
+
+
+def test_another_workspace_is_not_overwritten_and_a_refresh_keeps_the_kernel(workspace, desk):
+    (workspace / "kernel.py").write_text("# mine\n")
+    with pytest.raises(ValueError, match="--refresh"):
+        opening.answer(Init(op="rmsnorm", workspace=workspace), desk)
+    opening.answer(Init(op="rmsnorm", workspace=workspace, refresh=True), desk)
+    assert (workspace / "kernel.py").read_text() == "# mine\n"
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(desk, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="not empty"):
+        opening.answer(Init(op="rmsnorm", workspace=tmp_path), desk)
+
+
+def test_a_kernel_that_is_a_table_of_answers_is_refused_by_its_size(workspace, desk):
+    (workspace / "kernel.py").write_text(f"TABLE = '{'0' * 70_000}'\n")
+    with pytest.raises(ValueError, match="64 KiB"):
+        find(str(workspace), desk.ledger)
+
+
+EDIT = """
+import sys
+from pathlib import Path
+from services.kernel_lab import opening
+from services.kernel_lab.desk import Desk
+from services.kernel_lab.subject import find
+from shared.kernel_lab.job import Init
+from shared.settings import CHECKOUT
+from shared.stages.executors import NativeExecutor
+desk, folder = Desk("0" * 16, NativeExecutor()), Path(sys.argv[1])
+assert str(CHECKOUT) == sys.argv[2]
+opening.answer(Init(op="rmsnorm", workspace=folder), desk)
+definition = CHECKOUT / "kernels/rmsnorm/definition.py"
+definition.write_text(definition.read_text().replace("family=", 'tolerance={"times_plain": 1e9}, family='))
+try:
+    find(str(folder), desk.ledger)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_an_edited_tolerance_is_one_clear_line(home, tmp_path):
+    """In a copy of the tree: the definition is part of what judges."""
+    import shutil
+
+    from shared.settings import CHECKOUT
+
+    tree = tmp_path / "tree"
+    for room in ("shared", "services", "kernels"):
+        shutil.copytree(CHECKOUT / room, tree / room, ignore=shutil.ignore_patterns("__pycache__"))
+    argv = [sys.executable, "-c", EDIT, str(tmp_path / "workspace"), str(tree)]
+    done = subprocess.run(argv, cwd=tree, capture_output=True, text=True, check=True, env={"ARE_HOME": str(home)})
+    assert done.stdout.startswith("kernels/rmsnorm/definition.py is not what it was")
+    assert "git checkout" in done.stdout
+    assert len(done.stdout.splitlines()) == 1

@@ -1,0 +1,41 @@
+"""A run that stood still, with its machine or alone, says nothing of its recipe: void, never `take smaller steps`."""
+
+import time
+
+import psutil
+import pytest
+
+from shared.contracts import Budget, CheckpointPolicy, Status, VoidCause
+from shared.machine import stops
+from shared.machine.stops import LONGEST_STOP_S, Stops
+from tests.recipes import variant
+from tests.run_making import make_run
+from tests.trainers import start_trainer, wait_for
+
+SLOW_STEP = "def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)"
+
+
+def test_a_run_whose_processes_were_frozen_is_void_and_leaves_nothing_to_go_on_from(workplace):
+    run = make_run(variant(SLOW_STEP), budget=Budget(seconds=4), checkpoints=CheckpointPolicy(every_s=0.3))
+    trainer = start_trainer(run)
+    wait_for(lambda: (run.checkpoint_dir / "latest.json").exists())
+    family = [psutil.Process(trainer.pid), *psutil.Process(trainer.pid).children(recursive=True)]
+    for process in family:
+        process.suspend()
+    time.sleep(LONGEST_STOP_S + 1)
+    for process in family:
+        process.resume()
+    trainer.communicate(timeout=60)
+    record = run.training()
+    assert (record.status, record.void) == (Status.CANCELLED, VoidCause.HOST_SLEPT), record.reason
+    assert "was stopped for" in record.reason
+    assert not run.checkpoint_dir.exists()
+
+
+@pytest.mark.parametrize(("slept_s", "is_void"), [(0.0, False), (LONGEST_STOP_S, False), (9.0, True)])
+def test_a_machine_that_was_suspended_is_told_by_its_clocks(monkeypatch, slept_s, is_void):
+    asleep = [100.0]
+    monkeypatch.setattr(stops, "seconds_asleep", lambda: asleep[0])
+    seen = Stops()
+    asleep[0] += slept_s
+    assert ("slept for 9 s" in seen.reason()) == is_void

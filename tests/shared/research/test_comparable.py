@@ -1,0 +1,109 @@
+"""Which runs of an idea count, as somebody sees it who wants a good verdict."""
+
+import pytest
+
+from shared.contracts import Budget, Integrity, Rung, Status, Unranked, VoidCause
+from shared.experiment.identity import seed_of
+from shared.research.comparable import LeftOut, evidence, key_of
+from tests.shared.research.makers import KEY, SHAPE, idea, result, results
+
+IDEA = idea()
+
+
+def why(*found, shape=None) -> list[LeftOut]:
+    return [reason for _, reason in evidence(IDEA, KEY, found, shape).left_out]
+
+
+def test_honest_runs_count_in_the_order_of_their_seeds():
+    runs = results(IDEA, 1.9, 1.8, 1.7)
+    found = evidence(IDEA, KEY, reversed(runs))
+    assert found.values == [1.9, 1.8, 1.7]
+    assert found.next_index == 3
+
+
+def test_a_seed_of_ones_own_choice_does_not_count():
+    assert why(result(IDEA, 0, 1.0, seed=42)) == [LeftOut.OTHER_SEED]
+
+
+def test_a_seed_that_was_drawn_for_another_idea_does_not_count():
+    assert why(result(IDEA, 0, 1.0, seed=seed_of(idea("y = 2").id, 0))) == [LeftOut.OTHER_SEED]
+
+
+def test_leaving_out_a_bad_run_leaves_out_all_after_it():
+    runs = results(IDEA, 1.9, 2.5, 1.7, 1.7)
+    found = evidence(IDEA, KEY, [runs[0], runs[2], runs[3]])
+    assert found.values == [1.9]
+    assert found.next_index == 1
+    assert {reason for _, reason in found.left_out} == {LeftOut.AFTER_A_GAP}
+
+
+def test_running_a_seed_again_can_only_make_it_worse():
+    again = [result(IDEA, 0, value, run_id=f"run-{value}") for value in (1.9, 1.7, 2.0)]
+    found = evidence(IDEA, KEY, again)
+    assert found.values == [2.0]
+    assert [reason for _, reason in found.left_out] == [LeftOut.REPEATED] * 2
+
+
+def test_a_run_that_came_to_no_number_is_not_forgotten():
+    found = evidence(IDEA, KEY, results(IDEA, 1.9, None, 1.8))
+    assert [run.status for run in found.failed] == [Status.CRASHED]
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        (LeftOut.UNRANKED, {"unranked": (Unranked.DEMO_CORPUS,)}),
+        (LeftOut.UNRANKED, {"unranked": (Unranked.SMOKE_RUNG,), "rung": Rung.SMOKE}),
+        (LeftOut.UNRANKED, {"unranked": (Unranked.OVER_BUDGET,), "training_seconds": 330.0}),
+        (LeftOut.UNRANKED, {"unranked": (Unranked.TOKEN_BUDGET,), "budget": Budget(tokens=10**6)}),
+        (LeftOut.NO_SANDBOX, {"integrity": Integrity.NONE}),
+        (LeftOut.NO_SANDBOX, {"integrity": None}),
+        (LeftOut.OTHER_RECIPE, {"recipe_sha": "a" * 64}),
+        (LeftOut.OTHER_RECIPE, {"idea": None}),
+        (LeftOut.OTHER_RECIPE, {"idea": idea("y = 2").id}),
+        (LeftOut.OTHER_KEY, {"hardware_key": "nvidia-hopper-h200-140gb"}),
+        (LeftOut.OTHER_KEY, {"engine": "mlx"}),
+        (LeftOut.OTHER_KEY, {"dataset": "e" * 64}),
+        (LeftOut.OTHER_KEY, {"budget": Budget(seconds=600)}),
+        (LeftOut.OTHER_KEY, {"rung": Rung.CHEAP}),
+        (LeftOut.OTHER_KEY, {"eval_signature": "older"}),
+    ],
+)
+def test_what_is_not_comparable_does_not_count(reason, changes):
+    assert why(result(IDEA, 0, 1.0, **changes)) == [reason]
+
+
+def test_a_rejected_run_is_a_failure_and_no_number():
+    rejected = result(IDEA, 0, None, status=Status.REJECTED)
+    assert evidence(IDEA, KEY, [rejected]).failed == (rejected,)
+
+
+@pytest.mark.parametrize("changes", [{"status": Status.CANCELLED}, {"status": Status.INVALID}])
+def test_a_run_that_somebody_stopped_is_made_again_on_the_same_seed(changes):
+    found = evidence(IDEA, KEY, [result(IDEA, 0, None, **changes), result(IDEA, 1, 1.5)])
+    assert (found.values, found.next_index) == ([], 0)
+
+
+def test_a_void_attempt_says_nothing():
+    assert why(result(IDEA, 0, None, void=VoidCause.HOST_SLEPT)) == [LeftOut.NOT_OVER]
+
+
+def test_a_run_that_went_to_another_machine_of_the_target_leaves_no_gap():
+    found = evidence(IDEA, KEY, [result(IDEA, 0, 1.5, hardware_key="cpu-other"), result(IDEA, 1, 1.9)])
+    assert found.values == [1.9]
+
+
+def test_a_look_at_a_seed_with_a_shorter_budget_does_not_excuse_from_running_it():
+    short = result(IDEA, 0, 2.5, budget=Budget(seconds=10), training_seconds=10.0)
+    found = evidence(IDEA, KEY, [short, result(IDEA, 1, 1.5)])
+    assert (found.values, found.next_index) == ([], 0)
+
+
+def test_a_run_of_another_shape_does_not_count():
+    other = SHAPE.model_copy(update={"depth": 4})
+    assert why(result(IDEA, 0, 1.0, shape=other), shape=SHAPE) == [LeftOut.OTHER_SHAPE]
+
+
+def test_a_number_without_a_rung_or_under_a_token_budget_has_no_key():
+    assert key_of(result(IDEA, 0, None)) is None
+    assert key_of(result(IDEA, 0)) == KEY

@@ -1,0 +1,158 @@
+"""The book read by somebody who does not trust whoever wrote in it."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.research import judge as judging
+from shared.research.book import FleetBook, LocalBook, Proposal, Ruling, Trial
+from shared.research.idea import propose
+from shared.research.judge import judge
+from shared.research.known import read_known
+from shared.research.rule import Verdict
+from tests.fleet import RedisServer
+from tests.shared.research.makers import KEY, SHAPE, START, idea, known, recipe, result, results
+
+GOOD = idea("better = 1")
+NOISE = {"sigma": 0.001, "sigma_seeds": 8}
+
+
+@pytest.fixture(params=["local", "fleet"])
+def book(request, tmp_path):
+    if request.param == "local":
+        yield LocalBook(tmp_path / "research")
+        return
+    server = RedisServer(tmp_path / "redis")
+    yield FleetBook(server.connection)
+    server.kill()
+
+
+def ruling(verdict=Verdict.KEEP, **changes) -> Ruling:
+    values = dict(
+        idea=GOOD.id, key=KEY, verdict=verdict, reason="said so", published=1.99, made_at=datetime.now(UTC),
+        runs=(f"{GOOD.id}-0", f"{GOOD.id}-1"), pool=(f"{START.id}-0", f"{START.id}-1"), **NOISE,
+    )  # fmt: skip
+    return Ruling(**values | changes)
+
+
+def kept(*rulings, good=(1.99, 1.99 + 1e-4), base=(2.0, 2.0)):
+    return known((START, results(START, *base)), (GOOD, results(GOOD, *good)), rulings=rulings)
+
+
+def test_both_books_keep_entries_in_order_and_recipes_under_their_hash(book):
+    entries = [Proposal(idea=START), Trial(idea=START.id, target="cpu", asked={"time_budget": 1.0}), ruling()]
+    for entry in entries:
+        book.append(entry)
+    book.put_recipe(recipe())
+    assert list(book.entries()) == entries
+    assert book.recipe(START.recipe_sha) == recipe()
+    with pytest.raises(ValueError, match="never stored"):
+        book.recipe("a" * 64)
+
+
+def test_a_torn_line_costs_no_other(tmp_path):
+    book = LocalBook(tmp_path)
+    book.append(Proposal(idea=START))
+    with open(book.file, "ab") as file:
+        file.write(b'{"what": "idea", "idea"')
+    book.append(Proposal(idea=GOOD))
+    assert [entry.idea.id for entry in book.entries()] == [START.id, GOOD.id]
+
+
+def test_a_keep_that_its_runs_bear_out_counts():
+    found = kept(ruling(published=1.99 + 1e-4))
+    assert found.best(KEY) == (GOOD, 1.99 + 1e-4)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"published": 1.5},
+        {"runs": (f"{GOOD.id}-1",)},
+        {"runs": (f"{GOOD.id}-0", "elsewhere")},
+        {"pool": ("nothing",)},
+        {"sigma": None},
+        {"key": KEY.model_copy(update={"hardware_key": "other"})},
+    ],
+)
+def test_a_keep_that_its_runs_do_not_bear_out_counts_for_nothing(claim):
+    found = kept(ruling(**{"published": 1.99 + 1e-4} | claim))
+    assert found.best(KEY) == (START, 2.0)
+    assert len(found.unproved) == 1
+
+
+def test_the_first_of_two_verdicts_counts():
+    dropped = ruling(Verdict.DISCARD, published=None)
+    found = kept(dropped, ruling(published=1.99 + 1e-4))
+    assert found.rulings[GOOD.id, KEY] == dropped
+
+
+def test_an_idea_under_a_name_that_is_not_its_own_is_not_read():
+    forged = GOOD.model_copy(update={"id": START.id})
+    orphan = idea("orphan = 1", parent=propose(recipe("unknown = 1")))
+    found = read_known([Proposal(idea=forged), Proposal(idea=orphan)], {}, believe_missing=False)
+    assert found.ideas == {}
+
+
+def test_a_second_start_does_not_become_the_best_by_a_lucky_run():
+    lucky = propose(recipe("lucky = 1"), note="another start")
+    found = known((START, results(START, 2.0)), (lucky, results(lucky, 1.5)))
+    assert found.best(KEY) == (START, 2.0)
+
+
+def test_a_recipe_that_differs_in_comments_alone_has_a_twin():
+    same = propose(
+        b"# a comment\n" + recipe("better = 1").replace(b"    better", b"    '''why'''\n    better"), START, recipe()
+    )
+    assert same.id != GOOD.id
+    assert known((START, []), (GOOD, [])).twin(same) == GOOD
+    assert known((START, []), (GOOD, [])).twin(idea("worse = 1")) is None
+
+
+def test_an_idea_is_judged_against_runs_of_its_own_key_alone():
+    elsewhere = [result(START, index, 2.0, hardware_key="gpu") for index in range(4)]
+    found = judge(known((START, elsewhere), (GOOD, results(GOOD, 1.5))), GOOD, KEY, None)
+    assert found.decision.verdict is Verdict.UNDECIDED
+    assert found.decision.parent_needs == 1
+
+
+def test_a_machine_that_was_calibrated_in_between_is_not_compared_with_its_former_shape():
+    former = SHAPE.model_copy(update={"depth": 6})
+    base = [result(START, index, 2.0, shape=former) for index in range(4)]
+    assert judge(known((START, base), (GOOD, results(GOOD, 1.5))), GOOD, KEY, None).pool.values == []
+
+
+def test_an_idea_with_a_failed_run_is_dropped_however_good_the_others_are():
+    found = judge(known((START, results(START, 2.0, 2.0)), (GOOD, results(GOOD, 1.5, None, 1.5))), GOOD, KEY, None)
+    assert found.decision.verdict is Verdict.DISCARD
+    assert "crashed" in found.decision.reason
+
+
+def test_an_idea_that_only_failed_is_dropped_without_a_key():
+    assert judge(known((START, []), (GOOD, results(GOOD, None))), GOOD, None, None).decision.verdict is Verdict.DISCARD
+
+
+def test_without_noise_it_says_how_to_measure_it():
+    found = judge(known((START, results(START, 2.0)), (GOOD, results(GOOD, 1.5))), GOOD, KEY, None)
+    assert found.noise is None
+    assert "autoresearch calibrate" in found.advice
+
+
+def test_runs_of_the_shipped_recipe_measure_the_noise_and_those_of_changed_ones_do_not(monkeypatch):
+    state = known((START, results(START, 2.0, 2.001, 2.002, 2.003)), (GOOD, results(GOOD, 1.5, 1.5)))
+    assert judging.noise_at(state, KEY, None, state.evidence(START, KEY)) is None
+    monkeypatch.setattr(judging, "sha256_file", lambda path: START.recipe_sha)
+    noise = judging.noise_at(state, KEY, None, state.evidence(START, KEY))
+    assert noise.num_seeds == 4
+    assert noise.grows
+    assert noise.sigma == pytest.approx(0.00129, abs=1e-5)
+
+
+def test_after_a_kept_idea_of_another_size_its_own_runs_measure_the_noise():
+    larger = SHAPE.model_copy(update={"depth": 6})
+    runs = [result(GOOD, index, 1.99 + index / 1e4, shape=larger) for index in range(4)]
+    claim = ruling(published=runs[1].val_bpb)
+    state = known((START, results(START, 2.0, 2.0)), (GOOD, runs), rulings=[claim])
+    noise = judging.noise_at(state, KEY, None, state.evidence(GOOD, KEY))
+    assert (noise.num_seeds, noise.grows) == (4, True)
+    assert judging.noise_at(known((START, []), (GOOD, runs)), KEY, None, state.evidence(GOOD, KEY)) is None
