@@ -55,27 +55,28 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         recipe = folder / "upstream_recipe.py"
         recipe.write_text(upstream_recipe(arguments.upstream / "train.py"), encoding="utf-8")
-        estimates = [estimated(point, recipe, folder) for point in PUBLISHED]
-    print("\n".join(error_table(estimates)))
-    print("\n".join(["", *ours_table(estimates)]))
-    print("\n".join(["", *model_table(estimates)]))
+        theirs = [estimated(point, Side(name="upstream", recipe=recipe), folder) for point in PUBLISHED]
+        print("\n".join(["", *error_table(theirs), "", *model_table(theirs)]), flush=True)
+        ours = [estimated(point, Side(name="ours", recipe=default_recipe("torch")), folder) for point in PUBLISHED]
+        print("\n".join(["", *ours_table(ours, theirs)]))
 
 
-def estimated(point: Published, recipe: Path, folder: Path) -> Estimate:
-    answer = folder / f"{point.target}-{point.preset}.json"
+def estimated(point: Published, side: Side, folder: Path) -> Estimate:
+    answer = folder / f"{point.target}-{point.preset}-{side.name}.json"
     if answer.exists():
         return Estimate.model_validate_json(answer.read_bytes())
     batch = {"device_batch_size": str(point.device_batch_size), "total_batch_size": str(point.total_batch_size)}
-    sides = (Side(name="ours", recipe=default_recipe("torch")), Side(name="upstream", recipe=recipe))
     shape = changed_shape(point.preset, batch)
-    return estimate(EstimateRequest(sides=sides, shape=shape, target=point.target, answer=answer))
+    found = estimate(EstimateRequest(sides=(side,), shape=shape, target=point.target, answer=answer))
+    print(f"{point.name}, {side.name}: {found.sides[0].tokens_per_s:,.0f} tok/s", flush=True)
+    return found
 
 
 def error_table(estimates: Sequence[Estimate]) -> list[str]:
     header = ["upstream's step", "measured tok/s", "estimated", "error", "measured MB", "estimated", "error"]
     rows = []
     for point, one in zip(PUBLISHED, estimates, strict=True):
-        upstream = one.sides[1]
+        upstream = one.sides[0]
         memory_mb = upstream.memory_bytes / 2**20
         rows.append(
             [
@@ -91,7 +92,7 @@ def error_table(estimates: Sequence[Estimate]) -> list[str]:
     return table(header, rows)
 
 
-def ours_table(estimates: Sequence[Estimate]) -> list[str]:
+def ours_table(ours: Sequence[Estimate], theirs: Sequence[Estimate]) -> list[str]:
     header = [
         "",
         "bytes a token: ours",
@@ -103,18 +104,18 @@ def ours_table(estimates: Sequence[Estimate]) -> list[str]:
         "tok/s: ours",
     ]
     rows = []
-    for point, one in zip(PUBLISHED, estimates, strict=True):
-        ours, theirs = one.sides
+    for point, own, other in zip(PUBLISHED, ours, theirs, strict=True):
+        (one,), (upstream,) = own.sides, other.sides
         rows.append(
             [
                 point.name,
-                f"{ours.bytes_per_token:,.0f}",
-                f"{theirs.bytes_per_token:,.0f}",
-                f"{ours.bytes_per_token / theirs.bytes_per_token:.2f}",
-                f"{ours.launches:,}",
-                f"{theirs.launches:,}",
-                f"{ours.launches / theirs.launches:.2f}",
-                f"{ours.tokens_per_s:,.0f}",
+                f"{one.bytes_per_token:,.0f}",
+                f"{upstream.bytes_per_token:,.0f}",
+                f"{one.bytes_per_token / upstream.bytes_per_token:.2f}",
+                f"{one.launches:,}",
+                f"{upstream.launches:,}",
+                f"{one.launches / upstream.launches:.2f}",
+                f"{one.tokens_per_s:,.0f}",
             ]
         )
     return table(header, rows)
@@ -139,7 +140,7 @@ def model_table(estimates: Sequence[Estimate]) -> list[str]:
 
 
 def error(point: Published, one: Estimate, seconds: Seconds) -> float:
-    side = one.sides[1]
+    side = one.sides[0]
     return side.tokens / seconds(one, side) / point.tokens_per_s - 1
 
 

@@ -8,9 +8,13 @@ Nothing is launched and tensors that kernels should have written hold nothing. T
 those of the call. TRITON_INTERPRET must not be set. Patches Triton 3.7's launch; other versions were not tried.
 """
 
+import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import torch
@@ -27,7 +31,10 @@ class Compiled:
     name: str
     shared_bytes: int
     num_warps: int
-    cubin_bytes: int
+    registers: int
+    """of a thread"""
+    stack_bytes: int
+    """of a thread, in device memory: what registers did not hold"""
 
 
 @contextmanager
@@ -52,7 +59,18 @@ def compiled_for(arch: str) -> Iterator[list[Compiled]]:
 
 def _described(kernel: Any) -> Compiled:
     meta = kernel.metadata
-    return Compiled(meta.name, meta.shared, meta.num_warps, len(kernel.asm["cubin"]))
+    return Compiled(meta.name, meta.shared, meta.num_warps, *_resources(kernel.asm["cubin"]))
+
+
+def _resources(cubin: bytes) -> tuple[int, int]:
+    """Registers and bytes of stack and local memory, as cuobjdump reads them; Triton's Linux wheels bring it along."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        done = subprocess.run([str(tool), "-res-usage", file.name], capture_output=True, text=True, check=True)
+    used = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", done.stdout))
+    return int(used["REG"]), int(used["STACK"]) + int(used["LOCAL"])
 
 
 def _absent(capability: int) -> Any:

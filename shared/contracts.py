@@ -10,6 +10,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared.bounds import LARGEST_RECIPE_BYTES as LARGEST_RECIPE_BYTES
+from shared.bounds import LONGEST_LINE as LONGEST_LINE
+from shared.bounds import LONGEST_NAME as LONGEST_NAME
+from shared.bounds import LONGEST_REMARK as LONGEST_REMARK
 from shared.bounds import (
     BitsPerByte,
     IdeaId,

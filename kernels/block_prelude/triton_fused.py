@@ -11,7 +11,7 @@ import triton.language as tl
 from kernels.op_cost import OpCost, bytes_of, op_cost
 
 EPS = 2.0**-23
-ELEMENTS = 4096
+ELEMENTS = 2048
 """of a program: some rows at once"""
 
 

@@ -1,7 +1,8 @@
 """The MLP on an Apple GPU: MLX's products, and two Metal kernels for the squared ReLU and its slope.
 
-Backward reads the activation, whose root is half of the slope, so the product before it is not kept. Not run by whoever
-wrote it: no Apple GPU was at hand. tests/kernels/test_metal.py compares it with the reference.
+Backward reads the activation, whose root is half of the slope, so the product before it is not kept.
+
+Its source was compiled as C++ and run by CPU threads, not on an Apple GPU yet: tests/kernels/test_metal.py does that.
 """
 
 import mlx.core as mx

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from services.calibrator.conclusion import platform_default
 from services.calibrator.experiments import Experiments, Journal, Now
 from services.calibrator.findings import Findings, own_table
+from services.calibrator.kernels import Lab
 from services.calibrator.known_rows import known_rows, said, table_for
 from services.calibrator.phases import PHASES, Phase
 from services.calibrator.report import write_report
@@ -38,7 +39,8 @@ class Session:
         clock = Clock(calibration.minutes, spent_before(folder), now)
         known = known_rows(calibration)
         table, left_out = table_for(calibration, known.rows), said(known.notes)
-        self.work: Work = Work(calibration, folder, self.machine, clock, table, left_out=left_out)
+        lab = Lab(calibration, executor, now)
+        self.work: Work = Work(calibration, folder, self.machine, clock, table, lab=lab, left_out=left_out)
         self.store, self.found = PhaseStore(folder), Findings()
 
     @property

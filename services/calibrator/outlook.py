@@ -22,6 +22,8 @@ LARGEST_MARGIN = 0.003
 """of val_bpb: on a noisy machine one sigma would promise too little"""
 LARGEST_RESERVE = 0.1
 """of the allowance, for trying the choice itself: where few probes can be paid, all of them search"""
+LARGEST_OPENING = 0.3
+"""of the allowance, for the first probe of a model: on a slow machine a large one would take most of it"""
 POOL, BEST = 40, 6
 """shapes that are compared jointly, with the smaller passes of the best; what was measured or proposed comes on top"""
 
@@ -123,15 +125,28 @@ class Outlook:
         return self.costs.expected(min(self._budgets(candidate, rate), default=self.inputs.target_s), rate)
 
     def opening(self) -> Option | None:
-        """The shortest budget of the first start, then of the first model, that has no outcome yet."""
-        tried = {shape for shape, _ in self.tried}
+        """The shortest budget of the first start that has no outcome yet, then of a model that has none."""
+        tried = {shape for shape, seconds in self.tried if seconds >= self._real_s}
         starts = (self.space.nearest(start) for start in self.inputs.starts)
         fresh = (one for one in starts if one and one.shape in self.offered and one.shape not in tried)
-        return next((options[0] for one in (*fresh, *self.untried_models()) if (options := self.options(one))), None)
+        return next((options[0] for one in fresh if (options := self.options(one))), None) or self._model_to_open()
+
+    @property
+    def _real_s(self) -> float:
+        """The shortest budget of a search's probe."""
+        return BUDGET_SHARES[0] * self.inputs.target_s
+
+    def _model_to_open(self) -> Option | None:
+        """The cheapest that no probe of a search's length has tried, unless that takes too much of the allowance."""
+        options = [options[0] for one in self.untried_models() if (options := self.options(one))]
+        cheapest = min(options, key=lambda option: option.cost_s, default=None)
+        return cheapest if cheapest and cheapest.cost_s <= LARGEST_OPENING * self.inputs.allowance_s else None
 
     def untried_models(self) -> list[Candidate]:
-        """The most promising shape of each model that nothing is known of."""
-        tried = {one.probe.preset for one in self.seen if is_row(one)} | {one.probe.preset for one in self.outcomes}
+        """The most promising shape of each model that had no probe of a search's length: a few seconds that measured
+        its speed say little of what it learns."""
+        real = {one.probe.preset for one in self.seen if is_row(one) and one.probe.seconds >= self._real_s}
+        tried = real | {one.probe.preset for one in self.outcomes}
         untried = [one for one in self._fastest if one.preset not in tried]
         best = plausible(self.projections, untried, len(untried))
         return [*{one.preset: one for one in reversed(best)}.values()]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from services.calibrator.measurement import Machine, Outcome, Probe
 from shared.calibration.events import append_event
@@ -13,6 +14,9 @@ from shared.data.dataset import MAX_VALIDATION_ROWS, VALIDATION_SEQ_LEN, open_re
 from shared.experiment.presets import find_preset
 from shared.quality import QualityTable
 from shared.quality.model_size import model_size
+
+if TYPE_CHECKING:
+    from services.calibrator.kernels import Lab
 
 
 class Clock:
@@ -38,6 +42,8 @@ class Work:
     machine: Machine
     clock: Clock
     table: QualityTable
+    lab: "Lab | None" = None
+    """judges kernels; None where a machine is simulated"""
     phase: str = ""
     best: str = ""
     """the best shape so far, in words"""

@@ -85,9 +85,10 @@ def _next(
     start = next((row.idea for row in found if row.state == "start"), None)
     if best is None:
         return [f"autoresearch {run} --note baseline", *steps]
+    steps += ["autoresearch best --recipe my_recipe.py", f"autoresearch {run} --recipe my_recipe.py --note '...'"]
     if start is not None and (noise is None or noise.num_seeds < ENOUGH_SEEDS):
-        steps.insert(0, f"autoresearch decide {start.id} --wait")
-    return [*steps, "autoresearch best --recipe my_recipe.py", f"autoresearch {run} --recipe my_recipe.py --note '...'"]
+        steps.append(f"autoresearch decide {start.id} --wait")  # any time: a promising idea would cause it too
+    return steps
 
 
 def show(state: State) -> None:

@@ -192,7 +192,7 @@ def summary_rows(default: PlatformDefault) -> list[tuple[str, str]]:
         ("tuning", ", ".join(tuned) or "the engine's own choice"),
         ("val_bpb", f"{default.val_bpb:.4f} +- {default.spread:.4f} expected after {default.budget_seconds:g} s"),
         ("speed", f"{default.tok_per_sec:,.0f} tok/s, {default.memory_mb:,.0f} MiB"),
-        ("rung", f"{default.rung}"),
+        ("rung", describe_rung(default)),
         ("confidence", f"{default.confidence}: {default.reason}"),
     ]
     if default.noise is not None:
@@ -200,12 +200,17 @@ def summary_rows(default: PlatformDefault) -> list[tuple[str, str]]:
     return rows
 
 
+def describe_rung(default: PlatformDefault) -> str:
+    return f"{default.rung}" + (f", {default.eval_batch_size} rows at once" if default.eval_batch_size else "")
+
+
 def describe_noise(default: PlatformDefault) -> str:
     noise = default.noise
     assert noise is not None
     effects = ", ".join(f"{noise.smallest_effect(count):.4f} in {count}" for count in EFFECTS)
     weak = ", weak" if noise.weak else ""
+    paired = f"; {noise.pairing.verdict}" if noise.pairing else ""
     return (
         f"sigma {noise.sigma:.4f} [{noise.low:.4f}, {noise.high:.4f}] over {noise.num_seeds} seeds of "
-        f"{noise.budget_seconds:g} s{weak}; smallest effect {effects} runs each"
+        f"{noise.budget_seconds:g} s{weak}; smallest effect {effects} runs each{paired}"
     )

@@ -83,6 +83,7 @@ def fields_of(default: PlatformDefault) -> dict[str, Any]:
         "reason": default.reason,
         "noise_sigma": noise.sigma if noise else None,
         "noise_seeds": noise.num_seeds if noise else None,
+        "pairing_rho": noise.pairing.rho if noise and noise.pairing else None,
         "engine": default.engine,
         "framework": default.framework,
         "device": default.device,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.fleet.view import JobView
 
 LOOK_EVERY_S = 0.5
+ASK_AGAIN_S = 3600.0
 UNDER_WAY = ("queued", "running")
 
 
@@ -132,7 +133,8 @@ class Fleet:
                     store(connection).add_to_group(group, jobs[-1])
                 if view(store(connection), jobs[-1]).state == "unknown":
                     kwargs = arguments(idea, trial, index) | {"recipe": source}
-                    queue(trial.target, connection).enqueue_call(TRAIN, kwargs=kwargs, job_id=jobs[-1])
+                    meta = {"group": group} if group else {}
+                    queue(trial.target, connection).enqueue_call(TRAIN, kwargs=kwargs, job_id=jobs[-1], meta=meta)
         return jobs
 
     @staticmethod
@@ -179,7 +181,9 @@ class Fleet:
         """From this machine's cache, else from MLflow; without an answer from there, as if there were none."""
         if found := read_default(key.hardware_key, key.engine):
             return found
-        return _from_mlflow(key.hardware_key, key.engine) if settings().tracking_uri else None
+        if not settings().tracking_uri:
+            return None
+        return _from_mlflow(key.hardware_key, key.engine, time.monotonic() // ASK_AGAIN_S)
 
 
 def _counts(idea: Idea, seen: "JobView") -> bool:
@@ -189,7 +193,8 @@ def _counts(idea: Idea, seen: "JobView") -> bool:
 
 
 @cache
-def _from_mlflow(hardware_key: str, engine: str) -> PlatformDefault | None:
+def _from_mlflow(hardware_key: str, engine: str, when: float) -> PlatformDefault | None:
+    """`when` changes as often as it is worth while to ask again."""
     from shared.tracking.fleet_default import fleet_default
     from shared.tracking.mlflow_store import Unreachable
 
@@ -214,7 +219,7 @@ def place(local: bool = False) -> Here | Fleet:
 
 
 def knows_a_hub() -> bool:
-    from services.console.hub_connection import load_env
+    from services.console.env_file import load_env
 
     load_env()
     return settings().redis_url != Settings.model_fields["redis_url"].default

@@ -39,6 +39,7 @@ def submit(
     calibrate: Annotated[
         str | None, typer.Option(metavar="MODE", help="Calibrate the targets instead: fast or full.")
     ] = None,
+    first: Annotated[bool, typer.Option("--first", help="Put them at the front of their queues.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all have ended, and show progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
 ) -> None:
@@ -56,12 +57,14 @@ def submit(
     if calibrate is not None:
         refuse_train_options(recipe=recipe, seed=seed, tokens=tokens, smoke=smoke, set=set_, note=note, parent=parent)
         wanted = {"mode": calibrate, "presets": preset or (), "time_budget": time_budget, "dataset": dataset}
-        group_id, job_ids = enqueue(CALIBRATE, [checked_calibration(wanted, name) for name in target], None)
+        group_id, job_ids = enqueue(CALIBRATE, [checked_calibration(wanted, name) for name in target], None, first)
     elif note is not None or parent is not None:
         from services.console.idea_jobs import enqueue_idea
 
         refuse_for_idea(seed=seed, preset=(preset or [])[1:])
         own = {"note": note or "", "parent": parent, "preset": preset[0] if preset else None}
+        if first:
+            raise ValueError("--first is for experiments of their own: leave out --note and --parent")
         group_id, job_ids, idea_id = enqueue_idea(checked_source(recipe) if recipe else None, target, common, own)
     else:
         source = checked_source(recipe) if recipe else None
@@ -70,7 +73,7 @@ def submit(
             checked(common | {"target": name, "preset": shape, "seed": number})
             for name, shape, number in product(target, presets, seed or [42])
         ]
-        group_id, job_ids = enqueue(TRAIN, requests, source)
+        group_id, job_ids = enqueue(TRAIN, requests, source, first)
     conclude(group_id, job_ids, wait, json, idea_id)
 
 
@@ -133,25 +136,29 @@ def checked_source(path: Path) -> str:
     return source.decode()
 
 
-def enqueue(function: str, requests: list[dict[str, Any]], source: str | None) -> tuple[str, list[str]]:
-    """(group, jobs). ValueError if the hub goes away; it names the jobs that were already enqueued."""
+def enqueue(
+    function: str, requests: list[dict[str, Any]], source: str | None, first: bool = False
+) -> tuple[str, list[str]]:
+    """(group, jobs), in the order in which they will run. ValueError if the hub goes away; it names the jobs that were
+    already enqueued. first: before all that wait.
+    """
     from services.console.hub_connection import hub, queue, store
 
     group_id, job_ids = f"g-{secrets.token_hex(4)}", []
     try:
         with hub() as connection:
             connection.ping()
-            for number, arguments in enumerate(requests):
+            numbered = list(enumerate(requests))
+            for number, arguments in reversed(numbered) if first else numbered:
                 kwargs = arguments | ({"recipe": source} if source else {})
                 job_id = f"{group_id[2:]}-{number:02d}-{arguments['target']}-s{arguments.get('seed', 42)}"
                 store(connection).add_to_group(group_id, job_id)
-                queue(arguments["target"], connection).enqueue_call(
-                    function, kwargs=kwargs, job_id=job_id, meta={"group": group_id}
-                )
+                home = queue(arguments["target"], connection)
+                home.enqueue_call(function, kwargs=kwargs, job_id=job_id, at_front=first, meta={"group": group_id})
                 job_ids.append(job_id)
     except ValueError as error:
         if not job_ids:
             raise
         done, last = f"{len(job_ids)} of {len(requests)} jobs", f"autoresearch status {group_id} shows whether one more"
         raise ValueError(f"{error}; before that {done} were enqueued: {', '.join(job_ids)} ({last} was)") from None
-    return group_id, job_ids
+    return group_id, job_ids[::-1] if first else job_ids

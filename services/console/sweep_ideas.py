@@ -2,7 +2,10 @@
 be judged by `autoresearch decide` like any other. A point that was run before is not run again.
 """
 
+from collections.abc import Callable
+
 from services.console.research import Fleet, Here, whoami
+from services.console.sweep_queue import patiently
 from shared.experiment.identity import seed_of
 from shared.experiment.request import DEFAULT_BUDGET_S
 from shared.research.book import Proposal, Trial
@@ -32,10 +35,17 @@ class IdeaRegister:
             target=self.target,
             asked={name: value for name, value in asked.items() if value != default[name]},
         )
-        self.place.put_recipe(source)
-        self.place.append(Proposal(idea=idea), trial)
+        self._write(lambda: self.place.put_recipe(source))
+        self._write(lambda: self.place.append(Proposal(idea=idea), trial))
         runs = (Run(run_id=trial.job_id(index), seed=seed_of(idea.id, index)) for index in range(self.plan.seeds))
         return Entry(idea.ref, tuple(runs))
+
+    def _write(self, entry: Callable[[], None]) -> None:
+        """A hub that is away is waited for, as for its queue."""
+        if self.place.is_fleet:
+            patiently(entry)
+        else:
+            entry()
 
     def _propose(self, point: Point, source: bytes, base: Idea | None) -> Idea:
         return propose(

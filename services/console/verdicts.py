@@ -8,6 +8,7 @@ from typing import Any
 
 from services.console.research import Place, tell, whoami
 from shared.experiment.platform_default import all_defaults
+from shared.experiment.request import DEFAULT_BUDGET_S
 from shared.research.book import Ruling, Trial
 from shared.research.comparable import Evidence, Key
 from shared.research.idea import Idea
@@ -66,13 +67,14 @@ def make_runs(place: Place, known: Known, judged: Judged, timeout_s: float | Non
 
 
 def trial_of(known: Known, idea: Idea, runs: Evidence) -> Trial:
-    """What the counted runs of the idea asked for, else what was asked last."""
+    """What the counted runs of the idea asked for, else what was asked last with their budget, else last of all."""
     trials = known.trials.get(idea.id, ())
     if not trials:
         raise ValueError(f"nobody has sent idea {idea.id} to a machine: submit or train it with its --note first")
-    counted = {result.run_id for result in runs.results}
-    fitting = [one for one in trials if any(name.startswith(one.job_id(0)[:-1]) for name in counted)]
-    return (fitting or list(trials))[-1]
+    named = [one for one in trials for run in runs.results if run.run_id.startswith(one.job_id(0)[:-1])]
+    seconds = {result.budget.seconds for result in runs.results}
+    as_long = [one for one in trials if float(one.asked.get("time_budget") or DEFAULT_BUDGET_S) in seconds]
+    return (named or as_long or list(trials))[-1]
 
 
 def run_more(

@@ -16,8 +16,8 @@ from shared.files import sync
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 AGENT_COMMANDS = (
     "hello auth ping time select info multi exec discard client|setname client|info client|id "
-    "exists type ttl expire persist hset hget hmget hgetall hlen hexists sadd smembers scard sismember rpush lrange "
-    "llen lpos zcard zrange zrevrange zrangebyscore zscore get mget set xrange xrevrange xlen"
+    "exists type ttl expire persist hset hget hmget hgetall hlen hexists sadd smembers scard sismember rpush lpush "
+    "lrange llen lpos zcard zrange zrevrange zrangebyscore zscore get mget set xrange xrevrange xlen"
 )
 
 

@@ -43,7 +43,7 @@ def main() -> int:
         exit_with_parent(grace_s=10.0)
     try:
         job = parse(sys.argv[1:])
-        leave_answer(job, carry_out(job, Desk(job.id, stages_here())))
+        leave_answer(job, carry_out(job, Desk(job.id, stages_here(), holds_device=job.holds_device)))
     except DeviceBusy as error:
         print(error, file=sys.stderr)
         return DEVICE_BUSY

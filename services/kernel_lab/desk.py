@@ -2,9 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 from typing import Any
 
 from kernels.records import Language, Trace
@@ -12,12 +13,14 @@ from services.kernel_lab.ledger import Event, EventKind, Ledger
 from services.kernel_lab.subject import Subject, find
 from services.kernel_lab.surroundings import Surroundings, need, surroundings
 from shared import sandbox
-from shared.kernel_lab.folder import work_folder
+from shared.kernel_lab.folder import answer_file, work_folder
 from shared.kernel_lab.job import LabAnswer, LabStatus
 from shared.machine.device_lock import check_idle, device_lock
 from shared.sandbox.ending import adopt_orphans, strongest
 from shared.settings import settings
 from shared.stages.executors import Executor
+
+LEFT_BEHIND_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Desk:
     job_id: str
     executor: Executor
     """of the experiments of an integration"""
+    holds_device: bool = False
+    """whoever asked holds its lock"""
     ledger: Ledger = field(default_factory=Ledger)
 
     def subject(self, candidate: str) -> Subject:
@@ -40,7 +45,8 @@ class Desk:
         need(language, around)
         adopt_orphans()
         self.ledger.touch()
-        with device_lock(around.device), scratch(around.work):
+        lock = nullcontext() if self.holds_device else device_lock(around.device)
+        with lock, scratch(around.work):
             check_idle(around.device)
             yield around
 
@@ -80,10 +86,19 @@ def fence() -> dict[str, str]:
 @contextmanager
 def scratch(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder.parent, answer_file("").parent):
+        clear_away(place)
     try:
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_away(place: Path) -> None:
+    """What commands that were killed left there, and answers that nobody read."""
+    for path in place.iterdir() if place.is_dir() else ():
+        if time() - path.stat().st_mtime > LEFT_BEHIND_S:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def passed(status: bool) -> LabStatus:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kernels import catalog
+from kernels.records import Language
 from services.kernel_lab.costs import OpCost, read_costs
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import Event, EventKind
@@ -12,15 +13,18 @@ from services.kernel_lab.promotions import adopted, promoted_here
 from services.kernel_lab.states import WEIGHT, State, next_step, state_of
 from services.kernel_lab.subject import Subject, find, of_catalog
 from shared.kernel_lab.job import LabAnswer, LabStatus, Orchestrate
+from shared.machine.hardware import Vendor
 
 
 def answer(order: Orchestrate, desk: Desk) -> LabAnswer:
-    here, events = desk.around(order.device).hardware_key, desk.ledger.read()
+    around, events = desk.around(order.device), desk.ledger.read()
+    here = around.hardware_key
     costs = {one.op: one for one in reversed(read_costs(order.profile))} if order.profile else {}
     promoted = promoted_here(here)
     rows = [
         row(subject, state_of(events, subject, here, promoted.get(subject.op) == adopted(subject)), costs)
         for subject in candidates(events, desk)
+        if subject.language is not Language.METAL or around.hardware.vendor is Vendor.APPLE
     ]
     with_candidates = {one["op"] for one in rows}
     rows += [untouched(cost) for op, cost in costs.items() if op not in with_candidates]

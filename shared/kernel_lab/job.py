@@ -201,6 +201,8 @@ class LabJob(Contract):
 
     id: str = Field(default_factory=lambda: secrets.token_hex(8), pattern=r"^[0-9a-f]{16}$")
     command: Command
+    holds_device: bool = False
+    """whoever asks holds the device's lock, as a calibration does"""
 
 
 class LabAnswer(Contract):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from shared.contracts import Unranked
 from shared.experiment.platform_default import PlatformDefault
 from shared.experiment.request import default_recipe
 from shared.files import sha256_file
@@ -14,6 +15,10 @@ from shared.research.noise import Noise, how_to_measure, measured, why_not
 from shared.research.rule import ENOUGH_SEEDS, Decision, Verdict
 
 ENGINES = ("torch", "mlx")
+DEMO = (
+    "runs on the demo corpus are never ranked: `autoresearch prepare --corpus climbmix` on the worker's machine, or "
+    "parquet:DIR with text of your own, makes a dataset that counts"
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
         found = Decision(Verdict.DISCARD, said, num_runs=len(runs.results), num_pool=len(pool.results))
         return Judged(idea, key, found, noise, runs, pool)
     decision = rule_for(idea)(runs.values, pool.values, noise)
+    if not pool.results and (elsewhere := sorted({str(one) for one in known.keys(parent)})):
+        decision = replace(decision, reason=f"{decision.reason} here; it ran on {'; '.join(elsewhere)}")
     missing = noise is None and decision.verdict is Verdict.UNDECIDED
     advice = how_to_measure(why_not(default, key, pool.shape or runs.shape) or "no noise floor") if missing else ""
     return Judged(idea, key, decision, noise, runs, pool, advice)
@@ -117,6 +124,9 @@ def _without_evidence(known: Known, idea: Idea) -> Judged:
         decision = Decision(Verdict.DISCARD, said)
         return Judged(idea, None, decision, None, Evidence(failed=tuple(failed)), Evidence())
     left_out = tuple((one.run_id, why) for one in known.results.get(idea.id, ()) if (why := why_not_run(idea, one)))
-    told = f": {', '.join(sorted({why for _, why in left_out}))}" if left_out else ""
+    unranked = {reason for one in known.results.get(idea.id, ()) for reason in one.unranked}
+    reasons = sorted({*(str(why) for _, why in left_out), *map(str, unranked)} - {Unranked.NOT_OK})
+    told = f": {', '.join(reasons)}" if reasons else ""
     decision = Decision(Verdict.UNDECIDED, f"it has no run that counts{told}", idea_needs=1)
-    return Judged(idea, None, decision, None, Evidence(left_out=left_out), Evidence())
+    advice = DEMO if Unranked.DEMO_CORPUS in unranked else ""
+    return Judged(idea, None, decision, None, Evidence(left_out=left_out), Evidence(), advice)

@@ -66,6 +66,7 @@ def params(default: PlatformDefault) -> dict[str, object]:
         **default.shape.model_dump(),
         **default.tuning.model_dump(),
         "rung": default.rung.value,
+        **({"eval_batch_size": default.eval_batch_size} if default.eval_batch_size else {}),
         "budget": f"{default.budget_seconds:g} s",
         "driver_version": default.driver_version,
         "framework": default.framework,

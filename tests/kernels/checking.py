@@ -16,11 +16,11 @@ from kernels.inputs import random_cotangents, random_inputs
 from kernels.records import Status, Workload
 
 
-def check(op: str, function, workload: Workload, seed: int = 0) -> tuple[Status, str]:
+def check(op: str, function, workload: Workload, seed: int = 0, device: str = "cpu") -> tuple[Status, str]:
     """The status, and what is wrong in words."""
     of, generator = catalog.definition(op), np.random.default_rng(seed)
-    drawn = torch_inputs(of, random_inputs(of, workload, generator), workload.precision)
-    dy = torch_cotangents(of, random_cotangents(of, workload, generator), workload.precision)
+    drawn = torch_inputs(of, random_inputs(of, workload, generator), workload.precision, device)
+    dy = torch_cotangents(of, random_cotangents(of, workload, generator), workload.precision, device)
     reference = catalog.load_reference(op, "torch")
     plain = forward_backward(reference, of, drawn, dy)
     truth = forward_backward(reference, of, in_float64(drawn), in_float64(dy))

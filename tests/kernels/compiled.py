@@ -1,6 +1,6 @@
 """Every Triton kernel compiled as a preset's step launches it: one JSON line per kernel. Started by test_triton.py.
 
-python -m tests.kernels.compiled sm_90
+python -m tests.kernels.compiled sm_90 [OP]
 """
 
 import json
@@ -21,8 +21,10 @@ FEW = {"N": 256, "B": 1, "T": 256}
 """tokens and matrices, which no tile size depends on"""
 
 
-def main(arch: str) -> None:
+def main(arch: str, only: str = "") -> None:
     for op, kernel in of_language(Language.TRITON):
+        if only not in ("", op):
+            continue
         of = catalog.definition(op)
         for precision in (DType.BFLOAT16, DType.FLOAT32):
             axes = {name: min(length, FEW.get(name, length)) for name, length in of.bench_axes[0].items()}
@@ -43,4 +45,4 @@ def run(arch: str, op: str, kernel: str, workload) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -63,7 +63,7 @@ def test_a_signature_follows_the_sources(monkeypatch):
 def test_names_that_do_not_exist_are_answered_with_those_that_do():
     with pytest.raises(ValueError, match="choose one of activation_pointwise, "):
         catalog.definition("fused_mlb")
-    with pytest.raises(ValueError, match="choose one of triton_recompute, triton_saved"):
+    with pytest.raises(ValueError, match="choose one of metal, triton_recompute, triton_saved"):
         catalog.solution("fused_mlp", "triton_save")
     with pytest.raises(ValueError, match="begins with none of"):
         catalog.language_of("cuda_mlp")

@@ -4,6 +4,7 @@ The first step compiles and makes what is made once; the second is counted. Runs
 process calls it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,7 +35,11 @@ def count_step(request: Count) -> StepCount:
     compiler = AbsentCompiler(gpu, recorder, request.graphs)
     choices: list[Choice] = []
     _chunks_as_on_cuda()
-    with patch.object(torch, "compile", compiler.compile), FakeTensorMode(allow_non_fake_inputs=True):
+    with (
+        patch.object(torch, "compile", compiler.compile),
+        patch.object(torch.nn.Module, "_apply", converted),
+        FakeTensorMode(allow_non_fake_inputs=True),
+    ):
         module = load_recipe(Path(request.recipe))
         with blaming("failed in build()"):
             recipe = module.build(request.shape, request.vocab_size, 42, absent_device(gpu, request, choices))
@@ -57,8 +62,23 @@ def absent_device(gpu: Gpu, request: Count, choices: list[Choice]) -> TorchDevic
         compiles=True,
         choices=choices,
         graphs=request.graphs,
+        kernels=request.kernels,
+        hardware_key=gpu.hardware_key,
         absent=True,
     )
+
+
+def converted(module: torch.nn.Module, fn: Callable, recurse: bool = True) -> torch.nn.Module:
+    """What `module.to(...)` does: PyTorch's own swaps parameters in place, which tensors without values refuse."""
+    for child in module.children() if recurse else ():
+        child._apply(fn)
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            with torch.no_grad():
+                module._parameters[name] = torch.nn.Parameter(fn(parameter), parameter.requires_grad)
+    for name, buffer in module._buffers.items():
+        module._buffers[name] = fn(buffer) if buffer is not None else None
+    return module
 
 
 def _chunks_as_on_cuda() -> None:

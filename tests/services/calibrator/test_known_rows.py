@@ -4,23 +4,22 @@ import json
 
 import pytest
 
+from services.calibrator.calibrate import Session
 from services.calibrator.known_rows import known_rows, said
-from shared.calibration.folder import fleet_rows_file
+from shared.calibration.events import read_events
+from shared.calibration.folder import fleet_rows_file, lay_out
 from shared.calibration.promotion import promoted_rows_file
 from shared.quality import QualityRow, published_rows
 from shared.settings import settings
+from tests.services.calibrator.simulated_stages import SimulatedStages
+from tests.services.calibrator.test_calibrate import job_of, use
 
 
 @pytest.fixture
-def home(prepared_home, tmp_path, monkeypatch):
-    (tmp_path / "home").mkdir()
-    for name in ("datasets", "validation"):
-        (tmp_path / "home" / name).symlink_to(prepared_home / name)
-    monkeypatch.setenv("ARE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("ARE_RUNS", str(tmp_path / "runs"))
-    (tmp_path / "runs").mkdir()
-    settings.cache_clear()
-    yield
+def calibration(prepared_home, tmp_path, monkeypatch):
+    """Of this machine, in a home that nobody calibrated yet."""
+    use(tmp_path, prepared_home, monkeypatch)
+    yield job_of().calibration
     settings.cache_clear()
 
 
@@ -35,10 +34,10 @@ def with_damage(path, *sources: str) -> None:
     path.write_text(json.dumps([each for one in good for each in (one, one | {"val_bpb": -1.0})]))
 
 
-def test_damaged_rows_of_the_fleet_and_of_bundles_are_left_out_and_named(reported, home):
+def test_damaged_rows_of_the_fleet_and_of_bundles_are_left_out_and_named(calibration):
     with_damage(fleet_rows_file(), "a run of the fleet")
     with_damage(promoted_rows_file(), "a promoted run")
-    known = known_rows(reported.work.calibration)
+    known = known_rows(calibration)
     assert {row.source for row in known.rows} >= {"a run of the fleet", "a promoted run"}
     assert len(known.rows) == len(published_rows()) + 2
     first, second = known.notes
@@ -47,9 +46,9 @@ def test_damaged_rows_of_the_fleet_and_of_bundles_are_left_out_and_named(reporte
 
 
 @pytest.mark.parametrize("content", ["{", "{}"])
-def test_a_snapshot_that_cannot_be_read_costs_the_calibration_no_more_than_its_rows(content, reported, home):
+def test_a_snapshot_that_cannot_be_read_costs_the_calibration_no_more_than_its_rows(content, calibration):
     fleet_rows_file().write_text(content)
-    known = known_rows(reported.work.calibration)
+    known = known_rows(calibration)
     assert known.rows == published_rows()
     (note,) = known.notes
     assert note.startswith("calibrating without the fleet's runs: fleet-rows.json")
@@ -59,3 +58,17 @@ def test_many_damaged_rows_are_a_few_lines_and_a_number():
     assert said([]) == ()
     assert said(["one\nline"]) == ("one line",)
     assert said([f"row {place}" for place in range(100)]) == ("row 0", "row 1", "row 2", "97 more rows left out")
+
+
+def test_a_calibration_says_in_the_beginning_which_rows_it_could_not_read(calibration):
+    with_damage(fleet_rows_file(), *(f"run {place}" for place in range(5)))
+    job, stages = job_of(), SimulatedStages()
+    lay_out(job.place, calibration)
+    session = Session(job.place, calibration, stages, stages.clock)
+    session.begin(force=False)
+    notes = [event.says for event in read_events(job.place)[0] if event.kind == "note"]
+    assert [note.split(" left out")[0] for note in notes[:3]] == [
+        f"fleet-rows.json: row {place}" for place in (2, 4, 6)
+    ]
+    assert notes[3:] == ["2 more rows left out"]
+    assert session.work.left_out == tuple(notes)

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.simulated_machines import HARDWARE, SimulatedMachine, World
 from services.calibrator.envelope_model import Band, pass_tokens
-from services.calibrator.measurement import Outcome
+from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.outlook import SearchInputs
+from services.calibrator.projection import is_row
 from services.calibrator.ranking import Ranked, in_order
 from services.calibrator.search import Search, SearchResult, search
 from services.calibrator.trials import FAILED
@@ -77,6 +78,36 @@ def test_every_model_is_measured_and_the_starts_come_first(tmp_path):
     first = result.outcomes[0].probe.shape
     assert (first.d_model, first.seq_len, first.total_batch_size) == (start.d_model, start.seq_len, 12288)
     assert {outcome.probe.preset for outcome in result.outcomes} == {*OFFERED}
+
+
+def test_a_model_whose_speed_was_measured_for_a_few_seconds_still_gets_a_probe_of_its_own(tmp_path):
+    """Steps enough to be a row, but nothing that tells what it learns in minutes."""
+    machine = machine_with()
+    inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=400)
+    known = [
+        machine.measure(Probe(preset=name, shape=shape, seconds=5.0, rung=Rung.SMOKE), limit_s=1000)
+        for name, shape in OFFERED.items()
+    ]
+    assert any(is_row(one) for one in known)
+    state = Search(inputs, QualityTable((), "corpus", hardware_key="here"), machine, tmp_path, known)
+    assert {one.preset for one in state.outlook.untried_models()} == {*OFFERED}
+    first = state.next_probe()
+    costs = {
+        one.preset: state.outlook.options(one)[0].cost_s
+        for one in state.outlook.untried_models() if state.outlook.options(one)
+    }  # fmt: skip
+    assert first.preset == min(costs, key=costs.get)
+
+
+def test_a_model_whose_first_probe_would_take_most_of_the_minutes_is_not_opened(tmp_path):
+    machine = machine_with("two-cores")
+    inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=150)
+    state = Search(inputs, QualityTable((), "corpus", hardware_key="here"), machine, tmp_path, ())
+    dear = [one for one in state.outlook.untried_models() if state.outlook.options(one)[:1]]
+    costs = {one.preset: state.outlook.options(one)[0].cost_s for one in dear}
+    opened = state.outlook.opening()
+    assert all(cost > 0.3 * 150 for cost in costs.values()) == (opened is None)
+    assert opened is None or costs[opened.candidate.preset] == min(costs.values())
 
 
 def test_what_was_known_before_is_believed_and_not_measured_again(tmp_path):

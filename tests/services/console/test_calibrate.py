@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from services.console.calibration_view import View, picture, plain_lines
+from services.console.calibration_view import View, picture, plain_lines, summary_rows
 from shared.calibration.events import PlannedPhase, append_event, events_file, read_events
-from shared.experiment.platform_default import write_default
+from shared.experiment.platform_default import NoiseFloor, Pairing, write_default
 from tests.device_holding import held_elsewhere
 from tests.platform_defaults import calibrated
 
@@ -118,3 +118,14 @@ def test_a_phase_that_gets_what_the_others_leave_says_so(tmp_path):
     view.read_to = 0
     view.look()
     assert "what is left" in drawn(view)
+
+
+def test_a_default_is_shown_with_its_evaluation_batch_and_what_pairing_by_seed_is_worth():
+    pairing = Pairing(rho=0.9, low=0.6, high=0.98, num_pairs=8, other=calibrated().shape)
+    floor = NoiseFloor(sigma=0.01, low=0.007, high=0.02, num_seeds=8, budget_seconds=60, rung="cheap", weak=False)
+    rows = dict(summary_rows(calibrated(noise=floor.model_copy(update={"pairing": pairing}).model_dump())))
+    assert rows["rung"] == "cheap, 4 rows at once"
+    assert rows["noise"].endswith("a paired comparison needs 10% of the runs")
+    rows = dict(summary_rows(calibrated(noise=floor.model_dump(), eval_batch_size=None)))
+    assert rows["rung"] == "cheap"
+    assert rows["noise"].endswith("runs each")

@@ -179,6 +179,17 @@ def test_runs_that_do_not_count_are_not_made_for_ever(autoresearch, start, train
     assert len(list_runs()) == before + 1
 
 
+def test_an_idea_that_was_run_with_two_budgets_is_judged_for_each(autoresearch, start, train, recipe):
+    better = train(1.99, "a better one")
+    other = [*TERMS[:5], "0.07", *TERMS[6:]]
+    entries = [entry for entry in LocalBook().entries() if isinstance(entry, Trial) and entry.idea == better]
+    longer = entries[-1].model_copy(update={"asked": {**entries[-1].asked, "time_budget": float(other[5])}})
+    LocalBook().append(longer)
+    kept = autoresearch("decide", better, "--wait", "--json").json
+    assert {run["val_bpb"] < 2 for run in kept["runs"]} == {True}
+    assert kept["key"]["budget_seconds"] == 0.05
+
+
 def test_a_demo_corpus_tests_no_idea(autoresearch, recipe, monkeypatch):
     monkeypatch.setattr(Manifest, "is_demo", property(lambda self: True))
     assert "climbmix" in autoresearch("train", "--recipe", recipe(1.9), "--note", "x", *TERMS, code=2).err

@@ -80,7 +80,7 @@ def autoresearch(embedded_hub, workplace):
 
 
 def test_the_embedded_queue_serves_the_fleets_commands(autoresearch, embedded_hub, worker):
-    done = json.loads(autoresearch("submit", *FAST, "0.2", "--wait", "--json").splitlines()[-1])
+    (done,) = json.loads(autoresearch("submit", *FAST, "0.2", "--wait", "--json"))["outcomes"]
     assert done["outcome"]["result"]["val_bpb"] > 0
     job = done["job_id"]
     assert job in autoresearch("status")
@@ -96,7 +96,7 @@ def test_the_embedded_queue_serves_the_fleets_commands(autoresearch, embedded_hu
 
 
 def test_doctor_tells_the_embedded_queue_from_others(autoresearch, worker):
-    found = json.loads(autoresearch("doctor", "--json").splitlines()[0])
+    found = json.loads(autoresearch("doctor", "--json"))[0]
     assert (found["what"], found["level"]) == ("queue", "ok")
     assert found["found"].startswith("Valkey ")
     assert "(embedded) at 127.0.0.1" in found["found"]

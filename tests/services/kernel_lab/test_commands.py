@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from services.kernel_lab import commands
-from services.kernel_lab.desk import Desk
+from services.kernel_lab.desk import Desk, clear_away
 from shared.kernel_lab import job as orders
 from shared.kernel_lab.job import Init, LabJob, LabStatus, Verify, leave_answer, take_answer
 from shared.stages.executors import NativeExecutor
@@ -66,3 +66,14 @@ def test_an_answer_is_read_once(desk):
     assert take_answer(job).status is LabStatus.OK
     with pytest.raises(ValueError, match="missing"):
         take_answer(job)
+
+
+def test_what_commands_that_were_killed_left_behind_goes_after_a_day(tmp_path):
+    import os
+
+    for name, age_s in (("old", 2 * 24 * 3600), ("new", 60)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kernel.py").touch()
+        os.utime(tmp_path / name, (os.stat(tmp_path).st_mtime - age_s,) * 2)
+    clear_away(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

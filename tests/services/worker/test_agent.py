@@ -9,7 +9,7 @@ import pytest
 
 from services.console.research import Fleet
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
-from shared.settings import CHECKOUT
+from shared.settings import CHECKOUT, settings
 from tests import ideas
 from tests.fleet import WorkerProcess
 from tests.hubs import HubQueue
@@ -84,14 +84,12 @@ def test_an_agent_that_follows_the_brief_keeps_the_better_idea_and_drops_the_oth
 ):
     agent = Agent(autoresearch, tmp_path)
     agent.begin()
-    measure = autoresearch("brief", "--json").json["next"][0]
-    autoresearch(*shlex.split(measure)[1:])  # the noise, as brief advises first
-
     better = agent.test(RECIPE.format(quality=1.99), "better by construction")
     worse = agent.test(RECIPE.format(quality=1.995), "worse than that")
     crashing = agent.test(RECIPE.format(quality=1.0) + "CRASH = 1\n", "crashes")
 
     assert [one["code"] for one in (better, worse, crashing)] == [0, 1, 1]
+    assert better["noise"]["source"] == f"{len(better['pool'])} runs of the start"  # made when they were needed
     assert better["published"] == better["runs"][1]["val_bpb"]
     assert worse["parent"] == crashing["parent"] == better["idea"]
     assert agent.recipe.read_text() == RECIPE.format(quality=1.99)
@@ -142,6 +140,17 @@ def test_a_run_that_was_cancelled_is_made_again_on_the_same_seed(autoresearch, w
     again = Fleet().enqueue(Fleet().known().ideas[said["idea"]], Fleet().known().trials[said["idea"]][0], [0])
     assert again == [said["jobs"][0] + "-r1"]
     autoresearch("cancel", *again)
+
+
+def test_an_mlflow_that_is_away_costs_a_line_and_no_verdict(autoresearch, worker, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARE_TRACKING_URI", "http://127.0.0.1:9")
+    settings.cache_clear()
+    mine = tmp_path / "mine.py"
+    mine.write_text(RECIPE.format(quality=2.5))
+    submit = ["submit", "--target", "cpu", "--recipe", str(mine), *TERMS, "--note", "worse", "--json", "--wait"]
+    said = autoresearch("decide", autoresearch(*submit).json["idea"], "--wait", code=1)
+    assert said.err.count("may be in MLflow, but no answer from http://127.0.0.1:9") == 1
+    assert said.out.startswith("discard")
 
 
 def set_of(trials):

@@ -15,7 +15,7 @@ from services.console import hub_connection, submit
 from services.console.service_file import launchd_hints, launchd_plist, systemd_unit
 from shared.files import sha256_bytes
 from shared.settings import settings
-from tests.fleet import WorkerProcess, wait_for
+from tests.fleet import WorkerProcess, delivered, wait_for
 from tests.hubs import HubQueue
 from tests.recipes import HONEST
 
@@ -77,13 +77,14 @@ def test_a_group_that_an_outage_cuts_short_says_which_jobs_were_enqueued(hub, mo
     assert all(job_id in str(failure.value) for job_id in waiting)
 
 
-def test_submit_takes_several_seeds_and_waits_for_all(autoresearch, worker, recipe):
+def test_submit_takes_several_seeds_and_waits_for_all(autoresearch, worker, recipe, workplace):
     said = autoresearch("submit", *FAST, "--recipe", recipe, "--seed", "1", "--seed", "2", "--wait", "--json")
     group = json.loads(said)
     done = group["outcomes"]
     assert [job["job_id"] for job in done] == group["jobs"]
     assert {(job["preset"], job["group"], job["function"]) for job in done} == {("m5-tiny", group["group"], "train")}
     assert [job["outcome"]["result"]["val_bpb"] for job in done] == [2.000001, 2.000002]
+    assert {record["attempt"]["group"] for record in delivered(workplace)} == {group["group"]}
     assert "val_bpb 2.000001" in autoresearch("status", group["group"])
     assert "val_bpb 2.000002" in autoresearch("status")
 
@@ -139,6 +140,13 @@ def test_status_shows_what_runs_then_what_ended_then_what_waits_however_much_wai
         worker.end()
 
 
+def test_jobs_that_are_to_be_first_go_before_all_that_wait_in_their_own_order(autoresearch, hub):
+    waiting = hub.enqueue(job_id="waiting")
+    said = json.loads(autoresearch("submit", *FAST, "--seed", "1", "--seed", "2", "--first", "--json"))
+    assert [entry.decode() for entry in hub.connection.lrange("rq:queue:cpu", 0, -1)] == [*said["jobs"], waiting]
+    assert [job[-2:] for job in said["jobs"]] == ["s1", "s2"]
+
+
 def test_a_job_without_a_worker_says_so(autoresearch, hub):
     job = hub.enqueue(job_id="lonely")
     assert "no worker of cpu runs: start one with `make worker`" in autoresearch("status", job)
@@ -181,10 +189,10 @@ def test_wait_gives_up_in_time_and_knows_nothing_of_strangers(autoresearch):
 
 
 def test_drain_lets_the_attempt_end(autoresearch, hub, worker):
-    job = json.loads(autoresearch("submit", *FAST[:-1], "2", "--json"))["jobs"][0]
+    job = json.loads(autoresearch("submit", *FAST[:-1], "8", "--json"))["jobs"][0]
     wait_for(lambda: hub.store.progress(job))
     assert job in autoresearch("drain", "cpu")
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(30) == 0
     assert hub.store.outcome(job).status == "ok"
 
 

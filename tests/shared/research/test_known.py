@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.contracts import Unranked
 from shared.research import judge as judging
 from shared.research.book import FleetBook, LocalBook, Proposal, Ruling, Trial
 from shared.research.idea import propose
@@ -114,6 +115,7 @@ def test_an_idea_is_judged_against_runs_of_its_own_key_alone():
     found = judge(known((START, elsewhere), (GOOD, results(GOOD, 1.5))), GOOD, KEY, None)
     assert found.decision.verdict is Verdict.UNDECIDED
     assert found.decision.parent_needs == 1
+    assert "it ran on gpu torch, 300 s" in found.decision.reason
 
 
 def test_a_machine_that_was_calibrated_in_between_is_not_compared_with_its_former_shape():
@@ -156,3 +158,10 @@ def test_after_a_kept_idea_of_another_size_its_own_runs_measure_the_noise():
     noise = judging.noise_at(state, KEY, None, state.evidence(GOOD, KEY))
     assert (noise.num_seeds, noise.grows) == (4, True)
     assert judging.noise_at(known((START, []), (GOOD, runs)), KEY, None, state.evidence(GOOD, KEY)) is None
+
+
+def test_an_idea_whose_runs_are_on_the_demo_corpus_is_told_so():
+    demo = result(GOOD, 0, 1.5, unranked=(Unranked.DEMO_CORPUS,))
+    found = judge(known((START, []), (GOOD, [demo])), GOOD, None, None)
+    assert "demo_corpus" in found.decision.reason
+    assert "climbmix" in found.advice

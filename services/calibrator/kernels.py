@@ -1,0 +1,99 @@
+"""Kernels that were written where this device was not: asked of the kernel lab before one is tried in the trainer.
+
+The lab verifies and measures in a process of its own. What it found before, for these very bytes on this hardware,
+counts without being measured again.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from kernels import catalog
+from kernels.records import Language
+from services.calibrator.experiments import OverLimit
+from shared.calibration.job import Calibration
+from shared.kernel_lab.job import Bench, Command, LabAnswer, LabJob, LabStatus, PromotionCheck, Verify, take_answer
+from shared.machine.targets import find_target
+from shared.stages.executors import Executor
+
+STAGE = "kernel-lab"
+ROUNDS = 7
+"""pairs of a measurement; the trainer decides"""
+NATIVE = {Language.TRITON: ("torch", "sm_"), Language.METAL: ("mlx", "metal")}
+"""engine and beginning of the architectures a language is native to"""
+
+
+def candidates(calibration: Calibration) -> list[str]:
+    """OP/KERNEL of everything that could run here natively."""
+    architecture = find_target(calibration.target).architectures[0]
+    return [
+        one.name
+        for op in catalog.ops()
+        for one in catalog.solutions(op)
+        if _is_native(one.spec.languages[0], calibration.engine, architecture)
+    ]
+
+
+def _is_native(language: Language, engine: str, architecture: str) -> bool:
+    wanted, beginning = NATIVE.get(language, ("", ""))
+    return engine == wanted and architecture.startswith(beginning)
+
+
+class Lab:
+    """Asks the kernel lab about candidates. The calibration holds the device meanwhile."""
+
+    def __init__(self, calibration: Calibration, executor: Executor, now: Callable[[], float] = monotonic):
+        self.calibration, self.executor, self.now = calibration, executor, now
+
+    def speedup(self, candidate: str, limit_s: float) -> float | None:
+        """Times faster than the plain op; None where it is wrong, no faster, or could not be judged in time."""
+        deadline, device = self.now() + limit_s, self.calibration.device
+        known = self._ask(PromotionCheck(candidate=candidate, device=device), deadline)
+        if known is None:
+            return None
+        is_right, is_faster, _ = (one["evidence"] is not None for one in known.data["requirements"])
+        if not is_right and not _is_ok(self._ask(Verify(candidate=candidate, device=device), deadline)):
+            return None
+        if is_right and is_faster:
+            return 1.0
+        return _speedup(self._ask(Bench(candidate=candidate, device=device, rounds=ROUNDS), deadline))
+
+    def _ask(self, command: Command, deadline: float) -> LabAnswer | None:
+        """None when the lab ended without an answer, or had none in time."""
+        job = LabJob(command=command, holds_device=True)
+
+        def watch(stage: str) -> None:
+            if self.now() > deadline:
+                raise OverLimit
+
+        try:
+            code, _ = self.executor.execute(STAGE, [job.model_dump_json()], watch)
+            return None if code else take_answer(job)
+        except (OverLimit, ValueError):
+            return None
+
+
+def _is_ok(answer: LabAnswer | None) -> bool:
+    return answer is not None and answer.status is LabStatus.OK
+
+
+def _speedup(answer: LabAnswer | None) -> float | None:
+    """Inside torch.compile where that was measured, as the trainer runs it."""
+    if answer is None or not _is_ok(answer):
+        return None
+    bouts: dict[str, Any] = answer.data["bouts"]
+    decisive = bouts.get("compiled") or bouts["eager"]
+    return float(decisive["speedup"]["value"]) if decisive["verdict"] == "faster" else None
+
+
+def proven(lab: Lab, allowance_s: float) -> tuple[dict[str, str], list[str]]:
+    """({op: its fastest kernel}, what there was no time for)."""
+    deadline, left_out = lab.now() + allowance_s, []
+    best: dict[str, tuple[float, str]] = {}
+    for candidate in candidates(lab.calibration):
+        op, kernel = candidate.split("/")
+        if (left_s := deadline - lab.now()) <= 0:
+            left_out.append(f"kernel {op}={kernel}")
+        elif (speedup := lab.speedup(candidate, left_s)) is not None and speedup > best.get(op, (0.0, ""))[0]:
+            best[op] = speedup, kernel
+    return {op: kernel for op, (_, kernel) in best.items()}, left_out

@@ -1,0 +1,66 @@
+"""Points of a sweep in the book of ideas."""
+
+import pytest
+
+from services.console import sweep_ideas, sweep_queue
+from services.console.sweep_ideas import IdeaRegister
+from shared.files import sha256_bytes
+from shared.research.book import LocalBook, Proposal, Trial
+from shared.sweep.folder import Header, SweepFolder
+from shared.sweep.plan import Plan, Point
+from tests.recipes import HONEST
+
+BASE = HONEST.encode()
+WIDE = Point(set={"depth": "2"})
+
+
+@pytest.fixture
+def register(workplace, tmp_path):
+    def make(**plan) -> IdeaRegister:
+        plan = Plan(points=(WIDE,), preset="m5-tiny", **plan)
+        folder = SweepFolder(tmp_path / "sweep")
+        header = Header(tag="t", plan=plan, recipe_sha=sha256_bytes(BASE), began_at=0.0)
+        folder.create(header, BASE)
+        return IdeaRegister(folder, header, "cpu")
+
+    return make
+
+
+def test_a_point_is_an_idea_whose_parent_is_the_base_and_has_drawn_seeds(register):
+    entered = register(seeds=2)
+    base, point = entered.enter(Point(), BASE), entered.enter(WIDE, BASE)
+    ideas = [entry.idea for entry in LocalBook().entries() if isinstance(entry, Proposal)]
+    assert [idea.id for idea in ideas] == [base.idea.id, point.idea.id]
+    assert (ideas[0].kind, ideas[1].parent, ideas[1].note) == ("start", base.idea.id, "sweep t: depth=2")
+    assert len({run.seed for run in (*base.runs, *point.runs)}) == 4
+    assert LocalBook().recipe(ideas[1].recipe_sha) == BASE
+
+
+def test_the_same_point_has_the_same_runs_in_another_sweep(register):
+    assert register().enter(WIDE, BASE).runs == register().enter(WIDE, BASE).runs
+
+
+def test_what_its_runs_ask_for_is_in_the_book(register):
+    register(time_budget=60.0).enter(WIDE, BASE)
+    (trial,) = [entry for entry in LocalBook().entries() if isinstance(entry, Trial)]
+    assert (trial.target, trial.asked) == ("cpu", {"time_budget": 60.0, "rung": "reference"})
+
+
+def test_a_hub_that_is_away_is_waited_for(register, monkeypatch):
+    failures = [ValueError("no hub answers")]
+
+    class Away:
+        is_fleet = True
+
+        def put_recipe(self, source):
+            if failures:
+                raise failures.pop()
+
+        def append(self, *entries):
+            self.entries = entries
+
+    monkeypatch.setattr(sweep_queue.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(sweep_ideas, "Fleet", Away)
+    entered = register(target="cpu")
+    assert entered.enter(WIDE, BASE).idea == entered.place.entries[0].idea.ref
+    assert failures == []
