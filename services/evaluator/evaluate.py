@@ -168,7 +168,7 @@ def _cost_key(job: Job, scorer: ForwardProcess, batch_size: int) -> CostKey:
 
 def _known_attention(job: Job, said: str | None) -> str:
     """The recipe's process says it: a name of its own would find no costs, and so choose the rung."""
-    return said if said in ATTENTION_BACKENDS[job.engine] else "unknown"
+    return said if said and said in ATTENTION_BACKENDS[job.engine] else "unknown"
 
 
 def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset) -> None:
