@@ -42,6 +42,7 @@ from shared.contracts import Choice, Job, Rung, Status, TrainingRecord, VoidCaus
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
 from shared.machine.crowd import is_crowded
+from shared.machine.device import Device
 from shared.machine.hardware import detect
 from shared.machine.stops import Stops
 from shared.machine.targets import peak_flops
@@ -151,6 +152,7 @@ class Supervision:
             writable=(cache,),
             secret=(self.dataset.rows_file("train", self.job.shape.seq_len), self.dataset.split_path("validation")),
             environment=cache_environment(cache),
+            gpu=not Device.parse(self.job.device).is_cpu,
         )
 
     def __enter__(self) -> "Supervision":
