@@ -37,7 +37,7 @@ from services.trainer.messages import (
     Trained,
 )
 from services.trainer.metrics_file import MetricsFile
-from services.trainer.state_store import StateStore
+from services.trainer.state_store import RECORD, StateStore
 from shared.contracts import Choice, Job, Rung, Status, TrainingRecord, VoidCause
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
@@ -46,7 +46,7 @@ from shared.machine.hardware import detect
 from shared.machine.stops import Stops
 from shared.machine.targets import peak_flops
 from shared.runs import checkpoint
-from shared.runs.directory import RunDirectory, write_record
+from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.runs.layout import GROUPS
 from shared.sandbox.ending import adopt_orphans
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
@@ -100,6 +100,14 @@ def _record_of(end: Ended, job: Job, measured: Measured, stopped: str) -> Traini
         share = (measured.foreign_cpu or 0.0) + (measured.stolen_cpu or 0.0)
         reason += f"; others had {share:.0%} of the processors meanwhile, so first run it again when they are idle"
     return measured.record(end.status, reason, end.void)
+
+
+def trained_before(run: RunDirectory) -> TrainingRecord | None:
+    """The record of a training that came to its end, whose supervisor was killed before it wrote it."""
+    restored = checkpoint.latest(run.checkpoint_dir)
+    if restored is None or not restored.final:
+        return None
+    return read_record(run.checkpoint_dir / restored.folder / RECORD, TrainingRecord)
 
 
 class TrainingClock:
