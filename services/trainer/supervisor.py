@@ -91,16 +91,16 @@ def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) 
 
 
 def _record_of(end: Ended, job: Job, measured: Measured, stopped: str) -> TrainingRecord:
-    """Whatever else it looks like: a run that stood still ended by that, and one that was late on a CPU that others
-    used, by that.
+    """Whatever else it looks like: a run that stood still ended by that. One that was late on a CPU that others used is
+    told so, since smaller steps may not be what it needs.
     """
     if stopped:
         return measured.record(Status.CANCELLED, stopped, VoidCause.HOST_SLEPT)
+    reason = end.reason
     if end.status is Status.TIMED_OUT and is_crowded(job.device, measured.foreign_cpu, measured.stolen_cpu):
-        crowd = f"others had {(measured.foreign_cpu or 0.0) + (measured.stolen_cpu or 0.0):.0%} of the processors"
-        reason = f"void: {crowd} meanwhile ({end.reason}); run it again when the machine is idle"
-        return measured.record(Status.CANCELLED, reason, VoidCause.DEVICE_SHARED)
-    return measured.record(end.status, end.reason, end.void)
+        share = (measured.foreign_cpu or 0.0) + (measured.stolen_cpu or 0.0)
+        reason += f"; others had {share:.0%} of the processors meanwhile, so first run it again when they are idle"
+    return measured.record(end.status, reason, end.void)
 
 
 def trained_before(run: RunDirectory) -> TrainingRecord | None:
