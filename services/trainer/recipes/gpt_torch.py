@@ -308,6 +308,7 @@ class Recipe:
         self.muon = Muon(list(model.blocks.parameters()), device, model.ops.muon_symmetric_matmul)
         self.steps = 0
         self.multiplier = lr_multiplier(0.0)
+        self._parameters, self._graphs = list(model.parameters()), device.graphs
         self._loss = device.compile(model.loss, dynamic=False)
         self._logits = device.compile(model.logits, dynamic=False)
 
@@ -317,10 +318,21 @@ class Recipe:
         total = torch.zeros((), device=rows.device)
         for rows_of_pass in passes:
             loss = self._loss(rows_of_pass) / len(passes)
-            loss.backward()
+            self._accumulate(torch.autograd.grad(loss, self._parameters))
             total += loss.detach()
         self._update(progress)
         return total
+
+    def _accumulate(self, gradients):
+        """Adds to .grad, all of one dtype in few launches; backward() would start a kernel for each parameter."""
+        for dtype in sorted({p.dtype for p in self._parameters}, key=str):
+            pairs = [(p, g) for p, g in zip(self._parameters, gradients, strict=True) if p.dtype == dtype]
+            if pairs[0][0].grad is None:
+                for p, g in pairs:  # a CUDA graph overwrites what it returned; optimizers want the weight's layout
+                    stays = g.stride() == p.stride() and not self._graphs
+                    p.grad = g if stays else torch.empty_like(p).copy_(g)
+            else:
+                torch._foreach_add_([p.grad for p, _ in pairs], [g for _, g in pairs])
 
     def _update(self, progress: float):
         self.multiplier = lr_multiplier(progress)
