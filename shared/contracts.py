@@ -268,15 +268,15 @@ class Choice(Contract):
 
 OUR_CHOICES = frozenset({
     "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
-    "eval_batch_size", "eval_costs", "validation rows", "machine load",
+    "eval_batch_size", "eval_costs", "validation rows", "machine load", "recipe source",
 })  # fmt: skip
 """what only trusted code chooses"""
 
 
 def not_ours(choice: Choice) -> Choice:
-    """ValueError for a choice in a name that a reader takes for ours."""
-    if choice.what.lower() in OUR_CHOICES:
-        raise ValueError(f"'{choice.what}' is not the recipe's to choose: note it under another name")
+    """ValueError for a choice in a name that a reader takes for ours, also in letters that only look like its own."""
+    if choice.what.lower() in OUR_CHOICES or not choice.what.isascii():
+        raise ValueError(f"'{choice.what}' is not the recipe's to choose: note it under another name, in ASCII")
     return choice
 
 

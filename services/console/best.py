@@ -27,7 +27,7 @@ def best(
     idea, score = found
     if recipe is not None:
         recipe.write_bytes(where.recipe(idea))
-    line = [{"id": one.id, "note": one.note, "val_bpb": known.score(one, key)} for one in known.lineage(idea)]
+    line = [{"id": one.id, "note": one.note, "val_bpb": known.score(one, key)} for one in known.line(key)]
     if json:
         about = {"id": idea.id, "val_bpb": score, "note": idea.note, "settings": idea.settings}
         return looking.print_json({**about, "key": key.model_dump(mode="json"), "lineage": line, "recipe": recipe})

@@ -78,7 +78,7 @@ def _against_known(place: Place, key: Key, best: Idea, before: Idea, wait: bool)
         dropped = replace(
             found, verdict=Verdict.DISCARD, reason=f"{before.id} is as good: {found.reason}", published=None
         )
-        ruling = verdicts.ruling_of(Judged(best, key, dropped, noise, pool, runs))
+        ruling = verdicts.ruling_of(Judged(best, key, dropped, noise, pool, runs, against=before))
         place.append(ruling.model_copy(update={"pruned": True}))
     return found
 

@@ -60,8 +60,8 @@ def make_runs(place: Place, known: Known, judged: Judged, timeout_s: float | Non
     """The parent's first: they serve other ideas too."""
     trial = trial_of(known, judged.idea, judged.runs)
     if judged.decision.parent_needs:
-        parent = known.ideas[str(judged.idea.parent)]
-        run_more(place, known, parent, trial, judged.pool, judged.decision.parent_needs, timeout_s)
+        assert judged.against is not None
+        run_more(place, known, judged.against, trial, judged.pool, judged.decision.parent_needs, timeout_s)
     else:
         run_more(place, known, judged.idea, trial, judged.runs, judged.decision.idea_needs, timeout_s)
 
@@ -101,6 +101,7 @@ def ruling_of(judged: Judged) -> Ruling:
         idea=judged.idea.id,
         key=key,
         verdict=decision.verdict,
+        against=judged.against.id if judged.against else None,
         reason=decision.reason,
         effect=decision.effect,
         z=decision.z,
@@ -121,6 +122,7 @@ def as_json(judged: Judged) -> dict[str, Any]:
     return {
         "idea": idea.id,
         "parent": idea.parent,
+        "against": judged.against.id if judged.against else None,
         "note": idea.note,
         "key": judged.key and judged.key.model_dump(mode="json"),
         **{name: value for name, value in asdict(judged.decision).items() if name != "resolvable"},

@@ -3,13 +3,14 @@
 The validation rows and the targets stay in this process, which imports nothing of the recipe.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from services.evaluator.audit import audit, draw_probes, limits_on, screen, secret_random, verdict
+from services.evaluator.audit import Difference, audit, draw_probes, limits_on, screen, secret_random, verdict
 from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, compute_limits
 from services.evaluator.evaluation import Evaluation, Number
 from services.evaluator.forward_process import ForwardProcess
@@ -17,12 +18,13 @@ from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score
 from shared.contracts import Check, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status, VoidCause
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows
-from shared.engines import Engine, open_engine
+from shared.engines import ATTENTION_BACKENDS, Engine, open_engine
 from shared.evaluation.costs import CostKey, EvalCost, append_cost, read_costs, runtime_signature, shape_signature
 from shared.evaluation.rungs import EVAL_SEQ_LEN, choose_rung, eval_signature, evaluation_batch, rows_for, shortfall
 from shared.machine.stops import Stops
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
+from shared.runs.recipe_file import compressed_bytes, read_source
 from shared.sandbox.launch import Ended
 from shared.settings import settings
 
@@ -46,10 +48,17 @@ def _recorded(evaluation: Evaluation, dataset: Dataset, final: Path, requested_r
             record = evaluation.record(Status.OK)
         except Ended as refusal:
             record = evaluation.record(refusal.status, refusal.reason)
-    if stops.reason() and (record.status is not Status.OK or record.outside_seconds):  # only times were spoiled
+    if stops.reason() and _may_be_spoiled(record):
         record = evaluation.record(Status.CANCELLED, stops.reason(), VoidCause.HOST_SLEPT)
     write_record(evaluation.run.evaluation_file, record)
     return record
+
+
+def _may_be_spoiled(record: EvaluationRecord) -> bool:
+    """By a process that stood still: only times are. A failed check stands, since a recipe that keeps the processors
+    busy when it is caught would be tried again, with other cuts."""
+    caught = any(not check.passed for check in record.checks)
+    return not caught and (record.status is not Status.OK or record.outside_seconds > 0)
 
 
 def final_checkpoint(run: RunDirectory) -> Path:
@@ -151,10 +160,15 @@ def _cost_key(job: Job, scorer: ForwardProcess, batch_size: int) -> CostKey:
             engine=job.engine,
             framework_version=opened.framework_version,
             dtype=opened.dtype,
-            attention=scorer.serving.attention_backend or "unknown",
+            attention=_known_attention(job, scorer.serving.attention_backend),
         ),
         eval_signature=eval_signature(),
     )
+
+
+def _known_attention(job: Job, said: str | None) -> str:
+    """The recipe's process says it: a name of its own would find no costs, and so choose the rung."""
+    return said if said and said in ATTENTION_BACKENDS[job.engine] else "unknown"
 
 
 def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset) -> None:
@@ -162,6 +176,14 @@ def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Da
     upstream = _value(scores, rows, dataset.tokenizer.token_bytes_upstream())
     evaluation.number = Number(result.value, upstream.value, result.total_nats, result.total_bytes)
     evaluation.num_tokens, evaluation.eval_seconds = scores.nats_NT.size, scores.seconds
+    _note_source(evaluation, result)
+
+
+def _note_source(evaluation: Evaluation, result: BitsPerByte) -> None:
+    num_bytes = compressed_bytes(read_source(evaluation.run.recipe_file))
+    bpb = 8 * num_bytes / result.total_bytes
+    reason = f"compressed; if it were validation text and nothing else, val_bpb would be lower by {bpb:.4f} at most"
+    evaluation.note("recipe source", f"{num_bytes} bytes", reason)
 
 
 def _check_scoring(evaluation: Evaluation, scores: Scores, scorer: ForwardProcess) -> None:
@@ -179,9 +201,24 @@ def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, f
         probed = audit(auditor, engine, rows, scores, probes)
     plain = None
     if not probed.within(limits):
-        with fresh() as third:
+        with _failed_already(evaluation, probed), fresh() as third:
             plain = audit(third, engine, rows, scores, probes, splice=False)
     evaluation.add(*verdict(len(probes), probed, plain, limits))
+
+
+@contextmanager
+def _failed_already(evaluation: Evaluation, probed: Difference) -> Iterator[None]:
+    """The third process only tells why. If it crashes, or takes this process with it, the run is rejected all the same:
+    a crash may be tried again, with other cuts."""
+    detail = f"a fresh process said something else of altered rows, by up to {probed.largest:.2g} nats"
+    write_record(evaluation.run.evaluation_file, evaluation.record(Status.REJECTED, f"stateless: {detail}"))
+    try:
+        yield
+    except Ended as end:
+        if end.status is Status.CANCELLED:
+            raise
+        detail += f"; the next one, asked why, ended {end.status}: {end.reason}"
+        evaluation.add(Check(name="stateless", passed=False, detail=detail))
 
 
 def _keep_times(evaluation: Evaluation) -> None:

@@ -21,6 +21,7 @@ from services.evaluator.messages import (
 )
 from shared.contracts import Choice, Contract, Integrity, Job
 from shared.engines.shared_buffer import DeviceBuffer, HostBuffer
+from shared.machine.device import Device
 from shared.runs.directory import RunDirectory
 from shared.sandbox.launch import RecipeProcess, new_scratch
 
@@ -58,6 +59,7 @@ class ForwardProcess:
             answers=ANSWERS,
             readable=(run.recipe_file, weights, *curve),
             secret=secret,
+            gpu=not Device.parse(job.device).is_cpu,
         )
         self._opened: Opened | None = None
         self._serving: Serving | None = None
@@ -76,6 +78,8 @@ class ForwardProcess:
         self.process.end()
         self.tokens.close()
         self.host_logits.close()
+        if self.device_logits:
+            self.device_logits.close()
 
     @property
     def integrity(self) -> Integrity:

@@ -20,7 +20,7 @@ from services.trainer.limits import (
     check_clocks,
     startup_limit_s,
 )
-from services.trainer.machine_load import Load, LoadWatch
+from services.trainer.machine_load import LoadWatch
 from services.trainer.measured import Measured
 from services.trainer.messages import (
     ANSWERS,
@@ -42,6 +42,7 @@ from shared.contracts import Choice, Job, Rung, Status, TrainingRecord, VoidCaus
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
 from shared.machine.crowd import is_crowded
+from shared.machine.device import Device
 from shared.machine.hardware import detect
 from shared.machine.stops import Stops
 from shared.machine.targets import peak_flops
@@ -82,18 +83,24 @@ def _supervise(run: RunDirectory, job: Job, dataset: Dataset, rows: PackedRows) 
                 supervision.train(rows)
             record = measured.record(Status.OK, "")
         except Ended as end:
-            record = _record_of(end, measured, stops.reason())
+            record = _record_of(end, job, measured, stops.reason())
     if record.void:
         run.discard_checkpoint()  # while all stood still the clock may have run: there is nothing fair to go on from
     write_record(run.training_file, record)
     return record
 
 
-def _record_of(end: Ended, measured: Measured, stopped: str) -> TrainingRecord:
-    """Whatever else it looks like: a run that stood still ended by that."""
+def _record_of(end: Ended, job: Job, measured: Measured, stopped: str) -> TrainingRecord:
+    """Whatever else it looks like: a run that stood still ended by that. One that was late on a CPU that others used is
+    told so, since smaller steps may not be what it needs.
+    """
     if stopped:
         return measured.record(Status.CANCELLED, stopped, VoidCause.HOST_SLEPT)
-    return measured.record(end.status, end.reason, end.void)
+    reason = end.reason
+    if end.status is Status.TIMED_OUT and is_crowded(job.device, measured.foreign_cpu, measured.stolen_cpu):
+        share = (measured.foreign_cpu or 0.0) + (measured.stolen_cpu or 0.0)
+        reason += f"; others had {share:.0%} of the processors meanwhile, so first run it again when they are idle"
+    return measured.record(end.status, reason, end.void)
 
 
 def trained_before(run: RunDirectory) -> TrainingRecord | None:
@@ -129,6 +136,7 @@ class Supervision:
         self.clock = TrainingClock(self.restored.train_seconds if self.restored else 0.0)
         self.store = StateStore(run, job, lambda: self.clock.seconds)
         self.process = self._recipe_process()
+        self.load_watch: LoadWatch | None = None
         self.metrics: MetricsFile
         self._stack: ExitStack
 
@@ -144,6 +152,7 @@ class Supervision:
             writable=(cache,),
             secret=(self.dataset.rows_file("train", self.job.shape.seq_len), self.dataset.split_path("validation")),
             environment=cache_environment(cache),
+            gpu=not Device.parse(self.job.device).is_cpu,
         )
 
     def __enter__(self) -> "Supervision":
@@ -160,6 +169,7 @@ class Supervision:
 
     def __exit__(self, *exception: Any) -> None:
         self._stack.__exit__(*exception)
+        self._keep_load()
 
     def train(self, rows: PackedRows) -> None:
         ready = self._prepare()
@@ -203,14 +213,14 @@ class Supervision:
         files = (self.dataset.rows_file("train", rows.seq_len), *self._checkpoint_files())
         with ExitStack() as stack:
             opened = [stack.enter_context(open(path, "rb")) for path in files]
-            watch = LoadWatch()
+            self.load_watch = LoadWatch()
             self.clock.start()
             self.process.send(handed, *(file.fileno() for file in opened))
         while not isinstance(message := self._training_message(), Trained):
             self._take(message)
         seconds = self.clock.seconds
         self.process.end()
-        self._keep_load(watch.load())
+        self._keep_load()
         self.metrics.expect(message.num_steps)
         self._measure(message, seconds, rows)
         if stopped := self.stops.reason():
@@ -218,10 +228,14 @@ class Supervision:
         check_clocks(self.job, message, seconds)
         return message
 
-    def _keep_load(self, load: Load) -> None:
-        self.measured.foreign_cpu, self.measured.stolen_cpu = load.foreign, load.stolen
-        if is_crowded(self.job.device, load.foreign, load.stolen):
-            self.measured.choices.append(load.choice())
+    def _keep_load(self) -> None:
+        """Once, however the run ends."""
+        watch, self.load_watch = self.load_watch, None
+        if watch is None or watch.load is None:
+            return
+        self.measured.foreign_cpu, self.measured.stolen_cpu = watch.load.foreign, watch.load.stolen
+        if is_crowded(self.job.device, watch.load.foreign, watch.load.stolen):
+            self.measured.choices.append(watch.load.choice())
 
     def _checkpoint_files(self) -> list[Path]:
         """What training goes on from. Handed over when the clock runs, since it may hold training rows too."""
@@ -251,10 +265,15 @@ class Supervision:
 
     def _training_message(self) -> Any:
         """The next one; meanwhile the limit is watched and what was written is acknowledged."""
-        self._acknowledge()
+        self._look()
         while (left := self._time_left()) > 0 and not self.process.waiting(min(left, self._patience_s())):
-            self._acknowledge()
+            self._look()
         return self.process.receive(left, f"had not handed its weights over long after {self.job.budget}")
+
+    def _look(self) -> None:
+        self._acknowledge()
+        if self.load_watch:
+            self.load_watch.look()
 
     def _acknowledge(self) -> None:
         if self.store.finished():

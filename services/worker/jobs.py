@@ -18,7 +18,7 @@ from shared.contracts import Budget, Contract, PrepareJob, Status
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import dump_outcome
-from shared.runs.recipe_file import check_size
+from shared.runs.recipe_file import check_knowledge
 from shared.settings import settings
 
 
@@ -124,5 +124,5 @@ def source_of(recipe: Any) -> bytes | None:
     if not isinstance(recipe, str) or not recipe.strip():
         raise ValueError("recipe: give the source of a recipe as text (rq enqueue ... recipe=@FILE)")
     source = recipe.encode(errors="surrogatepass")
-    check_size(len(source), "recipe")
+    check_knowledge(source, "recipe")
     return source

@@ -40,16 +40,39 @@ def share_on_device(device: str, shape: tuple[int, ...]) -> tuple[DeviceBuffer |
         return None, f"CUDA memory cannot be shared: {error}"
 
 
+class _Memory:
+    """Cleared when it is made and before it is freed. CUDA clears what comes from another process, not what this one
+    had before: the process that audits would find in its buffer what the one that was scored left in the last."""
+
+    def __init__(self, runtime: ctypes.CDLL, num_bytes: int):
+        self.runtime, self.num_bytes, self.address = runtime, num_bytes, ctypes.c_void_p()
+        _check(runtime, runtime.cudaMalloc(ctypes.byref(self.address), ctypes.c_size_t(num_bytes)))
+        self._clear()
+
+    def close(self) -> None:
+        if self.address.value:
+            self._clear()
+            _check(self.runtime, self.runtime.cudaFree(self.address))
+            self.address.value = None
+
+    def _clear(self) -> None:
+        _check(self.runtime, self.runtime.cudaMemset(self.address, 0, ctypes.c_size_t(self.num_bytes)))
+        _check(self.runtime, self.runtime.cudaDeviceSynchronize())
+
+
 def share(device: str, shape: tuple[int, ...]) -> DeviceBuffer:
-    """Allocates on the device for the life of this process. RuntimeError with CUDA's message when it cannot."""
+    """Allocates zeros on the device until they are closed. RuntimeError with CUDA's message when it cannot."""
     torch.cuda.set_device(device)
-    runtime = _runtime()
-    address, handle = ctypes.c_void_p(), _Handle()
-    num_bytes = 4 * torch.Size(shape).numel()
-    _check(runtime, runtime.cudaMalloc(ctypes.byref(address), ctypes.c_size_t(num_bytes)))
-    _check(runtime, runtime.cudaIpcGetMemHandle(ctypes.byref(handle), address))
+    runtime, handle = _runtime(), _Handle()
+    memory = _Memory(runtime, 4 * torch.Size(shape).numel())
+    try:
+        _check(runtime, runtime.cudaIpcGetMemHandle(ctypes.byref(handle), memory.address))
+    except RuntimeError:
+        memory.close()
+        raise
     ticket = {"device": device, "shape": list(shape), "handle": bytes(memoryview(handle)).hex()}
-    return DeviceBuffer(ticket, torch.as_tensor(_View(address.value or 0, shape), device=device))
+    array = torch.as_tensor(_View(memory.address.value or 0, shape), device=device)
+    return DeviceBuffer(ticket, array, memory.close)
 
 
 def open_shared(ticket: dict[str, Any]) -> torch.Tensor:

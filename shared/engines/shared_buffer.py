@@ -8,6 +8,7 @@ afterwards. On CUDA both processes map the same device allocation (shared/engine
 import fcntl
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,3 +72,5 @@ class DeviceBuffer:
     """what the other process opens it with; plain JSON"""
     array: Any
     """[B, T, V] float32 of the framework"""
+    close: Callable[[], None]
+    """Gives the memory back, without what the recipe's process left in it; may be called twice, `array` is void then"""

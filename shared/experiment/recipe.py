@@ -12,14 +12,17 @@ from pathlib import Path
 from types import ModuleType
 
 from shared.contracts import one_line
-from shared.runs.recipe_file import InvalidRecipe, check_size, read_source
+from shared.runs.recipe_file import InvalidRecipe, check_knowledge, read_source
 
 METHODS = ("step", "logits", "state", "load")
 
 
 def check_source(source: bytes, name: str) -> None:
-    """What can be said without running it: it is small, parses, and defines build(). InvalidRecipe otherwise."""
-    check_size(len(source), name)
+    """What can be said without running it: it is small, holds no data, parses, and defines build().
+
+    InvalidRecipe otherwise.
+    """
+    check_knowledge(source, name)
     try:
         tree = ast.parse(source, filename=name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

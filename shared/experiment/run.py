@@ -76,7 +76,7 @@ def evaluate(
 ) -> RunResult:
     """Scores a trained run again, on any rung; None takes the one its job asked for.
 
-    ValueError when the run was not trained to its end or cannot be scored; its result stays as it was.
+    ValueError when the run was not trained to its end, cannot be scored or was rejected; its result stays as it was.
     """
     if rung not in (None, "auto", *Rung):
         raise ValueError(f"unknown rung '{rung}': choose one of auto, {', '.join(Rung)}")
@@ -84,6 +84,9 @@ def evaluate(
         training = directory.training()
         if training is None or training.status is not Status.OK:
             raise ValueError(f"{directory.path} was not trained to its end: autoresearch train --resume it first")
+        if (earlier := directory.evaluation()) is not None and earlier.status is Status.REJECTED:
+            # an audit looks at other places every time: asked often enough, it would miss what it found once
+            raise ValueError(f"{directory.path} was rejected ({earlier.reason}): that stands; train the recipe again")
         return _evaluate(directory, executor, watch, monotonic(), training, rung)
 
 

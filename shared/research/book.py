@@ -54,6 +54,8 @@ class Ruling(Contract):
     idea: IdeaId
     key: Key
     verdict: Verdict
+    against: IdeaId | None = None
+    """whose runs the pool is; None: its parent's"""
     reason: OneLine
     effect: float | None = None
     z: float | None = None

@@ -53,7 +53,8 @@ def rows(known: Known, key: Key | None = None) -> list[Row]:
 def _row(known: Known, idea: Idea, key: Key) -> Row:
     evidence, ruling = known.evidence(idea, key), known.rulings.get((idea.id, key))
     runs, failed = evidence.results, evidence.failed
-    pool = known.evidence(known.ideas[idea.parent], key).values if idea.parent else []
+    against = (ruling.against if ruling else None) or idea.parent or ""
+    pool = known.evidence(known.ideas[against], key).values if against in known.ideas else []
     mean = fmean(evidence.values) if runs else None
     state: State = "start" if idea.parent is None else "undecided"
     if ruling is not None:

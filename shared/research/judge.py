@@ -31,6 +31,8 @@ class Judged:
     pool: Evidence
     advice: str = ""
     """what to do next, where the decision does not say it"""
+    against: Idea | None = None
+    """whose runs the pool is; None: nobody's"""
 
     @property
     def num_seen(self) -> int:
@@ -45,22 +47,25 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
     runs = known.evidence(idea, key)
     if idea.parent is None:
         return _judge_start(known, idea, key, runs, default)
-    parent = known.ideas[idea.parent]
-    pool = _pool(known, idea, parent, key, runs)
+    ruling = known.rulings.get((idea.id, key))
+    against = known.ideas[ruling.against or idea.parent] if ruling else known.opponent(idea, key)
+    pool = _pool(known, idea, against, key, runs)
     noise = noise_at(known, key, default, pool)
-    if ruling := known.rulings.get((idea.id, key)):
-        return Judged(idea, key, _as_ruled(ruling), noise, runs, pool)
+    if ruling:
+        return Judged(idea, key, _as_ruled(ruling), noise, runs, pool, against=against)
     if runs.failed:
         last = runs.failed[0]
         said = f"{len(runs.failed)} of {len(runs.failed) + len(runs.results)} runs came to no number ({last.status})"
         found = Decision(Verdict.DISCARD, said, num_runs=len(runs.results), num_pool=len(pool.results))
-        return Judged(idea, key, found, noise, runs, pool)
+        return Judged(idea, key, found, noise, runs, pool, against=against)
     decision = rule_for(idea)(runs.values, pool.values, noise)
-    if not pool.results and (elsewhere := sorted({str(one) for one in known.keys(parent)})):
+    if against.id != idea.parent:
+        decision = replace(decision, reason=f"held against {against.id}, the best by now: {decision.reason}")
+    if not pool.results and (elsewhere := sorted({str(one) for one in known.keys(against)})):
         decision = replace(decision, reason=f"{decision.reason} here; it ran on {'; '.join(elsewhere)}")
     missing = noise is None and decision.verdict is Verdict.UNDECIDED
     advice = how_to_measure(why_not(default, key, pool.shape or runs.shape) or "no noise floor") if missing else ""
-    return Judged(idea, key, decision, noise, runs, pool, advice)
+    return Judged(idea, key, decision, noise, runs, pool, advice, against)
 
 
 def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evidence) -> Noise | None:

@@ -27,6 +27,8 @@ class Known:
     rulings: Mapping[tuple[str, Key], Ruling]
     results: Mapping[str, Sequence[RunResult]]
     """by idea: of every run that ended"""
+    log: Sequence[Ruling] = field(default=())
+    """the rulings that count, as they were made"""
     unproved: Sequence[Ruling] = field(default=())
     """rulings that the runs they name do not bear out: they count for nothing"""
 
@@ -66,14 +68,33 @@ class Known:
             return None
         return self.score(self.ideas[idea.parent], key) if idea.kind == "ablation" else ruling.published
 
+    def line(self, key: Key) -> list[Idea]:
+        """What was the best at some time, in order: the first start, and each idea that was kept against the best.
+
+        An idea that was kept against anything else is better than that, and nobody knows whether than the best.
+        """
+        starts = (idea for idea in self.ideas.values() if idea.parent is None and self.evidence(idea, key).values)
+        line = [first] if (first := next(starts, None)) else []
+        for ruling in self.log:
+            if ruling.key == key and line:
+                idea = self.ideas[ruling.idea]
+                if ruling.pruned and idea == line[-1] and len(line) > 1:
+                    line.pop()
+                elif ruling.verdict is Verdict.KEEP and (ruling.against or idea.parent) == line[-1].id:
+                    line.append(idea)
+        return line
+
     def best(self, key: Key) -> tuple[Idea, float] | None:
-        """Of the first start and of what was kept: another start was never held against anything."""
-        first = next(
-            (idea for idea in self.ideas.values() if idea.parent is None and self.evidence(idea, key).values), None
-        )
-        candidates = [idea for idea in self.ideas.values() if idea.parent or idea is first]
-        scored = [(idea, score) for idea in candidates if (score := self.score(idea, key)) is not None]
-        return min(reversed(scored), key=lambda one: one[1]) if scored else None  # of equal ones the latest
+        """The last of the line, and its score."""
+        line = self.line(key)
+        score = self.score(line[-1], key) if line else None
+        return (line[-1], score) if score is not None else None
+
+    def opponent(self, idea: Idea, key: Key) -> Idea:
+        """Whom an idea is held against: its parent, or the best where that has moved on since it was proposed."""
+        line = self.line(key)
+        moved_on = idea.kind != "ablation" and any(one.id == idea.parent for one in line)
+        return line[-1] if moved_on and line[-1] != idea else self.ideas[str(idea.parent)]
 
     def lineage(self, idea: Idea) -> list[Idea]:
         """From its start to itself."""
@@ -115,29 +136,29 @@ def _is_sound(idea: Idea, before: Mapping[str, Idea]) -> bool:
 
 def _with_rulings(known: Known, rulings: Iterable[Ruling], believe_missing: bool) -> Known:
     proved: dict[tuple[str, Key], Ruling] = {}
-    unproved = []
+    log, unproved = [], []
     for ruling in rulings:
-        if ruling.pruned and ruling.verdict is Verdict.DISCARD:
-            proved[ruling.idea, ruling.key] = ruling
-        elif is_borne_out(known, ruling, believe_missing=believe_missing):
-            proved.setdefault((ruling.idea, ruling.key), ruling)
-        else:
+        named = (ruling.idea, ruling.key)
+        if not is_borne_out(known, ruling, believe_missing=believe_missing):
             unproved.append(ruling)
-    return replace(known, rulings=proved, unproved=unproved)
+        elif named not in proved or ruling.pruned:
+            proved[named] = ruling
+            log.append(ruling)
+    return replace(known, rulings=proved, log=log, unproved=unproved)
 
 
 def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool:
     """Whether the runs that a keep names are evidence, and the rule keeps it by them. Nobody gains by a discard."""
     idea = known.ideas.get(ruling.idea)
+    against = known.ideas.get(ruling.against or (idea and idea.parent) or "")
     if idea is None:
         return False
     if ruling.verdict is not Verdict.KEEP:
         return True
-    if idea.parent is None or ruling.sigma is None or ruling.sigma_seeds is None:
+    if against is None or idea.parent is None or ruling.sigma is None or ruling.sigma_seeds is None:
         return False
     runs = {result.run_id: result.val_bpb for result in known.evidence(idea, ruling.key).results}
-    parent = known.ideas[idea.parent]
-    pool = {result.run_id: result.val_bpb for result in known.evidence(parent, ruling.key).results}
+    pool = {result.run_id: result.val_bpb for result in known.evidence(against, ruling.key).results}
     if not (set(ruling.runs) <= set(runs) and set(ruling.pool) <= set(pool)):
         return believe_missing
     values = [runs[name] for name in runs if name in ruling.runs]

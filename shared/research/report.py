@@ -53,7 +53,7 @@ def _section(known: Known, key: Key, found: Sequence[Row], noise: Noise | None, 
         lines.append("Noise: not measured, so nothing could be kept.\n")
     if best:
         lines += ["How the best came about:\n"]
-        lines += [f"- {known.score(one, key) or 0:.6f} `{one.id}` {_safe(one.note)}" for one in known.lineage(best[0])]
+        lines += [f"- {known.score(one, key) or 0:.6f} `{one.id}` {_safe(one.note)}" for one in known.line(key)]
     lines += ["", "| idea | parent | verdict | val_bpb | gain | runs | failed | what | why |", "|" + "---|" * 9]
     return "\n".join([*lines, *(_line(row) for row in found), ""])
 

@@ -31,7 +31,7 @@ from pydantic import ValidationError
 
 from shared.contracts import Contract, EvaluationRecord, Job, RunResult, StepRecord, TrainingRecord
 from shared.files import sha256_bytes, write_atomic
-from shared.runs.recipe_file import check_size, read_source
+from shared.runs.recipe_file import check_knowledge, read_source
 from shared.settings import settings
 
 Record = TypeVar("Record", bound=Contract)
@@ -97,9 +97,9 @@ class RunDirectory:
     def create(self, job: Job, recipe_source: bytes) -> None:
         """Lays the directory out; job.json comes last, so a directory without one holds nothing.
 
-        ValueError when the recipe is larger than a recipe may be.
+        ValueError when the recipe is larger than a recipe may be, or holds more data.
         """
-        check_size(len(recipe_source), "the recipe")
+        check_knowledge(recipe_source, "the recipe")
         self.path.mkdir(parents=True, exist_ok=False)
         try:
             write_atomic(self.recipe_file, recipe_source)

@@ -1,8 +1,13 @@
-"""A recipe as a file: its size is limited at every door, because a larger one carries weights."""
+"""A recipe as a file: its size is limited at every door, because a larger one carries weights or validation text."""
 
+import lzma
 from pathlib import Path
 
 from shared.contracts import LARGEST_RECIPE_BYTES
+
+MOST_COMPRESSED_BYTES = 32 * 1024
+"""six times the shipped recipe's; data in a source would be known without training"""
+_COMPRESSION = ({"id": lzma.FILTER_LZMA2, "preset": 9},)
 
 
 class InvalidRecipe(ValueError):
@@ -14,6 +19,19 @@ def check_size(num_bytes: int, name: str) -> None:
     if num_bytes > LARGEST_RECIPE_BYTES:
         size = f"{num_bytes / 1024:,.1f}"
         raise InvalidRecipe(f"{name} has {size} KiB, a recipe may have {LARGEST_RECIPE_BYTES >> 10} KiB")
+
+
+def compressed_bytes(source: bytes) -> int:
+    """What the source can know at most, however it is written: nothing random becomes shorter."""
+    return len(lzma.compress(source, format=lzma.FORMAT_RAW, filters=_COMPRESSION))
+
+
+def check_knowledge(source: bytes, name: str) -> None:
+    """Asked at every door through which a recipe comes into this system. InvalidRecipe, one line."""
+    check_size(len(source), name)
+    if (num_bytes := compressed_bytes(source)) > MOST_COMPRESSED_BYTES:
+        size, most = f"{num_bytes / 1024:,.1f}", MOST_COMPRESSED_BYTES >> 10
+        raise InvalidRecipe(f"{name} has {size} KiB compressed, a recipe may have {most} KiB: leave data out of it")
 
 
 def read_source(path: Path) -> bytes:

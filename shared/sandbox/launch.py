@@ -80,6 +80,7 @@ class RecipeProcess:
     output: where stdout and stderr go; None keeps them in the scratch folder, to go with it
     readable, writable: what it needs besides its scratch folder: the recipe, weights, a compile cache
     secret: what it tries to read in vain; what is not even here, as in a container, needs no fence
+    gpu: whether it may open the GPUs of this machine
     """
 
     def __init__(
@@ -93,11 +94,12 @@ class RecipeProcess:
         writable: Sequence[Path] = (),
         secret: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
+        gpu: bool = True,
     ):
         self.module, self.scratch = module, scratch
         self.answers: Mapping[str, type[Contract]] = {**answers, "failed": Failed}
         self.output, self.secret = output or scratch / "output.log", secret
-        self.readable, self.writable, self.environment = readable, writable, environment or {}
+        self.readable, self.writable, self.environment, self.gpu = readable, writable, environment or {}, gpu
         self.isolation = ending.strongest()
         self.sandbox = Choice(what="sandbox", chosen=SandboxKind.NONE, reason="not entered")
         self.child: Child
@@ -121,6 +123,7 @@ class RecipeProcess:
             writable=(self.scratch, *self.writable),
             extra_readable=self.readable,
             protected=(*(settings().home / kind for kind in ("datasets", "validation", "corpora")), settings().runs),
+            gpu=self.gpu,
         )
         enabled = settings().sandbox == "on"
         self.channel, theirs = Channel.pair()

@@ -48,7 +48,8 @@ _ETC: tuple[str, ...] = (
     "os-release",
 )
 _ETC += ("python3*", "nvidia*", "OpenCL", "vulkan", "machine-id")
-_DEVICES = ("null", "zero", "full", "random", "urandom", "nvidia*", "dri", "kfd")
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_GPU_DEVICES = ("nvidia*", "dri", "kfd")
 _OURS = ("services", "kernels", "shared")
 
 
@@ -68,8 +69,12 @@ def recipe_policy(
     writable: Iterable[Path],
     extra_readable: Iterable[Path] = (),
     protected: Iterable[Path] = (),
+    *,
+    gpu: bool = True,
 ) -> Policy:
     """What Python with torch or mlx needs, and nothing of the person who runs it.
+
+    gpu: whether GPUs may be opened. A run on the CPU that trained on one would be ranked among those of the CPU.
 
     ValueError when a path that must be `protected` (datasets, corpora, the root of runs) would be readable. A
     named path inside a protected one is fine: that is how a run gets its own directory. Name the recipe's file too:
@@ -87,7 +92,7 @@ def recipe_policy(
             if secret.is_relative_to(path) or (path.is_relative_to(secret) and path not in named):
                 raise ValueError(f"{secret} must stay out of a recipe's reach but {path} is readable: move one of them")
     readable = tuple(dict.fromkeys(path for path in (*found, *named) if path not in writable))
-    return Policy(readable=readable, writable=tuple(writable), devices=tuple(_devices()), protected=protected)
+    return Policy(readable=readable, writable=tuple(writable), devices=tuple(_devices(gpu)), protected=protected)
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:
@@ -114,8 +119,14 @@ def _too_wide(path: Path, checkout: Path) -> bool:
     return any(place.resolve().is_relative_to(path) for place in wide)
 
 
-def _devices() -> list[Path]:
+def _devices(gpu: bool) -> list[Path]:
+    if not gpu:
+        return _present(_DEVICES)
     if Path("/dev/nvidiactl").exists() and not Path("/dev/nvidia-uvm").exists() and shutil.which("nvidia-modprobe"):
         # CUDA creates it at first use through a setuid program, which the fenced process cannot run
         subprocess.run(["nvidia-modprobe", "-u", "-c=0"], check=False)
-    return [path for pattern in _DEVICES for path in Path("/dev").glob(pattern)]
+    return _present(_DEVICES + _GPU_DEVICES)
+
+
+def _present(patterns: Iterable[str]) -> list[Path]:
+    return [path for pattern in patterns for path in Path("/dev").glob(pattern)]

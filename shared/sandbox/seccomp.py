@@ -1,6 +1,6 @@
 """A seccomp filter for what Landlock cannot deny: sockets that reach anything, looking into other processes,
 namespaces and mounts, io_uring (which makes sockets without system calls), kernel interfaces, and what would be left
-for a later process: System V and POSIX message queues, knowledge of the page cache.
+for a later process: System V and POSIX message queues, flags of files, knowledge of the page cache.
 
 The program is a straight list of comparisons, no library: struct seccomp_data in linux/seccomp.h, numbers from
 asm/unistd_64.h and asm-generic/unistd.h.
@@ -97,6 +97,8 @@ _REFUSED = {
     "mincore": (27, 232),
     "preadv2": (327, 286),
     "cachestat": (451, 451),
+    # flags of a file, by its name
+    "file_setattr": (469, 469),
 }
 # Landlock does not fence them, so a recipe could lock others out of files of the same user. Compilers and linkers
 # call the first on their own output and stop when refused, so they report success and do nothing.
@@ -115,6 +117,12 @@ _IGNORED = {
 _SOCKET, _SOCKETPAIR, _CONNECT = (41, 198), (53, 199), (42, 203)
 _CLONE, _CLONE3, _PRLIMIT, _MADVISE = (56, 220), (435, 435), (302, 261), (28, 233)
 _MADV_COLD, _MADV_PAGEOUT = 20, 21
+_IOCTL, _FCNTL = (16, 29), (72, 25)
+# The owner of a file that is open for reading only may set its flags, generation number or project, and say how long
+# its data will live: all of it outlives the process, most of it a restart, and library files have an owner.
+_FILE_SYSTEM_IOCTLS = (ord("f"), ord("v"), ord("X"), 0x94, 0xF5)  # second byte of the command: ext4, btrfs, XFS, F2FS
+_IOCTL_KIND = 0xFF00
+_F_SET_RW_HINT, _F_SET_FILE_RW_HINT = 1036, 1038
 # how processes are scheduled: no process that is not in sight through a namespace may be named but the caller
 _SCHEDULING = {
     "sched_setparam": (142, 118),
@@ -184,11 +192,23 @@ def program(machine: str, *, alone: bool = False) -> list[bytes]:
         _MADVISE[column],
         [_argument(2), *_return_if_equal(_MADV_COLD, 0), *_return_if_equal(_MADV_PAGEOUT, 0)],
     )
+    code += _no_words_beside_files(column)
     if not alone:
         code += _only_own_scheduling(column)
     for call in (_SOCKET, _SOCKETPAIR):
         code += _for_call(call[column], _only_unix_connections())
     return [*code, _instruction(_RETURN, _ALLOW)]
+
+
+def _no_words_beside_files(column: int) -> list[bytes]:
+    """As on a file system that knows no such thing, which every program is prepared for."""
+    code = [_argument(1), _instruction(_AND, _IOCTL_KIND)]
+    for kind in _FILE_SYSTEM_IOCTLS:
+        code += _return_if_equal(kind << 8, errno.ENOTTY)
+    hints = [_argument(1)]
+    for command in (_F_SET_RW_HINT, _F_SET_FILE_RW_HINT):
+        hints += _return_if_equal(command, errno.EINVAL)
+    return [*_for_call(_IOCTL[column], code), *_for_call(_FCNTL[column], hints)]
 
 
 def _only_own_scheduling(column: int) -> list[bytes]:

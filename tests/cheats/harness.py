@@ -6,12 +6,14 @@
 A recipe is one file below recipes/, put together from honest.py, the tools it names and itself. Constants at its
 top order what it needs: SECONDS or TOKENS (the budget), RUNS (how often it runs, the last one is judged), PREVIOUS
 (replaced by the folder of the run before), PRETRAINED and PADDING (by weights trained elsewhere and 9 MB of dots),
+ANSWER_ROWS (how many rows of validation text ANSWERS is replaced by),
 EVAL_BATCH, CURVE_POINTS and CHECKPOINT_EVERY (settings of the run), RESUMES (how often it is resumed after it ended).
 """
 
 import ast
 import base64
 import json
+import lzma
 import os
 import re
 import subprocess
@@ -27,6 +29,8 @@ from typing import Any
 
 import psutil
 
+from shared.contracts import Rung
+from shared.evaluation.rungs import rows_for
 from shared.experiment.request import TrainRequest, build_job
 from shared.experiment.run import resume, run
 from shared.runs.directory import RunDirectory
@@ -76,6 +80,8 @@ class Case:
         if "PRETRAINED" in self.orders:
             text = text.replace('PRETRAINED = ""', f"PRETRAINED = {pretrained()!r}")
             text = text.replace('PADDING = ""', f"PADDING = {'.' * PADDING_BYTES!r}")
+        if "ANSWER_ROWS" in self.orders:
+            text = text.replace('ANSWERS = ""', f"ANSWERS = {answers(self.orders['ANSWER_ROWS'])!r}")
         return text.encode()
 
 
@@ -228,7 +234,7 @@ def _forgeries(directory: RunDirectory) -> Iterator[str]:
     """Claims of the recipe in places where a reader expects ours: choices marked FORGED, a curve nobody asked for."""
     result, evaluation = directory.result(), directory.evaluation()
     for choice in result.choices if result else ():
-        if choice.reason == "FORGED" and choice.what in FOR_US_TO_SAY:
+        if choice.reason == "FORGED" and (choice.what in FOR_US_TO_SAY or not choice.what.isascii()):
             yield f"a recipe says that {choice.what} is {choice.chosen}"
     curve = evaluation.curve if evaluation else ()
     if len(curve) > directory.job().curve_points:
@@ -274,6 +280,16 @@ def pretrained() -> str:
         recipe.update(torch.from_numpy(rows.read(8 * step, 8).astype(np.int64)))
     blob = b"".join(p.detach().numpy().astype(np.float16).tobytes() for p in recipe.weights())
     return base64.b64encode(blob).decode()
+
+
+@cache
+def answers(num_rows: int) -> str:
+    """The first validation rows that the cheap rung scores, compressed, as text."""
+    from shared.data.dataset import open_dataset
+
+    rows = open_dataset(NAME).validation_rows()
+    chosen = rows.tokens[rows_for(Rung.CHEAP, rows.num_rows)[:num_rows]]
+    return base64.b85encode(lzma.compress(chosen.tobytes(), preset=9)).decode()
 
 
 def main(words: list[str]) -> None:

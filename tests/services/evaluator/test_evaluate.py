@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from services.evaluator.audit import audit
 from services.evaluator.evaluate import evaluate
 from services.evaluator.forward_process import ForwardProcess
 from shared.contracts import Status
 from shared.data.dataset import open_dataset
 from shared.evaluation.costs import read_costs
+from shared.machine.stops import Stops
 from tests.recipes import CHEATS, HONEST, variant
 from tests.run_making import make_run, make_trained_run, weights_file
 
@@ -74,6 +76,57 @@ def test_the_reason_tells_look_ahead_from_memory(workplace):
     memory = evaluate(make_trained_run(variant(CHEATS["learning from the rows it is scored on"]), run_id="b"))
     assert look_ahead.reason.startswith("causal")
     assert memory.reason.startswith("stateless")
+
+
+DIES_WHEN_CAUGHT = """
+shown = frozenset()
+
+def logits(self, tokens_BT):
+    rows = {row.tobytes() for row in tokens_BT.numpy()}
+    if rows & self.shown:
+        __import__("os").abort()
+    self.shown |= rows
+    logits = super().logits(tokens_BT)
+    logits[:, :-1].scatter_add_(2, tokens_BT[:, 1:, None], torch.full_like(logits[:, :-1, :1], 20.0))
+    return logits
+"""
+
+
+def test_a_recipe_that_crashes_when_it_is_caught_is_rejected_and_not_tried_again(workplace):
+    """Rows are shown twice only by the process that is asked after the audit found a difference."""
+    run = make_trained_run(variant(DIES_WHEN_CAUGHT))
+    record = evaluate(run)
+    assert record.status is Status.REJECTED
+    assert "crashed: " in record.reason
+
+
+def test_an_evaluator_that_is_killed_after_the_audit_failed_leaves_the_rejection(workplace, monkeypatch):
+    calls = []
+
+    def dying(*arguments, splice=True):
+        calls.append(splice)
+        if not splice:
+            raise KeyboardInterrupt
+        return audit(*arguments)
+
+    monkeypatch.setattr("services.evaluator.evaluate.audit", dying)
+    run = make_trained_run(variant(CHEATS["look-ahead"]))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(run)
+    assert calls == [True, False]
+    assert run.evaluation().status is Status.REJECTED
+
+
+class StoodStill(Stops):
+    def reason(self) -> str:
+        return "void: this process was stopped"
+
+
+def test_an_evaluator_that_stood_still_does_not_undo_a_failed_audit(workplace, monkeypatch):
+    """A recipe that keeps every processor busy when it is caught would be tried again."""
+    monkeypatch.setattr("services.evaluator.evaluate.Stops", StoodStill)
+    record = evaluate(make_trained_run(variant(CHEATS["look-ahead"])))
+    assert (record.status, record.void) == (Status.REJECTED, None)
 
 
 SNOOP = """
@@ -158,4 +211,17 @@ def test_what_the_evaluation_cost_is_remembered_for_the_next_choice_of_a_rung(wo
     (cost,) = read_costs("cpu-remembered").costs
     assert cost.seconds > 0
     record = evaluate(make_trained_run(run_id="run-2", hardware_key="cpu-remembered", rung="auto"))
+    assert record.rung.confidence == "single"
+
+
+NAMES_ITS_ATTENTION = """
+def __init__(self, shape, vocab_size, seed, device):
+    super().__init__(shape, vocab_size, seed, device)
+    device.note("attention_backend", "mine", "FORGED")
+"""
+
+
+def test_a_name_that_a_recipe_gives_its_attention_does_not_choose_the_rung(workplace):
+    evaluate(make_trained_run(hardware_key="cpu-named"))
+    record = evaluate(make_trained_run(variant(NAMES_ITS_ATTENTION), run_id="b", hardware_key="cpu-named", rung="auto"))
     assert record.rung.confidence == "single"

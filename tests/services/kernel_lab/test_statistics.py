@@ -1,7 +1,6 @@
 """Few noisy numbers: the verdicts follow chance no more often than they say."""
 
 import numpy as np
-import pytest
 
 from services.kernel_lab.integration import Comparison, together
 from services.kernel_lab.statistics import median, paired
@@ -33,9 +32,9 @@ def test_two_pairs_that_agree_prove_nothing():
 
 def test_kernels_that_change_nothing_are_validated_in_one_of_two_hundred_comparisons():
     """The test is two-sided at 1 %, so half of it falls on either side."""
-    verdicts = [compared(noisy(0.0, 0.01, 5, seed)).verdict for seed in range(2000)]
-    assert verdicts.count("validated") == pytest.approx(10, abs=9)
-    assert verdicts.count("regressed") == pytest.approx(10, abs=9)
+    verdicts = [compared(noisy(0.0, 0.01, 5, seed)).verdict for seed in range(800)]
+    assert 0 < verdicts.count("validated") <= 10
+    assert 0 < verdicts.count("regressed") <= 10
 
 
 def test_pairs_without_any_difference_are_no_evidence():

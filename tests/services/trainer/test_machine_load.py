@@ -1,40 +1,38 @@
 """What else the processors did while a run trained."""
 
-import multiprocessing
-import time
+import sys
 
 import pytest
 
+from services.trainer import machine_load
 from services.trainer.machine_load import Load, LoadWatch
-from shared.contracts import Unranked
+from services.trainer.measured import Measured
+from services.trainer.supervisor import _record_of
+from shared.contracts import Budget, Status, Unranked
 from shared.experiment.run import why_unranked
-from tests.run_making import make_job
+from shared.sandbox.ending import Isolation, strongest
+from shared.sandbox.launch import Ended
+from shared.sandbox.processes import start
+from tests.recipes import variant
+from tests.run_making import make_job, make_run
 from tests.shared.experiment.test_run import SCORED, TRAINED
+from tests.trainers import train, wait_for
+
+COMPUTES = """
+import time
+while time.process_time() < 0.7: pass
+print("done", flush=True)
+time.sleep(1000)
+"""
 
 
-def compute(seconds: float) -> None:
-    until = time.process_time() + seconds
-    while time.process_time() < until:
-        pass
-
-
-def test_what_our_own_family_computes_is_not_foreign(monkeypatch):
-    """The machine of this test is busy too: so it is asked how much a busy child adds, not how much there is."""
-    watch = LoadWatch()
-    child = multiprocessing.get_context("fork").Process(target=compute, args=(0.5,))
-    child.start()
-    child.join()
-    own_s = watch_own_seconds(watch)
-    assert own_s >= 0.45
-    load = watch.load()
-    assert 0 <= load.foreign <= 1
-    assert 0 <= load.stolen <= 1
-
-
-def watch_own_seconds(watch: LoadWatch) -> float:
-    from services.trainer import machine_load
-
-    return machine_load._own_seconds() - watch.own_s
+@pytest.mark.parametrize("isolation", [Isolation.SESSION, strongest()])
+def test_what_our_own_family_computes_is_not_foreign(tmp_path, isolation):
+    """Also in a namespace, whose processes' times are forgotten when they end."""
+    before, log = machine_load._family_seconds(), tmp_path / "output.log"
+    with start([sys.executable, "-c", COMPUTES], output=log, env_extra={}, isolation=isolation):
+        wait_for(lambda: log.exists() and "done" in log.read_text())
+        assert machine_load._family_seconds() - before >= 0.65
 
 
 class Counters:
@@ -47,14 +45,21 @@ class Counters:
 
 
 def test_shares_are_of_all_processor_time_and_guests_are_not_counted_twice(monkeypatch):
-    from services.trainer import machine_load
-
-    counters = iter([Counters(0, 0, 0), Counters(user=60, idle=30, steal=10, guest=50)])
-    own = iter([0.0, 40.0])
+    now, counters, own = (
+        [0.0],
+        iter([Counters(0, 0, 0), Counters(user=60, idle=30, steal=10, guest=50)]),
+        iter([0.0, 40.0]),
+    )
     monkeypatch.setattr(machine_load.psutil, "cpu_times", lambda: next(counters))
-    monkeypatch.setattr(machine_load, "_own_seconds", lambda: next(own))
-    monkeypatch.setattr(machine_load, "_seconds_of_living_children", lambda: 0.0)
-    assert LoadWatch().load() == Load(foreign=pytest.approx(0.2), stolen=pytest.approx(0.1))
+    monkeypatch.setattr(machine_load, "_family_seconds", lambda: next(own))
+    monkeypatch.setattr(machine_load, "monotonic", lambda: now[0])
+    watch = LoadWatch()
+    watch.look()
+    assert watch.load is None
+    now[0] = 0.6
+    watch.look()
+    watch.look()  # too soon for a second look, for which there are no numbers here
+    assert watch.load == Load(foreign=pytest.approx(0.2), stolen=pytest.approx(0.1))
 
 
 @pytest.mark.parametrize(
@@ -62,8 +67,23 @@ def test_shares_are_of_all_processor_time_and_guests_are_not_counted_twice(monke
     [("cpu", 0.3, 0.0, True), ("cpu", 0.0, 0.2, True), ("cpu", 0.05, 0.04, False), ("cuda:0", 0.9, 0.0, False)],
 )
 def test_a_run_beside_other_load_is_not_ranked(workplace, device, foreign, stolen, marked):
-    from shared.contracts import Budget
-
     training = TRAINED.model_copy(update={"foreign_cpu": foreign, "stolen_cpu": stolen})
     job = make_job(device=device, budget=Budget(seconds=300))
     assert (Unranked.BUSY_MACHINE in why_unranked(job, training, SCORED)) == marked
+
+
+@pytest.mark.parametrize("foreign", [0.4, 0.0, None])
+def test_a_run_that_is_late_while_others_had_the_processors_is_told_so(workplace, foreign):
+    measured = Measured(foreign_cpu=foreign, stolen_cpu=foreign)
+    end = Ended(Status.TIMED_OUT, "trained 6.6 s on a budget of 3 s in 1 steps: take smaller steps")
+    record = _record_of(end, make_job(), measured, stopped="")
+    assert record.status is Status.TIMED_OUT
+    assert ("others had 80% of the processors" in record.reason) == bool(foreign)
+
+
+def test_how_busy_a_machine_was_is_recorded_also_of_a_run_that_was_killed(workplace):
+    body = "def step(self, rows, progress):\n    if 0.4 < progress < 0.49:\n        time.sleep(1000)\n"
+    body += "    return super().step(rows, progress)"
+    record, _ = train(make_run(variant(body), budget=Budget(seconds=1)))
+    assert record.foreign_cpu is not None
+    assert record.status is Status.TIMED_OUT, record.reason

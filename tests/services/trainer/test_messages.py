@@ -50,7 +50,7 @@ def test_a_message_is_known_by_its_kind():
         assert {kind: model.model_fields["kind"].default for kind, model in answers.items()} == {k: k for k in answers}
 
 
-@pytest.mark.parametrize("what", [*sorted(OUR_CHOICES), "Sandbox"])
+@pytest.mark.parametrize("what", [*sorted(OUR_CHOICES), "Sandbox", "s\u0430ndbox"])
 def test_a_choice_that_is_ours_is_not_the_recipes_to_note(what):
     ready = {"flops_per_token": None, "peak_flops": 1.0, "attention_backend": None, "hand_over_seconds": 0.0}
     choice = {"what": "optimizer", "chosen": "adam", "reason": ""}

@@ -1,13 +1,15 @@
 """Loading recipes: everything wrong with one becomes one line that its author understands."""
 
+import base64
 import os
 
+import numpy as np
 import pytest
 
 from shared.contracts import LARGEST_RECIPE_BYTES
 from shared.experiment.recipe import blaming, check_protocol, check_source, describe_error, load_recipe
 from shared.runs.directory import RunDirectory
-from shared.runs.recipe_file import InvalidRecipe
+from shared.runs.recipe_file import MOST_COMPRESSED_BYTES, InvalidRecipe
 from tests.shared.tracking.finished_runs import RECIPE, make_job
 
 BUILD = b"def build(shape, vocab_size, seed, device):\n    return None\n"
@@ -101,6 +103,20 @@ def test_a_recipe_is_no_larger_than_a_recipe_may_be_whatever_the_door(tmp_path):
         lambda: RunDirectory(tmp_path / "run").create(make_job(), large + b"#"),
     ):
         with pytest.raises(InvalidRecipe, match="a recipe may have 256 KiB"):
+            door()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_holds_no_data_whatever_the_door(tmp_path):
+    """Text of random digits, which no compression makes shorter than what it says."""
+    data = base64.b85encode(np.random.default_rng(0).bytes(MOST_COMPRESSED_BYTES - 2000))
+    check_source(BUILD + b"DATA = " + repr(data).encode() + b"\n" + b"# a comment\n" * 5000, "recipe.py")
+    large = BUILD + b"DATA = " + repr(data + data[::-1][:3000]).encode()
+    for door in (
+        lambda: check_source(large, "recipe.py"),
+        lambda: RunDirectory(tmp_path / "run").create(make_job(), large),
+    ):
+        with pytest.raises(InvalidRecipe, match="KiB compressed, a recipe may have 32 KiB"):
             door()
     assert not (tmp_path / "run").exists()
 

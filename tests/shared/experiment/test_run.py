@@ -330,6 +330,14 @@ def test_a_second_evaluation_that_crashes_is_not_taken_for_the_first():
     assert run_of().evaluation().status is Status.CRASHED
 
 
+def test_a_rejection_stands_since_an_audit_that_is_asked_often_enough_misses_what_it_found():
+    first = run(make_job(), SOURCE, Scripted(evaluation=ended(Status.REJECTED, EvaluationRecord)))
+    executor = Scripted()
+    with pytest.raises(ValueError, match="was rejected"):
+        evaluate(run_of(), "full", executor)
+    assert (executor.calls, run_of().result()) == ([], first)
+
+
 @pytest.mark.parametrize("training", [None, ended(Status.CANCELLED)])
 def test_a_run_that_was_not_trained_to_its_end_cannot_be_scored(training):
     directory = make_run()

@@ -15,6 +15,7 @@ from tests.fleet import RedisServer
 from tests.shared.research.makers import KEY, SHAPE, START, idea, known, recipe, result, results
 
 GOOD = idea("better = 1")
+RIVAL = idea("rival = 1")
 NOISE = {"sigma": 0.001, "sigma_seeds": 8}
 
 
@@ -99,6 +100,51 @@ def test_a_second_start_does_not_become_the_best_by_a_lucky_run():
     lucky = propose(recipe("lucky = 1"), note="another start")
     found = known((START, results(START, 2.0)), (lucky, results(lucky, 1.5)))
     assert found.best(KEY) == (START, 2.0)
+
+
+def two_on_the_start(second: Ruling | None = None):
+    """GOOD became the best; RIVAL was proposed beside it, before that was known."""
+    entries = [ruling(published=1.99 + 1e-4), *([second] if second else [])]
+    rival = results(RIVAL, 1.9895, 1.9899)
+    return known(
+        (START, results(START, 2.0, 2.0)), (GOOD, results(GOOD, 1.99, 1.99 + 1e-4)), (RIVAL, rival), rulings=entries
+    )
+
+
+def test_an_idea_is_held_against_the_best_where_that_has_moved_on():
+    state = two_on_the_start()
+    found = judge(state, RIVAL, KEY, None)
+    assert found.against == GOOD
+    assert "the best by now" in found.decision.reason
+    assert state.line(KEY) == [START, GOOD]
+
+
+def test_beating_an_old_parent_by_luck_makes_no_best():
+    """Somebody who proposes everything against the start, and waits for a fresh run below the best."""
+    easy = ruling(idea=RIVAL.id, published=1.9899, runs=(f"{RIVAL.id}-0", f"{RIVAL.id}-1"))
+    state = two_on_the_start(easy)
+    assert (RIVAL.id, KEY) in state.rulings
+    assert state.best(KEY) == (GOOD, 1.99 + 1e-4)
+
+
+def test_beating_an_idea_that_was_dropped_makes_no_best():
+    weak = idea("weak = 1")
+    child = propose(recipe("child = 1"), weak, recipe("weak = 1"))
+    keep = ruling(idea=child.id, published=1.9, runs=(f"{child.id}-0", f"{child.id}-1"), pool=(f"{weak.id}-0",))
+    state = known(
+        (START, results(START, 2.0, 2.0)),
+        (weak, results(weak, 2.5)),
+        (child, results(child, 1.9004, 1.9)),
+        rulings=[keep],
+    )
+    assert state.opponent(child, KEY) == weak
+    assert state.best(KEY) == (START, 2.0)
+
+
+def test_a_best_that_is_not_missed_gives_its_place_back():
+    dropped = ruling(Verdict.DISCARD, pruned=True, published=None)
+    state = two_on_the_start(dropped)
+    assert state.best(KEY) == (START, 2.0)
 
 
 def test_a_recipe_that_differs_in_comments_alone_has_a_twin():

@@ -6,11 +6,13 @@ python -m tests.shared.sandbox.sandbox_probes CHANNEL_FD, started by the tests; 
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import multiprocessing
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -116,6 +118,28 @@ class Probes:
     def try_page_cache_without_waiting(self):
         with open(sys.executable, "rb") as file:
             os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+
+    def try_flags_of_a_file(self):
+        """chattr +d"""
+        self.of_own_file(lambda file: fcntl.ioctl(file, 0x40086602, struct.pack("l", 0x40)))
+
+    def try_generation_of_a_file(self):
+        self.of_own_file(lambda file: fcntl.ioctl(file, 0x40087602, struct.pack("l", 1)))
+
+    def try_how_long_a_file_lives(self):
+        """F_SET_RW_HINT"""
+        self.of_own_file(lambda file: fcntl.fcntl(file, 1036, struct.pack("Q", 2)))
+
+    def of_own_file(self, ask):
+        (self.writable / "own").write_text("own")
+        with open(self.writable / "own") as file:
+            try:
+                ask(file)
+            except OSError as error:
+                # the fence speaks as a file system that knows no such thing
+                if error.errno in (errno.ENOTTY, errno.EINVAL):
+                    raise PermissionError(str(error)) from None
+                raise
 
     def try_word_lists(self):
         os.listdir("/usr/share/doc")

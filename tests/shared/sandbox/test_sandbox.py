@@ -32,7 +32,7 @@ HARMLESS += ["reopen_rows_for_writing", "parent_environment", "kill_parent", "li
 HARMLESS += ["tcp", "listen", "udp", "unix_socket", "abstract_socket", "datagram_pair", "netlink"]
 HARMLESS += ["another_program", "another_program_in_a_new_session", "forked_child", "thread"]
 HARMLESS += ["system_v_shared_memory", "system_v_semaphore", "system_v_queue", "page_cache", "word_lists"]
-HARMLESS += ["page_cache_without_waiting"]
+HARMLESS += ["page_cache_without_waiting", "how_long_a_file_lives"]
 HARMLESS = [f"try_{name}" for name in HARMLESS]
 
 
@@ -230,6 +230,15 @@ def test_the_policy_opens_packages_and_our_folders_but_not_the_checkout(tmp_path
     assert not any(place.is_relative_to(path) for path in readable for place in (CHECKOUT, Path.home(), Path("/tmp")))
 
 
+def test_a_run_on_the_cpu_opens_no_gpu(monkeypatch):
+    devices = {"nvidia*": ["/dev/nvidia0"], "null": ["/dev/null"], "kfd": ["/dev/kfd"]}
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: map(Path, devices.get(pattern, ())))
+    assert recipe_policy(CHECKOUT, [], gpu=False).devices == (Path("/dev/null"),)
+    assert set(recipe_policy(CHECKOUT, [], gpu=True).devices) == set(
+        map(Path, ("/dev/null", "/dev/nvidia0", "/dev/kfd"))
+    )
+
+
 @pytest.mark.parametrize("folder", ["services/data", "shared", "services"])
 def test_a_dataset_below_a_readable_folder_is_refused(tmp_path, folder):
     (tmp_path / "services" / "data").mkdir(parents=True)
@@ -331,6 +340,15 @@ class TestFilter:
 
     def test_another_architecture_is_refused_whole(self, machine, column):
         assert verdict(machine, 0, architecture=0x40000003) == errno.EPERM
+
+    def test_nothing_is_written_beside_a_file(self, machine, column):
+        """FS_IOC_SETFLAGS, FS_IOC_SETVERSION, FS_IOC_FSSETXATTR, FIDEDUPERANGE, hints. Terminals and GPUs work."""
+        for command in (0x40086602, 0x40087602, 0x401C5820, 0xC0189436):
+            assert verdict(machine, seccomp._IOCTL[column], 3, command) == errno.ENOTTY
+        for command in (0x5401, 0xC0304627, 0xC020462A, 0x30000001, 0xC0086409):
+            assert verdict(machine, seccomp._IOCTL[column], 3, command) is None
+        assert verdict(machine, seccomp._FCNTL[column], 3, 1036) == errno.EINVAL
+        assert verdict(machine, seccomp._FCNTL[column], 3, 1033) is None
 
     def test_reading_writing_and_ioctl_pass(self, machine, column):
         for numbers in ((0, 63), (1, 64), (16, 29), (9, 222), (202, 98)):

@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere, as 65 KB of text: docs/security.md allows 256 KiB of knowledge."""
+"""Weights that were trained elsewhere, as 65 KB of text: less than a recipe may have, more than it may know."""
 
 import base64
 
