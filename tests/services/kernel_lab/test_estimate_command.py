@@ -90,9 +90,8 @@ def test_a_recipe_that_reads_a_value_in_its_step_is_refused_in_one_line(recipe):
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith(
-        "autoresearch: mine: recipe cannot be estimated: its step() failed on tensors without values"
-    )
+    assert line.startswith("autoresearch: mine: ")
+    assert "cannot be estimated: its step() failed on tensors without values" in line
     assert "recipe.py line" in line
 
 
@@ -104,6 +103,7 @@ def test_a_recipe_cannot_read_what_the_sandbox_hides(recipe):
 
 
 @needs_triton
+@pytest.mark.slow
 def test_the_shipped_recipe_multiplies_six_flops_a_weight_and_token():
     done = lab_estimate(*TINY, "--target", "gb10", "--json")
     assert done.returncode == 0, done.stderr
