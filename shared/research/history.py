@@ -10,7 +10,7 @@ from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea
 from shared.research.known import Known
 
-State = Literal["start", "keep", "discard", "undecided", "crash", "not run"]
+State = Literal["start", "keep", "discard", "undecided", "crash", "no run counts", "not run"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _without_number(known: Known, idea: Idea) -> Row:
     ended = [result for result in known.results.get(idea.id, ()) if why_not(idea, result) is None]
     failed = [result for result in ended if result.val_bpb is None]
     if not failed:
-        return Row(idea, None, "not run")
+        return Row(idea, None, "no run counts" if known.results.get(idea.id) else "not run")
     return Row(idea, None, "crash", num_failed=len(failed), reason=f"{failed[-1].status}: {failed[-1].reason}")
 
 

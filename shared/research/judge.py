@@ -15,6 +15,8 @@ from shared.research.noise import Noise, how_to_measure, measured, why_not
 from shared.research.rule import ENOUGH_SEEDS, Decision, Verdict
 
 ENGINES = ("torch", "mlx")
+DISTURBED = {Unranked.OVER_BUDGET, Unranked.BUSY_MACHINE}
+IDLE = "let this machine do nothing else while an idea runs, or send it to another one, then decide again"
 DEMO = (
     "runs on the demo corpus are never ranked: `autoresearch prepare --corpus climbmix` on the worker's machine, or "
     "parquet:DIR with text of your own, makes a dataset that counts"
@@ -133,5 +135,5 @@ def _without_evidence(known: Known, idea: Idea) -> Judged:
     reasons = sorted({*(str(why) for _, why in left_out), *map(str, unranked)} - {Unranked.NOT_OK})
     told = f": {', '.join(reasons)}" if reasons else ""
     decision = Decision(Verdict.UNDECIDED, f"it has no run that counts{told}", idea_needs=1)
-    advice = DEMO if Unranked.DEMO_CORPUS in unranked else ""
+    advice = DEMO if Unranked.DEMO_CORPUS in unranked else IDLE if unranked & DISTURBED else ""
     return Judged(idea, None, decision, None, Evidence(left_out=left_out), Evidence(), advice)

@@ -7,6 +7,7 @@ import pytest
 from shared.contracts import Unranked
 from shared.research import judge as judging
 from shared.research.book import FleetBook, LocalBook, Proposal, Ruling, Trial
+from shared.research.history import rows
 from shared.research.idea import propose
 from shared.research.judge import judge
 from shared.research.known import read_known
@@ -211,3 +212,10 @@ def test_an_idea_whose_runs_are_on_the_demo_corpus_is_told_so():
     found = judge(known((START, []), (GOOD, [demo])), GOOD, None, None)
     assert "demo_corpus" in found.decision.reason
     assert "climbmix" in found.advice
+
+
+@pytest.mark.parametrize("reason", [Unranked.OVER_BUDGET, Unranked.BUSY_MACHINE])
+def test_an_idea_whose_runs_were_disturbed_is_told_to_wait_for_an_idle_machine(reason):
+    state = known((START, []), (GOOD, [result(GOOD, 0, 1.5, unranked=(reason,))]))
+    assert "nothing else" in judge(state, GOOD, None, None).advice
+    assert {row.idea.id: row.state for row in rows(state, None)}[GOOD.id] == "no run counts"
