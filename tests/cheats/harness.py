@@ -29,7 +29,7 @@ from typing import Any
 
 import psutil
 
-from shared.contracts import Rung
+from shared.contracts import Rung, RunResult, Unranked
 from shared.evaluation.rungs import rows_for
 from shared.experiment.request import TrainRequest, build_job
 from shared.experiment.run import resume, run
@@ -191,10 +191,15 @@ def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
         return outcome, str(directory.path)
     record = json.loads(directory.result_file.read_text())
     outcome = Outcome(
-        case.name, str(result.status), result.ranked, result.val_bpb, result.reason,
+        case.name, str(result.status), _is_ranked(result), result.val_bpb, result.reason,
         (*_stains(record), *_forgeries(directory)), monotonic() - started,
     )  # fmt: skip
     return outcome, str(directory.path)
+
+
+def _is_ranked(result: RunResult) -> bool:
+    """Or would be on an idle machine: others who compute here must not hide that a cheat got through."""
+    return set(result.unranked) <= {Unranked.BUSY_MACHINE}
 
 
 def _job(case: Case, previous: str) -> tuple[Any, bytes]:
