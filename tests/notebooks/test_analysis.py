@@ -21,7 +21,7 @@ def run_notebook(tmp_path, monkeypatch, capsys):
     (tmp_path / "results").mkdir()
 
     def run() -> tuple[str, dict]:
-        exported = "".join(entry.to_json() + "\n" for entry in list_runs(root=tmp_path / "runs"))
+        exported = "".join(json.dumps(entry.to_dict()) + "\n" for entry in list_runs(root=tmp_path / "runs"))
         (tmp_path / "results" / "runs.jsonl").write_text(exported)
         names: dict = {}
         for cell in json.loads(NOTEBOOK.read_text())["cells"]:

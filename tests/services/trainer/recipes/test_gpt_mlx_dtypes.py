@@ -10,6 +10,7 @@ import pytest
 
 mx = pytest.importorskip("mlx.core", reason="mlx is not installed: pip install -e '.[mlx]'")
 
+from kernels.block_prelude import mlx_reference as block_prelude  # noqa: E402
 from kernels.cross_entropy_full.mlx_chunked import loss_and_gradients  # noqa: E402
 from services.trainer.recipes import gpt_mlx  # noqa: E402
 from shared.contracts import Shape  # noqa: E402
@@ -47,7 +48,7 @@ def seen_from_outside(monkeypatch):
     unfold into the graph. The loss computes with its real functions, in a form that can be exported."""
     monkeypatch.setattr(mx.fast, "rms_norm", lambda x, weight, eps: 2 * x)
     monkeypatch.setattr(mx.fast, "rope", lambda x, *sizes, **options: 2 * x)
-    monkeypatch.setattr(gpt_mlx, "cross_entropy_full", loss_with_real_gradients)
+    monkeypatch.setitem(gpt_mlx.OPS, "cross_entropy_full", loss_with_real_gradients)
 
 
 def loss_with_real_gradients(x_NC, w_VC, targets_N, cap):
@@ -100,7 +101,8 @@ def multiply_by_float32_weights(monkeypatch):
 
 
 def blend_with_float32_scalars(monkeypatch):
-    monkeypatch.setattr(gpt_mlx, "residual_blend", lambda x, x0, a, b: a * x + b * x0)
+    for module in (gpt_mlx, block_prelude):
+        monkeypatch.setattr(module, "residual_blend", lambda x, x0, a, b: a * x + b * x0)
 
 
 def divide_by_a_float32_norm(monkeypatch):
