@@ -214,7 +214,7 @@ def test_it_does_not_end_on_a_choice_that_never_ran_here_while_that_can_be_paid(
 
 
 def test_it_ends_early_when_it_is_sure(tmp_path):
-    """Of one model and one length of rows: among hundreds of shapes that are nearly equal it takes hundreds of probes."""
+    """Of one model and one length of rows: among hundreds of nearly equal shapes it takes hundreds of probes."""
     machine, offered = machine_with(), {"m5-tiny": OFFERED["m5-tiny"]}
     inputs = SearchInputs(
         envelope=machine.envelope(offered), presets=offered, seq_lens=(256,), allowance_s=20_000
