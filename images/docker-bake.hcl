@@ -56,19 +56,19 @@ target "executor-cuda-sm89" {
 
 target "executor-cuda-sm90" {
   inherits = ["_executor"]
-  args     = { EXTRAS = "torch,lab,fa4", ARCHITECTURES = "sm_90" }
+  args     = { EXTRAS = "torch,timing,fa4", ARCHITECTURES = "sm_90" }
   tags     = ["autoresearch/executor-cuda-sm90:${TAG}"]
 }
 
 target "executor-cuda-sm100" {
   inherits = ["_executor"]
-  args     = { EXTRAS = "torch,lab,fa4", ARCHITECTURES = "sm_100" }
+  args     = { EXTRAS = "torch,timing,fa4", ARCHITECTURES = "sm_100" }
   tags     = ["autoresearch/executor-cuda-sm100:${TAG}"]
 }
 
 // GeForce RTX 50 on amd64, GB10 (sm_121) on arm64: built on the machine that runs it
 target "executor-cuda-sm120-fa4" {
   inherits = ["_executor"]
-  args     = { EXTRAS = "torch,lab,fa4", ARCHITECTURES = "sm_120 sm_121" }
+  args     = { EXTRAS = "torch,timing,fa4", ARCHITECTURES = "sm_120 sm_121" }
   tags     = ["autoresearch/executor-cuda-sm120-fa4:${TAG}"]
 }
