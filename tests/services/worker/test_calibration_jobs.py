@@ -29,8 +29,14 @@ def test_what_is_wrong_with_a_calibration_is_its_outcome_in_one_line(hub, start_
 
 
 def calibrators(worker) -> list[psutil.Process]:
-    children = psutil.Process(worker.pid).children(recursive=True)
-    return [one for one in children if "services.calibrator" in one.cmdline()]
+    return [process for process in psutil.Process(worker.pid).children(recursive=True) if runs_calibrator(process)]
+
+
+def runs_calibrator(process: psutil.Process) -> bool:
+    try:
+        return "services.calibrator" in process.cmdline()
+    except psutil.Error:  # it ended meanwhile
+        return False
 
 
 def test_a_calibration_waits_for_a_device_in_use_and_can_be_cancelled(hub, start_worker):

@@ -101,6 +101,7 @@ def test_a_peer_notices_a_dead_worker_within_90_s(hub, start_worker, workplace):
     print(f"peer took over and finished after {time.monotonic() - killed:.1f} s")
 
 
+@pytest.mark.slow  # where the second worker needs more than 2 s, the frozen attempt is void and has no result to refuse
 def test_a_frozen_worker_finds_its_job_taken_and_its_result_refused(hub, start_worker, workplace):
     """SIGSTOP longer than the lease; the lease is ended by hand, as its end would be, to save half a minute."""
     first = start_worker("one")
