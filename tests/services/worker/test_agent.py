@@ -137,6 +137,7 @@ def test_a_run_that_was_cancelled_is_made_again_on_the_same_seed(autoresearch, w
     slow = [*TERMS[:4], "--time-budget", "60", *TERMS[6:]]
     said = autoresearch("submit", "--target", "cpu", "--recipe", str(mine), *slow, "--note", "x", "--json").json
     autoresearch("cancel", *said["jobs"])
+    assert hub.outcome(said["jobs"][0]).status == "cancelled"  # a worker that had begun it needs a moment
     again = Fleet().enqueue(Fleet().known().ideas[said["idea"]], Fleet().known().trials[said["idea"]][0], [0])
     assert again == [said["jobs"][0] + "-r1"]
     autoresearch("cancel", *again)
