@@ -79,7 +79,7 @@ test-slow: setup ## the slow tests
 test-chaos: setup ## 200 jobs while processes and servers are killed at random, and stock RQ beside it
 	$(BIN)/python -m pytest -m chaos -s tests/chaos
 
-test-cheats: setup ## adversarial recipes and kernels against the real system: half an hour, ends with a table
+test-cheats: setup ## adversarial recipes and kernels against the real system: an hour, ends with a table
 	$(BIN)/python -m pytest tests/services/kernel_lab -m cheats
 	$(BIN)/python -m pytest tests/cheats
 
