@@ -127,6 +127,7 @@ class MeasuredProcess:
             opened = monotonic()
             self.opening_s = opened - started
             assert self.process.serving
+            self.process.limit_file_names()
             self._load_s = monotonic() - opened
             self._loaded("build() and load()", self._load_s)
         except BaseException:

@@ -25,6 +25,10 @@ from shared.machine.device import Device
 from shared.runs.directory import RunDirectory
 from shared.sandbox.launch import RecipeProcess, new_scratch
 
+LATE = "had not answered by the end of ARE_EVAL_TIMEOUT_S"
+FILE_NAMES = 256
+"""how many calls may name a file once rows are shown: docs/security.md says what they could tell others"""
+
 
 class ForwardProcess:
     """One sandboxed process with the recipe and its weights, alone in the world while it lives.
@@ -93,7 +97,7 @@ class ForwardProcess:
     def await_opened(self) -> Opened:
         """Waits until the engine is open; nothing of the recipe has run by then."""
         if self._opened is None:
-            self._opened = self._expect(Opened)
+            self._opened = self.process.await_opened(Opened, self.deadline - monotonic(), LATE)
         return self._opened
 
     @property
@@ -120,6 +124,13 @@ class ForwardProcess:
         self.host_logits.read_into(self.logits_BTV[:n].data.cast("B"))
         return self.logits_BTV[:n]
 
+    def limit_file_names(self) -> None:
+        """Before it is shown a row. Elsewhere than on a CPU kernels are compiled at the first pass, so one is made."""
+        if not Device.parse(self.job.device).is_cpu:
+            self.tokens_BT[:] = 0
+            self._ask(Forward(), Forwarded)
+        self.process.limit_file_names(FILE_NAMES)
+
     def load(self, weights: Path) -> None:
         assert self.serving
         self._ask(Load(weights=str(weights)), Loaded)
@@ -132,9 +143,7 @@ class ForwardProcess:
         return self._expect(answer)
 
     def _expect(self, answer: type[Contract]) -> Any:
-        return self.process.expect(
-            answer, self.deadline - monotonic(), "had not answered by the end of ARE_EVAL_TIMEOUT_S"
-        )
+        return self.process.expect(answer, self.deadline - monotonic(), LATE)
 
 
 def share_on_device(device: str, shape: tuple[int, ...]) -> tuple[DeviceBuffer | None, str]:

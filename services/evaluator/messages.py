@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from shared.contracts import Contract, Job, Megabytes, Name, ReportedChoice, Sha256
+from shared.sandbox import launch
 
 Word = Annotated[str, StringConstraints(pattern=r"^[\w.+-]{1,60}$")]
 
@@ -37,8 +38,7 @@ class Serve(Contract):
     """of a device buffer for the logits; None when the host's memory is used"""
 
 
-class Opened(Contract):
-    kind: Literal["opened"] = "opened"
+class Opened(launch.Opened):
     framework_version: Word
     dtype: Word
 
@@ -82,7 +82,6 @@ class Digested(Contract):
 REQUESTS: dict[str, type[Contract]] = {"forward": Forward, "load": Load, "digest": Digest}
 
 ANSWERS: dict[str, type[Contract]] = {
-    "opened": Opened,
     "serving": Serving,
     "forwarded": Forwarded,
     "loaded": Loaded,

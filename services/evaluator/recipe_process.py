@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from shared.sandbox.channel import ChannelClosed
-from shared.sandbox.launch import enter
+from shared.sandbox.launch import enter, send_opened
 
 REQUEST_TIMEOUT_S = 24 * 3600.0  # the evaluator keeps the time; this process ends with it
 
@@ -20,7 +20,7 @@ def main(descriptor: int) -> int:
     message, descriptors = channel.receive(REQUEST_TIMEOUT_S)
     server = Server(message, *descriptors)
     try:
-        channel.send(server.open())
+        send_opened(channel, server.open())
         channel.send(server.serve())
         while True:
             request, _ = channel.receive(REQUEST_TIMEOUT_S)

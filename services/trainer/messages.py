@@ -36,10 +36,6 @@ class Start(Contract):
     """of the device, from the targets table; None is measured"""
 
 
-class Opened(Contract):
-    kind: Literal["opened"] = "opened"
-
-
 class Built(Contract):
     kind: Literal["built"] = "built"
     model: tuple[ArraySpec, ...]
@@ -117,5 +113,5 @@ class Trained(Contract):
 
 
 ANSWERS: dict[str, type[Contract]] = {
-    "opened": Opened, "built": Built, "ready": Ready, "steps": Steps, "saved": Saved, "kept": Kept, "trained": Trained,
+    "built": Built, "ready": Ready, "steps": Steps, "saved": Saved, "kept": Kept, "trained": Trained,
 }  # fmt: skip

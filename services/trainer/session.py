@@ -7,7 +7,7 @@ from services.trainer.checkpoints import Saver
 from services.trainer.clock import BudgetClock
 from services.trainer.hand_over import HandOver, describe
 from services.trainer.loop import Diverged, Loop
-from services.trainer.messages import Buffer, Built, Opened, Ready, Rows, Start, Steps, Trained
+from services.trainer.messages import Buffer, Built, Ready, Rows, Start, Steps, Trained
 from services.trainer.telemetry import Telemetry
 from services.trainer.warmup import read_state, warm_up
 from shared.contracts import Status
@@ -17,7 +17,7 @@ from shared.engines.shared_buffer import HostBuffer
 from shared.experiment.recipe import blaming, check_protocol, describe_error, load_recipe
 from shared.runs.recipe_file import InvalidRecipe
 from shared.sandbox.channel import Channel
-from shared.sandbox.launch import Failed
+from shared.sandbox.launch import Failed, Opened, send_opened
 
 ANSWER_TIMEOUT_S = 60.0
 
@@ -35,7 +35,7 @@ class Session:
 
     def run(self) -> None:
         self._open_engine()
-        self.channel.send(Opened())
+        send_opened(self.channel, Opened())
         self._build()
         hand_over = self._offer_state()
         warm_up(self.recipe, self.engine, self.job, self.start.vocab_size, hand_over)

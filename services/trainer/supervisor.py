@@ -13,6 +13,7 @@ from typing import Any
 
 from services.trainer.compile_cache import cache_environment, compile_cache
 from services.trainer.limits import (
+    FILE_NAMES,
     KILL_AFTER_S,
     LONGEST_TOKEN_BUDGET_S,
     SMOKE_GRACE_S,
@@ -27,7 +28,6 @@ from services.trainer.messages import (
     Buffer,
     Built,
     Kept,
-    Opened,
     Ready,
     Rows,
     Saved,
@@ -50,7 +50,7 @@ from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.runs.layout import GROUPS
 from shared.sandbox.ending import adopt_orphans
-from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
+from shared.sandbox.launch import Ended, Opened, RecipeProcess, new_scratch
 from shared.stages.command import end_on_signals
 
 LOOK_EVERY_S = 1.0
@@ -163,8 +163,6 @@ class Supervision:
             stack.callback(self.metrics.close)
             stack.enter_context(self.process)  # ends first: then nobody writes into the buffer any more
             self._stack = stack.pop_all()
-        self.measured.integrity = self.process.integrity
-        self.measured.choices += self.process.choices
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -190,7 +188,9 @@ class Supervision:
         )
         late = f"was not ready after {startup_limit_s(self.job):.0f} s"
         opening = monotonic()
-        self.process.expect(Opened, limit - opening, late)
+        self.process.await_opened(Opened, limit - opening, late)
+        self.measured.integrity = self.process.integrity
+        self.measured.choices += self.process.choices
         build_s = build_limit_s(self.job, monotonic() - opening)
         built = self.process.expect(Built, min(build_s, limit - monotonic()), f"had not built after {build_s:.0f} s")
         self._hand_out_memory(built)
@@ -214,6 +214,7 @@ class Supervision:
         with ExitStack() as stack:
             opened = [stack.enter_context(open(path, "rb")) for path in files]
             self.load_watch = LoadWatch()
+            self.process.limit_file_names(FILE_NAMES)
             self.clock.start()
             self.process.send(handed, *(file.fileno() for file in opened))
         while not isinstance(message := self._training_message(), Trained):

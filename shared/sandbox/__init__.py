@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from shared.contracts import Choice
-from shared.sandbox import landlock, privileges, seatbelt, seccomp
+from shared.sandbox import bpf, landlock, privileges, seatbelt, seccomp
 from shared.sandbox.policy import Policy, SandboxKind, recipe_policy
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -32,7 +32,7 @@ def describe() -> Choice:
         return _describe_macos()
     if sys.platform != "linux":
         return _found(SandboxKind.NONE, f"there is no sandbox for {platform.system()}")
-    if not seccomp.is_supported():
+    if not bpf.is_supported():
         return _found(SandboxKind.NONE, f"no system call table for {platform.machine()}")
     if (abi := landlock.abi()) < 1:
         return _found(SandboxKind.NONE, "this kernel has no Landlock (Linux 5.13 and lsm=landlock)")

@@ -21,9 +21,10 @@ from typing import Any, Literal, TypeVar
 
 from shared import sandbox
 from shared.contracts import Choice, Contract, Integrity, OneLine, Status, VoidCause
-from shared.sandbox import ending
+from shared.sandbox import ending, file_names
 from shared.sandbox.channel import Channel, ChannelClosed
 from shared.sandbox.ending import Isolation
+from shared.sandbox.file_names import FileNames
 from shared.sandbox.parent_death import exit_with_parent
 from shared.sandbox.policy import SandboxKind
 from shared.sandbox.processes import Child, start
@@ -34,6 +35,11 @@ LOOK_EVERY_S = 0.5
 DEATH_TIMEOUT_S = 5.0
 ITS_WORDS = "the recipe's process says: "
 """before text that a recipe may have written: people and agents read it as that"""
+
+TOO_MANY_NAMES = (
+    "file names: the recipe opened or looked for too many files once it had been given rows, which could tell others "
+    "what is in them: import, compile and open in build() and load() (docs/security.md)"
+)
 
 Answer = TypeVar("Answer", bound=Contract)
 
@@ -54,6 +60,13 @@ class Entered(Contract):
 
     kind: Literal["entered"] = "entered"
     sandbox: Choice
+
+
+class Opened(Contract):
+    """The last message before a recipe is imported. With it comes the descriptor of file_names.py, where it can."""
+
+    kind: Literal["opened"] = "opened"
+    why_uncounted: OneLine = ""
 
 
 class Failed(Contract):
@@ -102,13 +115,16 @@ class RecipeProcess:
         self.readable, self.writable, self.environment, self.gpu = readable, writable, environment or {}, gpu
         self.isolation = ending.strongest()
         self.sandbox = Choice(what="sandbox", chosen=SandboxKind.NONE, reason="not entered")
+        self.names: FileNames | None = None
+        self.why_uncounted = ""
         self.child: Child
         self.channel: Channel
 
     def __enter__(self) -> "RecipeProcess":
         try:
             self._start()
-            self.sandbox = self._receive(ENTER_TIMEOUT_S, "did not enter the sandbox", {"entered": Entered}).sandbox
+            entered, _ = self._message(ENTER_TIMEOUT_S, "did not enter the sandbox", {"entered": Entered})
+            self.sandbox = entered.sandbox
         except BaseException:
             self.end()
             raise
@@ -141,13 +157,32 @@ class RecipeProcess:
         alone = self.isolation is Isolation.NAMESPACE
         self.channel.send(Fence(enabled=enabled, alone=alone, policy=policy, must_fail=must_fail))
 
+    def await_opened(self, answer: type[Answer], timeout_s: float, late: str) -> Answer:
+        """An `Opened`. From now on the file names are counted that the process asks for."""
+        opened, descriptors = self._message(timeout_s, late, {"opened": answer, "failed": Failed})
+        if isinstance(opened, Failed):
+            raise Ended(opened.status, f"{ITS_WORDS}{opened.reason}")
+        self.why_uncounted = opened.why_uncounted
+        if descriptors:
+            self.names = FileNames(descriptors[0])
+            self.names.__enter__()
+        return opened
+
+    def limit_file_names(self, number: int) -> None:
+        """From now on, before it is given what nobody else may learn: how many calls may still name a file."""
+        if self.names:
+            self.names.limit(number)
+
+    def _asked_too_many_names(self) -> bool:
+        return self.names is not None and self.names.exceeded
+
     @property
     def integrity(self) -> Integrity:
         """How much of the isolation in docs/security.md this process really has."""
         if self.sandbox.chosen == SandboxKind.NONE:
             return Integrity.NONE
-        complete = self.sandbox.chosen == SandboxKind.LINUX and self.isolation is not Isolation.SESSION
-        return Integrity.FULL if complete else Integrity.PARTIAL
+        alone = self.sandbox.chosen == SandboxKind.LINUX and self.isolation is not Isolation.SESSION
+        return Integrity.FULL if alone and self.names else Integrity.PARTIAL
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -157,9 +192,10 @@ class RecipeProcess:
             Isolation.CONTAINER: "this container, in which everything else is ended at once",
             Isolation.SESSION: "no namespaces are permitted here: what a recipe starts is searched for, and may escape",
         }
-        return self.sandbox, Choice(
-            what="process isolation", chosen=str(self.isolation), reason=reasons[self.isolation]
-        )
+        isolation = Choice(what="process isolation", chosen=str(self.isolation), reason=reasons[self.isolation])
+        if not self.why_uncounted:
+            return self.sandbox, isolation
+        return self.sandbox, isolation, Choice(what="file names", chosen="not counted", reason=self.why_uncounted)
 
     def send(self, message: Contract, *descriptors: int) -> None:
         """Ended when the process is gone or does not read."""
@@ -181,25 +217,29 @@ class RecipeProcess:
 
     def receive(self, timeout_s: float, late: str) -> Any:
         """The next message, any of the `answers`."""
-        message = self._receive(timeout_s, late, self.answers)
+        message, descriptors = self._message(timeout_s, late, self.answers)
+        _close(descriptors)
+        if self._asked_too_many_names():
+            raise Ended(Status.REJECTED, TOO_MANY_NAMES)
         if isinstance(message, Failed):
             raise Ended(message.status, f"{ITS_WORDS}{message.reason}")
         return message
 
-    def _receive(self, timeout_s: float, late: str, answers: Mapping[str, type[Contract]]) -> Any:
+    def _message(self, timeout_s: float, late: str, answers: Mapping[str, type[Contract]]) -> tuple[Any, list[int]]:
+        """With the files that came beside it, which the caller closes."""
+        descriptors: list[int] = []
         try:
             content, descriptors = self._next(monotonic() + timeout_s)
-            for descriptor in descriptors:
-                os.close(descriptor)
             kind = str(content.get("kind"))
             if kind not in answers:
                 raise ValueError(f"unknown message {kind[:40]!r}")
-            return answers[kind].model_validate(content)
+            return answers[kind].model_validate(content), descriptors
         except TimeoutError:
             raise Ended(Status.TIMED_OUT, f"the recipe's process {late}") from None
         except ChannelClosed:
             raise self.death() from None
         except ValueError as error:
+            _close(descriptors)
             raise Ended(Status.REJECTED, f"the recipe's process broke the protocol: {str(error)[:300]}") from None
 
     def _next(self, deadline: float) -> tuple[dict, list[int]]:
@@ -221,6 +261,8 @@ class RecipeProcess:
             self.child.wait(DEATH_TIMEOUT_S)
         except TimeoutError:
             return Ended(Status.REJECTED, "the recipe's process closed its channel and went on")
+        if self._asked_too_many_names():
+            return Ended(Status.REJECTED, TOO_MANY_NAMES)
         status = Status.OUT_OF_MEMORY if self.child.was_oom_killed() else Status.CRASHED
         return Ended(status, f"the recipe's process died: {self.child.exit_reason()}")
 
@@ -231,11 +273,19 @@ class RecipeProcess:
         """
         if hasattr(self, "child"):
             self.child.kill()
+        names, self.names = self.names, None
+        if names:
+            names.__exit__()
         if hasattr(self, "channel"):
             self.channel.close()
         _remove(self.scratch)
         with suppress(OSError):  # the folder around it, unless something else is in it
             self.scratch.parent.rmdir()
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _kind_of(message: Any) -> str:
@@ -272,6 +322,17 @@ def enter(descriptor: int) -> Channel:
     fence = Fence.model_validate(message)
     channel.send(Entered(sandbox=_apply(fence)))
     return channel
+
+
+def send_opened(channel: Channel, opened: Opened) -> None:
+    """The last step of our own code before a recipe is imported: all that it needs is imported by now."""
+    try:
+        descriptors, why = [file_names.notify()], ""
+    except OSError as error:
+        descriptors, why = [], f"{error}: what a recipe tells others by names it asks for is not limited"
+    # no file may be named before the parent has the descriptor, and answers
+    channel.send(opened.model_copy(update={"why_uncounted": why}), fds=descriptors)
+    _close(descriptors)
 
 
 def _apply(fence: Fence) -> Choice:

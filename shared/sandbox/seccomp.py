@@ -2,17 +2,14 @@
 namespaces and mounts, io_uring (which makes sockets without system calls), kernel interfaces, and what would be left
 for a later process: System V and POSIX message queues, flags of files, knowledge of the page cache.
 
-The program is a straight list of comparisons, no library: struct seccomp_data in linux/seccomp.h, numbers from
-asm/unistd_64.h and asm-generic/unistd.h.
+The numbers are from asm/unistd_64.h and asm-generic/unistd.h. What is allowed and counted is in file_names.py.
 """
 
-import ctypes
 import errno
-import os
 import platform
 import socket
-import struct
-import sys
+
+from shared.sandbox import bpf
 
 # name: (x86_64, aarch64); None where the architecture has no such call
 _REFUSED = {
@@ -38,6 +35,7 @@ _REFUSED = {
     "pivot_root": (155, 41),
     "chroot": (161, 51),
     "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
     "move_mount": (429, 429),
     "fsopen": (430, 430),
     "fsconfig": (431, 431),
@@ -132,23 +130,10 @@ _SCHEDULING = {
 _SETAFFINITY, _SETPRIORITY, _IOPRIO_SET = (203, 122), (141, 140), (251, 30)
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 
-_AUDIT_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_SECCOMP_SYSCALL = {"x86_64": 317, "aarch64": 277}
-_COLUMN = {"x86_64": 0, "aarch64": 1}
-_X32_BIT = 0x40000000
-_SET_MODE_FILTER, _FLAG_TSYNC = 1, 1
-
-_LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
-_EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
-_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
-_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16
+_FLAG_TSYNC = 1
 # new mount, cgroup, uts, ipc, user, pid and net namespaces
 _CLONE_NEW = 0x00020000 | 0x7E000000
 _SOCK_TYPE_MASK = 0xF
-
-
-def is_supported() -> bool:
-    return sys.platform == "linux" and platform.machine() in _COLUMN and sys.maxsize > 2**32
 
 
 def restrict(*, alone: bool) -> None:
@@ -156,59 +141,47 @@ def restrict(*, alone: bool) -> None:
 
     alone: no process of others can be named here, so what reaches others by their number is left allowed.
     """
-    machine = platform.machine()
-    code = b"".join(program(machine, alone=alone))
-    buffer = ctypes.create_string_buffer(code, len(code))
-
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
-
-    argument = Program(len(code) // 8, ctypes.addressof(buffer))
-    libc = ctypes.CDLL(None, use_errno=True)
-    number = ctypes.c_long(_SECCOMP_SYSCALL[machine])
-    if libc.syscall(number, ctypes.c_long(_SET_MODE_FILTER), ctypes.c_long(_FLAG_TSYNC), ctypes.byref(argument)):
-        raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
+    bpf.install(program(platform.machine(), alone=alone), _FLAG_TSYNC)
 
 
 def program(machine: str, *, alone: bool = False) -> list[bytes]:
     """The filter as BPF instructions of 8 bytes."""
-    column = _COLUMN[machine]
-    code = [_load(_ARCHITECTURE_OFFSET), *_return_unless_equal(_AUDIT_ARCHITECTURES[machine], errno.EPERM)]
-    code += [_load(_NUMBER_OFFSET)]
-    if machine == "x86_64":
-        code += [_jump(_AT_LEAST, _X32_BIT, 0, 1), _refuse(errno.EPERM)]
+    column = bpf.COLUMN[machine]
+    code = bpf.begin(machine)
     for numbers in _REFUSED.values():
-        code += _return_if_equal(numbers[column], errno.EPERM)
+        code += bpf.return_if_equal(numbers[column], errno.EPERM)
     for numbers in _IGNORED.values():
-        code += _return_if_equal(numbers[column], 0)
-    code += _return_if_equal(_CONNECT[column], errno.EACCES)
+        code += bpf.return_if_equal(numbers[column], 0)
+    code += bpf.return_if_equal(_CONNECT[column], errno.EACCES)
     # glibc falls back to clone, whose flags are not behind a pointer
-    code += _return_if_equal(_CLONE3[column], errno.ENOSYS)
-    code += _for_call(_CLONE[column], [_argument(0), _jump(_ANY_BIT, _CLONE_NEW, 0, 1), _refuse(errno.EPERM)])
+    code += bpf.return_if_equal(_CLONE3[column], errno.ENOSYS)
+    code += bpf.for_call(
+        _CLONE[column], [bpf.argument(0), bpf.jump(bpf.ANY_BIT, _CLONE_NEW, 0, 1), bpf.refuse(errno.EPERM)]
+    )
     # limits of other processes of the same user, the supervisor's for one
-    code += _for_call(_PRLIMIT[column], [_argument(0), *_return_unless_equal(0, errno.EPERM)])
+    code += bpf.for_call(_PRLIMIT[column], [bpf.argument(0), *bpf.return_unless_equal(0, errno.EPERM)])
     # pages of a library that this process has mapped, as with fadvise64
-    code += _for_call(
+    code += bpf.for_call(
         _MADVISE[column],
-        [_argument(2), *_return_if_equal(_MADV_COLD, 0), *_return_if_equal(_MADV_PAGEOUT, 0)],
+        [bpf.argument(2), *bpf.return_if_equal(_MADV_COLD, 0), *bpf.return_if_equal(_MADV_PAGEOUT, 0)],
     )
     code += _no_words_beside_files(column)
     if not alone:
         code += _only_own_scheduling(column)
     for call in (_SOCKET, _SOCKETPAIR):
-        code += _for_call(call[column], _only_unix_connections())
-    return [*code, _instruction(_RETURN, _ALLOW)]
+        code += bpf.for_call(call[column], _only_unix_connections())
+    return [*code, bpf.instruction(bpf.RETURN, bpf.ALLOW)]
 
 
 def _no_words_beside_files(column: int) -> list[bytes]:
     """As on a file system that knows no such thing, which every program is prepared for."""
-    code = [_argument(1), _instruction(_AND, _IOCTL_KIND)]
+    code = [bpf.argument(1), bpf.instruction(bpf.AND, _IOCTL_KIND)]
     for kind in _FILE_SYSTEM_IOCTLS:
-        code += _return_if_equal(kind << 8, errno.ENOTTY)
-    hints = [_argument(1)]
+        code += bpf.return_if_equal(kind << 8, errno.ENOTTY)
+    hints = [bpf.argument(1)]
     for command in (_F_SET_RW_HINT, _F_SET_FILE_RW_HINT):
-        hints += _return_if_equal(command, errno.EINVAL)
-    return [*_for_call(_IOCTL[column], code), *_for_call(_FCNTL[column], hints)]
+        hints += bpf.return_if_equal(command, errno.EINVAL)
+    return [*bpf.for_call(_IOCTL[column], code), *bpf.for_call(_FCNTL[column], hints)]
 
 
 def _only_own_scheduling(column: int) -> list[bytes]:
@@ -218,11 +191,11 @@ def _only_own_scheduling(column: int) -> list[bytes]:
     """
     code = []
     for call in _SCHEDULING.values():
-        code += _for_call(call[column], [_argument(0), *_return_unless_equal(0, errno.EPERM)])
-    code += _for_call(_SETAFFINITY[column], [_argument(0), *_return_unless_equal(0, 0)])
+        code += bpf.for_call(call[column], [bpf.argument(0), *bpf.return_unless_equal(0, errno.EPERM)])
+    code += bpf.for_call(_SETAFFINITY[column], [bpf.argument(0), *bpf.return_unless_equal(0, 0)])
     for call, kind in ((_SETPRIORITY, _PRIO_PROCESS), (_IOPRIO_SET, _IOPRIO_WHO_PROCESS)):
-        own = [_argument(0), *_return_unless_equal(kind, errno.EPERM), _argument(1)]
-        code += _for_call(call[column], [*own, *_return_unless_equal(0, errno.EPERM)])
+        own = [bpf.argument(0), *bpf.return_unless_equal(kind, errno.EPERM), bpf.argument(1)]
+        code += bpf.for_call(call[column], [*own, *bpf.return_unless_equal(0, errno.EPERM)])
     return code
 
 
@@ -232,44 +205,10 @@ def _only_unix_connections() -> list[bytes]:
     A datagram socket could address any Unix socket on the machine with sendmsg.
     """
     return [
-        _argument(0),
-        *_return_unless_equal(socket.AF_UNIX, errno.EACCES),
-        _argument(1),
-        _instruction(_AND, _SOCK_TYPE_MASK),
-        _jump(_EQUAL, socket.SOCK_SEQPACKET, 2, 0),
-        *_return_unless_equal(socket.SOCK_STREAM, errno.EACCES),
+        bpf.argument(0),
+        *bpf.return_unless_equal(socket.AF_UNIX, errno.EACCES),
+        bpf.argument(1),
+        bpf.instruction(bpf.AND, _SOCK_TYPE_MASK),
+        bpf.jump(bpf.EQUAL, socket.SOCK_SEQPACKET, 2, 0),
+        *bpf.return_unless_equal(socket.SOCK_STREAM, errno.EACCES),
     ]
-
-
-def _for_call(number: int, body: list[bytes]) -> list[bytes]:
-    """`body`, which may load arguments, and then allowed."""
-    return [_jump(_EQUAL, number, 0, len(body) + 1), *body, _instruction(_RETURN, _ALLOW)]
-
-
-def _return_if_equal(value: int | None, error: int) -> list[bytes]:
-    return [] if value is None else [_jump(_EQUAL, value, 0, 1), _refuse(error)]
-
-
-def _return_unless_equal(value: int, error: int) -> list[bytes]:
-    return [_jump(_EQUAL, value, 1, 0), _refuse(error)]
-
-
-def _load(offset: int) -> bytes:
-    return _instruction(_LOAD, offset)
-
-
-def _argument(index: int) -> bytes:
-    """Low half of a system call's argument (both architectures are little-endian)."""
-    return _load(_ARGUMENTS_OFFSET + 8 * index)
-
-
-def _refuse(error: int) -> bytes:
-    return _instruction(_RETURN, _ERRNO | error)
-
-
-def _jump(test: int, value: int, if_true: int, if_false: int) -> bytes:
-    return struct.pack("=HBBI", test, if_true, if_false, value)
-
-
-def _instruction(code: int, value: int) -> bytes:
-    return struct.pack("=HBBI", code, 0, 0, value)

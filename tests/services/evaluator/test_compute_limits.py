@@ -39,6 +39,9 @@ class SlowProcess:
     def await_opened(self) -> None:
         self.clock.now += OPENING_S
 
+    def limit_file_names(self) -> None:
+        pass
+
     @property
     def serving(self) -> "SlowProcess":
         return self._take_time()

@@ -1,6 +1,8 @@
 """The evaluator with real processes: an honest recipe gets a number, a cheating one a reason."""
 
 import math
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,6 +71,32 @@ def test_every_recipe_process_has_ended_before_the_next_one_starts(workplace, mo
     assert len(set(started)) == 3
     assert not any(scratch.exists() for scratch in started)
     assert len(record.load_seconds) == len(record.forward_seconds) == 3
+
+
+ASKS_FOR_NAMES = """
+def logits(self, tokens_BT):
+    for number in range(NUMBER):
+        __import__("os").path.exists(f"/usr/.{number}-of-no-file")
+    return super().logits(tokens_BT)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no way to count names")
+@pytest.mark.parametrize(("number", "status"), [(10, Status.OK), (300, Status.REJECTED)])
+def test_a_forward_pass_may_open_a_few_files_and_not_tell_what_it_saw_by_names(workplace, number, status):
+    record = evaluate(make_trained_run(variant(ASKS_FOR_NAMES.replace("NUMBER", str(number)))))
+    assert record.status is status, record.reason
+    assert record.reason.startswith("file names: " if status is Status.REJECTED else "")
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda:0", ["pass over zeros", "limit"]), ("cpu", ["limit"])])
+def test_kernels_are_compiled_before_file_names_are_limited(workplace, device, expected):
+    seen, process = [], ForwardProcess.__new__(ForwardProcess)
+    process.job, process.tokens_BT = make_run().job().model_copy(update={"device": device}), np.ones((2, 4), np.uint16)
+    process._ask = lambda *_: seen.append("pass over zeros" if not process.tokens_BT.any() else "pass over a row")
+    process.process = SimpleNamespace(limit_file_names=lambda _: seen.append("limit"))
+    process.limit_file_names()
+    assert seen == expected
 
 
 def test_the_reason_tells_look_ahead_from_memory(workplace):

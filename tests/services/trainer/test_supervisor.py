@@ -237,6 +237,19 @@ def test_a_directory_that_is_no_run_is_one_line_and_exit_code_2(tmp_path):
     assert "job.json" in process.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no way to count names")
+def test_a_step_that_asks_for_names_without_end_is_rejected(workplace):
+    body = """
+def step(self, rows, progress):
+    for number in range(4000 if progress > 0 else 0):
+        __import__("os").path.exists(f"/usr/.{number}-of-no-file")
+    return super().step(rows, progress)
+"""
+    record, _ = train(make_run(variant(body)))
+    assert record.status is Status.REJECTED
+    assert record.reason.startswith("file names: ")
+
+
 def test_credentials_in_the_environment_do_not_reach_the_recipe(workplace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
     probe = b"import os\nassert not [k for k in os.environ if 'MLFLOW' in k], 'leaked'\n"

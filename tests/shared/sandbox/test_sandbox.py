@@ -5,7 +5,6 @@ import itertools
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from shared import sandbox
-from shared.sandbox import ending, landlock, seatbelt, seccomp
+from shared.sandbox import bpf, ending, landlock, seatbelt, seccomp
 from shared.sandbox.channel import Channel
 from shared.sandbox.ending import Isolation
 from shared.sandbox.policy import Policy, recipe_policy
 from shared.sandbox.processes import start
 from shared.settings import CHECKOUT
+from tests.shared.sandbox import filters
 from tests.shared.sandbox.sandbox_probes import Probes
 
 needs_fence = pytest.mark.skipif(sandbox.describe().chosen != "landlock+seccomp", reason=sandbox.describe().reason)
@@ -268,29 +268,10 @@ def test_a_link_to_a_dataset_is_the_dataset(tmp_path):
 # the filter, interpreted: so the architecture that does not run here is tested too
 
 
-def verdict(
-    machine: str, number: int, *arguments: int, architecture: int | None = None, alone: bool = False
-) -> int | None:
+def verdict(machine: str, number: int, *arguments: int, alone: bool = False, **other: int) -> int | None:
     """The errno the filter answers with, or None when it allows the call."""
-    architecture = architecture or seccomp._AUDIT_ARCHITECTURES[machine]
-    data = struct.pack("<IIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
-    code, position, accumulator = seccomp.program(machine, alone=alone), 0, 0
-    while True:
-        operation, if_true, if_false, value = struct.unpack("=HBBI", code[position])
-        position += 1
-        if operation == seccomp._LOAD:
-            (accumulator,) = struct.unpack_from("<I", data, value)
-        elif operation == seccomp._AND:
-            accumulator &= value
-        elif operation == seccomp._RETURN:
-            return None if value == seccomp._ALLOW else value & 0xFFFF
-        else:
-            tests = {
-                seccomp._EQUAL: accumulator == value,
-                seccomp._AT_LEAST: accumulator >= value,
-                seccomp._ANY_BIT: bool(accumulator & value),
-            }
-            position += if_true if tests[operation] else if_false
+    answer = filters.verdict(seccomp.program(machine, alone=alone), machine, number, *arguments, **other)
+    return None if answer == bpf.ALLOW else answer & 0xFFFF
 
 
 OTHER_FAMILIES = {"inet": 2, "inet6": 10, "netlink": 16, "packet": 17, "alg": 38, "vsock": 40}.values()

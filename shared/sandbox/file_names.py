@@ -1,0 +1,153 @@
+"""Counts the system calls of a recipe's process that name a file, and ends them where a limit is set.
+
+The kernel remembers every name it was asked for, also names of files that do not exist, and answers the same question
+faster afterwards: any process of the machine can find out what an earlier one asked for. So the names a process may
+ask for, once it knows something, bound what it can leave for others. The process stops at each such call until its
+parent has answered (seccomp_unotify(2)): the parent reads no name, it counts.
+
+child:   descriptor = notify()                  last step before a recipe is imported; the descriptor goes to the parent
+parent:  with FileNames(descriptor) as names:   answers from a thread of its own
+             names.limit(256)                   from now on
+"""
+
+import errno
+import fcntl
+import os
+import platform
+import select
+import struct
+import threading
+from contextlib import suppress
+
+from shared.sandbox import bpf
+
+# name: (x86_64, aarch64); None where the architecture has no such call. Others that name a file are refused or do
+# nothing (seccomp.py).
+_CALLS = {
+    "open": (2, None),
+    "openat": (257, 56),
+    "openat2": (437, 437),
+    "creat": (85, None),
+    "stat": (4, None),
+    "lstat": (6, None),
+    "newfstatat": (262, 79),
+    "statx": (332, 291),
+    "statfs": (137, 43),
+    "access": (21, None),
+    "faccessat": (269, 48),
+    "faccessat2": (439, 439),
+    "readlink": (89, None),
+    "readlinkat": (267, 78),
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    "uselib": (134, None),
+    "chdir": (80, 49),
+    "rename": (82, None),
+    "renameat": (264, 38),
+    "renameat2": (316, 276),
+    "link": (86, None),
+    "linkat": (265, 37),
+    "symlink": (88, None),
+    "symlinkat": (266, 36),
+    "unlink": (87, None),
+    "unlinkat": (263, 35),
+    "mkdir": (83, None),
+    "mkdirat": (258, 34),
+    "rmdir": (84, None),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
+    "getxattr": (191, 8),
+    "lgetxattr": (192, 9),
+    "getxattrat": (464, 464),
+    "listxattr": (194, 11),
+    "llistxattr": (195, 12),
+    "listxattrat": (465, 465),
+    "file_getattr": (468, 468),
+    "inotify_add_watch": (254, 27),
+    "name_to_handle_at": (303, 264),
+    "bind": (49, 200),
+}
+_FLAG_TSYNC, _FLAG_NEW_LISTENER, _FLAG_TSYNC_ESRCH, _FLAG_WAIT_KILLABLE = 1, 8, 16, 32
+
+# struct seccomp_notif with its seccomp_data, and struct seccomp_notif_resp
+_NOTIFICATION = struct.Struct("=QIIiIQ6Q")
+_RESPONSE = struct.Struct("=QqiI")
+_CONTINUE = 1
+_RECEIVE, _SEND, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082104
+_WAKE_ON_THIS_CPU = 1
+
+
+def notify() -> int:
+    """From now on every call that names a file waits for who holds the descriptor that is returned; all threads, and
+    inherited.
+
+    The caller hands it to its parent and closes it before it names a file. OSError where the kernel has no such thing
+    (before Linux 5.7, gVisor), or somebody counts already.
+    """
+    if not bpf.is_supported():
+        raise OSError(errno.ENOSYS, "calls that name a file are counted on 64-bit Linux only")
+    code, flags = program(platform.machine()), _FLAG_TSYNC | _FLAG_TSYNC_ESRCH | _FLAG_NEW_LISTENER
+    with suppress(OSError):  # since Linux 5.19: a signal does not repeat a call that is being answered
+        return bpf.install(code, flags | _FLAG_WAIT_KILLABLE)
+    return bpf.install(code, flags)
+
+
+def program(machine: str) -> list[bytes]:
+    code = bpf.begin(machine)
+    for numbers in _CALLS.values():
+        if (number := numbers[bpf.COLUMN[machine]]) is not None:
+            code += [bpf.jump(bpf.EQUAL, number, 0, 1), bpf.instruction(bpf.RETURN, bpf.NOTIFY)]
+    return [*code, bpf.instruction(bpf.RETURN, bpf.ALLOW)]
+
+
+class FileNames:
+    """The parent's side: lets calls go on, until more were made than allowed; these fail with EPERM.
+
+    A context manager. Without it the calls of the process wait for ever; when it ends they fail with ENOSYS.
+    """
+
+    def __init__(self, descriptor: int):
+        self.counted = 0
+        self._descriptor, self._most = descriptor, float("inf")
+        self._wake, self._woken = os.pipe()
+        self._thread = threading.Thread(target=self._answer_all, name="file names", daemon=True)
+
+    def __enter__(self) -> "FileNames":
+        with suppress(OSError):  # since Linux 6.6; only faster
+            fcntl.ioctl(self._descriptor, _SET_FLAGS, _WAKE_ON_THIS_CPU)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._woken)
+        self._thread.join()
+        os.close(self._wake)
+        os.close(self._descriptor)
+
+    def limit(self, number: int) -> None:
+        """How many more calls may name a file."""
+        self._most = self.counted + number
+
+    @property
+    def exceeded(self) -> bool:
+        return self.counted > self._most
+
+    def _answer_all(self) -> None:
+        """Until every process of the recipe is gone, or this is closed."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        poll.register(self._wake, 0)
+        while all(happened == select.POLLIN for _, happened in poll.poll()):
+            self._answer()
+
+    def _answer(self) -> None:
+        asked = bytearray(_NOTIFICATION.size)
+        try:
+            fcntl.ioctl(self._descriptor, _RECEIVE, asked)
+        except OSError:  # the call was interrupted, or its process killed, before it could be answered
+            return
+        self.counted += 1
+        number = _NOTIFICATION.unpack(asked)[0]
+        answer = (number, 0, -errno.EPERM, 0) if self.exceeded else (number, 0, 0, _CONTINUE)
+        with suppress(OSError):
+            fcntl.ioctl(self._descriptor, _SEND, _RESPONSE.pack(*answer))

@@ -1,0 +1,131 @@
+"""Names of files a process may ask for: with a real process, and the filter interpreted for both architectures."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.sandbox import bpf, file_names, seccomp
+from shared.sandbox.channel import Channel
+from shared.sandbox.file_names import FileNames
+from tests.shared.sandbox.filters import verdict
+
+CHILD = """
+import os, sys, threading
+from shared.sandbox import file_names, privileges
+from shared.sandbox.channel import Channel
+
+channel = Channel.from_fd(int(sys.argv[1]))
+waiting = threading.Event()
+thread = threading.Thread(target=lambda: (waiting.wait(), ask("of a thread that was there before")))
+said = []
+
+def ask(name):
+    try:
+        os.stat("/" + name)
+        said.append("there")
+    except OSError as error:
+        said.append(type(error).__name__)
+
+privileges.drop_privileges()
+thread.start()
+try:
+    descriptors = [file_names.notify()]
+except OSError as error:
+    channel.send({"unsupported": str(error)})
+    sys.exit()
+channel.send({}, fds=descriptors)
+os.close(descriptors[0])
+ask("usr")
+ask("of-no-file")
+if os.fork() == 0:
+    ask("of-a-child")
+    os._exit(0)
+os.wait()
+waiting.set()
+thread.join()
+channel.send({"said": said})
+channel.receive(60)
+said.clear()
+for name in ("usr", "usr", "usr"):
+    ask(name)
+channel.send({"said": said})
+"""
+
+
+@pytest.fixture
+def child(tmp_path):
+    ours, theirs = Channel.pair()
+    argv = [sys.executable, "-c", CHILD, str(theirs.fileno())]
+    process = subprocess.Popen(argv, pass_fds=[theirs.fileno()])
+    theirs.close()
+    try:
+        yield ours
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def listener(channel: Channel) -> int:
+    message, descriptors = channel.receive(60)
+    if "unsupported" in message:
+        pytest.skip(message["unsupported"])
+    return descriptors[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
+def test_calls_of_every_thread_and_child_go_on_and_are_counted_until_the_limit_and_fail_then(child):
+    with FileNames(listener(child)) as names:
+        assert child.receive(60)[0]["said"] == ["there", "FileNotFoundError", "FileNotFoundError"]
+        assert names.counted == 4
+        names.limit(2)
+        assert not names.exceeded
+        child.send({})
+        assert child.receive(60)[0]["said"] == ["there", "there", "PermissionError"]
+        assert names.exceeded
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
+def test_it_ends_when_it_is_left_and_also_when_every_process_is_gone(child):
+    before = set(os.listdir("/proc/self/fd"))
+    with FileNames(listener(child)) as names:
+        child.receive(60)
+        child.send({})
+        child.receive(60)
+        names._thread.join(30)
+        assert not names._thread.is_alive()
+    assert len(set(os.listdir("/proc/self/fd"))) <= len(before)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_every_call_that_names_a_file_is_counted_or_refused_on_both_architectures(machine):
+    column = bpf.COLUMN[machine]
+    counted = {pair[column] for pair in file_names._CALLS.values()} - {None}
+    for number in counted:
+        assert verdict(file_names.program(machine), machine, number) == bpf.NOTIFY
+        assert verdict(seccomp.program(machine), machine, number) == bpf.ALLOW
+    others = {pair[column] for pair in (seccomp._REFUSED | seccomp._IGNORED).values()} - {None}
+    assert not counted & others
+    assert verdict(file_names.program(machine), machine, 0 if machine == "x86_64" else 63) == bpf.ALLOW
+
+
+def test_a_call_of_another_architecture_cannot_go_round_the_count():
+    there, other = ("x86_64", "aarch64")
+    architecture = bpf.AUDIT_ARCHITECTURES[other]
+    assert verdict(file_names.program(there), there, 257, architecture=architecture) & bpf.ERRNO
+
+
+HEADER = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+
+
+@pytest.mark.skipif(not HEADER.exists(), reason="the kernel's headers are not installed")
+def test_the_numbers_are_those_of_the_kernels_headers():
+    words = [line.split() for line in HEADER.read_text().splitlines() if line.startswith("#define __NR_")]
+    numbers = {name.removeprefix("__NR_"): int(number) for _, name, number in words}
+    ours = {name: pair[0] for name, pair in (file_names._CALLS | seccomp._REFUSED | seccomp._IGNORED).items()}
+    assert {name: number for name, number in ours.items() if name in numbers} == {
+        name: numbers[name] for name in ours if name in numbers
+    }
