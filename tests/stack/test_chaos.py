@@ -39,15 +39,11 @@ def test_no_job_is_lost_or_recorded_twice_whatever_container_is_killed(stack, en
 def test_another_worker_goes_on_with_the_job_of_a_killed_one(stack, enqueue):
     name = stack.in_training(enqueue("taken-over", HONEST, "checkpoint_every=1", seconds=8.0))
     time.sleep(3)
-    began = time.monotonic()
     stack.kill("worker")
     outcome = stack.outcome(name)
     training = json.loads(stack.run_file(outcome.run_id, "training.json"))
-    taken = time.monotonic() - began
-    print(f"finished {taken:.0f} s after the kill by attempt {outcome.attempt}, from {training['resumed_from_step']}")
     assert (outcome.status, outcome.attempt) == (Status.OK, 2), outcome.reason
     assert training["resumed_from_step"] > 0
-    assert taken < 60
 
 
 def is_settled(stack, names: list[str]) -> bool:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shared.settings import CHECKOUT
@@ -42,6 +43,13 @@ def training(stack: Stack, enqueue, job_id: str) -> str:
     return name
 
 
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def goes_on(stack: Stack, job_id: str) -> None:
     outcome = stack.outcome(job_id)
     assert (outcome.status, outcome.attempt) == ("ok", 2), outcome.reason
@@ -63,6 +71,6 @@ def test_a_job_goes_on_after_all_containers_were_stopped_and_none_had_to_be_kill
 def test_a_job_goes_on_after_the_engine_ended_and_was_started_again(stack, enqueue, engine_pid, how):
     name = training(stack, enqueue, f"engine-{how.name.lower()}")
     os.kill(engine_pid, how)
-    wait_for(lambda: not Path(f"/proc/{engine_pid}/fd").exists() or not os.listdir(f"/proc/{engine_pid}/fd"), 60)
+    wait_for(lambda: has_ended(engine_pid), 120, every_s=0.2)
     subprocess.run([str(ENGINE)], check=True, capture_output=True, timeout=300)
     goes_on(stack, name)
