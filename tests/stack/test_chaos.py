@@ -43,7 +43,8 @@ def test_another_worker_goes_on_with_the_job_of_a_killed_one(stack, enqueue):
     stack.kill("worker")
     outcome = stack.outcome(name)
     training = json.loads(stack.run_file(outcome.run_id, "training.json"))
-    assert (outcome.status, outcome.attempt) == (Status.OK, 2), outcome.reason
+    assert outcome.status == Status.OK, outcome.reason
+    assert outcome.attempt > 1, "it ended before its worker did"
     assert training["resumed_from_step"] > 0
 
 

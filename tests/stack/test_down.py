@@ -43,7 +43,8 @@ def test_down_now_does_not_wait_and_the_job_starts_again(stack_again, enqueue):
     assert f"{stack_again.name}-redis" in docker("volume", "ls", "--quiet").splitlines()
     stack_again.up()
     outcome = stack_again.outcome(name)
-    assert (outcome.status, outcome.attempt) == ("ok", 2), outcome.reason
+    assert outcome.status == "ok", outcome.reason
+    assert outcome.attempt > 1, "down waited for it"
 
 
 def test_an_up_that_replaces_containers_lets_the_experiment_end_first(stack_again, enqueue):

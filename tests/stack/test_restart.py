@@ -52,7 +52,8 @@ def has_ended(pid: int) -> bool:
 
 def goes_on(stack: Stack, job_id: str) -> None:
     outcome = stack.outcome(job_id)
-    assert (outcome.status, outcome.attempt) == ("ok", 2), outcome.reason
+    assert outcome.status == "ok", outcome.reason
+    assert outcome.attempt > 1, "it ended before its containers did"
     assert json.loads(stack.run_file(outcome.run_id, "training.json"))["resumed_from_step"] > 0
     wait_for(lambda: stack.is_recorded(outcome.run_id), 120, every_s=1)
 
