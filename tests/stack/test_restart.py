@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from redis.exceptions import ConnectionError
 
 from shared.settings import CHECKOUT
 from tests.fleet import wait_for
@@ -50,6 +51,13 @@ def has_ended(pid: int) -> bool:
         return True
 
 
+def queue_answers(stack: Stack) -> bool:
+    try:
+        return stack.redis.ping()
+    except ConnectionError:
+        return False
+
+
 def goes_on(stack: Stack, job_id: str) -> None:
     outcome = stack.outcome(job_id)
     assert outcome.status == "ok", outcome.reason
@@ -74,4 +82,5 @@ def test_a_job_goes_on_after_the_engine_ended_and_was_started_again(stack, enque
     os.kill(engine_pid, how)
     wait_for(lambda: has_ended(engine_pid), 120, every_s=0.2)
     subprocess.run([str(ENGINE)], check=True, capture_output=True, timeout=300)
+    wait_for(lambda: queue_answers(stack), 60, every_s=0.5)
     goes_on(stack, name)
