@@ -73,8 +73,9 @@ python:
 test: setup ## the tests that any machine can run: no GPU, no Docker, nothing slow
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats and not simulated'
 
-test-slow: setup ## the slow tests
+test-slow: setup ## the slow tests, also those of the stack where a Docker engine can be had
 	$(BIN)/python -m pytest -m 'slow and not gpu and not metal and not stack'
+	$(BIN)/python -m pytest -m 'slow and stack' tests/stack
 
 test-chaos: setup ## 200 jobs while processes and servers are killed at random, and stock RQ beside it
 	$(BIN)/python -m pytest -m chaos -s tests/chaos

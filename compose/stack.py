@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from compose import host
@@ -23,6 +24,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SECRETS, ENV_FILE = CHECKOUT / ".secrets", CHECKOUT / ".env"
 PROJECT = os.environ.get("STACK") or "autoresearch"
 OWNER = "STACK_OF_THIS_CHECKOUT"
+HUB_SERVICES = ["redis", "database", "mlflow"]
+WORKER_START_S, ASK_EVERY_S = 120, 0.5
 PATIENCE_S, HURRY_S, LAST_S = 7200, 10, 30
 """for an attempt to end: training, evaluation and what is waited for on the way; with NOW=1; for all the others"""
 
@@ -66,11 +69,22 @@ def up(target: Target) -> int:
     let_attempts_end(target)
     for number, device in enumerate(devices()):
         compose(target, number, device, "up", "--detach", "--remove-orphans")
-        # an executor may end at any time, and is started again
-        served = ["worker"] if elsewhere() or number else ["worker", "redis", "database", "mlflow"]
-        compose(target, number, device, "up", "--detach", "--wait", "--no-deps", "--no-recreate", *served)
+        if number == 0 and not elsewhere():
+            compose(target, number, device, "up", "--detach", "--wait", "--no-deps", "--no-recreate", *HUB_SERVICES)
+        await_worker(target, number, device)
     say_what_next(target, hub)
     return 0
+
+
+def await_worker(target: Target, number: int, device: str) -> None:
+    """Until the hub knows it. It is asked, since Docker looks for the first time after half a minute."""
+    command = compose_command(number, "exec", "-T", "worker", "python3", "-m", "services.worker.health")
+    give_up = time.monotonic() + WORKER_START_S
+    while (done := subprocess.run(command, capture_output=True, text=True, env=environment(target, device))).returncode:
+        if time.monotonic() > give_up:
+            reason = done.stderr.strip() or f"the hub does not know it after {WORKER_START_S} s"
+            raise subprocess.CalledProcessError(done.returncode, command, stderr=f"{reason}; look at `make logs`")
+        time.sleep(ASK_EVERY_S)
 
 
 def refuse_another_stack() -> None:

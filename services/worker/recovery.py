@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from services.worker.attempt import Attempt, deliver, is_void, note_file, notes, settle
+from services.worker.attempt import Attempt, deliver, is_void, notes, settle
 from shared.fleet.contracts import AttemptRecord, Verdict
 from shared.fleet.store import FleetStore
 from shared.runs.directory import RunDirectory
@@ -69,7 +69,10 @@ def _settle(record: AttemptRecord, store: FleetStore, device: str) -> None:
     elif result is not None:
         log.info("attempt %s: %s", record.run_id, deliver(record, result, store))
         store.end_lease(record.queue, record.job_id, record.execution)
-    elif store.outcome(record.job_id) is not None or not store.is_newest(record.job_id, record.execution):
-        note_file(record).unlink(missing_ok=True)
+    elif (outcome := store.outcome(record.job_id)) is not None:
+        if outcome.run_id != record.run_id:  # its own result is delivered when its run directory is free
+            settle(record, Verdict.LATE)
+    elif not store.is_newest(record.job_id, record.execution):
+        settle(record, Verdict.SUPERSEDED)
     elif record.device == device:
         store.end_lease(record.queue, record.job_id, record.execution)

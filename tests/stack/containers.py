@@ -71,8 +71,8 @@ class Stack:
 
     def end(self) -> None:
         """Nothing of it stays but its images."""
-        for container in docker("ps", "--all", "--quiet", "--filter", self._label).split():
-            docker("rm", "--force", "--volumes", container)
+        if containers := self.containers():
+            docker("rm", "--force", "--volumes", *containers)
         for kind in ("volume", "network"):
             for name in docker(kind, "ls", "--quiet", "--filter", self._label).split():
                 docker(kind, "rm", name)
@@ -82,6 +82,10 @@ class Stack:
     @property
     def _label(self) -> str:
         return f"label=com.docker.compose.project={self.name}"
+
+    def containers(self) -> list[str]:
+        """All ids, whether they run or not."""
+        return docker("ps", "--all", "--quiet", "--no-trunc", "--filter", self._label).split()
 
     def container(self, service: str) -> str:
         """Its id, whether it runs or not."""
@@ -141,6 +145,11 @@ class Stack:
         progress = FleetStore(self.redis).progress(job_id)
         return progress.activity if progress else ""
 
+    def in_training(self, job_id: str) -> str:
+        """The same id, as soon as it trains."""
+        wait_for(lambda: self.activity(job_id) == "training", 90, every_s=0.1)
+        return job_id
+
     def mlflow(self, path: str, **question: Any) -> dict:
         """MLflow's REST API."""
         url = f"http://127.0.0.1:{self.mlflow_port}/api/2.0/mlflow/{path}"
@@ -157,6 +166,13 @@ class Stack:
         ids = [experiment["experiment_id"] for experiment in self.experiments()]
         runs = self.mlflow("runs/search", experiment_ids=ids, max_results=1000).get("runs", [])
         return [_described(run) for run in runs]
+
+    def is_recorded(self, run_id: str) -> bool:
+        """Once, and finished. No, while MLflow does not answer."""
+        try:
+            return [run["status"] for run in self.recorded() if run["run_id"] == run_id] == ["FINISHED"]
+        except OSError:
+            return False
 
 
 def _described(run: dict) -> dict:

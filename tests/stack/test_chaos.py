@@ -15,10 +15,10 @@ from tests.recipes import HONEST
 pytestmark = pytest.mark.stack
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
-JOBS = 6
+JOBS = 4
 # each of them at least once, in an order of the seed
 BLOWS = ["trainer", "evaluator", "worker", "redis", "mlflow", "database", "worker", "trainer"]
-PAUSE_S = (2.0, 9.0)
+PAUSE_S = (2.0, 7.0)
 
 
 def test_no_job_is_lost_or_recorded_twice_whatever_container_is_killed(stack, enqueue):
@@ -29,36 +29,33 @@ def test_no_job_is_lost_or_recorded_twice_whatever_container_is_killed(stack, en
         dice.choice([stack.kill, stack.crash])(service)
     outcomes = [stack.outcome(name, timeout_s=240) for name in names]
     ended = Counter(str(outcome.status) for outcome in outcomes)
-    wait_for(lambda: is_settled(stack, names), 120, every_s=1)
+    runs = {outcome.run_id for outcome in outcomes if outcome.run_id}  # a job that was given up has none
+    wait_for(lambda: is_settled(stack, names, runs), 120, every_s=1)
     print(f"seed {SEED}: {len(BLOWS)} kills, {ended}, attempts {[outcome.attempt for outcome in outcomes]}")
     # a job that was hit three times is given up, which is an end and is said
     assert set(ended) <= {Status.OK, Status.CRASHED}
-    assert {name: times for name, times in jobs_of(stack.recorded()).items() if times > 1} == {}
+    assert {name: times for name, times in Counter(map(job_of, stack.recorded())).items() if name and times > 1} == {}
 
 
 def test_another_worker_goes_on_with_the_job_of_a_killed_one(stack, enqueue):
-    name = enqueue("taken-over", HONEST, "checkpoint_every=1", seconds=8.0)
-    wait_for(lambda: stack.activity(name) == "training", 90, every_s=0.1)
+    name = stack.in_training(enqueue("taken-over", HONEST, "checkpoint_every=1", seconds=8.0))
     time.sleep(3)
-    began = time.monotonic()
     stack.kill("worker")
     outcome = stack.outcome(name)
     training = json.loads(stack.run_file(outcome.run_id, "training.json"))
-    taken = time.monotonic() - began
-    print(f"finished {taken:.0f} s after the kill by attempt {outcome.attempt}, from {training['resumed_from_step']}")
-    assert (outcome.status, outcome.attempt) == (Status.OK, 2), outcome.reason
+    assert outcome.status == Status.OK, outcome.reason
+    assert outcome.attempt > 1, "it ended before its worker did"
     assert training["resumed_from_step"] > 0
-    assert taken < 60
 
 
-def is_settled(stack, names: list[str]) -> bool:
-    """MLflow answers, has every job, and none of them half."""
+def is_settled(stack, names: list[str], expected: set[str]) -> bool:
+    """MLflow answers, has the run of every job that has one, and nothing half of any of them."""
     try:
-        runs = stack.recorded()
+        ours = [run for run in stack.recorded() if job_of(run) in names]
     except OSError:
         return False
-    return set(names) <= jobs_of(runs).keys() and all(run["status"] != "RUNNING" for run in runs)
+    return {run["run_id"] for run in ours} == expected and all(run["status"] != "RUNNING" for run in ours)
 
 
-def jobs_of(runs: list[dict]) -> Counter:
-    return Counter(run["run_id"].rpartition("-a")[0] for run in runs if run["run_id"])
+def job_of(run: dict) -> str:
+    return (run["run_id"] or "").rpartition("-a")[0]

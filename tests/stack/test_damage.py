@@ -67,9 +67,9 @@ def test_a_recipe_that_fills_the_memory_is_out_of_memory_and_the_worker_goes_on(
 
 
 def test_a_fork_bomb_meets_the_limit_and_is_cleared_away(stack, enqueue):
-    """What becomes of the recipe after that is its own affair, but there is an end to it."""
+    """What becomes of the recipe after that is its own affair, also that it is given up, but there is an end to it."""
     outcome = stack.outcome(enqueue("forks", FORKS))
-    printed = stack.run_file(outcome.run_id, "output.log")
+    printed = stack.run_file(f"forks-a{outcome.attempt}", "output.log")
     print(outcome.status, outcome.reason, printed[-300:])
     assert 100 < int(printed.partition("FORKED ")[2].split()[0]) < 512
     assert "recipe_process" not in processes(stack, "trainer") + processes(stack, "evaluator")

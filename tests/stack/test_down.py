@@ -1,7 +1,5 @@
 """make down, and an up that replaces containers: attempts end first, NOW=1 does not wait, nothing kept is lost."""
 
-import time
-
 import pytest
 
 from tests.fleet import wait_for
@@ -13,22 +11,18 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def stack_again(stack):
-    """Up again whatever a test did to it."""
+    """Up again, should a test have ended halfway."""
     yield stack
-    stack.up()
+    if not (stack.container("worker") and stack.state("worker")["Running"]):
+        stack.up()
 
 
 def is_gone(stack) -> bool:
     return not any(stack.container(name) for name in ("worker", "trainer", "evaluator", "redis", "mlflow", "database"))
 
 
-def in_training(stack, name: str) -> str:
-    wait_for(lambda: stack.activity(name) == "training", 90, every_s=0.1)
-    return name
-
-
 def test_down_lets_the_experiment_end_and_the_next_start_has_everything(stack_again, enqueue):
-    name = in_training(stack_again, enqueue("ends-first", seconds=6.0))
+    name = stack_again.in_training(enqueue("ends-first", seconds=6.0))
     waiting = enqueue("waits-through")
     done = stack_again.make("down")
     assert done.returncode == 0, done.stderr
@@ -42,25 +36,21 @@ def test_down_lets_the_experiment_end_and_the_next_start_has_everything(stack_ag
 
 
 def test_down_now_does_not_wait_and_the_job_starts_again(stack_again, enqueue):
-    name = in_training(stack_again, enqueue("cut-short", HONEST, "checkpoint_every=1", seconds=25.0))
-    began = time.monotonic()
+    name = stack_again.in_training(enqueue("cut-short", HONEST, "checkpoint_every=1", seconds=25.0))
     done = stack_again.make("down", NOW="1")
-    took = time.monotonic() - began
-    print(f"down NOW=1 took {took:.0f} s")
     assert done.returncode == 0, done.stderr
-    assert took < 45
     assert is_gone(stack_again)
     assert f"{stack_again.name}-redis" in docker("volume", "ls", "--quiet").splitlines()
     stack_again.up()
     outcome = stack_again.outcome(name)
-    assert (outcome.status, outcome.attempt) == ("ok", 2), outcome.reason
+    assert outcome.status == "ok", outcome.reason
+    assert outcome.attempt > 1, "down waited for it"
 
 
 def test_an_up_that_replaces_containers_lets_the_experiment_end_first(stack_again, enqueue):
-    name = in_training(stack_again, enqueue("undisturbed", seconds=6.0))
-    began, executor = time.monotonic(), stack_again.container("trainer")
+    name = stack_again.in_training(enqueue("undisturbed", seconds=6.0))
+    executor = stack_again.container("trainer")
     stack_again.up(EXECUTOR_MEMORY="2g")
-    print(f"up with another setting took {time.monotonic() - began:.0f} s")
     assert stack_again.container("trainer") != executor
     outcome = stack_again.outcome(name)
     assert (outcome.status, outcome.attempt) == ("ok", 1), outcome.reason

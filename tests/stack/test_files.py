@@ -126,17 +126,22 @@ def test_no_container_holds_up_the_end_of_its_engine(name):
     assert STACK[name].get("stop_grace_period", "10s") in ("10s", "30s")
 
 
+@pytest.mark.parametrize("name", STACK)
+def test_a_container_is_started_again_whatever_ended_it(name):
+    """An engine that was killed stops what ran, and then starts no container that is `unless-stopped`."""
+    assert STACK[name]["restart"] == "always"
+
+
 @pytest.mark.parametrize("name", EXECUTORS)
-def test_an_executor_is_started_afresh_and_is_handed_no_password(name):
+def test_an_executor_is_handed_no_password(name):
     service = STACK[name]
-    assert service["restart"] == "always"
     assert "secrets" not in service
     assert not EXECUTORS[name].runs_untrusted_code or service["network_mode"] == "none"
     assert {"pids_limit", "mem_limit", "memswap_limit"} <= set(service)
 
 
 def test_the_stages_of_the_table_are_the_executors_of_the_stack():
-    assert {name for name, service in STACK.items() if service["restart"] == "always"} == set(EXECUTORS)
+    assert {name for name, service in STACK.items() if not service["init"]} == set(EXECUTORS)
 
 
 @pytest.mark.parametrize("name", EXECUTORS)

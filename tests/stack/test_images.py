@@ -19,7 +19,9 @@ from tests.stack.test_files import baked
 pytestmark = pytest.mark.stack
 
 LARGEST_MB = {"redis": 400, "postgres": 800, "mlflow": 1300, "worker": 1000, "executor-cpu": 2000}
-LARGEST_MB |= {"executor-cuda-sm120-fa4": 7000}  # one of the GPU images, the one with all that can be in them
+GPU_IMAGE = "executor-cuda-sm120-fa4"
+"""one of the GPU images, the one with all that can be in them: minutes of downloads, and kernels are compiled"""
+LARGEST_MB |= {GPU_IMAGE: 7000}
 LEFTOVERS = (
     "find /root/.cache /var/lib/apt/lists /var/cache/apt/archives /tmp /wheels -type f -size +0 2>/dev/null | head -5"
 )
@@ -28,7 +30,10 @@ TESTING += ["--volume", f"{CHECKOUT}/images/checks.py:/test/checks.py:ro"]
 TESTING += ["--volume", f"{CHECKOUT}/constraints.txt:/constraints.txt:ro"]
 
 
-@pytest.fixture(scope="session", params=LARGEST_MB)
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=pytest.mark.slow if name == GPU_IMAGE else ()) for name in LARGEST_MB],
+)
 def image(request, checkout, bases) -> str:
     """Built as a person would."""
     command, env = ["make", f"build-{request.param}"], {**os.environ, "TAG": TAG, **bases}

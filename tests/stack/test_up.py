@@ -47,20 +47,15 @@ def test_the_shipped_recipe_by_plain_rq_has_its_number_in_mlflow(stack):
     assert recorded(stack, outcome.run_id)["metrics"]["val_bpb_unranked"] == pytest.approx(outcome.result.val_bpb)
 
 
-def test_submit_waits_for_a_recipe_from_outside_and_prints_its_number(stack, tmp_path):
+def test_a_recipe_from_outside_is_the_one_that_is_trained_by_submit_and_by_rq(stack, enqueue, tmp_path):
     recipe = tmp_path / "mine.py"
-    recipe.write_text(HONEST.replace("WIDTH = 16", "WIDTH = 24"))
+    recipe.write_text(HONEST.replace("WIDTH = 16", "WIDTH = 8"))
     quick = ("--smoke", "--time-budget", "1", "--set", "seq_len=64", "--dataset", "words")
     printed = stack.command("autoresearch", "submit", "--target", "cpu", *quick, "--recipe", str(recipe), "--wait")
     assert "val_bpb" in printed
-    job_id = printed.splitlines()[1]
-    assert stack.run_file(stack.outcome(job_id).run_id, "recipe.py") == recipe.read_text().strip()
-
-
-def test_a_changed_recipe_by_rq_is_the_one_that_is_trained(stack, enqueue):
-    small, large = (
-        stack.outcome(enqueue(f"width-{width}", HONEST.replace("WIDTH = 16", f"WIDTH = {width}"))) for width in (8, 32)
-    )
+    small = stack.outcome(printed.splitlines()[1])
+    assert stack.run_file(small.run_id, "recipe.py") == recipe.read_text().strip()
+    large = stack.outcome(enqueue("width-32", HONEST.replace("WIDTH = 16", "WIDTH = 32")))
     assert large.result.num_params_M == pytest.approx(4 * small.result.num_params_M)
 
 
@@ -81,6 +76,7 @@ def test_a_second_up_changes_nothing(stack):
     assert {file.name: file.read_bytes() for file in (stack.checkout / ".secrets").iterdir()} == secrets
 
 
+@pytest.mark.slow
 def test_mlflows_pages_show_the_run_in_a_browser(stack, browser, tmp_path):
     run_id = stack.outcome(stack.rq("train", "shown", "dataset=words", "smoke=true", "time_budget=2")).run_id
     number = f"{recorded(stack, run_id)['metrics']['val_bpb_unranked']:.4f}"

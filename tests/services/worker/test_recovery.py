@@ -1,4 +1,4 @@
-"""Whether the process of an attempt still lives, told by more than its number."""
+"""Attempts whose process is gone: how that is told, and what is written down of one that left no result."""
 
 import os
 import time
@@ -6,8 +6,14 @@ import time
 import psutil
 import pytest
 
-from services.worker.recovery import is_alive
-from shared.fleet.contracts import AttemptRecord
+from services.worker.attempt import note_file, open_note
+from services.worker.recovery import is_alive, settle_old_attempts
+from shared.contracts import Status
+from shared.fleet.contracts import AttemptRecord, Outcome, Verdict
+from shared.fleet.store import GIVEN_UP
+from shared.runs.directory import RunDirectory
+from shared.tracking.run_bundle import read_delivery
+from tests.fleet import RedisServer
 
 
 def record(pid: int, started_at: float) -> AttemptRecord:
@@ -43,3 +49,36 @@ def test_a_zombie_is_not_alive():
         assert not is_alive(record(child, time.time()))
     finally:
         os.waitpid(child, 0)
+
+
+@pytest.fixture
+def store(tmp_path):
+    server = RedisServer(tmp_path / "redis")
+    yield server.store
+    server.kill()
+
+
+def dead_attempt(store) -> tuple[AttemptRecord, RunDirectory]:
+    """It trained, and was killed before it had a result."""
+    store.begin("job", "e", "digest")
+    attempt = record(2**22 + 1, time.time())
+    directory = RunDirectory.of(attempt.run_id)
+    directory.path.mkdir()
+    open_note(attempt)
+    return attempt, directory
+
+
+def test_a_dead_attempt_that_a_newer_one_follows_is_settled_as_superseded_so_that_mlflow_forgets_it(workplace, store):
+    attempt, directory = dead_attempt(store)
+    store.begin("job", "of the next attempt", "digest")
+    settle_old_attempts(store, "cpu")
+    assert read_delivery(directory).verdict is Verdict.SUPERSEDED
+    assert not note_file(attempt).exists()
+
+
+def test_a_dead_attempt_of_a_job_that_was_given_up_is_settled_as_late(workplace, store):
+    attempt, directory = dead_attempt(store)
+    store.accept(GIVEN_UP, Outcome(job_id="job", status=Status.CRASHED, reason="given up", attempt=1))
+    settle_old_attempts(store, "cpu")
+    assert read_delivery(directory).verdict is Verdict.LATE
+    assert not note_file(attempt).exists()
