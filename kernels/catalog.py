@@ -14,6 +14,7 @@ from kernels.records import (
     BuildSpec,
     Definition,
     DType,
+    Framework,
     Language,
     RandomInput,
     ScalarInput,
@@ -72,14 +73,14 @@ def load(op: str, kernel: str) -> Callable:
     return getattr(module, entry_of(definition(op), framework_of(language_of(kernel))))
 
 
-def load_reference(op: str, framework: str) -> Callable:
-    file, name = definition(op).reference[framework].split("::")  # type: ignore[index]
+def load_reference(op: str, framework: Framework) -> Callable:
+    file, name = definition(op).reference[framework].split("::")
     return getattr(import_module(f"kernels.{op}.{file.removesuffix('.py')}"), name)
 
 
-def entry_of(of: Definition, framework: str) -> str:
+def entry_of(of: Definition, framework: Framework) -> str:
     """Every solution's function has the reference's name."""
-    return of.reference[framework].split("::")[1]  # type: ignore[index]
+    return of.reference[framework].split("::")[1]
 
 
 def language_of(kernel: str) -> Language:
@@ -90,17 +91,22 @@ def language_of(kernel: str) -> Language:
     raise ValueError(f"kernel '{kernel}': its name begins with none of {', '.join(Language)}")
 
 
-def framework_of(language: Language) -> str:
-    """The engine whose arrays it takes."""
+def framework_of(language: Language) -> Framework:
     return "mlx" if language in (Language.MLX, Language.METAL) else "torch"
 
 
 def signature(op: str, kernel: str) -> str:
     """Changes with anything a measurement of the kernel depends on: definition, references, sources, versions."""
     parts = [(folder(op) / "definition.py").read_text(), solution(op, kernel).sha256]
-    parts += [load_source(op, entry.split("::")[0]) for entry in definition(op).reference.values()]
+    parts += [path.read_text() for path in reference_files(op)]
     parts += [f"{name} {_version(name)}" for name in MEASURED_WITH]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def reference_files(op: str) -> list[Path]:
+    """The references, and the files of kernels/ that they import."""
+    references = [folder(op) / entry.split("::")[0] for entry in definition(op).reference.values()]
+    return list(dict.fromkeys([*references, *(file for path in references for file in _imported(path))]))
 
 
 def load_source(op: str, file: str) -> str:

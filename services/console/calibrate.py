@@ -8,7 +8,7 @@ import typer
 from services.console import calibration_view
 from services.console.interruption import ends_like_ctrl_c
 from shared.experiment.request import validated
-from shared.stages.executors import BAD_INPUT, NativeExecutor
+from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, NativeExecutor
 
 if TYPE_CHECKING:
     from shared.calibration.job import CalibrateJob
@@ -54,12 +54,10 @@ def calibrate(
 
 def run_calibration(job: "CalibrateJob", as_json: bool) -> int:
     """Runs the stage and shows what it tells. Returns the exit code; ValueError for wrong input."""
-    from shared.calibration.job import DEVICE_BUSY
-
     with calibration_view.shown(job.place, quiet=as_json) as watch:
         code, line = NativeExecutor(term_timeout_s=30.0).execute("calibrator", [job.model_dump_json()], watch)
     if code in (BAD_INPUT, DEVICE_BUSY):
-        raise ValueError(line.removeprefix("calibrator: "))
+        raise ValueError(line)
     if code:
         why = line or f"exit code {code}"
         raise ValueError(f"the calibration was ended ({why}); run the same command again to continue")

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from kernels.records import Definition, Status
+from kernels.records import Definition, Framework, Status
 from services.kernel_lab.messages import ANSWERS, Loaded, Opened, Ran, Refused, Run, Serve
 from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, view, write
 from shared import contracts
@@ -22,7 +22,6 @@ from shared.kernel_lab.folder import ledger_file
 from shared.machine.device import Device
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
 
-Framework = Literal["torch", "mlx"]
 OPEN_LIMIT_S = 120.0
 """for the framework, before anything of the candidate runs"""
 SHIFTS = 64
@@ -94,7 +93,7 @@ class CandidateProcess:
         try:
             with failing():
                 self.process.send(self.request, self.inputs.descriptor, self.results.descriptor)
-                self._expect(Opened, OPEN_LIMIT_S)
+                self._checked(Opened, self.process.await_opened(Opened, OPEN_LIMIT_S, late(OPEN_LIMIT_S)))
                 self._expect(Loaded, self.limits.answer_s)
         except BaseException:
             self.__exit__()
@@ -105,6 +104,8 @@ class CandidateProcess:
         self.process.end()
         self.inputs.close()
         self.results.close()
+        if self.on_device is not None:
+            self.on_device.close()
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -172,12 +173,19 @@ class CandidateProcess:
             return self._expect(answer, limit_s or self.limits.answer_s)
 
     def _expect(self, answer: type[Contract], limit_s: float) -> Any:
-        message = self.process.receive(limit_s, f"had not answered after {limit_s:g} s")
+        return self._checked(answer, self.process.receive(limit_s, late(limit_s)))
+
+    @staticmethod
+    def _checked(answer: type[Contract], message: Any) -> Any:
         if isinstance(message, Refused):
             raise Failure(Status(message.status), message.reason)
         if not isinstance(message, answer):
             raise Failure(Status.REWARD_HACK, f"its process answered out of turn ({type(message).__name__})")
         return message
+
+
+def late(limit_s: float) -> str:
+    return f"had not answered after {limit_s:g} s"
 
 
 @contextmanager

@@ -18,9 +18,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from kernels.records import Definition, Status
+from kernels.records import Definition, Framework, Status
 from services.kernel_lab.placement import Placed
 from shared.contracts import Contract, Remark
+from shared.sandbox import launch
 
 Word = Annotated[str, StringConstraints(pattern=r"^[\w.+-]{1,60}$")]
 
@@ -30,7 +31,7 @@ class Serve(Contract):
     path: str
     function: str
     definition: Definition
-    framework: Literal["torch", "mlx"]
+    framework: Framework
     device: str
     memory_bytes: int
     compiled: bool
@@ -41,8 +42,7 @@ class Serve(Contract):
     """of memory on the device for the results; None when the host's is used"""
 
 
-class Opened(Contract):
-    kind: Literal["opened"] = "opened"
+class Opened(launch.Opened):
     framework_version: Word
 
 
@@ -111,7 +111,6 @@ class Refused(Contract):
 
 REQUESTS: dict[str, type[Contract]] = {"run": Run, "fill": Fill, "batch": Batch}
 ANSWERS: dict[str, type[Contract]] = {
-    "opened": Opened,
     "loaded": Loaded,
     "ran": Ran,
     "filled": Filled,

@@ -4,50 +4,28 @@ It has no network, so what the fleet's runs scored is brought to it as a file, a
 """
 
 import sys
-import time
 
-from services.worker.attempt import Attempt, InfrastructureFault
-from services.worker.watch import WAITING, Slept, watching
+from services.worker.attempt import Attempt
+from services.worker.stage_job import run_stage
 from shared.calibration.events import read_default_of
 from shared.calibration.folder import fleet_rows_file
-from shared.calibration.job import DEVICE_BUSY, CalibrateJob
+from shared.calibration.job import CalibrateJob
 from shared.contracts import Status
 from shared.quality import write_rows
-from shared.stages.executors import BAD_INPUT, Watch
-
-DEVICE_POLL_S = 1.0
-INTERRUPTED = 130
-"""the exit code of a calibrator that was told to end, which a wish of ours never leaves behind"""
 
 
 def run_calibration(attempt: Attempt, job: CalibrateJob) -> tuple[Status, str]:
-    """How it ended and one line about it. Cancelled passes; InfrastructureFault: the same job goes on later."""
+    """How it ended and one line about it. InfrastructureFault: the next attempt goes on where it was."""
     bring_fleet_rows()
-    try:
-        with watching(attempt) as watch:
-            code, line = _execute(attempt, job, watch)
-    except Slept as slept:
-        raise InfrastructureFault(str(slept)) from slept
-    if code < 0 or code == INTERRUPTED:
-        raise InfrastructureFault("the calibrator was ended from outside; the next attempt continues it")
-    if code:
-        return (Status.INVALID if code == BAD_INPUT else Status.CRASHED), line
+    status, line = run_stage(attempt, "calibrator", job)
+    if status is not Status.OK:
+        return status, line
     from shared.tracking import keep_calibration_for_later
 
     keep_calibration_for_later(job.place)
     default = read_default_of(job.place)
     said = f"{default.family}, expects val_bpb {default.val_bpb:.4f} +- {default.spread:.4f}"
     return Status.OK, f"platform default of {default.hardware_key}: {said}, confidence {default.confidence}"
-
-
-def _execute(attempt: Attempt, job: CalibrateJob, watch: Watch) -> tuple[int, str]:
-    """Waits as long as others of this machine use the device."""
-    while True:
-        code, line = attempt.executor.execute("calibrator", [job.model_dump_json()], watch)
-        if code != DEVICE_BUSY:
-            return code, line
-        watch(WAITING)
-        time.sleep(DEVICE_POLL_S)
 
 
 def bring_fleet_rows() -> None:

@@ -8,11 +8,11 @@ one line that says what to do. Each returns its outcome as plain JSON.
 
 from typing import Any
 
-from services.worker.attempt import Attempt, InfrastructureFault, current
+from services.worker.attempt import Attempt, current
 from services.worker.calibrations import run_calibration
 from services.worker.experiments import run_attempt
 from services.worker.lab import lab_job, run_lab
-from services.worker.watch import Cancelled, watching
+from services.worker.stage_job import run_stage
 from shared.calibration.job import CalibrateJob, CalibrationRequest, build_calibration
 from shared.contracts import Budget, Contract, PrepareJob, Status
 from shared.experiment.request import TrainRequest, build_job, validated
@@ -52,14 +52,7 @@ def prepare(**arguments: Any) -> dict[str, Any]:
         job = parse(PrepareJob, arguments)
     except ValueError as error:
         return conclude(attempt, Status.INVALID, str(error))
-    try:
-        with watching(attempt) as watch:
-            code, line = attempt.executor.execute("prepare", [job.model_dump_json()], watch)
-    except Cancelled as cancelled:
-        return conclude(attempt, Status.CANCELLED, str(cancelled))
-    if code < 0:
-        raise InfrastructureFault(f"prepare was killed by signal {-code}")
-    return conclude(attempt, Status.CRASHED if code else Status.OK, line)
+    return conclude(attempt, *run_stage(attempt, "prepare", job))
 
 
 def calibrate(**arguments: Any) -> dict[str, Any]:
@@ -70,11 +63,7 @@ def calibrate(**arguments: Any) -> dict[str, Any]:
         job = CalibrateJob(calibration=build_calibration(request), force=request.force)
     except ValueError as error:
         return conclude(attempt, Status.INVALID, str(error))
-    try:
-        status, line = run_calibration(attempt, job)
-    except Cancelled as cancelled:
-        return conclude(attempt, Status.CANCELLED, str(cancelled))
-    return conclude(attempt, status, line)
+    return conclude(attempt, *run_calibration(attempt, job))
 
 
 def lab(source: Any = None, **arguments: Any) -> dict[str, Any]:
@@ -84,11 +73,7 @@ def lab(source: Any = None, **arguments: Any) -> dict[str, Any]:
         job = lab_job(attempt, arguments, source)
     except ValueError as error:
         return conclude(attempt, Status.INVALID, str(error))
-    try:
-        status, line = run_lab(attempt, job)
-    except Cancelled as cancelled:
-        return conclude(attempt, Status.CANCELLED, str(cancelled))
-    return conclude(attempt, status, line)
+    return conclude(attempt, *run_lab(attempt, job))
 
 
 def conclude(attempt: Attempt, status: Status, reason: str) -> dict[str, Any]:

@@ -4,20 +4,17 @@ An integration is carried out beside the worker, by a process that places its ru
 """
 
 import re
-import time
 from typing import Any
 
-from services.worker.attempt import Attempt, InfrastructureFault
-from services.worker.watch import Slept, watching
+from services.worker.attempt import Attempt
+from services.worker.stage_job import run_stage
 from shared.contracts import Contract, Status
 from shared.experiment.request import validated
 from shared.kernel_lab import job as commands
-from shared.kernel_lab.job import DEVICE_BUSY, LARGEST_CANDIDATE_BYTES, LabAnswer, LabJob, LabStatus, take_answer
-from shared.stages.executors import BAD_INPUT, Executor, NativeExecutor, Watch
+from shared.kernel_lab.job import LARGEST_CANDIDATE_BYTES, LabAnswer, LabJob, LabStatus, take_answer
+from shared.stages.executors import Executor, NativeExecutor
 from shared.stages.spool import SpoolExecutor
 
-STAGE = "kernel-lab"
-DEVICE_POLL_S = 1.0
 CANDIDATE = re.compile(r"[a-z][a-z0-9_]{0,59}(/(wrong/)?[a-z][a-z0-9_]{0,59})?")
 """an op with a source, or a kernel of kernels/: no path of this machine"""
 MODELS: dict[str, type[Contract]] = {
@@ -56,33 +53,15 @@ def checked(source: Any) -> str:
 
 
 def run_lab(attempt: Attempt, job: LabJob) -> tuple[Status, str]:
-    """How it ended and one line about it. Cancelled passes; InfrastructureFault: the same job is started again."""
-    try:
-        with watching(attempt) as watch:
-            code, line = _execute(_executor_of(attempt, job), job, watch)
-    except Slept as slept:
-        raise InfrastructureFault(str(slept)) from slept
-    if code < 0:
-        raise InfrastructureFault(f"the kernel lab was killed by signal {-code}")
-    if code:
-        return (Status.INVALID if code == BAD_INPUT else Status.CRASHED), line.removeprefix("kernel lab: ")
-    return _said(take_answer(job))
+    """How it ended and one line about it. InfrastructureFault: the same job is started again."""
+    status, line = run_stage(attempt, "kernel-lab", job, _executor_of(attempt, job))
+    return _said(take_answer(job)) if status is Status.OK else (status, line)
 
 
 def _executor_of(attempt: Attempt, job: LabJob) -> Executor:
     if job.command.command not in PLACES_EXPERIMENTS or not isinstance(attempt.executor, SpoolExecutor):
         return attempt.executor
     return NativeExecutor(environment={"ARE_SPOOL": str(attempt.executor.folder)})
-
-
-def _execute(executor: Executor, job: LabJob, watch: Watch) -> tuple[int, str]:
-    """Waits as long as others of this machine use the device."""
-    while True:
-        code, line = executor.execute(STAGE, [job.model_dump_json()], watch)
-        if code != DEVICE_BUSY:
-            return code, line
-        watch(STAGE)
-        time.sleep(DEVICE_POLL_S)
 
 
 def _said(answer: LabAnswer) -> tuple[Status, str]:

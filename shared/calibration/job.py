@@ -23,8 +23,6 @@ from shared.settings import settings
 
 Mode = Literal["fast", "full"]
 DEFAULT_MINUTES: dict[Mode, float] = {"fast": 10.0, "full": 60.0}
-DEVICE_BUSY = 75
-"""exit code of the calibrator when another experiment has the device (EX_TEMPFAIL of sysexits.h)"""
 SHORTEST_PROBE_S = 10.0
 """wall-clock of the quickest probe: start, a few seconds of training, evaluation"""
 CLOSING_S = 10.0

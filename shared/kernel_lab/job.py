@@ -18,8 +18,6 @@ from shared.kernel_lab.folder import answer_file
 from shared.machine.device import Device
 from shared.runs.directory import read_record
 
-DEVICE_BUSY = 75
-"""exit code when somebody else has the device (EX_TEMPFAIL of sysexits.h)"""
 LARGEST_CANDIDATE_BYTES = 64 * 1024
 """of a candidate's one file: it is written by hand, or by an agent"""
 

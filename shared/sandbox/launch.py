@@ -116,6 +116,7 @@ class RecipeProcess:
         self.isolation = ending.strongest()
         self.sandbox = Choice(what="sandbox", chosen=SandboxKind.NONE, reason="not entered")
         self.names: FileNames | None = None
+        self.counts_names = False
         self.why_uncounted = ""
         self.child: Child
         self.channel: Channel
@@ -157,16 +158,16 @@ class RecipeProcess:
         alone = self.isolation is Isolation.NAMESPACE
         self.channel.send(Fence(enabled=enabled, alone=alone, policy=policy, must_fail=must_fail))
 
-    def await_opened(self, answer: type[Answer], timeout_s: float, late: str) -> Answer:
-        """An `Opened`. From now on the file names are counted that the process asks for."""
-        opened, descriptors = self._message(timeout_s, late, {"opened": answer, "failed": Failed})
-        if isinstance(opened, Failed):
-            raise Ended(opened.status, f"{ITS_WORDS}{opened.reason}")
-        self.why_uncounted = opened.why_uncounted
-        if descriptors:
-            self.names = FileNames(descriptors[0])
+    def await_opened(self, opened: type[Opened], timeout_s: float, late: str) -> Any:
+        """An `Opened`, or what is said in its place. From now on the names of files are counted."""
+        message, descriptors = self._message(timeout_s, late, {**self.answers, "opened": opened})
+        if isinstance(message, Opened) and descriptors:
+            self.names = FileNames(descriptors.pop())
             self.names.__enter__()
-        return opened
+            self.counts_names = True
+        _close(descriptors)
+        self.why_uncounted = getattr(message, "why_uncounted", "")
+        return self._unless_failed(message)
 
     def limit_file_names(self, number: int) -> None:
         """From now on, before it is given what nobody else may learn: how many calls may still name a file."""
@@ -182,7 +183,7 @@ class RecipeProcess:
         if self.sandbox.chosen == SandboxKind.NONE:
             return Integrity.NONE
         alone = self.sandbox.chosen == SandboxKind.LINUX and self.isolation is not Isolation.SESSION
-        return Integrity.FULL if alone and self.names else Integrity.PARTIAL
+        return Integrity.FULL if alone and self.counts_names else Integrity.PARTIAL
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -219,6 +220,9 @@ class RecipeProcess:
         """The next message, any of the `answers`."""
         message, descriptors = self._message(timeout_s, late, self.answers)
         _close(descriptors)
+        return self._unless_failed(message)
+
+    def _unless_failed(self, message: Any) -> Any:
         if self._asked_too_many_names():
             raise Ended(Status.REJECTED, TOO_MANY_NAMES)
         if isinstance(message, Failed):

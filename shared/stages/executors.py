@@ -19,6 +19,10 @@ Watch = Callable[[str], None]
 """called with the name of the stage that runs"""
 
 BAD_INPUT = 2
+DEVICE_BUSY = 75
+"""exit code of a stage when somebody else has the device (EX_TEMPFAIL of sysexits.h)"""
+INTERRUPTED = 130
+"""exit code of a stage that was told to end and cleared up"""
 
 
 class Executor(Protocol):

@@ -4,38 +4,22 @@ The argument is an EstimateRequest (shared/kernel_lab/estimate.py), which names 
 with one line on stderr for what cannot be estimated.
 """
 
-import os
 import sys
-
-from pydantic import ValidationError
 
 from services.kernel_lab.estimate.estimate import estimate
 from shared.kernel_lab.estimate import EstimateRequest
 from shared.sandbox.ending import adopt_orphans
-from shared.sandbox.parent_death import exit_with_parent
 from shared.stages.command import end_on_signals
 from shared.stages.executors import BAD_INPUT
-
-
-def parse(arguments: list[str]) -> EstimateRequest:
-    """ValueError in one line."""
-    if len(arguments) != 1:
-        raise ValueError("one argument is needed, an EstimateRequest as JSON: autoresearch lab estimate makes one")
-    try:
-        return EstimateRequest.model_validate_json(arguments[0])
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "request"
-        raise ValueError(f"not a valid EstimateRequest: {where}: {first['msg']}") from None
+from shared.stages.job_command import end_with_starter, parse_job
 
 
 def main() -> int:
-    if os.getsid(0) == os.getpid():  # started by the console, not by hand
-        exit_with_parent(grace_s=10.0)
+    end_with_starter()
     adopt_orphans()
     end_on_signals()
     try:
-        estimate(parse(sys.argv[1:]))
+        estimate(parse_job(EstimateRequest, sys.argv[1:], "autoresearch lab estimate"))
     except ValueError as error:
         print(*str(error).split(), file=sys.stderr)
         return BAD_INPUT

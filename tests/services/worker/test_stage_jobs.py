@@ -1,0 +1,72 @@
+"""Jobs that run one stage on no run directory: how its exit code becomes an outcome or another attempt."""
+
+import signal
+
+import pytest
+
+from services.worker import jobs, stage_job
+from services.worker.attempt import Attempt, InfrastructureFault, current
+from services.worker.stage_job import run_stage
+from services.worker.watch import WAITING
+from shared.contracts import PrepareJob, Status
+from shared.fleet.contracts import AttemptRecord
+from shared.kernel_lab.job import Evidence, LabJob
+from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, INTERRUPTED
+
+JOB = LabJob(command=Evidence())
+
+
+class Ending:
+    """An executor whose stages end with these codes, one after the other."""
+
+    def __init__(self, *codes: int):
+        self.codes, self.told = list(codes), []
+
+    def execute(self, stage, arguments, watch):
+        self.told.append(watch.__self__.stage)
+        watch(stage)
+        return self.codes.pop(0), "one line"
+
+
+@pytest.fixture
+def attempt_with(hub):
+    def make(executor: Ending) -> Attempt:
+        record = AttemptRecord(
+            job_id="j", number=1, execution="e", queue="cpu", device="cpu", worker="w", host="h", pid=1, started_at=0.0
+        )  # fmt: skip
+        return Attempt(record, target="cpu", retries_left=2, store=hub.store, looking_in=hub.store, executor=executor)
+
+    return make
+
+
+@pytest.mark.parametrize("code", [-signal.SIGKILL, -signal.SIGTERM, INTERRUPTED])
+def test_a_stage_that_was_ended_from_outside_is_started_again(attempt_with, code):
+    with pytest.raises(InfrastructureFault, match="the kernel-lab was ended from outside"):
+        run_stage(attempt_with(Ending(code)), "kernel-lab", JOB)
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, Status.OK), (BAD_INPUT, Status.INVALID), (1, Status.CRASHED)])
+def test_an_exit_code_is_a_status(attempt_with, code, status):
+    assert run_stage(attempt_with(Ending(code)), "kernel-lab", JOB) == (status, "one line")
+
+
+def test_while_somebody_else_has_the_device_a_job_waits_and_says_so(attempt_with, monkeypatch):
+    monkeypatch.setattr(stage_job, "DEVICE_POLL_S", 0.0)
+    executor = Ending(DEVICE_BUSY, 0)
+    assert run_stage(attempt_with(executor), "kernel-lab", JOB)[0] is Status.OK
+    assert executor.told == [None, WAITING]
+
+
+def test_a_job_is_cancelled_while_its_stage_runs(attempt_with, hub):
+    class Asked(Ending):
+        def execute(self, stage, arguments, watch):
+            hub.store.ask_to_cancel("j")
+            watch.__self__.cancelled.wait(10)
+            return super().execute(stage, arguments, watch)
+
+    assert run_stage(attempt_with(Asked(0)), "kernel-lab", JOB) == (Status.CANCELLED, "cancelled on request")
+
+
+def test_a_corpus_that_cannot_be_read_is_the_fault_of_whoever_names_it(attempt_with):
+    current.set(attempt_with(Ending(BAD_INPUT)))
+    assert jobs.prepare(**PrepareJob(corpus="parquet:/nowhere").model_dump())["status"] == "invalid"
