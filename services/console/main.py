@@ -92,7 +92,7 @@ def missing_package(error: ModuleNotFoundError) -> str:
     if name not in EXTRAS:
         raise error
     install = f"pip install -c constraints.txt -e '.[{EXTRAS[name]}]'"
-    return f"the package {name} is not installed: run `make setup`, or {install}"
+    return f"the package {name} is not installed: run `make setup` or `uv sync`, or {install}"
 
 
 def advice_for(error: OSError) -> str:

@@ -12,6 +12,9 @@ from services.console import progress, summary
 from services.console.idea_here import as_idea
 from services.console.interruption import ends_like_ctrl_c
 from services.console.options import AsJson, Note, Parent
+from services.console.prepare import make_dataset
+from shared.contracts import PrepareJob
+from shared.data.dataset import prepared_datasets
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.experiment.run import resume as resume_run
 from shared.experiment.run import run
@@ -19,6 +22,7 @@ from shared.runs.directory import RunDirectory
 from shared.runs.recipe_file import read_source
 from shared.stages.executors import NativeExecutor
 
+DEMO, STDERR = PrepareJob(corpus="stdlib"), 2
 SET_HELP = "Change one value of the shape, or attention, compile, dtype or eval_batch_size."
 
 
@@ -80,7 +84,18 @@ def train(
     source = read_recipe(recipe) if recipe else None
     request, source = as_idea(request, source, note, parent, was_given(context, "seed"))
     with ends_like_ctrl_c():
+        if smoke and dataset is None:
+            prepare_demo()
         raise typer.Exit(_train(validated(TrainRequest, request), source, json))
+
+
+def prepare_demo() -> None:
+    """A smoke run is what people type first: in a fresh clone it makes the dataset that it needs."""
+    if prepared_datasets():
+        return
+    print("autoresearch: no dataset is prepared, so the demo corpus stdlib is prepared first, offline", file=sys.stderr)
+    if code := make_dataset(DEMO, reports_to=STDERR):  # stdout is the summary's
+        raise typer.Exit(code)
 
 
 def _train(request: TrainRequest, recipe_source: bytes | None, json: bool) -> int:
