@@ -3,7 +3,7 @@
 # a target of the stack is a file in compose/, an image is a block of the bake file
 STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out compose/compose.yaml compose/hardware.yaml,$(wildcard compose/*.yaml)))
 IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
-.PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor rotate python \
+.PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor rotate pin-images python \
   test test-chaos test-cheats test-slow test-stack test-mac-simulated test-gpu bench estimate lint format clean
 
 PYTHON ?= python3
@@ -65,6 +65,9 @@ $(IMAGES):
 ## rotate: forget the stack's passwords; the next up makes new ones
 down logs ps doctor rotate: python
 	@$(PYTHON) -m compose.stack $@
+
+pin-images: python ## write the digests that the base images have today into the bake file, for builds that stay the same
+	@$(PYTHON) -m compose.pin_images
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
