@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.console.interruption import ends_like_ctrl_c
+from services.console.packages import require
 from shared.contracts import PrepareJob
 from shared.experiment.request import validated
 from shared.sandbox.parent_death import dies_with_parent
@@ -49,6 +50,7 @@ def make_dataset(job: PrepareJob, reports_to: int | None = None) -> int:
 
     reports_to: a descriptor, in place of stdout
     """
+    require("data")
     code, said = attended([sys.executable, "-m", "services.prepare", job.model_dump_json()], reports_to)
     if code == BAD_INPUT:
         raise ValueError(last_line(said).removeprefix("prepare: "))

@@ -12,6 +12,7 @@ from services.console import progress, summary
 from services.console.idea_here import as_idea
 from services.console.interruption import ends_like_ctrl_c
 from services.console.options import AsJson, Note, Parent
+from services.console.packages import require
 from services.console.prepare import make_dataset
 from shared.contracts import PrepareJob
 from shared.data.dataset import prepared_datasets
@@ -100,6 +101,7 @@ def prepare_demo() -> None:
 
 def _train(request: TrainRequest, recipe_source: bytes | None, json: bool) -> int:
     job, source = build_job(request, recipe_source)
+    require(job.engine)
     directory = RunDirectory.of(job.run_id)
     summary.announce(job, directory)
     with resumable(directory), progress.shown(directory) as watch:
