@@ -1,4 +1,4 @@
-"""Packages that a command needs and that are not installed: one line with the extra of pyproject.toml that brings it."""
+"""Packages that a command needs and that are not installed: one line with the extra of pyproject.toml for it."""
 
 from importlib.util import find_spec
 
