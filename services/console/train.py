@@ -85,8 +85,6 @@ def train(
     source = read_recipe(recipe) if recipe else None
     request, source = as_idea(request, source, note, parent, was_given(context, "seed"))
     with ends_like_ctrl_c():
-        if smoke and dataset is None:
-            prepare_demo()
         raise typer.Exit(_train(validated(TrainRequest, request), source, json))
 
 
@@ -100,6 +98,8 @@ def prepare_demo() -> None:
 
 
 def _train(request: TrainRequest, recipe_source: bytes | None, json: bool) -> int:
+    if request.smoke and request.dataset is None:
+        prepare_demo()
     job, source = build_job(request, recipe_source)
     require(job.engine)
     directory = RunDirectory.of(job.run_id)
