@@ -188,6 +188,14 @@ def test_images_follow_the_table_of_stages():
     assert entry in instructions(IMAGES / "executor" / "Dockerfile")
 
 
+@pytest.mark.parametrize("image", ["executor", "worker"])
+def test_an_image_whose_processes_can_keep_nothing_has_their_code_compiled(image):
+    lines = instructions(IMAGES / image / "Dockerfile")
+    (compiled,) = [number for number, line in enumerate(lines) if "compileall" in line]
+    assert all(f" {folder}" in lines[compiled] for folder in ("shared", "kernels", "services"))
+    assert max(number for number, line in enumerate(lines) if line.startswith("COPY")) <= compiled + 1
+
+
 def test_only_those_who_score_or_make_validation_rows_have_them():
     has_rows = {name for name, service in STACK.items() if any("validation:" in v for v in service.get("volumes", []))}
     assert has_rows == {"prepare", "evaluator"}
