@@ -53,6 +53,10 @@ def main() -> int:
     except ValueError as error:
         print(f"stack: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        why = f"{error.strerror or error}: {error.filename or ''}"
+        print(f"stack: {why}; the passwords are kept in the checkout: use one that you may write", file=sys.stderr)
+        return 2
     except subprocess.CalledProcessError as error:
         print(f"stack: `{' '.join(error.cmd[:4])} ...` failed: {error.stderr or 'see above'}", file=sys.stderr)
         return 1

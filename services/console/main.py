@@ -84,7 +84,7 @@ def main() -> None:
 
 def advice_for(error: OSError) -> str:
     if error.errno in CLOSED:
-        return "; set ARE_RUNS and ARE_HOME to folders that you may write"
+        return "; set ARE_RUNS and ARE_HOME (of a sweep --results) to folders that you may write"
     return "; `autoresearch runs prune` makes room" if error.errno == errno.ENOSPC else ""
 
 

@@ -97,6 +97,17 @@ def test_a_device_that_is_named_twice_is_refused(monkeypatch):
     assert stack.devices() == ["0"]
 
 
+def test_a_checkout_that_cannot_be_written_is_one_line(docker, monkeypatch, capfd):
+    monkeypatch.setattr(stack, "SECRETS", stack.ENV_FILE / "below a file")
+    stack.ENV_FILE.write_text("")
+    monkeypatch.setattr(stack, "check", lambda target: 0)
+    monkeypatch.setattr(sys, "argv", ["stack", "up", "cpu"])
+    assert stack.main() == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "use one that you may write" in error
+
+
 @pytest.mark.parametrize("name", ["two-gpu1", "Two", "-two", "t wo"])
 def test_a_name_that_would_be_taken_for_something_else_is_refused(name):
     with pytest.raises(ValueError, match=r"^STACK="):
