@@ -78,7 +78,7 @@ def engine_version() -> str:
         for part in server.get("Components") or ()
         if "podman" in str(part.get("Name")).lower()
     ]
-    if version := (others or [server.get("Version")])[0]:
+    if version := others[0] if others else server.get("Version"):
         return str(version)
     raise ValueError("Docker does not say its version: is its engine running? Try `docker version`")
 
