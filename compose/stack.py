@@ -8,6 +8,7 @@ STACK=name     another stack beside the first on the same engine, with volumes a
 """
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -54,12 +55,19 @@ def main() -> int:
         print(f"stack: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        why = f"{error.strerror or error}: {error.filename or ''}"
-        print(f"stack: {why}; the passwords are kept in the checkout: use one that you may write", file=sys.stderr)
+        print(f"stack: {what_the_system_refused(error)}", file=sys.stderr)
         return 2
     except subprocess.CalledProcessError as error:
         print(f"stack: `{' '.join(error.cmd[:4])} ...` failed: {error.stderr or 'see above'}", file=sys.stderr)
         return 1
+
+
+def what_the_system_refused(error: OSError) -> str:
+    if error.filename == "docker":
+        return host.engine_problem() or "Docker's command is gone"
+    closed = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+    advice = "; the passwords are kept in the checkout: use one that you may write" if closed else ""
+    return f"{error.strerror or error}: {error.filename or ''}{advice}"
 
 
 def check_name(stack: str) -> None:
@@ -85,7 +93,7 @@ def up(target: Target) -> int:
         keep_hub_secrets(SECRETS, ENV_FILE, hub, asks_for_password=not hub.is_local)
         claim_checkout()
     build(target)
-    docker("volume", "create", LOCKS)
+    host.output("docker", "volume", "create", LOCKS)
     let_attempts_end(target)
     for number, device in enumerate(devices()):
         start(target, number, device)

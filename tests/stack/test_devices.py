@@ -108,6 +108,13 @@ def test_a_checkout_that_cannot_be_written_is_one_line(docker, monkeypatch, capf
     assert "use one that you may write" in error
 
 
+def test_without_docker_a_command_of_the_stack_is_one_line(monkeypatch, capfd, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["stack", "logs"])
+    assert stack.main() == 2
+    assert capfd.readouterr().err == "stack: Docker is not installed: docs.docker.com/engine/install\n"
+
+
 @pytest.mark.parametrize("name", ["two-gpu1", "Two", "-two", "t wo"])
 def test_a_name_that_would_be_taken_for_something_else_is_refused(name):
     with pytest.raises(ValueError, match=r"^STACK="):
