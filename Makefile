@@ -3,7 +3,7 @@
 # a target of the stack is a file in compose/, an image is a block of the bake file
 STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out compose/compose.yaml compose/hardware.yaml,$(wildcard compose/*.yaml)))
 IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
-.PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor rotate python \
+.PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor rotate pin-images python \
   test test-chaos test-cheats test-slow test-stack test-mac-simulated test-gpu bench estimate lint format clean
 
 PYTHON ?= python3
@@ -22,8 +22,8 @@ help: ## print this list
 setup: .venv/.ready ## make the environment in .venv, from pinned versions
 
 .venv/.ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$(PYTHON) is older than 3.11: make setup PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
+	  { echo "$(PYTHON) is not of 3.11 to 3.14: make setup PYTHON=/path/to/python3.11"; exit 2; }
 	@if [ "$$(uname)" = Darwin ] && [ "$$(sw_vers -productVersion | cut -d. -f1)" -lt 14 ]; then \
 	  echo "macOS $$(sw_vers -productVersion) is too old: PyTorch's and MLX's packages need macOS 14 or newer"; exit 2; fi
 	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing: apt install python3-venv"; exit 2; }
@@ -65,6 +65,9 @@ $(IMAGES):
 ## rotate: forget the stack's passwords; the next up makes new ones
 down logs ps doctor rotate: python
 	@$(PYTHON) -m compose.stack $@
+
+pin-images: python ## write the digests that the base images have today into the bake file, for builds that stay the same
+	@$(PYTHON) -m compose.pin_images
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

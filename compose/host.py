@@ -48,13 +48,16 @@ def engine_problem() -> str:
     if shutil.which("docker") is None:
         return "Docker is not installed: docs.docker.com/engine/install"
     try:
-        engine = output("docker", "version", "--format", "{{.Server.Version}}")
+        command = output("docker", "--version")
+        engine = engine_version() if "podman" not in command.lower() else command
     except subprocess.CalledProcessError as error:
         return f"Docker does not answer ({first_line(error.stderr)}): start it, or join the group docker"
-    if "podman" in output("docker", "--version").lower():
-        return f"`docker` is Podman {engine} here, which the stack was not made for: docs.docker.com/engine/install"
-    if not engine:
-        return "Docker does not say its version: is its engine running? Try `docker version`"
+    except ValueError as error:
+        return str(error)
+    if "podman" in engine.lower():
+        return (
+            f"`docker` is {first_line(engine)} here, for which the stack was not made: docs.docker.com/engine/install"
+        )
     if () < numbers(engine) < OLDEST_ENGINE:  # one that somebody built himself has no number
         return f"Docker {engine} is too old: {dotted(OLDEST_ENGINE)} or newer"
     for plugin in ("compose", "buildx"):
@@ -67,13 +70,33 @@ def engine_problem() -> str:
     return ""
 
 
+def engine_version() -> str:
+    """Such as 28.1.1, or the name too when the engine behind Docker's command is another. ValueError: it says none."""
+    server = answered("docker", "version", "--format", "{{json .Server}}")
+    others = [
+        f"{part.get('Name')} {part.get('Version')}"
+        for part in server.get("Components") or ()
+        if "podman" in str(part.get("Name")).lower()
+    ]
+    if version := others[0] if others else server.get("Version"):
+        return str(version)
+    raise ValueError("Docker does not say its version: is its engine running? Try `docker version`")
+
+
+def answered(*command: str) -> dict:
+    """What a command of Docker's answers in JSON. ValueError when that is nothing, or no object."""
+    try:
+        answer = json.loads(output(*command))
+    except json.JSONDecodeError:
+        answer = None
+    if isinstance(answer, dict):
+        return answer
+    raise ValueError(f"`{' '.join(command[:2])}` says nothing: is the engine running? Try it by hand")
+
+
 def engine_info() -> dict:
     """What the engine says of itself. ValueError when it is not enough to go by."""
-    said = output("docker", "info", "--format", "{{json .}}")
-    try:
-        info = json.loads(said)
-    except json.JSONDecodeError:
-        raise ValueError("`docker info` says nothing: is the engine running? Try it by hand") from None
+    info = answered("docker", "info", "--format", "{{json .}}")
     if errors := info.get("ServerErrors"):
         raise ValueError(f"`docker info` says: {first_line(str(errors[0]))}")
     if missing := [name for name in ("Architecture", "MemTotal", "DockerRootDir") if not info.get(name)]:
@@ -84,8 +107,8 @@ def engine_info() -> dict:
 def virtual_machine_problem(target: Target, info: dict) -> str:
     """In these nobody can tell who else computes on the GPU: NVML lists no processes there."""
     kinds = {
-        "Docker Desktop": "Docker Desktop" in info.get("OperatingSystem", ""),
-        "WSL2": "microsoft" in info.get("KernelVersion", "").lower(),
+        "Docker Desktop": "Docker Desktop" in (info.get("OperatingSystem") or ""),
+        "WSL2": "microsoft" in (info.get("KernelVersion") or "").lower(),
     }
     found = next((kind for kind, is_it in kinds.items() if is_it), "")
     if not found or target.name == "cpu":
@@ -170,7 +193,7 @@ def nvidia_problems(target: Target, devices: list[str], info: dict) -> Iterator[
     if found and (problem := driver_problem(driver_version())):
         yield problem
     yield from toolkit_problems()
-    if "nvidia" not in info.get("Runtimes", {}) and not any(Path("/etc/cdi").glob("nvidia*")):
+    if "nvidia" not in (info.get("Runtimes") or ()) and not any(Path("/etc/cdi").glob("nvidia*")):
         yield "Docker does not know the NVIDIA runtime: sudo nvidia-ctk runtime configure --runtime=docker; restart it"
 
 
@@ -187,8 +210,13 @@ def toolkit_problems() -> Iterator[str]:
     if shutil.which("nvidia-ctk") is None:
         yield "the NVIDIA Container Toolkit is not installed: docs/dgx-spark-setup.md"
         return
-    version = output("nvidia-ctk", "--version")
-    if numbers(version) < OLDEST_TOOLKIT:
+    try:
+        version = output("nvidia-ctk", "--version")
+    except subprocess.CalledProcessError as error:
+        version = error.stderr
+    if not numbers(version):
+        yield f"`nvidia-ctk --version` says no version ({first_line(version) or 'nothing'}): install the toolkit again"
+    elif numbers(version) < OLDEST_TOOLKIT:
         yield f"{first_line(version)} has known escapes (CVE-2025-23266): upgrade to {dotted(OLDEST_TOOLKIT)} or newer"
 
 

@@ -3,16 +3,20 @@
 HUB=host       workers only, against a hub elsewhere, whose .env lies in this checkout
 HUB_BIND=addr  opens the hub on that address; then MLflow asks for a password
 DEVICES=0,1    one worker and one set of executors for each of these GPUs
-STACK=name     another stack beside the first on the same engine, with volumes and networks of its own
+STACK=name     another stack beside the first on the same engine, with volumes and networks of its own; only the
+               device locks are common to all, so that two stacks take turns on a device
 """
 
 import argparse
+import errno
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from compose import host
@@ -24,10 +28,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SECRETS, ENV_FILE = CHECKOUT / ".secrets", CHECKOUT / ".env"
 PROJECT = os.environ.get("STACK") or "autoresearch"
 OWNER = "STACK_OF_THIS_CHECKOUT"
-HUB_SERVICES = ["redis", "database", "mlflow"]
-WORKER_START_S, ASK_EVERY_S = 120, 0.5
+LOCKS = "autoresearch-locks"
+"""the volume of the device locks"""
 PATIENCE_S, HURRY_S, LAST_S = 7200, 10, 30
 """for an attempt to end: training, evaluation and what is waited for on the way; with NOW=1; for all the others"""
+WORKER_S, LOOK_S = 120, 0.5
+"""how long a worker may take to reach its hub, and how often it is asked"""
+HUB_SERVICES = ("redis", "database", "mlflow")
 
 
 def main() -> int:
@@ -40,15 +47,35 @@ def main() -> int:
         commands.add_parser(name)
     asked = parser.parse_args()
     try:
+        check_name(PROJECT)
         if asked.command in ("up", "check"):
             return {"up": up, "check": check}[asked.command](find_target(asked.target))
         return {"down": down, "logs": logs, "ps": ps, "doctor": doctor, "rotate": rotate}[asked.command]()
     except ValueError as error:
         print(f"stack: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"stack: {what_the_system_refused(error)}", file=sys.stderr)
+        return 2
     except subprocess.CalledProcessError as error:
         print(f"stack: `{' '.join(error.cmd[:4])} ...` failed: {error.stderr or 'see above'}", file=sys.stderr)
         return 1
+
+
+def what_the_system_refused(error: OSError) -> str:
+    if error.filename == "docker":
+        return host.engine_problem() or "Docker's command is gone"
+    closed = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+    advice = "; the passwords are kept in the checkout: use one that you may write" if closed else ""
+    return f"{error.strerror or error}: {error.filename or ''}{advice}"
+
+
+def check_name(stack: str) -> None:
+    """ValueError for a name that Compose would not take, or that another stack gives to the project of a device."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", stack):
+        raise ValueError(f"STACK={stack}: use small letters, digits, - and _, with a letter or digit first")
+    if re.search(r"-gpu\d+$", stack):
+        raise ValueError(f"STACK={stack}: names that end so are those of the second and further DEVICES of a stack")
 
 
 def up(target: Target) -> int:
@@ -66,31 +93,45 @@ def up(target: Target) -> int:
         keep_hub_secrets(SECRETS, ENV_FILE, hub, asks_for_password=not hub.is_local)
         claim_checkout()
     build(target)
+    host.output("docker", "volume", "create", LOCKS)
     let_attempts_end(target)
     for number, device in enumerate(devices()):
-        compose(target, number, device, "up", "--detach", "--remove-orphans")
-        if number == 0 and not elsewhere():
-            compose(target, number, device, "up", "--detach", "--wait", "--no-deps", "--no-recreate", *HUB_SERVICES)
-        await_worker(target, number, device)
+        start(target, number, device)
     say_what_next(target, hub)
     return 0
 
 
+def start(target: Target, number: int, device: str) -> None:
+    """Comes back when hub and worker answer. An executor may end at any time, and is started again."""
+    compose(target, number, device, "up", "--detach", "--remove-orphans")
+    if not (elsewhere() or number):
+        compose(target, number, device, "up", "--detach", "--wait", "--no-deps", "--no-recreate", *HUB_SERVICES)
+    await_worker(target, number, device)
+
+
 def await_worker(target: Target, number: int, device: str) -> None:
-    """Until the hub knows it. It is asked, since Docker looks for the first time after half a minute."""
+    """Asks it itself: Docker first looks at a container's health when its interval has passed. ValueError when late."""
     command = compose_command(number, "exec", "-T", "worker", "python3", "-m", "services.worker.health")
-    give_up = time.monotonic() + WORKER_START_S
-    while (done := subprocess.run(command, capture_output=True, text=True, env=environment(target, device))).returncode:
+    give_up = time.monotonic() + WORKER_S
+    while (
+        asked := subprocess.run(command, capture_output=True, text=True, env=environment(target, device))
+    ).returncode:
         if time.monotonic() > give_up:
-            reason = done.stderr.strip() or f"the hub does not know it after {WORKER_START_S} s"
-            raise subprocess.CalledProcessError(done.returncode, command, stderr=f"{reason}; look at `make logs`")
-        time.sleep(ASK_EVERY_S)
+            said = host.first_line(asked.stderr) or "it has not registered with the queue"
+            raise ValueError(
+                f"the worker of {device_name(target, device)} did not reach its hub in {WORKER_S} s ({said}): make logs"
+            )
+        time.sleep(LOOK_S)
 
 
 def refuse_another_stack() -> None:
-    """One stack a checkout, for .env and .secrets are one stack's. ValueError when they are another's."""
+    """One stack a checkout, for .env and .secrets are one stack's. ValueError when they are another's.
+
+    A host with workers only has the .env of its hub, which names the hub's stack, and no hub's secrets.
+    """
     owner = read_env(ENV_FILE).get(OWNER, PROJECT)
-    if owner != PROJECT and not elsewhere():  # a host with workers only has the hub's .env
+    workers_only = elsewhere() and not (SECRETS / "redis_users").exists()
+    if owner != PROJECT and not workers_only:
         raise ValueError(
             f"the passwords of this checkout belong to stack {owner}, so {PROJECT} needs a checkout of its own; when "
             f"{owner} is gone for good, remove the line {OWNER} from {ENV_FILE.name}"
@@ -149,22 +190,37 @@ def down() -> int:
 
 
 def logs() -> int:
-    """Of all devices at once, until Ctrl-C."""
-    commands = [
-        ["docker", "compose", "--project-name", name, "logs", "--follow", "--tail", "100"]
-        for name in sorted(projects())
-    ]
-    followed = [subprocess.Popen(command, cwd=CHECKOUT) for command in commands]
+    """Of all devices at once, until Ctrl-C; of several, each line names its own."""
+    running = devices_of_projects()
+    if not running:
+        print("nothing runs: make up-<target>", file=sys.stderr)
+    names = {project: f"{device}  " if len(running) > 1 else "" for project, device in running.items()}
+    followed = [follow(project, name) for project, name in names.items()]
     try:
         return max((process.wait() for process in followed), default=0)
     except KeyboardInterrupt:
         return 130
 
 
+def follow(project: str, before: str) -> subprocess.Popen:
+    command = ["docker", "compose", "--project-name", project, "logs", "--follow", "--tail", "100"]
+    if not before:
+        return subprocess.Popen(command, cwd=CHECKOUT)
+    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, errors="replace")
+    threading.Thread(target=print_lines, args=(process, before)).start()
+    return process
+
+
+def print_lines(process: subprocess.Popen, before: str) -> None:
+    for line in process.stdout or ():
+        print(before, line, sep="", end="", flush=True)
+
+
 def rotate() -> int:
     """New passwords at the next `make up-<target>`, which makes the containers anew. Other hosts need the new .env."""
     if elsewhere():
         raise ValueError("the passwords are the hub's: run make rotate there, and copy its new .env here")
+    refuse_another_stack()
     forget_passwords(SECRETS, ENV_FILE)
     print(f"the passwords in {SECRETS.name} and {ENV_FILE.name} are forgotten. Now run make up-<target>: it makes new")
     print(
@@ -174,7 +230,8 @@ def rotate() -> int:
 
 
 def ps() -> int:
-    for project in sorted(projects()):
+    for project, device in devices_of_projects().items():
+        print(f"{project} ({device}):", flush=True)
         docker("compose", "--project-name", project, "ps", "--all")
     return 0
 
@@ -184,30 +241,58 @@ def doctor() -> int:
     if problem := host.engine_problem():
         print(f"fix  {problem}")
         return 1
-    print("ok   Docker", host.output("docker", "version", "--format", "{{.Server.Version}}"))
-    gpus = host.gpus(devices())
-    for name, architecture in gpus:
-        print(f"ok   {name} ({architecture}): target {host.target_of_gpu(name, architecture) or 'none'}")
-    for line in host.toolkit_problems() if gpus else ():
-        print(f"fix  {line}")
-    if gpus and (problem := driver_problem(host.driver_version())):
-        print(f"fix  {problem}")
-    running = sorted(projects())
+    print("ok   Docker", host.engine_version())
+    for line in host.notes(host.engine_info()):
+        print(f"look {line}")
+    running = devices_of_projects()
+    doctor_of_gpus(gpus_of(running.values()) or devices())
     if not running:
         print("look nothing runs: make up-<target>")
-    return max((doctor_of(project) for project in running), default=0)
+    return max((doctor_of(project, device) for project, device in running.items()), default=0)
 
 
-def doctor_of(project: str) -> int:
+def doctor_of_gpus(gpus: list[str]) -> None:
+    """One line for each that answers; a host without any has none."""
+    found = [(gpu, *answer) for gpu in gpus for answer in host.gpus([gpu])]
+    for gpu, name, architecture in found:
+        print(f"ok   GPU {gpu}, {name} ({architecture}): target {host.target_of_gpu(name, architecture) or 'none'}")
+    for line in host.toolkit_problems() if found else ():
+        print(f"fix  {line}")
+    if found and (problem := driver_problem(host.driver_version())):
+        print(f"fix  {problem}")
+
+
+def doctor_of(project: str, device: str) -> int:
     """One worker for each device."""
-    print(f"{project}:", flush=True)
+    print(f"{project} ({device}):", flush=True)
     command = ["docker", "compose", "--project-name", project, "exec", "-T", "worker", "autoresearch", "doctor"]
     return subprocess.run(command, env=environment(find_target("cpu"), "0")).returncode
 
 
 def projects() -> set[str]:
-    found = json.loads(host.output("docker", "compose", "ls", "--all", "--format", "json"))
+    said = host.output("docker", "compose", "ls", "--all", "--format", "json")
+    found = json.loads(said or "[]") or []
     return {project["Name"] for project in found if re.fullmatch(rf"{PROJECT}(-gpu\d+)?", project["Name"])}
+
+
+def devices_of_projects() -> dict[str, str]:
+    """{project: what its worker computes on}, as `up` labelled it."""
+    return {name: device_of_project(name) or "unknown device" for name in sorted(projects())}
+
+
+def device_of_project(project: str) -> str:
+    labels = [f"label=com.docker.compose.{kind}={name}" for kind, name in (("project", project), ("service", "worker"))]
+    filters = [word for label in labels for word in ("--filter", label)]
+    return host.first_line(host.output("docker", "ps", "--all", *filters, "--format", '{{.Label "device"}}'))
+
+
+def device_name(target: Target, device: str) -> str:
+    return target.name if target.name == "cpu" else f"{target.name} GPU {device}"
+
+
+def gpus_of(names: Iterable[str]) -> list[str]:
+    """What `device_name` was made of."""
+    return [name.rpartition(" GPU ")[2] for name in names if " GPU " in name]
 
 
 def configuration(target: Target) -> dict:
@@ -231,7 +316,7 @@ def compose_command(number: int, *arguments: str) -> list[str]:
 def environment(target: Target, device: str) -> dict[str, str]:
     hub = the_hub()
     ours = {"STACK": PROJECT, "TARGET": target.name, "DEVICE": device, "MLFLOW_HOSTS": hub.allowed_hosts}
-    ours["SECRETS_DIGEST"] = digest_of(SECRETS)
+    ours |= {"SECRETS_DIGEST": digest_of(SECRETS), "DEVICE_NAME": device_name(target, device)}
     return {**os.environ, **ours, "MLFLOW_USERS": "off" if hub.is_local else "on"}
 
 
@@ -247,7 +332,11 @@ def elsewhere() -> str:
 
 
 def devices() -> list[str]:
-    return os.environ.get("DEVICES", "0").split(",")
+    """ValueError when one is named twice."""
+    named = [device.strip() for device in os.environ.get("DEVICES", "").split(",") if device.strip()] or ["0"]
+    if len(set(named)) < len(named):
+        raise ValueError(f"DEVICES={','.join(named)} names a device twice: each has one worker")
+    return named
 
 
 def docker(*arguments: str) -> None:

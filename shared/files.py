@@ -11,20 +11,25 @@ from typing import BinaryIO
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that appears under `path` only when the block ends well. Raises OSError as open/write do."""
+def atomic_writer(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """A binary file that appears under `path` only when the block ends well. Raises OSError as open/write do.
+
+    durable: it also survives a power cut, which costs the time of a write to the disk
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file
             file.flush()
-            sync(file.fileno())
+            if durable:
+                sync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -20,7 +20,7 @@ class FakeEngine:
     """Implements what the loop, the warm-up and the checkpoints use of shared.engines.Engine."""
 
     name, version, device, choices = "fake", "1", "cpu", ()
-    precision = Precision.FP32
+    precision, compiles = Precision.FP32, True
 
     def __init__(self, seed: int = 0):
         self.random = np.random.default_rng(seed)

@@ -7,7 +7,9 @@ import typer
 
 from services.console import calibration_view
 from services.console.interruption import ends_like_ctrl_c
+from services.console.packages import require
 from shared.experiment.request import validated
+from shared.settings import settings
 from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, NativeExecutor
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def calibrate(
     calibration = build_calibration(validated(CalibrationRequest, request))
     if unless_calibrated and calibration_view.show_existing(calibration, json):
         return
+    require("calibration", *([] if settings().spool else [calibration.engine]))
     job = CalibrateJob(calibration=calibration, folder=output_dir and output_dir.absolute(), force=force)
     with ends_like_ctrl_c():
         raise typer.Exit(run_calibration(job, json))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from services.console.packages import what_is_missing
 from shared.fleet import OLDEST_REDIS
 from shared.settings import CHECKOUT, SECRETS, settings
 
@@ -38,6 +39,8 @@ def run_checks() -> list[Finding]:
 def guarded(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
+    except ModuleNotFoundError as error:
+        return Finding(check.__name__, "error", what_is_missing(error))
     except Exception as error:
         return Finding(check.__name__, "error", " ".join(str(error).split())[:300])
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from services.console.packages import require
 from shared.machine.ports import free_port_from
 from shared.settings import CHECKOUT, default_mlflow_port, settings
 
@@ -35,6 +36,7 @@ def hub(
 
     Passwords are created once and kept in .env, which only you can read.
     """
+    require("fleet", "tracking")
     folder = data.absolute() if data else settings().home / "hub"
     mlflow_port = mlflow_port or free_port_from(default_mlflow_port())
     options = [f"--bind={bind}", f"--redis-port={redis_port}", f"--mlflow-port={mlflow_port}"]

@@ -41,6 +41,7 @@ from services.console import (
     wait,
     worker,
 )
+from services.console.packages import what_is_missing
 from shared.settings import CHECKOUT
 
 app = typer.Typer(
@@ -60,12 +61,6 @@ app.add_typer(defaults.app, name="defaults")
 app.add_typer(lab.app, name="lab")
 
 
-EXTRAS = {
-    "torch": "torch", "mlx": "mlx", "mlflow": "tracking", "redis": "fleet", "rq": "fleet", "pyarrow": "data",
-    "tiktoken": "data", "rustbpe": "data", "huggingface_hub": "data", "matplotlib": "calibration",
-    "scipy": "calibration", "optuna": "calibration",
-}  # fmt: skip
-"""which extra of pyproject.toml brings a package"""
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -82,22 +77,14 @@ def main() -> None:
     except ValueError as error:
         fail(str(error))
     except ModuleNotFoundError as error:
-        fail(missing_package(error))
+        fail(what_is_missing(error))
     except OSError as error:
         fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + advice_for(error))
 
 
-def missing_package(error: ModuleNotFoundError) -> str:
-    name = (error.name or "").split(".")[0]
-    if name not in EXTRAS:
-        raise error
-    install = f"pip install -c constraints.txt -e '.[{EXTRAS[name]}]'"
-    return f"the package {name} is not installed: run `make setup`, or {install}"
-
-
 def advice_for(error: OSError) -> str:
     if error.errno in CLOSED:
-        return "; set ARE_RUNS and ARE_HOME to folders that you may write"
+        return "; set ARE_RUNS and ARE_HOME (of a sweep --results) to folders that you may write"
     return "; `autoresearch runs prune` makes room" if error.errno == errno.ENOSPC else ""
 
 

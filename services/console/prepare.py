@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.console.interruption import ends_like_ctrl_c
+from services.console.packages import require
 from shared.contracts import PrepareJob
 from shared.experiment.request import validated
 from shared.sandbox.parent_death import dies_with_parent
@@ -40,20 +41,29 @@ def prepare(
     tokenizer = tokenizer and str(Path(tokenizer).expanduser().absolute())
     values = {"corpus": from_here(corpus), "name": name, "shards": shards, "text_column": text_column}
     job = validated(PrepareJob, values | {"tokenizer": tokenizer, "workers": workers})
-    command = [sys.executable, "-m", "services.prepare", job.model_dump_json()]
     with ends_like_ctrl_c():
-        code, said = attended(command)
+        raise typer.Exit(make_dataset(job))
+
+
+def make_dataset(job: PrepareJob, reports_to: int | None = None) -> int:
+    """Exit code 0 when it is there, 1 when it could not be made. ValueError when the job, corpus or disk is at fault.
+
+    reports_to: a descriptor, in place of stdout
+    """
+    require("data")
+    code, said = attended([sys.executable, "-m", "services.prepare", job.model_dump_json()], reports_to)
     if code == BAD_INPUT:
         raise ValueError(last_line(said).removeprefix("prepare: "))
     sys.stderr.write(said)
-    raise typer.Exit(1 if code else 0)
+    return 1 if code else 0
 
 
-def attended(command: list[str]) -> tuple[int, str]:
+def attended(command: list[str], stdout: int | None = None) -> tuple[int, str]:
     """Exit code and stderr. The process ends when this one ends; after an interrupt it clears up first."""
     process = subprocess.Popen(
         dies_with_parent(command, by=signal.SIGTERM),
         cwd=CHECKOUT,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # Ctrl-C reaches it once, from here

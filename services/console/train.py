@@ -12,6 +12,10 @@ from services.console import progress, summary
 from services.console.idea_here import as_idea
 from services.console.interruption import ends_like_ctrl_c
 from services.console.options import AsJson, Note, Parent
+from services.console.packages import require
+from services.console.prepare import make_dataset
+from shared.contracts import PrepareJob
+from shared.data.dataset import prepared_datasets
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.experiment.run import resume as resume_run
 from shared.experiment.run import run
@@ -19,6 +23,7 @@ from shared.runs.directory import RunDirectory
 from shared.runs.recipe_file import read_source
 from shared.stages.executors import NativeExecutor
 
+DEMO, STDERR = PrepareJob(corpus="stdlib"), 2
 SET_HELP = "Change one value of the shape, or attention, compile, dtype or eval_batch_size."
 
 
@@ -83,8 +88,20 @@ def train(
         raise typer.Exit(_train(validated(TrainRequest, request), source, json))
 
 
+def prepare_demo() -> None:
+    """A smoke run is what people type first: in a fresh clone it makes the dataset that it needs."""
+    if prepared_datasets():
+        return
+    print("autoresearch: no dataset is prepared, so the demo corpus stdlib is prepared first, offline", file=sys.stderr)
+    if code := make_dataset(DEMO, reports_to=STDERR):  # stdout is the summary's
+        raise typer.Exit(code)
+
+
 def _train(request: TrainRequest, recipe_source: bytes | None, json: bool) -> int:
+    if request.smoke and request.dataset is None:
+        prepare_demo()
     job, source = build_job(request, recipe_source)
+    require(job.engine)
     directory = RunDirectory.of(job.run_id)
     summary.announce(job, directory)
     with resumable(directory), progress.shown(directory) as watch:

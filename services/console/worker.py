@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from services.console.packages import require
 from shared.settings import CHECKOUT
 
 
@@ -51,6 +52,7 @@ def worker(
         return
     from services.console.env_file import load_env
 
+    require("fleet")
     load_env()
     os.chdir(CHECKOUT)
     os.execv(sys.executable, command)

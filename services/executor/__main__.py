@@ -7,7 +7,6 @@ stage outlives it; nothing untrusted is loaded while it waits. The trusted side:
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 from services.executor.lifetime import long_enough
@@ -15,9 +14,13 @@ from services.executor.orphans import collect_orphans
 from shared import sandbox
 from shared.runs.directory import read_record, write_record
 from shared.settings import settings
+from shared.stages.bell import listening, ring
 from shared.stages.executors import NativeExecutor
-from shared.stages.spool import POLL_S, WorkItem, WorkRequest, WorkResult
+from shared.stages.spool import BELL, WorkItem, WorkRequest, WorkResult
 from shared.stages.table import STAGES, Stage, find_stage
+
+LOOK_EVERY_S = 1.0
+"""for work that nobody rang for"""
 
 
 class Ended(Exception):
@@ -28,12 +31,14 @@ def run_one(folder: Path, stage: str) -> None:
     """Waits for one work item and runs it."""
     items = folder / stage
     items.mkdir(parents=True, exist_ok=True)
-    while (item := _claim(items)) is None:
-        time.sleep(POLL_S)
+    with listening(items / BELL) as wait:
+        while (item := _claim(items)) is None:
+            wait(LOOK_EVERY_S)
     with item.lock("runner"):
         item.file("claimed").rename(item.file("running"))
         done = _work(item, stage)
         write_record(item.file("done"), done)
+        ring(item.file("bell"))
     if not item.file("run").exists() and not item.is_held("submitter"):
         item.remove()  # nobody comes back for it; a staged run is reclaimed
 

@@ -5,6 +5,7 @@ start.
 """
 
 import argparse
+import errno
 import os
 import signal
 import subprocess
@@ -24,10 +25,18 @@ def main() -> int:
         serve(parse_arguments())
     except KeyboardInterrupt:
         return 130
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"hub: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"hub: {error.strerror or error}: {error.filename or ''}{advice_for(error)}", file=sys.stderr)
+        return 2
     return 0
+
+
+def advice_for(error: OSError) -> str:
+    closed = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return "; set ARE_ENV_FILE to a file and ARE_HOME to a folder that you may write" if closed else ""
 
 
 def parse_arguments() -> argparse.Namespace:

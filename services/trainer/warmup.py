@@ -60,9 +60,9 @@ def check_hand_over(hand_over: HandOver, job: Job) -> None:
 
 
 def _warm_steps(recipe: Any, engine: Engine, rows: Any) -> None:
-    """Up to three steps; two when the second was not faster, that is, nothing was compiled."""
+    """Up to three steps; two when the second was not faster, that is, nothing was compiled; one where nothing is."""
     durations: list[float] = []
-    for progress in PROGRESS:
+    for progress in PROGRESS if engine.handle.compiles else PROGRESS[:1]:
         started = perf_counter()
         with blaming("step() failed", unless=engine.is_out_of_memory):
             loss = engine.scalar(recipe.step(rows, progress))

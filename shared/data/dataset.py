@@ -233,9 +233,13 @@ def open_reference(ref: DatasetRef) -> Dataset:
     return dataset
 
 
+def prepared_datasets() -> list[str]:
+    return sorted(path.parent.name for path in datasets_directory().glob("*/dataset.json"))
+
+
 def default_dataset() -> tuple[Dataset, str]:
     """The most recently prepared dataset, and why it is the one."""
-    found = [open_dataset(path.parent.name) for path in sorted(datasets_directory().glob("*/dataset.json"))]
+    found = [open_dataset(name) for name in prepared_datasets()]
     if not found:
         raise ValueError(f"no dataset is prepared in {datasets_directory()}: {_how_to_prepare()}")
     newest = max(found, key=lambda dataset: dataset.manifest.prepared_at)

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +26,19 @@ from shared.files import write_atomic
 from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.runs.evaluating import NAME as EVALUATING
 from shared.settings import settings
+from shared.stages.bell import listening, ring
 from shared.stages.executors import Watch
 from shared.stages.staging import MetricsMirror, read_small, stage_in, stage_out
 from shared.stages.table import find_stage
 
 POLL_S = 0.1
+"""how often a submitter calls its watch; a bell tells it at once that the stage has ended"""
+BELL = ".bell"
+"""of a stage's folder: there is work"""
 STAGED = "staged.json"
 KILLED = -signal.SIGKILL
 
+Wait = Callable[[float], None]
 StageName = Annotated[str, AfterValidator(lambda name: find_stage(name).name)]
 
 
@@ -98,11 +103,11 @@ class SpoolExecutor:
         items = self.folder / stage
         items.mkdir(parents=True, exist_ok=True)
         item = WorkItem(items, f"{time.time_ns()}-{secrets.token_hex(4)}")
-        with item.lock("submitter"):
+        with item.lock("submitter"), listening(item.file("bell")) as wait:
             if find_stage(stage).has_run:
-                done = self._with_run(item, stage, Path(arguments[0]), arguments[1:], watch)
+                done = self._with_run(item, stage, Path(arguments[0]), arguments[1:], watch, wait)
             else:
-                done = self._without_run(item, stage, arguments, watch)
+                done = self._without_run(item, stage, arguments, watch, wait)
         return done.code, done.line
 
     def reclaim(self) -> None:
@@ -115,13 +120,17 @@ class SpoolExecutor:
             self._await_end(item)
             _unstage(run, item, staged.stage)
 
-    def _without_run(self, item: WorkItem, stage: str, arguments: Sequence[str], watch: Watch) -> WorkResult:
+    def _without_run(
+        self, item: WorkItem, stage: str, arguments: Sequence[str], watch: Watch, wait: Wait
+    ) -> WorkResult:
         try:
-            return self._submit(item, WorkRequest(stage=stage, run=None, arguments=tuple(arguments)), watch)
+            return self._submit(item, WorkRequest(stage=stage, run=None, arguments=tuple(arguments)), watch, wait)
         finally:
             item.remove()
 
-    def _with_run(self, item: WorkItem, stage: str, path: Path, arguments: Sequence[str], watch: Watch) -> WorkResult:
+    def _with_run(
+        self, item: WorkItem, stage: str, path: Path, arguments: Sequence[str], watch: Watch, wait: Wait
+    ) -> WorkResult:
         run, place = RunDirectory(path), item.run_copy(path.name)
         write_record(path / STAGED, Staged(stage=stage, item=item.name))
         mirror = MetricsMirror(run, place)
@@ -133,13 +142,14 @@ class SpoolExecutor:
         try:
             stage_in(run, place, stage)
             work = WorkRequest(stage=stage, run=path.name, arguments=tuple(arguments))
-            done = self._submit(item, work, watch_and_mirror)
+            done = self._submit(item, work, watch_and_mirror, wait)
         finally:
             _unstage(run, item, stage)
         return done.model_copy(update={"line": done.line.replace(str(place), str(path))})
 
-    def _submit(self, item: WorkItem, work: WorkRequest, watch: Watch) -> WorkResult:
+    def _submit(self, item: WorkItem, work: WorkRequest, watch: Watch, wait: Wait) -> WorkResult:
         write_record(item.file("json"), work)
+        ring(item.folder / BELL)
         give_up = time.monotonic() + self.start_timeout_s
         try:
             while (done := self._look(item)) is None:
@@ -148,7 +158,7 @@ class SpoolExecutor:
                     raise ValueError(
                         f"nobody took the {work.stage}'s work item from {item.folder}: is its container running?"
                     )
-                time.sleep(POLL_S)
+                wait(POLL_S)
         except BaseException:
             self._end(item)
             raise

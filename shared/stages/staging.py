@@ -21,10 +21,11 @@ MIRROR_EVERY_S = 1.0
 
 
 def stage_in(run: RunDirectory, place: Path, stage: str) -> None:
-    """What the stage needs, under `place`."""
+    """What the stage needs, under `place`. Synced to the disk is what would be staged out after a power cut."""
     place.mkdir(parents=True)
-    for name in find_stage(stage).staged_in:
-        _copy(run.path / name, place / name)
+    row = find_stage(stage)
+    for name in row.staged_in:
+        _copy(run.path / name, place / name, durable=name in row.staged_out)
 
 
 def stage_out(run: RunDirectory, place: Path, stage: str) -> None:
@@ -69,19 +70,19 @@ def read_small(path: Path, max_bytes: int = 1 << 16) -> bytes:
     raise ValueError(f"{path} is no regular file of at most {max_bytes >> 10} KiB")
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, durable: bool = True) -> None:
     """A file or a folder, whole or not at all; nothing when it is not there or is neither."""
     try:
         mode = source.lstat().st_mode
     except FileNotFoundError:
         return
     if stat.S_ISREG(mode):
-        _copy_file(source, target)
+        _copy_file(source, target, durable)
     elif stat.S_ISDIR(mode):
-        _replace_folder(source, target)
+        _replace_folder(source, target, durable)
 
 
-def _replace_folder(source: Path, target: Path) -> None:
+def _replace_folder(source: Path, target: Path, durable: bool) -> None:
     incoming = target.with_name(f".{target.name}.incoming")
     shutil.rmtree(incoming, ignore_errors=True)
     for folder, _, files in os.walk(source):  # does not follow links
@@ -89,13 +90,13 @@ def _replace_folder(source: Path, target: Path) -> None:
         inside.mkdir()
         for name in files:
             if stat.S_ISREG(Path(folder, name).lstat().st_mode):
-                _copy_file(Path(folder, name), inside / name)
+                _copy_file(Path(folder, name), inside / name, durable)
     shutil.rmtree(target, ignore_errors=True)
     incoming.rename(target)
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    with open(_opened(source), "rb") as stream, atomic_writer(target) as file:
+def _copy_file(source: Path, target: Path, durable: bool) -> None:
+    with open(_opened(source), "rb") as stream, atomic_writer(target, durable) as file:
         shutil.copyfileobj(stream, file, 1 << 20)
 
 

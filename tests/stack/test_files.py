@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from compose.stack import LOCKS
 from shared.machine.targets import TARGETS, find_target
 from shared.settings import CHECKOUT
 from shared.stages.table import STAGES
@@ -117,7 +118,19 @@ def test_every_service_is_without_privileges_and_bounded(name):
 @pytest.mark.parametrize("name", STACK)
 def test_no_image_comes_from_a_registry_and_other_passwords_make_the_container_anew(name):
     assert STACK[name]["pull_policy"] == "never"
-    assert STACK[name]["labels"] == {"secrets": "${SECRETS_DIGEST:-}"}
+    assert STACK[name]["labels"]["secrets"] == "${SECRETS_DIGEST:-}"
+
+
+def test_all_stacks_of_a_machine_share_the_volume_of_device_locks_and_no_other():
+    volumes = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["volumes"]
+    assert volumes["locks"] == {"name": LOCKS, "external": True}
+    named = {name: volume["name"] for name, volume in volumes.items() if volume and name != "locks"}
+    assert [name for name in named.values() if not name.startswith("${STACK:-autoresearch}-")] == []
+
+
+@pytest.mark.parametrize("name", [*PLACERS, "kernel-lab"])
+def test_whoever_takes_the_device_takes_the_lock_that_all_stacks_share(name):
+    assert "locks:/are/locks" in STACK[name]["volumes"]
 
 
 @pytest.mark.parametrize("name", STACK)
@@ -178,6 +191,14 @@ def test_images_follow_the_table_of_stages():
     assert "-m shared.stages.table worker executor" in (IMAGES / "worker" / "Dockerfile").read_text()
     entry = 'ENTRYPOINT ["python3", "-m", "services.executor", "/spool"]'
     assert entry in instructions(IMAGES / "executor" / "Dockerfile")
+
+
+@pytest.mark.parametrize("image", ["executor", "worker"])
+def test_an_image_whose_processes_can_keep_nothing_has_their_code_compiled(image):
+    lines = instructions(IMAGES / image / "Dockerfile")
+    (compiled,) = [number for number, line in enumerate(lines) if "compileall" in line]
+    assert all(f" {folder}" in lines[compiled] for folder in ("shared", "kernels", "services"))
+    assert max(number for number, line in enumerate(lines) if line.startswith("COPY")) <= compiled + 1
 
 
 def test_only_those_who_score_or_make_validation_rows_have_them():

@@ -14,7 +14,7 @@ from tests.stack.composed import stack_of
 
 GIB = 2**30
 GOOD = {
-    "docker version": "28.1.1",
+    "docker version": '{"Version": "28.1.1", "Components": [{"Name": "Engine", "Version": "28.1.1"}]}',
     "docker --version": "Docker version 28.1.1, build 4eba377",
     "docker compose": "Docker Compose version v2.35.1",
     "docker buildx": "github.com/docker/buildx v0.23.0 28c90ea",
@@ -86,7 +86,7 @@ def test_an_engine_that_does_not_answer_is_named_with_its_own_words(machine):
 
 
 def test_an_old_engine_is_told_the_oldest_that_will_do(machine):
-    machine.says("docker version", "19.03.8")
+    machine.says("docker version", '{"Version": "19.03.8"}')
     assert only(machine.problems()) == "Docker 19.03.8 is too old: 20.10 or newer"
 
 
@@ -145,15 +145,37 @@ def test_a_version_somebody_built_himself_has_no_number_and_is_taken(machine):
     assert machine.problems() == []
 
 
-def test_podman_is_refused_by_its_name_and_not_as_an_old_docker(machine):
-    machine.says("docker version", "4.9.3")
-    machine.says("docker --version", "podman version 4.9.3")
-    assert "Podman 4.9.3" in only(machine.problems())
+@pytest.mark.parametrize("version", ["4.9.3", "5.0.0-dev", "3.4.4+ds1", ""])
+def test_podman_is_refused_by_its_name_and_not_as_an_old_docker(machine, version):
+    machine.says("docker --version", f"podman version {version}".strip())
+    machine.says("docker version", None)  # without its service it does not answer
+    assert f"`docker` is podman version {version}".strip() in only(machine.problems())
 
 
-def test_an_engine_that_says_nothing_is_one_line(machine, monkeypatch):
-    machine.says("docker version", "")
-    assert "does not say its version" in only(machine.problems())
+def test_podmans_engine_behind_dockers_own_command_is_refused_by_its_name(machine):
+    server = {"Version": "4.9.3", "Components": [{"Name": "Podman Engine", "Version": "4.9.3"}, {"Name": "Conmon"}]}
+    machine.says("docker version", json.dumps(server))
+    assert "`docker` is Podman Engine 4.9.3 here" in only(machine.problems())
+
+
+@pytest.mark.parametrize("said", ["", "null", "{}", '{"Version": ""}', '{"Components": null}', "28.1"])
+def test_an_engine_that_says_nothing_is_one_line(machine, said):
+    machine.says("docker version", said)
+    assert "is its engine running?" in only(machine.problems()) or "is the engine running?" in only(machine.problems())
+
+
+def test_what_an_engine_leaves_empty_is_no_traceback(machine):
+    machine.info |= dict.fromkeys(["OperatingSystem", "KernelVersion", "SecurityOptions"])
+    assert machine.problems() == []
+    assert list(host.notes(machine.info)) == []
+    machine.info["Runtimes"] = None
+    assert "nvidia-ctk runtime configure" in only(machine.problems())
+
+
+@pytest.mark.parametrize("said", ["", "nvidia-ctk: cannot open display", None])
+def test_a_toolkit_that_says_no_version_is_no_traceback(machine, said):
+    machine.says("nvidia-ctk --version", said)
+    assert "`nvidia-ctk --version` says no version" in only(machine.problems())
 
 
 @pytest.mark.parametrize(
@@ -161,6 +183,8 @@ def test_an_engine_that_says_nothing_is_one_line(machine, monkeypatch):
     [
         ({}, "does not say Architecture, MemTotal, DockerRootDir"),
         ({"ServerErrors": ["Cannot connect\nmore"]}, "Cannot connect"),
+        (None, "`docker info` says nothing"),
+        (["Architecture"], "`docker info` says nothing"),
     ],
 )
 def test_an_answer_without_what_is_needed_is_one_line(machine, info, says):

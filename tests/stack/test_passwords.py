@@ -10,7 +10,6 @@ import pytest
 
 from compose.passwords import at_host, digest_of, forget_passwords, keep_hub_secrets, keep_worker_secrets
 from services.hub.credentials import Hub, read_env
-from shared.machine.targets import find_target
 from shared.settings import CHECKOUT
 
 LOCAL = Hub("127.0.0.1", 6379, 5000, Path())
@@ -137,34 +136,6 @@ def test_without_the_hubs_env_one_line_says_what_to_copy(places):
         keep_worker_secrets(*places, "hub.local")
     assert "\n" not in str(raised.value)
     assert not places[0].exists()
-
-
-@pytest.fixture
-def asked(monkeypatch, tmp_path):
-    """The worker's container, in which the question whether the hub knows it fails at first."""
-    from compose import stack
-
-    def answers(fails: int) -> None:
-        count = tmp_path / "asked"
-        program = f"import pathlib, sys; p = pathlib.Path({str(count)!r}); n = p.exists() and len(p.read_text()); "
-        program += f"p.write_text('x' * (n + 1)); sys.exit('the hub is away' if n < {fails} else 0)"
-        monkeypatch.setattr(stack, "compose_command", lambda number, *arguments: [sys.executable, "-c", program])
-        stack.await_worker(find_target("cpu"), 0, "0")
-        assert len(count.read_text()) == fails + 1
-
-    monkeypatch.setattr(stack, "ASK_EVERY_S", 0.0)
-    return answers
-
-
-def test_up_asks_until_the_hub_knows_the_worker(asked):
-    asked(2)
-
-
-def test_up_ends_with_what_the_worker_said_when_the_hub_does_not_get_to_know_it(asked, monkeypatch):
-    monkeypatch.setattr("compose.stack.WORKER_START_S", -1)
-    with pytest.raises(subprocess.CalledProcessError) as raised:
-        asked(2)
-    assert raised.value.stderr == "the hub is away; look at `make logs`"
 
 
 def test_the_stack_command_needs_no_package():

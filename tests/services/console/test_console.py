@@ -15,9 +15,18 @@ import pytest
 import typer
 
 from services.console import main as console
-from services.console import summary
-from shared.contracts import Budget, CheckpointPolicy, Integrity, RunResult, Status, TrainingRecord, Unranked
-from shared.data.dataset import open_dataset
+from services.console import summary, train
+from shared.contracts import (
+    Budget,
+    CheckpointPolicy,
+    Integrity,
+    PrepareJob,
+    RunResult,
+    Status,
+    TrainingRecord,
+    Unranked,
+)
+from shared.data.dataset import open_dataset, prepared_datasets
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import CHECKOUT, settings
 from tests.device_holding import held_elsewhere
@@ -138,6 +147,21 @@ def test_a_relative_corpus_is_meant_from_where_one_stands(autoresearch, tmp_path
     code, _, error = autoresearch("prepare", "--corpus", "parquet:texts", "--name", "mine", "--workers", "1")
     assert (code, error) == (0, "")
     assert open_dataset("mine").vocab_size > 256
+
+
+def test_a_smoke_run_in_a_fresh_clone_first_makes_the_demo_dataset(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("ARE_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    write_corpus(tmp_path / "texts")
+    monkeypatch.setattr(train, "DEMO", PrepareJob(corpus=f"parquet:{tmp_path / 'texts'}", name="demo", workers=1))
+    train.prepare_demo()
+    out, error = capfd.readouterr()
+    assert out == "", "stdout is one JSON document with --json"
+    assert "no dataset is prepared, so the demo corpus" in error
+    assert prepared_datasets() == ["demo"]
+    train.prepare_demo()
+    assert capfd.readouterr().err == ""
+    settings.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["does not parse", "has no build"])
@@ -412,7 +436,11 @@ def test_a_full_disk_ends_with_one_line_and_with_room_the_run_goes_on(autoresear
 
 
 @pytest.mark.slow
-def test_the_smoke_run_of_the_shipped_recipe_gives_a_number_that_is_not_ranked(autoresearch, workplace):
+def test_the_smoke_run_of_the_shipped_recipe_in_a_fresh_clone_gives_a_number_that_is_not_ranked(
+    autoresearch, workplace, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ARE_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
     code, out, error = autoresearch("train", "--smoke", "--engine", "torch", "--device", "cpu")
     assert code == 0, error
     (file,) = workplace.glob("*/result.json")

@@ -2,10 +2,11 @@
 
 import errno
 import socket
+import sys
 
 import pytest
 
-from services.console import env_file, main, progress, ui
+from services.console import env_file, health_checks, main, packages, progress, ui
 from services.console.logs import newest_attempt, print_from
 from services.console.progress import TimeLeft
 from services.console.summary import print_meaning
@@ -48,10 +49,36 @@ def test_a_hub_that_does_not_answer_is_said_with_what_to_do(monkeypatch):
 
 
 def test_a_missing_package_is_one_line_with_its_extra():
-    said = main.missing_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
+    said = packages.what_is_missing(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
     assert "'.[torch]'" in said
     with pytest.raises(ModuleNotFoundError):
-        main.missing_package(ModuleNotFoundError("No module named 'ours'", name="ours"))
+        packages.what_is_missing(ModuleNotFoundError("No module named 'ours'", name="ours"))
+
+
+WITHOUT = {
+    "prepare": ("rustbpe", ["prepare", "--corpus", "stdlib"], "data"),
+    "train": ("torch", ["train", "--engine", "torch", "--device", "cpu", "--dataset", "words"], "torch"),
+    "calibrate": ("optuna", ["calibrate", "--dataset", "words"], "calibration"),
+    "hub": ("mlflow", ["hub"], "tracking"),
+    "worker": ("rq", ["worker"], "fleet"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_command_whose_work_another_process_does_looks_for_its_packages_first(name, autoresearch, monkeypatch):
+    package, command, extra = WITHOUT[name]
+    monkeypatch.setitem(sys.modules, package, None)
+    code, _, error = autoresearch(*command)
+    assert (code, error.count("\n")) == (2, 1)
+    assert f"the package {package} is not installed" in error
+    assert f"'.[{extra}]'" in error
+
+
+def test_a_check_that_lacks_a_package_says_which_extra_brings_it():
+    def lacking():
+        raise ModuleNotFoundError("No module named 'redis'", name="redis")
+
+    assert "'.[fleet]'" in health_checks.guarded(lacking).found
 
 
 def test_a_folder_that_is_closed_and_a_disk_that_is_full_come_with_what_to_set():

@@ -1,5 +1,6 @@
 """The whole hub as a person starts it: `autoresearch hub`, MLflow included."""
 
+import errno
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.hub.__main__ import advice_for
 from tests.fleet import RedisServer, WorkerProcess, free_port, wait_for
 
 AUTORESEARCH = str(Path(sys.executable).with_name("autoresearch"))
@@ -115,3 +117,15 @@ def test_a_hub_without_redis_says_so_and_works_and_keeps_jobs_over_a_restart(sta
         assert hub.outcome("kept").status == "ok"
     finally:
         worker.end()
+
+
+def test_a_place_that_cannot_be_written_is_one_line_with_what_to_set(tmp_path):
+    """As in a checkout that is read-only; root may write everywhere, but not here."""
+    environment = {**os.environ, "ARE_ENV_FILE": "/proc/1/.env"}
+    done = subprocess.run(
+        [AUTORESEARCH, "hub", "--data", str(tmp_path)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("hub: ")
+    assert "ARE_ENV_FILE" in advice_for(OSError(errno.EROFS, "Read-only file system"))

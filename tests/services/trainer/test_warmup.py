@@ -72,6 +72,11 @@ def test_a_third_step_is_run_only_where_the_second_was_much_faster(monkeypatch, 
     assert [progress for progress, _ in recipe.seen] == [0.0, 0.5, 1.0][:num_steps]
 
 
+def test_one_step_is_enough_where_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr(FakeEngine, "compiles", False)
+    assert [progress for progress, _ in warmed_up().seen] == [0.0]
+
+
 def returning(name: str, value):
     return lambda recipe: setattr(recipe, name, lambda *arguments: value)
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from services.executor import __main__ as runner
 from shared.contracts import Budget, CheckpointPolicy, Status, VoidCause
 from shared.experiment.run import run
 from shared.runs.checkpoint import latest
 from shared.runs.directory import RunDirectory
 from shared.settings import CHECKOUT
+from shared.stages import spool
 from shared.stages.spool import KILLED, SpoolExecutor, WorkItem
-from tests.executor_contract import ExecutorContract
+from tests.executor_contract import ExecutorContract, wait_for
 from tests.recipes import variant
 from tests.run_making import make_job, make_run, make_trained_run
 
@@ -33,6 +35,21 @@ def test_a_runner_works_on_one_item_and_exits(tmp_path, workplace):
     assert (code, line) == (2, f"{workplace / 'job.json'} is missing")
     assert process.wait(10) == 0
     assert list((tmp_path / "trainer").iterdir()) == []
+
+
+def test_nobody_looks_often_for_work_or_for_its_end_but_is_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "LOOK_EVERY_S", 600.0)
+    monkeypatch.setattr(spool, "POLL_S", 600.0)
+    done = []
+    sides = (
+        lambda: runner.run_one(tmp_path, "prepare"),
+        lambda: done.append(SpoolExecutor(tmp_path).execute("prepare", ["{"], lambda stage: None)),
+    )
+    for side in sides:
+        thread = threading.Thread(target=side, daemon=True)
+        thread.start()
+        wait_for((tmp_path / "prepare" / spool.BELL).exists if side is sides[0] else lambda: done)
+    assert "not JSON" in done[0][1]
 
 
 def test_nobody_there_is_said_in_one_line(tmp_path):

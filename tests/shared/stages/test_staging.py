@@ -5,6 +5,7 @@ import os
 import pytest
 
 from shared.runs.directory import RunDirectory
+from shared.stages import staging
 from shared.stages.staging import MetricsMirror, stage_in, stage_out
 
 
@@ -27,6 +28,20 @@ def run(tmp_path) -> RunDirectory:
 @pytest.fixture
 def place(tmp_path):
     return tmp_path / "spool" / "t.run" / "run-1"
+
+
+def test_only_what_would_be_brought_back_after_a_power_cut_is_synced_to_the_disk(run, place, monkeypatch):
+    writer, synced = staging.atomic_writer, []
+
+    def noting(path, durable):
+        synced.extend([path.name] if durable else [])
+        return writer(path, durable)
+
+    monkeypatch.setattr(staging, "atomic_writer", noting)
+    stage_in(run, place, "evaluator")
+    assert synced == []
+    stage_in(run, place.with_name("resumed"), "trainer")
+    assert sorted(synced) == ["metrics.jsonl", "weights"]
 
 
 def names(path) -> set[str]:
