@@ -17,7 +17,9 @@ import platform
 import select
 import struct
 import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 
 from shared.sandbox import bpf
 
@@ -75,6 +77,7 @@ _RESPONSE = struct.Struct("=QqiI")
 _CONTINUE = 1
 _RECEIVE, _SEND, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082104
 _WAKE_ON_THIS_CPU = 1
+_LOOKS, _LOOK_EVERY_S = 10, 0.002
 
 
 def notify() -> int:
@@ -108,6 +111,7 @@ class FileNames:
 
     def __init__(self, descriptor: int):
         self.counted = 0
+        self._askers: set[int] = set()
         self._descriptor, self._most = descriptor, float("inf")
         self._wake, self._woken = os.pipe()
         self._thread = threading.Thread(target=self._answer_all, name="file names", daemon=True)
@@ -125,8 +129,15 @@ class FileNames:
         os.close(self._descriptor)
 
     def limit(self, number: int) -> None:
-        """How many more calls may name a file."""
+        """How many more calls may name a file. A call that was let go on and has not read its name yet is one of them:
+        the thread may wait for a processor until there is something to tell."""
         self._most = self.counted + number
+        unsure = set(self._askers)
+        for _ in range(_LOOKS):
+            unsure = set(filter(_may_still_read_a_name, unsure))
+            if unsure:
+                time.sleep(_LOOK_EVERY_S)
+        self._most -= len(unsure)
 
     @property
     def exceeded(self) -> bool:
@@ -146,8 +157,22 @@ class FileNames:
             fcntl.ioctl(self._descriptor, _RECEIVE, asked)
         except OSError:  # the call was interrupted, or its process killed, before it could be answered
             return
+        number, thread, *_ = _NOTIFICATION.unpack(asked)
+        if self._most == float("inf"):
+            self._askers.add(thread)
         self.counted += 1
-        number = _NOTIFICATION.unpack(asked)[0]
         answer = (number, 0, -errno.EPERM, 0) if self.exceeded else (number, 0, 0, _CONTINUE)
         with suppress(OSError):
             fcntl.ioctl(self._descriptor, _SEND, _RESPONSE.pack(*answer))
+
+
+def _may_still_read_a_name(thread: int) -> bool:
+    """False when it has ended, or sleeps in a call that names no file. Running may mean waiting for a processor."""
+    try:
+        call = Path(f"/proc/{thread}/syscall").read_text().split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except OSError:  # a process may close it to others of its user
+        return True
+    column = bpf.COLUMN[platform.machine()]
+    return call == "running" or any(call == str(numbers[column]) for numbers in _CALLS.values())

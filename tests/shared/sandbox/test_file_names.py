@@ -1,5 +1,6 @@
 """Names of files a process may ask for: with a real process, and the filter interpreted for both architectures."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -56,9 +57,14 @@ channel.send({"said": said})
 
 
 @pytest.fixture
-def child(tmp_path):
+def program():
+    return CHILD
+
+
+@pytest.fixture
+def child(program, tmp_path):
     ours, theirs = Channel.pair()
-    argv = [sys.executable, "-c", CHILD, str(theirs.fileno())]
+    argv = [sys.executable, "-c", program, str(theirs.fileno()), str(tmp_path / "fifo")]
     process = subprocess.Popen(argv, pass_fds=[theirs.fileno()])
     theirs.close()
     try:
@@ -88,6 +94,59 @@ def test_calls_of_every_thread_and_child_go_on_and_are_counted_until_the_limit_a
         assert names.exceeded
 
 
+LATE_CHILD = """
+import ctypes, os, sys, threading
+from shared.sandbox import file_names, privileges
+from shared.sandbox.channel import Channel
+
+channel, libc = Channel.from_fd(int(sys.argv[1])), ctypes.CDLL(None)
+idle, busy = threading.Event(), [True]
+privileges.drop_privileges()
+try:
+    descriptors = [file_names.notify()]
+except OSError as error:
+    channel.send({"unsupported": str(error)})
+    sys.exit()
+channel.send({}, fds=descriptors)
+os.close(descriptors[0])
+
+def ask_and(wait):
+    libc.access(b"/usr", 0)
+    asked.release()
+    wait()
+
+def spin():
+    while busy[0]:
+        pass
+
+asked = threading.Semaphore(0)
+waits = {"idle": idle.wait, "in a call that names a file": lambda: os.open(sys.argv[2], os.O_RDONLY), "busy": spin}
+os.mkfifo(sys.argv[2])
+for wait in waits.values():
+    threading.Thread(target=ask_and, args=(wait,), daemon=True).start()
+for _ in waits:
+    asked.acquire()
+channel.send({})
+channel.receive(60)
+busy[0] = False
+channel.send({"said": [libc.access(b"/usr", 0) for _ in range(3)]})
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
+@pytest.mark.parametrize("program", [pytest.param(LATE_CHILD, id="waits")])
+def test_a_call_that_may_not_have_read_its_name_yet_is_one_of_those_that_are_allowed(child):
+    """Its thread may be kept from a processor until it knows what to tell."""
+    with FileNames(listener(child)) as names:
+        child.receive(60)
+        while names.counted < 5:  # mkfifo, three of access, and the open() that waits for a writer
+            os.sched_yield()
+        names.limit(4)
+        child.send({})
+        assert child.receive(60)[0]["said"] == [0, 0, -1], "the thread that opens and the busy one may name one each"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
 def test_it_ends_when_it_is_left_and_also_when_every_process_is_gone(child):
     before = set(os.listdir("/proc/self/fd"))
@@ -110,6 +169,14 @@ def test_every_call_that_names_a_file_is_counted_or_refused_on_both_architecture
     others = {pair[column] for pair in (seccomp._REFUSED | seccomp._IGNORED).values()} - {None}
     assert not counted & others
     assert verdict(file_names.program(machine), machine, 0 if machine == "x86_64" else 63) == bpf.ALLOW
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_there_are_no_calls_that_are_newer_than_those_looked_at(machine):
+    newest = max(pair[0] for pair in (file_names._CALLS | seccomp._REFUSED | seccomp._IGNORED).values() if pair[0])
+    assert verdict(seccomp.program(machine), machine, newest) != bpf.ERRNO | errno.ENOSYS
+    for number in (newest + 1, 500):
+        assert verdict(seccomp.program(machine), machine, number) == bpf.ERRNO | errno.ENOSYS
 
 
 def test_a_call_of_another_architecture_cannot_go_round_the_count():
