@@ -26,7 +26,9 @@ def estimate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the shape, or compile (auto or graphs)."),
     ] = None,
-    target: Annotated[str, typer.Option(help="Whose GPU: gb10, h200, h100, b200, a100, rtx50, l40s, rtx40, mac.")] = "h100",
+    target: Annotated[
+        str, typer.Option(help="Whose GPU: gb10, h200, h100, b200, a100, rtx50, l40s, rtx40, mac.")
+    ] = "h100",
     kernels: Annotated[
         list[str] | None, typer.Option(metavar="OP=KERNEL", help="Use this kernel of kernels/ for an op.")
     ] = None,

@@ -79,7 +79,9 @@ def find_gpu(target: str) -> Gpu:
     for gpu in GPUS:
         if gpu.target == target:
             return gpu
-    raise ValueError(f"no GPU of target '{target}' can be imagined: choose one of {', '.join(g.target for g in (*GPUS, MAC))}")
+    raise ValueError(
+        f"no GPU of target '{target}' can be imagined: choose one of {', '.join(g.target for g in (*GPUS, MAC))}"
+    )
 
 
 def _known(value: float | None, reason: str) -> float:

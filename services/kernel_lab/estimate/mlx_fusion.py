@@ -12,12 +12,13 @@ from services.kernel_lab.estimate.mlx_trace import Array, Graph, Node
 MOST_DEEP, MOST_ARRAYS = 11, 24
 FUSED = "Compiled"
 BROADCAST = "Broadcast"
-ELEMENTWISE = {
-    *("Abs ArcCos ArcCosh ArcSin ArcSinh ArcTan ArcTanh AsType Ceil Cos Conjugate Cosh Remainder Erf ErfInv Exp Floor "
-      "Log Log1p LogicalNot Negative Round Sigmoid Sign Sin Sinh Square Sqrt Tan Tanh Expm1 Real Imag BitwiseInvert "
-      "Add Divide Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalOr LogAddExp Maximum Minimum Multiply "
-      "NotEqual Power Subtract BitwiseBinary ArcTan2 Select").split()
-}  # fmt: skip
+_NAMES = """
+Abs Add ArcCos ArcCosh ArcSin ArcSinh ArcTan ArcTan2 ArcTanh AsType BitwiseBinary BitwiseInvert Ceil Conjugate Cos
+Cosh Divide Equal Erf ErfInv Exp Expm1 Floor Greater GreaterEqual Imag Less LessEqual Log Log1p LogAddExp LogicalAnd
+LogicalNot LogicalOr Maximum Minimum Multiply Negative NotEqual Power Real Remainder Round Select Sigmoid Sign Sin
+Sinh Sqrt Square Subtract Tan Tanh
+"""
+ELEMENTWISE = set(_NAMES.split())
 FUSABLE = ELEMENTWISE | {BROADCAST}
 
 
@@ -55,9 +56,7 @@ class _Fusion:
         self._gather(last, 0, last.shape, group, set())
         return group
 
-    def _gather(
-        self, one: Array, depth: int, shape: tuple[int, ...], group: dict[str, Node], inputs: set[str]
-    ) -> None:
+    def _gather(self, one: Array, depth: int, shape: tuple[int, ...], group: dict[str, Node], inputs: set[str]) -> None:
         if one.label in group:
             return
         node, is_output = self.maker.get(one.label), one.label in self.outputs

@@ -73,9 +73,9 @@ class Layout:
     def _fresh(self, node: Node, result: Array) -> np.ndarray:
         """Elementwise results lie as their inputs do, where these are dense and agree."""
         alike = [self.view(one) for one in node.inputs if one.shape == result.shape]
-        if is_elementwise(node) and alike and is_dense(alike[0]):
-            if all(view.strides == alike[0].strides for view in alike):
-                return alike[0]
+        agree = bool(alike) and all(view.strides == alike[0].strides for view in alike)
+        if is_elementwise(node) and agree and is_dense(alike[0]):
+            return alike[0]
         return contiguous(result.shape)
 
 

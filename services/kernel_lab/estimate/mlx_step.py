@@ -1,15 +1,17 @@
-"""One optimizer step of an MLX recipe, counted: traced with the shapes of a step, fused as mx.compile does, computed never.
+"""One optimizer step of an MLX recipe, counted: traced with the shapes of a step and fused as mx.compile does.
 
-Runs the recipe, so only the sandboxed process calls it. The weights that `build` draws are computed; no step is.
+The weights that `build` draws are computed; no step is. Runs the recipe, so only the sandboxed process calls it.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
+import mlx.nn  # noqa: F401  it compiles functions of its own when it is imported, which say nothing of a recipe
 
 from kernels.attention import mlx_choose
 from kernels.op_cost import OpCost
@@ -31,8 +33,15 @@ OP_NAMES |= {"Reshape": "copies", "Flatten": "copies", "Pad": "copies", "SliceUp
 def count_step(request: Count) -> StepCount:
     """InvalidRecipe, in one line, when the recipe cannot be traced."""
     device = find_device(request.target)
+    compiled: list[Callable] = []
+
+    def as_it_is(function: Callable, **_: Any) -> Callable:
+        compiled.append(function)
+        return function
+
     with ExitStack() as stack:
         stack.enter_context(stand_ins())
+        stack.enter_context(patch.object(mx, "compile", as_it_is))
         # what a real device would find out by trying: the first candidate stands for it
         stack.enter_context(patch.object(mlx_choose, "probe", lambda *arguments: None))
         engine = open_engine(
@@ -40,14 +49,13 @@ def count_step(request: Count) -> StepCount:
         )
         module = load_recipe(Path(request.recipe))
         with blaming("failed in build()"):
-            recipe = module.build(request.shape, request.vocab_size, 42, engine.handle)
+            recipe = module.build(request.shape, request.vocab_size, 42, replace(engine.handle, compiles=True))
         check_protocol(recipe)
         with blaming("cannot be estimated: its step() failed on arrays without values"):
             state = arrays_of(recipe.state())
             mx.eval(state)
             graph = traced_step(recipe, request)
-    is_compiled = getattr(module, "COMPILED", True)
-    return counted(fuse(graph) if is_compiled else graph, sum(one.nbytes for one in state), _notes(is_compiled))
+    return counted(fuse(graph) if compiled else graph, sum(one.nbytes for one in state), _notes(bool(compiled)))
 
 
 def traced_step(recipe: Any, request: Count) -> Graph:
@@ -65,8 +73,8 @@ def _not_yet(*arrays: Any) -> None:
     """A step is traced as one graph, also where a recipe asks for a part of it earlier."""
 
 
-def arrays_of(tree: Any) -> list[mx.array]:
-    return [leaf for _, leaf in tree_flatten(tree) if isinstance(leaf, mx.array)]
+def arrays_of(state: dict[str, dict[str, Any]]) -> list[mx.array]:
+    return [array for group in state.values() for array in group.values() if isinstance(array, mx.array)]
 
 
 def counted(graph: Graph, state_bytes: int, notes: tuple[str, ...] = ()) -> StepCount:

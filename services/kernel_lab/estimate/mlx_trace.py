@@ -124,7 +124,8 @@ class CountedFunction:
     """
 
     def __init__(self, function: Callable):
-        self.function, self.gradient = function, None
+        self.function = function
+        self.gradient: Callable | None = None
 
     def vjp(self, gradient: Callable) -> Callable:
         self.gradient = gradient

@@ -5,7 +5,6 @@ python -m services.kernel_lab.estimate.recipe_process DESCRIPTOR     (only estim
 
 import sys
 import traceback
-
 from typing import TYPE_CHECKING
 
 from shared.contracts import Status
