@@ -4,7 +4,6 @@ The argument is a CalibrateJob (shared/calibration/). Exit 0 when the default is
 on stderr for what nobody can measure. Run it again after anything: it goes on where it was.
 """
 
-import os
 import signal
 import sys
 
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from services.calibrator.calibrate import calibrate
 from shared.calibration.job import DEVICE_BUSY, CalibrateJob
 from shared.machine.device_lock import DeviceBusy
-from shared.sandbox.parent_death import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.settings import settings
 from shared.stages.executors import Executor, NativeExecutor
 from shared.stages.spool import SpoolExecutor
@@ -39,7 +38,7 @@ def stages_here() -> Executor:
 
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if os.getsid(0) == os.getpid():  # started by the console or an executor, not by hand
+    if is_started_apart():  # started by the console or an executor, not by hand
         exit_with_parent(grace_s=10.0)
     try:
         calibrate(parse(sys.argv[1:]), stages_here())

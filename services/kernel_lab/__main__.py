@@ -4,7 +4,6 @@ The argument is a LabJob, the answer a LabAnswer (shared/kernel_lab/). Exit 0 wh
 says; 2 with one line on stderr for wrong input; 75 when somebody else has the device.
 """
 
-import os
 import signal
 import sys
 
@@ -14,7 +13,7 @@ from services.kernel_lab.commands import carry_out
 from services.kernel_lab.desk import Desk
 from shared.kernel_lab.job import DEVICE_BUSY, LabJob, leave_answer
 from shared.machine.device_lock import DeviceBusy
-from shared.sandbox.parent_death import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.settings import settings
 from shared.stages.executors import Executor, NativeExecutor
 from shared.stages.spool import SpoolExecutor
@@ -39,7 +38,7 @@ def stages_here() -> Executor:
 
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if os.getsid(0) == os.getpid():  # started by the console or an executor, not by hand
+    if is_started_apart():  # started by the console or an executor, not by hand
         exit_with_parent(grace_s=10.0)
     try:
         job = parse(sys.argv[1:])

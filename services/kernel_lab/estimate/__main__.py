@@ -4,7 +4,6 @@ The argument is an EstimateRequest (shared/kernel_lab/estimate.py), which names 
 with one line on stderr for what cannot be estimated.
 """
 
-import os
 import sys
 
 from pydantic import ValidationError
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from services.kernel_lab.estimate.estimate import estimate
 from shared.kernel_lab.estimate import EstimateRequest
 from shared.sandbox.ending import adopt_orphans
-from shared.sandbox.parent_death import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.stages.command import end_on_signals
 from shared.stages.executors import BAD_INPUT
 
@@ -30,7 +29,7 @@ def parse(arguments: list[str]) -> EstimateRequest:
 
 
 def main() -> int:
-    if os.getsid(0) == os.getpid():  # started by the console, not by hand
+    if is_started_apart():  # started by the console, not by hand
         exit_with_parent(grace_s=10.0)
     adopt_orphans()
     end_on_signals()
