@@ -91,7 +91,7 @@ test-stack: setup ## test the images and the stack in a real Docker engine
 	$(BIN)/python -m pytest -m 'stack and not slow' tests/stack
 
 test-mac-simulated: setup ## test the ways that only a Mac takes, on a machine that looks like one to the project
-	$(BIN)/python -m pytest -m simulated tests/mac_simulated
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m simulated tests/mac_simulated
 
 test-gpu: setup ## run everything that needs CUDA and print the table for docs/validation
 	$(BIN)/python benchmarks/gpu_validation.py

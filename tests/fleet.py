@@ -11,16 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
 from services.hub.queue_program import find_program
 from shared.fleet.store import FleetStore
+from shared.sandbox.parent_death import KEEPER
 from shared.settings import CHECKOUT
 
 Value = TypeVar("Value")
 FAST_WORKER = CHECKOUT / "tests" / "fleet_worker.py"
+SPAWNED = "services.worker.spawn_worker"
 
 
 def wait_for(look: Callable[[], Value], timeout_s: float = 30.0, every_s: float = 0.02) -> Value:
@@ -131,6 +134,30 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it ended meanwhile
+        return []
+
+
+def is_keeper(process: psutil.Process) -> bool:
+    """macOS has no death signal: a keeper stands between a process and what it started (shared/sandbox/keeper.py)."""
+    return str(KEEPER) in command_line(process)
+
+
+def horses_of(worker: WorkerProcess) -> list[psutil.Process]:
+    """Forked, a horse looks as its worker does; spawned, it has a program of its own. A recorder is neither."""
+    parent = psutil.Process(worker.pid)
+    own = command_line(parent)
+    lines = {process: command_line(process) for process in parent.children()}
+    return [one for one, line in lines.items() if line == own or line[-1:] == ["--horse"] or SPAWNED in line]
+
+
+def horse_of(worker: WorkerProcess) -> psutil.Process:
+    return wait_for(lambda: horses_of(worker))[0]
 
 
 def intervals(runs: Path) -> list[dict]:

@@ -13,12 +13,15 @@ BLOCKS, SMALLEST_BLOCK = 8, 128  # more blocks save little more, smaller ones ma
 
 def attention(q_BHTD: mx.array, k_BGTD: mx.array, v_BGTD: mx.array, window: int) -> mx.array:
     D = q_BHTD.shape[-1]
+    blocks = plan(q_BHTD.shape[2], window)
+    # the gradient of a split is one array joined; that of each slice would be a whole array that is zero elsewhere
+    parts_of_q = mx.split(q_BHTD, [queries.start for queries, _ in blocks[1:]], axis=2)
     parts = []
-    for queries, keys in plan(q_BHTD.shape[2], window):
+    for q_part, (queries, keys) in zip(parts_of_q, blocks, strict=True):
         sees_all = keys.start == 0 and queries.stop - 1 <= window
         parts.append(
             mx.fast.scaled_dot_product_attention(
-                q_BHTD[:, :, queries.start : queries.stop],
+                q_part,
                 k_BGTD[:, :, keys.start : keys.stop],
                 v_BGTD[:, :, keys.start : keys.stop],
                 scale=D**-0.5,

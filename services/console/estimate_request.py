@@ -6,7 +6,7 @@ from shared.contracts import Shape
 from shared.experiment.presets import find_preset
 from shared.experiment.request import default_recipe, validated
 from shared.kernel_lab.estimate import EstimateRequest, Side
-from shared.machine.gpus import find_gpu
+from shared.machine.gpus import MAC, find_device
 
 Recipes = tuple[Path | None, Path | None]
 KernelSets = tuple[dict[str, str], dict[str, str] | None]
@@ -23,9 +23,11 @@ def make_request(
     answer: Path,
 ) -> EstimateRequest:
     """ValueError for what does not exist or does not fit together."""
-    find_gpu(target)
+    find_device(target)
+    if target == MAC.target and compile_kernels:
+        raise ValueError("--compile-kernels is about Triton's kernels; Metal's compiler runs on a Mac only")
     return EstimateRequest(
-        sides=sides(recipes, kernel_sets),
+        sides=sides(recipes, kernel_sets, "mlx" if target == MAC.target else "torch"),
         shape=changed_shape(preset, {key: value for key, value in changes.items() if key != "compile"}),
         target=target,
         graphs=wants_graphs(changes.get("compile", "auto")),
@@ -34,10 +36,10 @@ def make_request(
     )
 
 
-def sides(recipes: Recipes, kernel_sets: KernelSets) -> tuple[Side, ...]:
+def sides(recipes: Recipes, kernel_sets: KernelSets, engine: str) -> tuple[Side, ...]:
     first, second = recipes
     kernels, other_kernels = kernel_sets
-    ours = _side(first or default_recipe("torch"), kernels)
+    ours = _side(first or default_recipe(engine), kernels)
     if second is None and other_kernels is None:
         return (ours,)
     return ours, _side(second or ours.recipe, kernels if other_kernels is None else other_kernels)

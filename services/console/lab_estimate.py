@@ -20,7 +20,7 @@ OP_KERNEL = "needs OP=KERNEL, for example fused_mlp=triton_saved"
 
 def estimate(
     recipe: Annotated[
-        Path | None, typer.Option(help="Recipe to estimate. Default: services/trainer/recipes/gpt_torch.py.")
+        Path | None, typer.Option(help="Recipe to estimate. Default: the shipped one, gpt_mlx.py for a Mac.")
     ] = None,
     against: Annotated[Path | None, typer.Option(help="A second recipe, beside the first.")] = None,
     preset: Annotated[str, typer.Option(help="Model and batch shape, as for autoresearch train.")] = "m5-balanced",
@@ -28,7 +28,9 @@ def estimate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the shape, or compile (auto or graphs)."),
     ] = None,
-    target: Annotated[str, typer.Option(help="Whose GPU: gb10, h200, h100, b200, a100, rtx50, l40s, rtx40.")] = "h100",
+    target: Annotated[
+        str, typer.Option(help="Whose GPU: gb10, h200, h100, b200, a100, rtx50, l40s, rtx40, mac.")
+    ] = "h100",
     kernels: Annotated[
         list[str] | None, typer.Option(metavar="OP=KERNEL", help="Use this kernel of kernels/ for an op.")
     ] = None,

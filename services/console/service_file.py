@@ -14,6 +14,7 @@ LABEL = "autoresearch-worker"
 
 KEPT_ENVIRONMENT = ("ARE_HOME", "ARE_RUNS", "ARE_ENV_FILE", "ARE_TRACKING_URI", "HF_ENDPOINT", "PATH")
 """of the shell that installs, without passwords: launchd starts programs with almost nothing"""
+PATHS = ("ARE_HOME", "ARE_RUNS", "ARE_ENV_FILE")
 GUARDED = ("Documents", "Desktop", "Downloads")
 """folders of a Mac that a program without a window may not read until its owner allows it"""
 
@@ -71,7 +72,10 @@ def launchd_plist(start: list[str]) -> bytes:
 
 
 def kept_environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in KEPT_ENVIRONMENT if os.environ.get(name)}
+    """Paths as this shell means them, since the worker starts in the checkout; no address with a password in it."""
+    values = {name: os.environ[name] for name in KEPT_ENVIRONMENT if os.environ.get(name)}
+    paths = {name: str(Path(values[name]).absolute()) for name in PATHS if name in values}
+    return {name: value for name, value in (values | paths).items() if not ("://" in value and "@" in value)}
 
 
 def systemd_unit(start: list[str]) -> str:

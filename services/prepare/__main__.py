@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from services.prepare.report import Report
 from shared.contracts import PackJob, PrepareJob
 from shared.data.dataset import DEMO_NOTICE, Dataset
-from shared.sandbox.parent_death import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.settings import settings
 
 
@@ -76,7 +76,7 @@ class Told(BaseException):
 
 def ended_by_signals() -> NoReturn:
     """main(), which clears up when it is told to end, and then has ended by that very signal."""
-    if os.getsid(0) == os.getpid():  # started by the console or an executor, not by hand
+    if is_started_apart():  # started by the console or an executor, not by hand
         exit_with_parent(grace_s=10.0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:

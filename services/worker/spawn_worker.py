@@ -17,16 +17,18 @@ from services.worker.fleet_worker import FleetWorker, Post
 from shared.fleet.store import Answer, Begun
 from shared.sandbox.parent_death import exit_with_parent
 from shared.settings import CHECKOUT
-from shared.stages.executors import NativeExecutor
+from shared.stages.executors import Executor, NativeExecutor
 from shared.stages.spool import SpoolExecutor
 
 
 class SpawnFleetWorker(FleetWorker):
+    horse_command: tuple[str, ...] = ("-m", "services.worker.spawn_worker")
+
     def fork_work_horse(self, job: FleetJob, queue: FleetQueue) -> None:
         """posix_spawn, in a process group of its own as RQ's stop command expects."""
         read_end, write_end = os.pipe()
         try:
-            argv = [sys.executable, "-m", "services.worker.spawn_worker"]
+            argv = [sys.executable, *self.horse_command]
             inherit = [(os.POSIX_SPAWN_DUP2, read_end, 0), (os.POSIX_SPAWN_CLOSE, write_end)]
             environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
             self._horse_pid = os.posix_spawn(sys.executable, argv, environment, setpgroup=0, file_actions=inherit)
@@ -49,11 +51,11 @@ class SpawnFleetWorker(FleetWorker):
         }
 
 
-def horse() -> None:
+def horse(native: Executor | None = None) -> None:
     """In the new process: the worker as its parent sees it, then the job."""
     exit_with_parent()
     letter = json.loads(sys.stdin.buffer.read())
-    executor = SpoolExecutor(Path(letter["spool"])) if letter["spool"] else NativeExecutor()
+    executor = SpoolExecutor(Path(letter["spool"])) if letter["spool"] else native or NativeExecutor()
     worker = SpawnFleetWorker.at(Post(**letter["post"], executor=executor), letter["name"])
     worker.pid, begun = letter["worker_pid"], letter["begun"]
     worker.begun = begun and Begun(Answer(begun["answer"]), begun["number"])

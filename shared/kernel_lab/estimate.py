@@ -23,17 +23,21 @@ class Phase(StrEnum):
     FORWARD = "forward"
     BACKWARD = "backward"
     OPTIMIZER = "optimizer"
+    STEP = "step"
+    """all of it, in one graph: MLX does not tell what belongs where"""
 
 
 class Kind(StrEnum):
     TRITON = "triton"
     """written by the compiler"""
+    METAL = "metal"
+    """written by mx.compile"""
     PRODUCT = "product"
     """of matrices, by a library"""
     CUSTOM = "custom"
     """an op of torch.library: attention and what kernels/ holds"""
     LIBRARY = "library"
-    """another kernel that comes with PyTorch, in a compiled graph"""
+    """another kernel that comes with the framework, in a compiled graph"""
     EAGER = "eager"
     """of the recipe's uncompiled lines"""
 

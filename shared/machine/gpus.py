@@ -1,4 +1,4 @@
-"""GPUs that nobody needs to have here: one for each NVIDIA target, with what a compiler asks of a device.
+"""GPUs that nobody needs to have here: one for each NVIDIA target, with what a compiler asks of a device, and a Mac's.
 
 From NVIDIA's architecture white papers and the CUDA programming guide's table of compute capabilities. Peaks and
 bandwidths are in targets.py.
@@ -12,11 +12,29 @@ _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
 
 
 @dataclass(frozen=True)
-class Gpu:
+class Device:
+    """What an estimate asks of a GPU."""
+
     target: str
     hardware_key: str
     """of a product of that target, as shared/machine/hardware.py would name it"""
     architecture: str
+
+    @property
+    def peak_flops(self) -> float:
+        """Dense bf16 products, FLOP/s."""
+        return _known(*peak_flops(self))
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes per second of device memory."""
+        return _known(*peak_bandwidth(self))
+
+
+@dataclass(frozen=True)
+class Gpu(Device):
+    """What NVIDIA's compilers ask of one besides."""
+
     multiprocessors: int
     threads_per_multiprocessor: int
     shared_memory_bytes: int
@@ -28,16 +46,6 @@ class Gpu:
     def capability(self) -> tuple[int, int]:
         number = int(self.architecture.removeprefix("sm_"))
         return number // 10, number % 10
-
-    @property
-    def peak_flops(self) -> float:
-        """Dense bf16 products, FLOP/s."""
-        return _known(*peak_flops(self))
-
-    @property
-    def bandwidth(self) -> float:
-        """Bytes per second of device memory."""
-        return _known(*peak_bandwidth(self))
 
 
 def _gpu(target: str, key: str, architecture: str, processors: str, l2_mib: int, memory_gib: int) -> Gpu:
@@ -58,12 +66,22 @@ GPUS: tuple[Gpu, ...] = (
 )
 
 
+MAC = Device("mac", "apple-m5-32gb-10gpu", "metal")
+
+
+def find_device(target: str) -> Device:
+    """ValueError names those there are."""
+    return MAC if target == MAC.target else find_gpu(target)
+
+
 def find_gpu(target: str) -> Gpu:
     """ValueError names those there are."""
     for gpu in GPUS:
         if gpu.target == target:
             return gpu
-    raise ValueError(f"no GPU of target '{target}' can be imagined: choose one of {', '.join(g.target for g in GPUS)}")
+    raise ValueError(
+        f"no GPU of target '{target}' can be imagined: choose one of {', '.join(g.target for g in (*GPUS, MAC))}"
+    )
 
 
 def _known(value: float | None, reason: str) -> float:

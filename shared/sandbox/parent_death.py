@@ -22,6 +22,12 @@ def dies_with_parent(argv: Sequence[str], by: signal.Signals = signal.SIGKILL, *
     return [sys.executable, "-I", "-S", str(LAUNCHER), str(int(by)), str(os.getpid()), mode, *argv]
 
 
+def is_started_apart() -> bool:
+    """Whether the console or an executor started this process: as leader of its session, or, on macOS, as the program
+    of a keeper that leads it. A shell that is at work at a terminal gives a command a group of its own."""
+    return os.getsid(0) == os.getpid() or os.getsid(0) == os.getppid() == os.getpgrp()
+
+
 def die_with_parent(parent: int) -> None:
     """For a forked child on Linux: the kernel kills it when `parent` is gone. Elsewhere see `exit_with_parent`."""
     if sys.platform == "linux":

@@ -16,12 +16,28 @@ CANNOT_NEST = 71
 """exit code of sandbox-exec in a process that is in a sandbox already, as agents' shells are"""
 DATA_VOLUME = Path("/System/Volumes/Data")
 """the same files under a second name: /Users is /System/Volumes/Data/Users"""
-_PRIVATE = ("/Users", "/Volumes", "/private/tmp", "/private/var/tmp", "/private/var/folders", "/private/var/root")
+_PRIVATE: tuple[str, ...] = (
+    "/Users",
+    "/Volumes",
+    "/private/tmp",
+    "/private/var/tmp",
+    "/private/var/folders",
+    "/private/var/root",
+)
+# Where the system writes what a process logs or leaves when it dies: one recipe would log it, the next would read it.
+_PRIVATE += ("/private/var/log", "/private/var/db/diagnostics", "/private/var/db/uuidtext", "/cores")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/dtracehelper")
 # Services that keep something for the next process that asks: settings, the clipboard, notifications, the keychain.
 _MEMORIES: tuple[str, ...] = ("com.apple.cfprefsd.agent", "com.apple.cfprefsd.daemon", "com.apple.pasteboard.1")
 _MEMORIES += ("com.apple.distributed_notifications@1v3", "com.apple.distributed_notifications@Uv3")
-_MEMORIES += ("com.apple.SecurityServer", "com.apple.securityd", "com.apple.secd")
+_MEMORIES += (
+    "com.apple.system.notification_center",
+    "com.apple.SecurityServer",
+    "com.apple.securityd",
+    "com.apple.secd",
+)
+# Services that read for whoever asks: the search index, the live log, mounted images.
+_READERS = ("com.apple.metadata.mds", "com.apple.diagnosticd", "com.apple.DiskArbitration.diskarbitrationd")
 
 
 def wrap(argv: Sequence[str], policy: Policy) -> list[str]:
@@ -61,14 +77,24 @@ def profile(policy: Policy) -> str:
         "(deny job-creation)",
         "(deny mach-priv-task-port)",
         "(deny user-preference-write)",
-        f"(deny mach-lookup {' '.join(f'(global-name {_quoted(name)})' for name in _MEMORIES)})",
+        f"(deny mach-lookup {' '.join(f'(global-name {_quoted(name)})' for name in (*_MEMORIES, *_READERS))})",
+        "(deny mach-register)",
+        # Metal's compiler runs outside the fence and may read what its caller hands on: #include of a closed file
+        "(deny file-issue-extension)",
         "(deny ipc-posix-shm-write*)",
         "(deny ipc-sysv*)",
+        "(deny iokit-set-properties)",
+        "(deny system-socket)",
+        # others' arguments and environments, which hold passwords; no deny with a target: macOS passes over it
+        '(deny sysctl-read (sysctl-name-prefix "kern.procargs"))',
+        "(deny process-info*)",
+        "(allow process-info* (target same-sandbox))",
         "(deny signal)",
         "(allow signal (target same-sandbox))",
     ]
     if policy.writable:
         lines.append(f"(allow file-write* {_subpaths(policy.writable)})")
+    lines.append("(deny file-write-setugid)")
     return "\n".join(lines) + "\n"
 
 
@@ -77,7 +103,8 @@ def _reading(policy: Policy) -> list[str]:
     denied = [*map(Path, _PRIVATE), DATA_VOLUME, *policy.protected]
     rules = [(path, "deny") for path in denied] + [(path, "allow") for path in (*policy.readable, *policy.writable)]
     rules.sort(key=lambda rule: len(rule[0].parts))  # of one path both ways, what was named counts
-    lines = [f"({verb} file-read-data {_subpaths([path])})" for path, verb in rules]
+    # attributes too: a compressed file's content is one, and so is a resource fork
+    lines = [f"({verb} file-read-data file-read-xattr {_subpaths([path])})" for path, verb in rules]
     if folders := {path.parent for path in policy.readable if (path / "__init__.py").is_file()}:
         # Python finds a package by listing the folder around it
         lines.append(f"(allow file-read-data {_literals(map(str, sorted(folders)))})")

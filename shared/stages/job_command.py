@@ -1,7 +1,6 @@
 """What the command of a stage does around its work when it takes a job as JSON and no run directory: it reads the job,
 finds the executor of the experiments that it places, and turns errors into exit codes."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pydantic import ValidationError
 
 from shared.contracts import Contract
 from shared.machine.device_lock import DeviceBusy
-from shared.sandbox.parent_death import exit_with_parent
+from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.settings import settings
 from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, INTERRUPTED, Executor, NativeExecutor
 from shared.stages.spool import SpoolExecutor
@@ -41,7 +40,7 @@ def stages_here() -> Executor:
 
 def end_with_starter() -> None:
     """A command that was started by the console or an executor, not by hand, ends with them."""
-    if os.getsid(0) == os.getpid():
+    if is_started_apart():
         exit_with_parent(grace_s=10.0)
 
 

@@ -20,7 +20,7 @@ import psutil
 
 from shared.settings import CHECKOUT
 from tests.chaos.tally import ENDED, Tally, count
-from tests.fleet import FAST_WORKER, RedisServer, WorkerProcess
+from tests.fleet import FAST_WORKER, RedisServer, WorkerProcess, horses_of
 from tests.mlflow_server import MlflowServer
 from tests.recipes import HONEST
 from tests.wire import Wire
@@ -112,7 +112,7 @@ class Storm:
         worker.process.kill()
 
     def _strike_horse(self, worker: WorkerProcess, _: float) -> None:
-        psutil.Process(worker.pid).children()[0].kill()
+        horses_of(worker)[0].kill()
 
     def _strike_stage(self, worker: WorkerProcess, _: float) -> None:
         psutil.Process(worker.pid).children(recursive=True)[-1].kill()

@@ -21,7 +21,7 @@ PROGRAMS = {
     "sysctl": '[ "$2" = hw.memsize ] && echo 34359738368 || echo "Apple M5"',
     "system_profiler": f"echo '{DISPLAYS}'",
     "sw_vers": 'echo "15.5"',
-    "caffeinate": "exec sleep 1000",
+    "caffeinate": 'for last; do :; done; while kill -0 "$last" 2>&-; do sleep 0.2; done',  # -w PID
     "launchctl": "exit 0",
     "sandbox-exec": 'export SIMULATED_SEATBELT_PROFILE="$2"; shift 2; exec "$@"',
 }
@@ -72,4 +72,7 @@ def make_mac(folder: Path) -> Mac:
         program = folder / "stand-ins" / name
         program.write_text(f'#!/bin/sh\necho "$*" >> "{folder}/calls/{name}" 2>/dev/null\n{script}\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    command = folder / "bin" / "autoresearch"
+    command.write_text(f"#!{folder}/bin/python3\nfrom services.console.main import main; main()\n")
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
     return Mac(folder)

@@ -14,10 +14,12 @@ from pathlib import Path
 from types import ModuleType
 
 CHECKOUT = str(Path(__file__).resolve().parents[2])
-PROJECT = tuple(f"{CHECKOUT}/{folder}/" for folder in ("services", "shared", "kernels", "compose"))
+FOLDERS = ("services", "shared", "kernels", "compose", *(["tests"] if os.environ.get("SIMULATED_MAC_OF_TESTS") else []))
+PROJECT = tuple(f"{CHECKOUT}/{folder}/" for folder in FOLDERS)
 STANDARD = (os.path.dirname(os.__file__), "<frozen")
 STAND_INS = f"{sys.prefix}/stand-ins"
 PROFILE = "SIMULATED_SEATBELT_PROFILE"
+OTHER_PROCESS = re.compile(r"/proc/(\d+)/(\w+)")
 
 LINUX_ONLY = {
     "os": "sched_getaffinity sched_setaffinity memfd_create pidfd_open unshare setns eventfd splice posix_fadvise "
@@ -69,9 +71,17 @@ def import_as_on_a_mac(name, globals=None, locals=None, fromlist=(), level=0):
     return SEEN[name] if level == 0 and name in SEEN else found
 
 
+AS_ON_A_MAC = {**vars(builtins), "__import__": import_as_on_a_mac}
+
+
 class Loader(importlib.machinery.SourceFileLoader):
+    def get_code(self, fullname: str):
+        if "runpy" in sys._getframe(1).f_code.co_filename:  # python -m: it runs in __main__, past exec_module
+            vars(sys.modules["__main__"])["__builtins__"] = AS_ON_A_MAC
+        return super().get_code(fullname)
+
     def exec_module(self, module: ModuleType) -> None:
-        module.__builtins__ = {**vars(builtins), "__import__": import_as_on_a_mac}
+        module.__builtins__ = AS_ON_A_MAC
         super().exec_module(module)
         if module.__name__ == "shared.sandbox.seatbelt":
             module.PROGRAM = f"{STAND_INS}/sandbox-exec"
@@ -82,7 +92,7 @@ class Finder:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] not in ("services", "shared", "kernels", "compose"):
+        if name.partition(".")[0] not in FOLDERS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path or [CHECKOUT])
         if spec and spec.origin and spec.origin.startswith(PROJECT):
@@ -116,46 +126,52 @@ def stat_without_proc(real):
 
 
 class Seatbelt:
-    """The rules of a profile that Python's audit events can show: files and the network. The last match counts."""
+    """The rules of a profile that Python's audit events can show: files, their attributes, other processes by /proc,
+    the network. The last match counts."""
 
     WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 
     def __init__(self, profile: str):
         self.rules = []
-        for verb, operation, rest in re.findall(r"^\((allow|deny) ([a-z*-]+)(.*)\)$", profile, flags=re.MULTILINE):
-            places = re.findall(r'\((subpath|literal) "((?:[^"\\]|\\.)*)"\)', rest)
-            self.rules.append((verb == "allow", operation, places, bool(rest.strip())))
+        for verb, operations, rest in re.findall(r"^\((allow|deny) ([a-z* -]+)(.*)\)$", profile, flags=re.MULTILINE):
+            places = re.findall(r'\(([a-z-]+) "?((?:[^"\\)]|\\.)*)"?\)', rest)
+            self.rules += [(verb == "allow", one, places, bool(rest.strip())) for one in operations.split()]
 
-    def allows(self, operation: str, path: str) -> bool:
+    def allows(self, operation: str, name: str) -> bool:
         verdict = True
         for allow, pattern, places, has_filter in self.rules:
             if not (operation == pattern or (pattern.endswith("*") and operation.startswith(pattern[:-1]))):
                 continue
-            if not has_filter or any(
-                path == place or (kind == "subpath" and path.startswith(f"{place}/")) for kind, place in places
-            ):
+            if not has_filter or any(matches(kind, place, name) for kind, place in places):
                 verdict = allow
         return verdict
 
     def __call__(self, event: str, arguments: tuple) -> None:
-        if event == "open" and isinstance(arguments[0], str):
+        if event == "open" and (other := OTHER_PROCESS.match(str(arguments[0]))) and int(other[1]) != os.getpid():
+            secret = other[2] in ("environ", "cmdline")
+            self._check(*(("sysctl-read", "kern.procargs2") if secret else ("process-info-pidinfo", "others")))
+        elif event == "open" and isinstance(arguments[0], str):
             writes = isinstance(arguments[2], int) and arguments[2] & self.WRITING
-            self._check("file-write-data" if writes else "file-read-data", arguments[0])
+            self._check("file-write-data" if writes else "file-read-data", os.path.abspath(arguments[0]))
         elif event in ("os.listdir", "os.scandir") and isinstance(arguments[0], str):
-            self._check("file-read-data", arguments[0])
+            self._check("file-read-data", os.path.abspath(arguments[0]))
+        elif event in ("os.getxattr", "os.listxattr") and isinstance(arguments[0], str):
+            self._check("file-read-xattr", os.path.abspath(arguments[0]))
         elif event in self.CHANGES and isinstance(arguments[0], str):
-            self._check("file-write-unlink", arguments[0])
+            self._check("file-write-unlink", os.path.abspath(arguments[0]))
         elif event in ("socket.connect", "socket.bind") and isinstance(arguments[1], tuple):
             raise PermissionError(1, "Operation not permitted")
 
-    def _check(self, operation: str, path: str) -> None:
-        if not self.allows(operation, os.path.abspath(path)):
-            raise PermissionError(1, "Operation not permitted", path)
+    def _check(self, operation: str, name: str) -> None:
+        if not self.allows(operation, name):
+            raise PermissionError(1, "Operation not permitted", name)
 
 
-def matches(kind: str, place: str, path: str) -> bool:
-    return path == place or (kind == "subpath" and path.startswith(f"{place}/"))
+def matches(kind: str, place: str, name: str) -> bool:
+    return name == place or (
+        (kind == "subpath" and name.startswith(f"{place}/")) or (kind.endswith("-prefix") and name.startswith(place))
+    )
 
 
 def become() -> None:

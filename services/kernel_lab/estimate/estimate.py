@@ -3,6 +3,7 @@
 This process never imports a recipe, nor a framework.
 """
 
+from collections.abc import Iterable
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,21 +14,24 @@ from services.kernel_lab.estimate.roofline import estimate_side, model_of
 from shared.experiment.recipe import check_source
 from shared.files import write_atomic
 from shared.kernel_lab.estimate import Estimate, EstimateRequest, Side, StepCount
-from shared.machine.gpus import find_gpu
+from shared.machine.gpus import find_device
 from shared.runs.recipe_file import read_source
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
 from shared.settings import settings
 
+NEEDED = {"cuda": ("torch", "triton"), "metal": ("mlx",)}
 MISSING = {
     "torch": "PyTorch is not installed here: pip install -c constraints.txt -e '.[torch]'",
     "triton": "an estimate needs Triton, which writes the kernels: pip install -c constraints.txt -e '.[lab]'",
+    "mlx": "an estimate for a Mac needs MLX: pip install -c constraints.txt -e '.[mlx]'",
 }
 
 
 def estimate(request: EstimateRequest) -> Estimate:
     """Writes and returns it. ValueError, in one line, for what is missing here or what a recipe did wrong."""
-    check_installed()
-    gpu = find_gpu(request.target)
+    gpu = find_device(request.target)
+    needed = NEEDED["metal" if gpu.architecture == "metal" else "cuda"]
+    check_installed(needed)
     model = model_of(gpu)
     sides = tuple(estimate_side(side, count(side, request), request.shape, model) for side in request.sides)
     result = Estimate(
@@ -39,17 +43,17 @@ def estimate(request: EstimateRequest) -> Estimate:
         shape=request.shape,
         vocab_size=request.vocab_size,
         model=model.words,
-        framework=f"torch {version('torch')}, triton {version('triton')}",
+        framework=", ".join(f"{package} {version(package)}" for package in needed),
         sides=sides,
     )
     write_atomic(request.answer, result.model_dump_json().encode())
     return result
 
 
-def check_installed() -> None:
-    for package, advice in MISSING.items():
+def check_installed(packages: Iterable[str]) -> None:
+    for package in packages:
         if find_spec(package) is None:
-            raise ValueError(advice)
+            raise ValueError(MISSING[package])
 
 
 def count(side: Side, request: EstimateRequest) -> StepCount:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shared.contracts import Shape
 from shared.kernel_lab.estimate import Cost, KernelCount, Phase, Side, SideEstimate, StepCount
-from shared.machine.gpus import Gpu
+from shared.machine.gpus import Device
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TimeModel:
         return text + (f", at least {1e6 * self.launch_s:g} us for each launch" if self.launch_s else "")
 
 
-def model_of(gpu: Gpu, launch_s: float = 0.0) -> TimeModel:
+def model_of(gpu: Device, launch_s: float = 0.0) -> TimeModel:
     return TimeModel(bandwidth=gpu.bandwidth, peak=gpu.peak_flops, launch_s=launch_s)
 
 

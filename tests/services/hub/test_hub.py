@@ -79,7 +79,6 @@ def test_a_hub_starts_and_ends_as_one_and_says_what_it_runs(start_hub):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a death signal")
 def test_nothing_is_left_of_a_hub_that_was_killed(start_hub):
     hub = start_hub()
     servers = hub.servers()

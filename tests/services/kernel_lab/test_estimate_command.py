@@ -68,7 +68,29 @@ def recipe(tmp_path):
 def test_what_is_not_installed_is_said_in_one_line_with_what_to_install(monkeypatch):
     monkeypatch.setattr(estimates, "find_spec", lambda name: None if name == "triton" else object())
     with pytest.raises(ValueError, match=r"needs Triton.*pip install -c constraints.txt -e '.\[lab\]'"):
-        estimates.check_installed()
+        estimates.check_installed(["torch", "triton"])
+
+
+def test_for_a_mac_only_mlx_is_needed_and_the_kernels_are_metals(tmp_path):
+    pytest.importorskip("mlx.core", reason="mlx is not installed: pip install -e '.[mlx]'")
+    done = lab_estimate(*TINY, "--target", "mac", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    (side,) = found["sides"]
+    assert (found["architecture"], found["bandwidth_gbs"]) == ("metal", 153.6)
+    assert side["side"]["name"] == "gpt_mlx"
+    passes = [k for k in side["step"]["kernels"] if k["kernel"].startswith("Matmul")]
+    weights = 12 * 64**2 + 8192 * 64  # one block and the head
+    attention_and_muon = 1.15
+    assert 1 <= sum(k["flops"] for k in passes) / (6 * weights * 2048) < attention_and_muon
+    assert {k["kind"] for k in side["step"]["kernels"]} == {"metal", "product", "library"}
+    assert side["memory_bytes"] > side["step"]["state_bytes"]
+
+
+def test_triton_kernels_are_not_compiled_for_a_mac():
+    done = lab_estimate("--target", "mac", "--compile-kernels")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Metal's compiler runs on a Mac only" in done.stderr
 
 
 @needs_triton

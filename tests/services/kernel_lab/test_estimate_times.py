@@ -9,7 +9,7 @@ from services.console.estimate_view import markdown
 from services.kernel_lab.estimate.roofline import TimeModel, estimate_side
 from shared.experiment.presets import PRESETS
 from shared.kernel_lab.estimate import Estimate, KernelCount, Kind, Phase, Side, StepCount
-from shared.machine.gpus import GPUS, find_gpu
+from shared.machine.gpus import GPUS, find_device, find_gpu
 from shared.machine.targets import find_target, target_for
 
 SHAPE = PRESETS["m5-tiny"].shape
@@ -68,7 +68,13 @@ def test_an_imagined_gpu_is_a_product_of_its_target_with_known_peaks(gpu):
 
 
 def test_a_target_without_a_gpu_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match=r"no GPU of target 'mac'.*gb10, h200"):
+    with pytest.raises(ValueError, match=r"no GPU of target 'abacus'.*gb10, h200.*mac"):
+        find_device("abacus")
+
+
+def test_a_mac_is_a_device_for_an_estimate_and_no_nvidia_gpu():
+    assert find_device("mac").bandwidth == 153.6e9
+    with pytest.raises(ValueError, match="no GPU of target 'mac'"):
         find_gpu("mac")
 
 
@@ -78,10 +84,10 @@ def test_wrong_options_are_refused_in_one_line(tmp_path):
     with pytest.raises(ValueError, match="an estimate is of compiled code"):
         wants_graphs("off")
     with pytest.raises(ValueError, match="does not exist"):
-        sides((tmp_path / "none.py", None), ({}, None))
+        sides((tmp_path / "none.py", None), ({}, None), "torch")
 
 
 def test_other_kernels_of_the_same_recipe_make_a_second_side():
-    first, second = sides((None, None), ({}, {"rmsnorm": "triton_rows"}))
+    first, second = sides((None, None), ({}, {"rmsnorm": "triton_rows"}), "torch")
     assert first.recipe == second.recipe
     assert second.name == "gpt_torch rmsnorm=triton_rows"

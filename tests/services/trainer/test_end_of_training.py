@@ -1,5 +1,7 @@
 """The end of training: how the weights leave the recipe's process, and that nothing of it is left."""
 
+import sys
+
 import psutil
 import pytest
 
@@ -173,6 +175,7 @@ if os.fork() == 0:
 """
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="only Linux has process namespaces, and adopts orphans")
 def test_a_chain_of_forks_does_not_outlive_the_run(workplace):
     run = make_run(FORK_CHAIN + HONEST.encode())
     record, _ = train(run)

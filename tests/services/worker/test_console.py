@@ -220,6 +220,17 @@ def test_service_files_hold_no_secret_and_restart_only_after_a_crash(monkeypatch
     assert "redis://" not in str(plist) + unit
 
 
+def test_what_launchd_is_told_holds_in_its_folder_and_names_no_password(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARE_RUNS", "my/runs")
+    monkeypatch.setenv("ARE_TRACKING_URI", "http://me:secret@hub:5050")
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
+    told = plistlib.loads(launchd_plist(["autoresearch", "worker"]))["EnvironmentVariables"]
+    assert told["ARE_RUNS"] == str(tmp_path / "my" / "runs")
+    assert told["HF_ENDPOINT"] == "https://hub.example"
+    assert "ARE_TRACKING_URI" not in told
+
+
 def test_as_a_service_of_launchd_bad_input_is_a_clean_end():
     argv = [sys.executable, "-m", "services.worker", "--target", "abacus"]
     codes = [subprocess.run([*argv, *more], capture_output=True, timeout=60).returncode for more in ([], ["--service"])]

@@ -8,7 +8,7 @@ import pytest
 from shared.contracts import Status
 from shared.runs.directory import RunDirectory
 from tests.executor_contract import has_trained, processes_of
-from tests.fleet import wait_for
+from tests.fleet import command_line, is_keeper, wait_for
 from tests.recipes import variant
 
 CANCEL_S, OVERRUN_S, DEAD_TRAINER_S = 1.0, 5.0, 1.0
@@ -47,12 +47,12 @@ def is_gone(run: RunDirectory) -> bool:
 
 
 def supervisor_of(run: RunDirectory) -> psutil.Process:
-    return next(process for process in processes_of(run) if "services.trainer" in process.cmdline())
+    return next(one for one in processes_of(run) if "services.trainer" in command_line(one) and not is_keeper(one))
 
 
 def recipe_of(run: RunDirectory) -> psutil.Process:
     """The process of which the supervisor is the parent."""
-    return supervisor_of(run).children()[0]
+    return next(one for one in supervisor_of(run).children(recursive=True) if not is_keeper(one))
 
 
 def cancel_and_see_it_gone(hub, job: str, run: RunDirectory) -> None:

@@ -10,7 +10,7 @@ from shared.contracts import Status
 from shared.fleet.contracts import Outcome
 from shared.runs.directory import RunDirectory
 from tests.device_holding import held_elsewhere
-from tests.fleet import intervals, overlaps, wait_for
+from tests.fleet import command_line, horse_of, intervals, is_keeper, overlaps, wait_for
 from tests.recipes import HONEST
 
 LONG = {"recipe": HONEST, "dataset": "words", "preset": "m5-tiny", "time_budget": 30.0}
@@ -22,7 +22,7 @@ def stage_of(worker) -> psutil.Process:
 
     def look():
         tree = psutil.Process(worker.pid).children(recursive=True)
-        return [process for process in tree if "fleet_stage.py" in " ".join(process.cmdline())]
+        return [one for one in tree if "fleet_stage.py" in " ".join(command_line(one)) and not is_keeper(one)]
 
     return wait_for(look)[0]
 
@@ -32,9 +32,9 @@ def is_gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def horse_of(worker) -> psutil.Process:
+def horse_at_work(worker) -> psutil.Process:
     stage_of(worker)
-    return psutil.Process(worker.pid).children()[0]
+    return horse_of(worker)
 
 
 def running(hub, workplace, job_id: str) -> None:
@@ -45,7 +45,7 @@ def test_a_killed_horse_costs_an_attempt(hub, start_worker, workplace):
     worker = start_worker()
     job = hub.enqueue(job_id="victim", **SHORT | {"time_budget": 1.0})
     stage = stage_of(worker)
-    horse_of(worker).kill()
+    horse_at_work(worker).kill()
     started = time.monotonic()
     wait_for(lambda: is_gone(stage), every_s=0.005)
 
@@ -59,7 +59,7 @@ def test_three_dead_horses_are_the_end(hub, start_worker):
     job = hub.enqueue(**LONG)
     for number in (1, 2, 3):
         wait_for(lambda number=number: hub.store.attempts(job) == number)
-        horse_of(worker).kill()
+        horse_at_work(worker).kill()
     outcome = hub.outcome(job)
     assert outcome.status is Status.CRASHED
     assert "given up after the last attempt" in outcome.reason

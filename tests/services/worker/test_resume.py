@@ -1,10 +1,8 @@
 """A new attempt goes on where a dead one of the same job stopped, when that is fair."""
 
-import psutil
-
 from shared.contracts import Status
 from shared.runs.directory import RunDirectory
-from tests.fleet import wait_for
+from tests.fleet import horse_of, wait_for
 from tests.recipes import HONEST, variant
 
 STEP = """
@@ -34,12 +32,6 @@ def test_training_goes_on_from_the_checkpoint_of_the_dead_attempt(hub, start_wor
     assert second.training().resumed_from_step > 0
     assert outcome.result.num_steps == 150
     assert first.result() is None
-
-
-def horse_of(worker) -> psutil.Process:
-    """Not the recorder."""
-    children = psutil.Process(worker.pid).children()
-    return next(child for child in children if "recorder" not in " ".join(child.cmdline()))
 
 
 def test_a_damaged_checkpoint_is_not_gone_on_from(workplace):

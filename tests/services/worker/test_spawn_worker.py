@@ -1,18 +1,12 @@
 """The worker for macOS, on any machine: new processes for horses, nothing secret in their command lines."""
 
-import psutil
-
 from shared.contracts import Status
 from shared.settings import CHECKOUT
-from tests.fleet import wait_for
+from tests.fleet import horse_of, wait_for
 from tests.recipes import HONEST
 
 JOB = {"recipe": HONEST, "dataset": "words", "preset": "m5-tiny", "rung": "cheap"}
 PROGRAM = CHECKOUT / "tests" / "fleet_spawn_worker.py"
-
-
-def horse_of(worker) -> psutil.Process:
-    return wait_for(lambda: psutil.Process(worker.pid).children())[0]
 
 
 def test_a_spawned_horse_trains_without_a_secret_in_its_argv(hub, start_worker):

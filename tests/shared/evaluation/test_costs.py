@@ -1,6 +1,7 @@
 """The store of measured evaluation costs."""
 
-import multiprocessing
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -16,7 +17,7 @@ from shared.evaluation.costs import (
     signature,
 )
 from shared.experiment.presets import find_preset
-from shared.settings import settings
+from shared.settings import CHECKOUT, settings
 
 HARDWARE = "nvidia-blackwell-gb10-120gb"
 
@@ -80,11 +81,9 @@ def test_appending_after_a_torn_line_starts_a_line_of_its_own():
 
 
 def test_processes_that_append_at_once_lose_nothing():
-    processes = [multiprocessing.get_context("fork").Process(target=append_ten, args=(n,)) for n in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=30)
+    code = "import sys; from tests.shared.evaluation.test_costs import append_ten; append_ten(sys.argv[1])"
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(n)], cwd=CHECKOUT) for n in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
     history = read_costs(HARDWARE)
     assert len({cost.run_id for cost in history.costs}) == 30
     assert history.note == ""

@@ -21,7 +21,10 @@ from shared.settings import CHECKOUT
 from tests.shared.sandbox import filters
 from tests.shared.sandbox.sandbox_probes import Probes
 
-needs_fence = pytest.mark.skipif(sandbox.describe().chosen != "landlock+seccomp", reason=sandbox.describe().reason)
+needs_fence = pytest.mark.skipif(
+    sandbox.describe().chosen != "landlock+seccomp",
+    reason=f"Landlock and seccomp are Linux's; here the sandbox is {sandbox.describe().chosen}",
+)
 ATTACKS = [name for name in dir(Probes) if name.startswith("try_")]
 ISOLATION = ending.strongest()
 NOTHING = Policy(readable=(), writable=())
@@ -383,11 +386,41 @@ def test_python_may_list_the_folder_around_a_readable_package_and_read_nothing_e
     assert not may_read(profile, str(CHECKOUT / "README.md"))
 
 
-def test_services_that_remember_are_closed():
+def test_services_that_remember_or_read_for_others_are_closed():
     profile = seatbelt.profile(NOTHING)
     for name in ("com.apple.cfprefsd.daemon", "com.apple.pasteboard.1", "com.apple.SecurityServer"):
         assert f'(global-name "{name}")' in profile
-    assert "(deny ipc-sysv*)" in profile
+    for name in ("com.apple.metadata.mds", "com.apple.diagnosticd", "com.apple.system.notification_center"):
+        assert f'(global-name "{name}")' in profile
+    for rule in ("ipc-sysv*", "mach-register", "file-issue-extension", "iokit-set-properties", "system-socket"):
+        assert f"(deny {rule})" in profile
+
+
+def test_what_the_system_logged_for_one_recipe_is_closed_to_the_next():
+    profile = seatbelt.profile(Policy(readable=(Path("/private/var/db"),), writable=()))
+    assert may_read(profile, "/private/var/db/timezone/zoneinfo")
+    for place in ("/private/var/db/diagnostics/Persist/0.tracev3", "/private/var/log/system.log", "/cores/core.1"):
+        assert not may_read(profile, place)
+
+
+def test_attributes_of_a_file_are_as_closed_as_its_content():
+    lines = seatbelt.profile(Policy(readable=(Path("/Users/me/a"),), writable=())).splitlines()
+    of_data = [line for line in lines if "file-read-data" in line]
+    assert of_data
+    assert all("file-read-data file-read-xattr" in line for line in of_data)
+
+
+def test_other_processes_are_neither_looked_at_nor_signalled():
+    lines = seatbelt.profile(NOTHING).splitlines()
+    assert '(deny sysctl-read (sysctl-name-prefix "kern.procargs"))' in lines
+    for operation in ("process-info*", "signal"):
+        deny, allow = f"(deny {operation})", f"(allow {operation} (target same-sandbox))"
+        assert lines.index(deny) + 1 == lines.index(allow)
+
+
+def test_no_program_that_changes_its_user_can_be_made_even_where_writing_is_allowed():
+    lines = seatbelt.profile(Policy(readable=(), writable=(Path("/Users/me/run"),))).splitlines()
+    assert lines[-1] == "(deny file-write-setugid)"
 
 
 def test_a_file_of_a_mac_has_two_names():
