@@ -82,8 +82,8 @@ class Truth:
 
     results: Results
     sizes: Mapping[str, float]
-    """of gradients that are one number: sqrt(sum of squares of its terms). Their sum is as large as that where signs are
-    random, and may be 0 by chance; its error then is not"""
+    """of gradients that are one number: sqrt(sum of squares of its terms). Their sum is as large as that where signs
+    are random, and may be 0 by chance; its error then is not"""
 
 
 def truth_of(

@@ -36,7 +36,7 @@ def _stored(layout: ir.Layout) -> int:
 
 
 def peak_of(source: str, given: Mapping[str, int], size_of: Callable[[str], int]) -> int:
-    """`given`: bytes of arguments that end with the graph; `size_of`: of results whose allocation is not written out."""
+    """`given`: bytes of arguments that end with the graph. `size_of`: of results that an op allocates by itself."""
     owners = {name: name for name in given}
     sizes = dict(given)
     peak = alive = sum(sizes.values())
