@@ -111,7 +111,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _copies(arrays: list[Tensor]) -> list[Tensor]:
-    return [x.detach().clone() for x in arrays]
+    """In the host's memory: the device may have no room for them."""
+    return [x.detach().to("cpu", copy=True) for x in arrays]
 
 
 @torch.no_grad()
@@ -135,5 +136,5 @@ def _difference(
 
 
 def _length(pairs: list[tuple[Tensor, Tensor]]) -> float:
-    squares = [(x.double() - y.double()).square().sum() for x, y in pairs if x.is_floating_point()]
+    squares = [(x.cpu().double() - y.double()).square().sum() for x, y in pairs if x.is_floating_point()]
     return float(torch.stack(squares).sum().sqrt())

@@ -330,6 +330,7 @@ class Recipe:
 
     def _compute(self, rows):
         """What the device does in a step: the same kernels every time, since all that changes lies in tensors."""
+        self.model.zero_grad(set_to_none=True)  # a recording that broke off leaves gradients behind
         passes = rows.split(self.shape.device_batch_size)
         total = torch.zeros((), device=rows.device)
         for rows_of_pass in passes:

@@ -83,6 +83,23 @@ def test_a_repeated_step_trains_to_the_same_bits_as_a_launched_one():
     assert launches_of(engine) == [("one CUDA graph", "a step repeated as a graph did what its launches do")]
 
 
+def test_gradients_of_a_recording_that_broke_off_are_not_added_to_those_of_the_next_step():
+    class BreaksOff(Playback):
+        def record(self, call):
+            recipe.adamw.step = broken
+            return call, call()
+
+    def broken():
+        recipe.adamw.step = update
+        raise RuntimeError("stream capture was invalidated")
+
+    (launched, _), (recipe, engine) = build(), build(BreaksOff())
+    update = recipe.adamw.step
+    assert train(recipe) == train(launched)
+    assert torch.equal(weights(recipe), weights(launched))
+    assert "stream capture was invalidated" in launches_of(engine)[0][1]
+
+
 @pytest.mark.parametrize(
     ("capture", "why"),
     [(Refusing(), "cannot be recorded as a CUDA graph: operation not permitted"), (Forgetful(), "loss was 4.1")],
