@@ -93,7 +93,9 @@ def truth_of(
     lengths = of.sizes(workload.axes)
     sizes = {}
     for name, axes in of.sums.items():
-        spread = inputs[name].detach().expand([lengths[axis] for axis in axes]).clone().requires_grad_()
+        number = inputs[name]
+        assert isinstance(number, Tensor)
+        spread = number.detach().expand([lengths[axis] for axis in axes]).clone().requires_grad_()
         terms = forward_backward(reference, of, {**inputs, name: spread}, cotangents)[f"gradient of {name}"]
         sizes[f"gradient of {name}"] = float(terms.norm())
     return Truth(forward_backward(reference, of, inputs, cotangents), sizes)

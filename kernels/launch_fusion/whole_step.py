@@ -71,11 +71,11 @@ class WholeStep:
         if self.launches or (self.rows is not None and rows.shape != self.rows.shape):
             return self.compute(rows)
         if self.rows is None:
-            self.rows = rows.clone()
-            return self.capture.warm(lambda: self.compute(self.rows))
+            kept = self.rows = rows.clone()
+            return self.capture.warm(lambda: self.compute(kept))
         self.rows.copy_(rows)
         if self.replay is None:
-            return self._try()
+            return self._try(self.rows)
         return self._replayed()
 
     def _replayed(self) -> Tensor:
@@ -84,14 +84,13 @@ class WholeStep:
         self.replay()
         return self.result.clone()  # the next replay overwrites it, and the loop reads a loss one step later
 
-    def _try(self) -> Tensor:
+    def _try(self, rows: Tensor) -> Tensor:
         """One step, twice from the same state: by launches, then by the recording. Leaves what the last one made."""
-        assert self.rows is not None
         before = _copies(self.live())
-        loss = self.compute(self.rows)
+        loss = self.compute(rows)
         launched = _copies(self.live())
         try:
-            self.replay, self.result = self.capture.record(lambda: self.compute(self.rows))
+            self.replay, self.result = self.capture.record(lambda: self.compute(rows))
             _put_back(self.live(), before)
             again = self._replayed()
             why = _difference(before, launched, self.live(), loss, again)

@@ -7,6 +7,7 @@ python -m services.kernel_lab.steps PRESET metal STEPS X.gputrace   MLX's, which
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def open_step(shape: Shape, device: str) -> tuple[Callable[[], None], Callable[[
 
 
 def _job(shape: Shape, device: str) -> Job:
-    engine = "mlx" if device == DeviceKind.METAL else "torch"
+    engine: Literal["torch", "mlx"] = "mlx" if device == DeviceKind.METAL else "torch"
     hardware, recipe = detect(device), default_recipe(engine)
     return Job(
         run_id="profile",

@@ -27,8 +27,8 @@ def donated(graph: GraphLowering) -> dict[str, int]:
 
 def _buffer_bytes(graph: GraphLowering, name: str) -> int:
     """Of a result that a library or an op allocates; 0 for a tuple of them, whose members have names of their own."""
-    layout = graph.get_buffer(name).layout if name in graph.name_to_buffer else None
-    return _stored(layout) if isinstance(layout, ir.FixedLayout) else 0
+    buffer = graph.name_to_buffer.get(name)
+    return _stored(buffer.layout) if buffer is not None and isinstance(buffer.layout, ir.FixedLayout) else 0
 
 
 def _stored(layout: ir.Layout) -> int:
