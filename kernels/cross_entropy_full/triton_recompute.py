@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from kernels.op_cost import OpCost, bytes_of, op_cost
-from kernels.triton_product import grid, options, product_of_tile, tile
+from kernels.triton_product import BLOCK_N, grid, options, product_of_tile, tile
 
 CHUNK_ELEMENTS = 2**28
 """of the gradient at a time: 512 MiB in bf16"""
@@ -70,9 +70,10 @@ def _forward(
     (N, C), V = x.shape, len(w)
     narrow, parts = w.to(x.dtype), []
     total, nats = x.new_empty(2, N, dtype=torch.float32)
-    dx, tiles = torch.empty_like(x), options(x)
+    dx, tiles, rows_tiles = torch.empty_like(x), options(x), options(x, BN=BLOCK_N // 2)
     strides = x.stride(0), narrow.stride(0)
-    _nats_kernel[(triton.cdiv(N, tiles["BM"]),)](x, narrow, targets, total, nats, N, V, C, *strides, cap, **tiles)
+    whole_rows = (triton.cdiv(N, rows_tiles["BM"]),)
+    _nats_kernel[whole_rows](x, narrow, targets, total, nats, N, V, C, *strides, cap, **rows_tiles)
     for rows in _chunks(N, V):
         part = x[rows]
         dz = x.new_empty(len(part), V)
