@@ -1,7 +1,7 @@
 """Whether a kernel computes what its op's reference does: the rule of every verification, in PyTorch.
 
 Truth is the reference in float64 (on the inputs as rounded to the precision asked for); `plain` is the reference in
-that precision. A kernel may lose twice what plain loses. docs/kernels.md.
+that precision. A kernel may lose twice what plain loses, plus roundings of the result's size. docs/kernels.md.
 """
 
 from collections.abc import Callable, Mapping
@@ -77,6 +77,31 @@ def forward_backward(
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What is right, in float64."""
+
+    results: Results
+    sizes: Mapping[str, float]
+    """of gradients that are one number: sqrt(sum of squares of its terms). Their sum is as large as that where signs
+    are random, and may be 0 by chance; its error then is not"""
+
+
+def truth_of(
+    reference: Callable, of: Definition, workload: Workload, inputs: Mapping[str, Any], cotangents: Mapping[str, Any]
+) -> Truth:
+    inputs, cotangents = in_float64(inputs), in_float64(cotangents)
+    lengths = of.sizes(workload.axes)
+    sizes = {}
+    for name, axes in of.sums.items():
+        number = inputs[name]
+        assert isinstance(number, Tensor)
+        spread = number.detach().expand([lengths[axis] for axis in axes]).clone().requires_grad_()
+        terms = forward_backward(reference, of, {**inputs, name: spread}, cotangents)[f"gradient of {name}"]
+        sizes[f"gradient of {name}"] = float(terms.norm())
+    return Truth(forward_backward(reference, of, inputs, cotangents), sizes)
+
+
+@dataclass(frozen=True)
 class Layout:
     """What a result must look like, and how coarse the numbers are that it was made from."""
 
@@ -100,7 +125,7 @@ def expected_layout(of: Definition, workload: Workload) -> dict[str, Layout]:
 
 
 def judge(
-    found: Results, plain: Results, truth: Results, layout: Mapping[str, Layout], tolerance: Tolerance
+    found: Results, plain: Results, truth: Truth, layout: Mapping[str, Layout], tolerance: Tolerance
 ) -> tuple[Status, str, Correctness | None]:
     """The status, what is wrong in words (empty when nothing is), and how near to its limit the worst result came."""
     for name, expected in layout.items():
@@ -112,7 +137,7 @@ def judge(
         if not bool(torch.isfinite(x).all()):
             return Status.INCORRECT_NUMERICAL, f"{name} holds NaN or infinity", None
     compared = [
-        _compare(name, found[name], plain[name], truth[name], tolerance, expected.rounding)
+        _compare(name, found[name], plain[name], truth, tolerance, expected.rounding)
         for name, expected in layout.items()
     ]
     worst = max(compared, key=_used)
@@ -124,13 +149,15 @@ def judge(
     return Status.INCORRECT_NUMERICAL, said, worst
 
 
-def _compare(name: str, found, plain, truth, tolerance: Tolerance, rounding: float) -> Correctness:
-    largest = float(truth.abs().max()) if truth.numel() else 0.0
-    error, plains = (float((x.double() - truth).abs().max()) if truth.numel() else 0.0 for x in (found, plain))
+def _compare(name: str, found, plain, truth: Truth, tolerance: Tolerance, rounding: float) -> Correctness:
+    right = truth.results[name]
+    largest = float(right.abs().max()) if right.numel() else 0.0
+    error, plains = (float((x.double() - right).abs().max()) if right.numel() else 0.0 for x in (found, plain))
+    rounded = max(tolerance.roundings * largest, tolerance.roundings_of_sum * truth.sizes.get(name, 0.0))
     return Correctness(
         max_absolute_error=error,
         max_relative_error=error / largest if largest else error,
-        allowed_error=tolerance.times_plain * plains + tolerance.roundings * rounding * largest,
+        allowed_error=tolerance.times_plain * plains + rounding * rounded,
         worst=name,
     )
 

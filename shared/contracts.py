@@ -231,8 +231,8 @@ class Job(Contract):
     device: str = Field(pattern=r"^(cpu|mps|metal|cuda:\d+)$")
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     """compute precision; auto takes bf16 where the device computes it natively"""
-    compile: Literal["auto", "on", "off", "graphs"] = "auto"
-    """graphs: compiled, and its launches replayed as CUDA graphs (torch on CUDA)"""
+    compile: Literal["auto", "on", "off", "graphs", "step"] = "auto"
+    """graphs: each compiled function is replayed as a CUDA graph; step: the whole step as one (torch on CUDA)"""
     attention: str = Field(default="auto", pattern=r"^[a-z0-9]{1,20}$")
     """backend to try before the others of the device's order; auto keeps the order"""
     kernels: Kernels = Field(default_factory=dict)

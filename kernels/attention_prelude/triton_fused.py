@@ -110,14 +110,14 @@ def _forward(
     x: torch.Tensor, w: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, H: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """q, k and v, and the factor of each head of q and k."""
-    q, k, v, r = _empty(x, w, H)
+    q, k, v, r = empty_heads(x, w, H)
     sizes, grid, block = _sizes(q, k)
     heads = x.flatten(0, 1) @ w.flatten(0, 1).T
     _forward_kernel[grid](heads, q, k, v, r, cos, sin, *sizes, EPS=EPS, **block)
     return q, k, v, r
 
 
-def _empty(x, w, H: int):
+def empty_heads(x, w, H: int):
     (B, T, _), (heads, D, _) = x.shape, w.shape
     G = (heads - H) // 2
     q, k, v = (x.new_empty(B, T, count, D) for count in (H, G, G))
@@ -126,7 +126,7 @@ def _empty(x, w, H: int):
 
 @_forward.register_fake
 def _(x, w, cos, sin, H):
-    return _empty(x, w, H)
+    return empty_heads(x, w, H)
 
 
 @torch.library.custom_op("autoresearch::attention_prelude_backward", mutates_args=())
@@ -156,16 +156,16 @@ def _(dq, dk, dv, x, w, cos, sin, q, k, r):
     return torch.empty_like(x), torch.empty_like(w)
 
 
-def _setup(ctx, inputs, output):
+def save_results(ctx, inputs, output):
     q, k, _, r = output
     ctx.save_for_backward(*inputs[:4], q, k, r)
 
 
-def _gradients(ctx, dq, dk, dv, _):
+def gradients(ctx, dq, dk, dv, _):
     return *_backward(dq, dk, dv, *ctx.saved_tensors), None, None, None
 
 
-_forward.register_autograd(_gradients, setup_context=_setup)
+_forward.register_autograd(gradients, setup_context=save_results)
 
 
 @op_cost("autoresearch::attention_prelude")

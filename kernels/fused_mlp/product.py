@@ -1,46 +1,10 @@
-"""A product in Triton with the MLP's arithmetic at its end: tiles of a b^T, float32 sums.
-
-Tile sizes fit the shared memory of every architecture of the targets table (99 KiB on sm_120).
-"""
+"""A product in Triton with the MLP's arithmetic at its end."""
 
 import torch
 import triton
 import triton.language as tl
 
-BLOCK_M, BLOCK_N, GROUP = 128, 128, 8
-
-
-@triton.jit
-def _tile(M, N, BM: tl.constexpr, BN: tl.constexpr, GROUP: tl.constexpr):
-    """Rows and columns of this program's tile. GROUP tiles down, then one right: neighbours read the same b."""
-    program = tl.program_id(0)
-    across = tl.cdiv(N, BN)
-    first = program // (GROUP * across) * GROUP
-    height = tl.minimum(tl.cdiv(M, BM) - first, GROUP)
-    inside = program % (GROUP * across)
-    m, n = first + inside % height, inside // height
-    return m * BM + tl.arange(0, BM).to(tl.int64), n * BN + tl.arange(0, BN).to(tl.int64)
-
-
-@triton.jit
-def _sum(
-    a_ptr, b_ptr, rows, columns, M, N, K, a_row, a_k, b_row, b_k,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """sum over k of a[row, k] b[column, k] in float32."""
-    total = tl.zeros((BM, BN), tl.float32)
-    for k in range(0, K, BK):
-        ks = k + tl.arange(0, BK)
-        a = tl.load(
-            a_ptr + rows[:, None] * a_row + ks[None, :] * a_k, mask=(rows[:, None] < M) & (ks[None, :] < K), other=0.0
-        )
-        b = tl.load(
-            b_ptr + columns[None, :] * b_row + ks[:, None] * b_k,
-            mask=(columns[None, :] < N) & (ks[:, None] < K),
-            other=0.0,
-        )
-        total = tl.dot(a, b, total, input_precision=PRECISION)
-    return total
+from kernels.triton_product import BLOCK_N, grid, options, product_of_tile, tile
 
 
 @triton.jit
@@ -49,8 +13,10 @@ def _up_kernel(
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """act = max(x up^T, 0)^2."""
-    rows, columns = _tile(M, N, BM, BN, GROUP)
-    h = tl.maximum(_sum(x_ptr, up_ptr, rows, columns, M, N, K, x_row, 1, up_row, 1, BM, BN, BK, PRECISION), 0.0)
+    rows, columns = tile(M, N, BM, BN, GROUP)
+    h = tl.maximum(
+        product_of_tile(x_ptr, up_ptr, rows, columns, M, N, K, x_row, 1, up_row, 1, BM, BN, BK, PRECISION), 0.0
+    )
     seen = (rows[:, None] < M) & (columns[None, :] < N)
     tl.store(act_ptr + rows[:, None] * N + columns[None, :], (h * h).to(act_ptr.dtype.element_ty), mask=seen)
 
@@ -61,8 +27,8 @@ def _slope_kernel(
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """dh = (dy down) 2 sqrt(act): act is max(h, 0)^2, whose root is the slope's half."""
-    rows, columns = _tile(M, N, BM, BN, GROUP)
-    dact = _sum(dy_ptr, down_ptr, rows, columns, M, N, K, dy_row, 1, 1, down_row, BM, BN, BK, PRECISION)
+    rows, columns = tile(M, N, BM, BN, GROUP)
+    dact = product_of_tile(dy_ptr, down_ptr, rows, columns, M, N, K, dy_row, 1, 1, down_row, BM, BN, BK, PRECISION)
     at = rows[:, None] * N + columns[None, :]
     seen = (rows[:, None] < M) & (columns[None, :] < N)
     act = tl.load(act_ptr + at, mask=seen, other=0.0).to(tl.float32)
@@ -75,12 +41,14 @@ def _recompute_kernel(
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """act = max(x up^T, 0)^2 again, and dh = (dy down) 2 max(x up^T, 0)."""
-    rows, columns = _tile(M, N, BM, BN, GROUP)
-    h = tl.maximum(_sum(x_ptr, up_ptr, rows, columns, M, N, K, x_row, 1, up_row, 1, BM, BN, BK, PRECISION), 0.0)
+    rows, columns = tile(M, N, BM, BN, GROUP)
+    h = tl.maximum(
+        product_of_tile(x_ptr, up_ptr, rows, columns, M, N, K, x_row, 1, up_row, 1, BM, BN, BK, PRECISION), 0.0
+    )
     at = rows[:, None] * N + columns[None, :]
     seen = (rows[:, None] < M) & (columns[None, :] < N)
     tl.store(act_ptr + at, (h * h).to(act_ptr.dtype.element_ty), mask=seen)
-    dact = _sum(dy_ptr, down_ptr, rows, columns, M, N, K, dy_row, 1, 1, down_row, BM, BN, BK, PRECISION)
+    dact = product_of_tile(dy_ptr, down_ptr, rows, columns, M, N, K, dy_row, 1, 1, down_row, BM, BN, BK, PRECISION)
     tl.store(dh_ptr + at, (dact * 2.0 * h).to(dh_ptr.dtype.element_ty), mask=seen)
 
 
@@ -88,7 +56,7 @@ def activation(x_NC: torch.Tensor, up_FC: torch.Tensor) -> torch.Tensor:
     """max(x up^T, 0)^2, [N, F]; the product itself is never stored."""
     (N, C), F = x_NC.shape, len(up_FC)
     act_NF = x_NC.new_empty(N, F)
-    _up_kernel[_grid(N, F)](x_NC, up_FC, act_NF, N, F, C, x_NC.stride(0), up_FC.stride(0), **_options(x_NC))
+    _up_kernel[grid(N, F)](x_NC, up_FC, act_NF, N, F, C, x_NC.stride(0), up_FC.stride(0), **options(x_NC))
     return act_NF
 
 
@@ -97,7 +65,7 @@ def slope(dy_NC: torch.Tensor, down_CF: torch.Tensor, act_NF: torch.Tensor) -> t
     (N, F), C = act_NF.shape, len(down_CF)
     dh_NF = torch.empty_like(act_NF)
     strides = dy_NC.stride(0), down_CF.stride(0)
-    _slope_kernel[_grid(N, F)](dy_NC, down_CF, act_NF, dh_NF, N, F, C, *strides, **_options(dy_NC))
+    _slope_kernel[grid(N, F)](dy_NC, down_CF, act_NF, dh_NF, N, F, C, *strides, **options(dy_NC))
     return dh_NF
 
 
@@ -107,16 +75,5 @@ def recomputed(x_NC, up_FC, dy_NC, down_CF) -> tuple[torch.Tensor, torch.Tensor]
     act_NF, dh_NF = x_NC.new_empty(N, F), x_NC.new_empty(N, F)
     strides = (x.stride(0) for x in (x_NC, up_FC, dy_NC, down_CF))
     tensors = x_NC, up_FC, dy_NC, down_CF, act_NF, dh_NF
-    _recompute_kernel[_grid(N, F)](*tensors, N, F, C, *strides, **_options(x_NC, BN=BLOCK_N // 2))
+    _recompute_kernel[grid(N, F)](*tensors, N, F, C, *strides, **options(x_NC, BN=BLOCK_N // 2))
     return act_NF, dh_NF
-
-
-def _grid(M: int, N: int):
-    return lambda meta: (triton.cdiv(M, meta["BM"]) * triton.cdiv(N, meta["BN"]),)
-
-
-def _options(x: torch.Tensor, BN: int = BLOCK_N) -> dict:
-    """Half the depth in float32, whose products are exact ones, not TF32."""
-    wide = x.dtype == torch.float32
-    tile = {"BM": BLOCK_M, "BN": BN, "BK": 32 if wide else 64, "GROUP": GROUP, "PRECISION": "ieee" if wide else "tf32"}
-    return {**tile, "num_warps": 8, "num_stages": 2 if wide else 3}

@@ -24,5 +24,6 @@ def polar_express(g_NRC: torch.Tensor, steps: int, product: Callable = symmetric
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS[:steps]:
         A = product(x)
-        x = a * x + (b * A + c * product(A)) @ x
+        B = torch.baddbmm(A, A, A, beta=b, alpha=c)  # scaled and added by the product's own kernel
+        x = torch.baddbmm(x, B, x, beta=a)
     return x if wide else x.mT

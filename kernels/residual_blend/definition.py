@@ -16,6 +16,7 @@ DEFINITION = Definition(
     outputs={"y": tensor("N", "C")},
     reference={"torch": "torch_reference.py::residual_blend", "mlx": "mlx_reference.py::residual_blend"},
     gradients=("x", "x0", "a", "b"),
+    sums={"a": ("N", "C"), "b": ("N", "C")},
     test_axes=({"N": 1, "C": 1}, {"N": 5, "C": 33}, {"N": 70, "C": 129}),
     bench_axes=({"N": 32768, "C": 384}, {"N": 16384, "C": 512}),
     wrong={

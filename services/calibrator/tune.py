@@ -35,7 +35,7 @@ def tune(work: Work, allowance_s: float) -> Tuned:
     left_out: list[str] = []
     spent_s = tried[0].wall_seconds
     for tuning in alternatives(work):
-        expected_s = tried[0].wall_seconds * (COMPILING if tuning.compile in ("on", "graphs") else 1.0)
+        expected_s = tried[0].wall_seconds * (COMPILING if tuning.compile in ("on", "graphs", "step") else 1.0)
         if not tried[0].is_ok or spent_s + expected_s > allowance_s:
             left_out.append(describe(tuning))
             continue
@@ -67,7 +67,7 @@ def alternatives(work: Work) -> list[Tuning]:
     if engine == "mlx":
         modes, backends = ["off" if device.is_apple else "on"], ["sdpa"]
     else:
-        modes = ["off", "graphs"] if device.is_cuda else ["on"]
+        modes = ["off", "graphs", "step"] if device.is_cuda else ["on"]
         backends = list(find_target(work.calibration.target).attention[1:])
     changes = [{"compile": mode} for mode in modes] + [{"attention": name} for name in backends]
     return [Tuning.model_validate(change) for change in changes]

@@ -1,6 +1,7 @@
 """From the options of `autoresearch lab estimate` to an EstimateRequest: presets, changes and names resolved."""
 
 from pathlib import Path
+from typing import Literal
 
 from shared.contracts import Shape
 from shared.experiment.presets import find_preset
@@ -30,7 +31,7 @@ def make_request(
         sides=sides(recipes, kernel_sets, "mlx" if target == MAC.target else "torch"),
         shape=changed_shape(preset, {key: value for key, value in changes.items() if key != "compile"}),
         target=target,
-        graphs=wants_graphs(changes.get("compile", "auto")),
+        compile=compile_mode(changes.get("compile", "auto")),
         compile_kernels=compile_kernels,
         answer=answer,
     )
@@ -61,7 +62,10 @@ def changed_shape(preset: str, changes: dict[str, str]) -> Shape:
     return shape
 
 
-def wants_graphs(compile: str) -> bool:
-    if compile not in ("auto", "on", "graphs"):
-        raise ValueError(f"compile '{compile}': an estimate is of compiled code, so choose auto, on or graphs")
-    return compile == "graphs"
+def compile_mode(wish: str) -> Literal["on", "graphs", "step"]:
+    match wish:
+        case "auto" | "on":
+            return "on"
+        case "graphs" | "step":
+            return wish
+    raise ValueError(f"compile '{wish}': an estimate is of compiled code, so choose auto, on, graphs or step")

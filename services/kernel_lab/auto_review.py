@@ -20,7 +20,7 @@ FEWEST_LAUNCHES = 0.5
 IDLE, COPIES, BUSY = 0.25, 0.25, 0.85
 """shares of the time from the first to the last activity: idle for the host's sake, copying, computing"""
 ADVICE = {
-    "launch-bound": "the device waits for launches: compile, replay CUDA graphs (--set compile=graphs), fuse kernels",
+    "launch-bound": "the device waits for launches: compile, replay CUDA graphs (--set compile=step), fuse kernels",
     "sync-bound": "the host waits for the device and launches late: find what reads values in each step (.item())",
     "copy-bound": "copies between host and device take the time: keep data on the device, send it once",
     "kernel-dominated": "the kernels themselves take the time: start with the family that has the largest share",

@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from kernels import catalog
-from kernels.correctness import forward_backward, in_float64
+from kernels.correctness import forward_backward, truth_of
 from kernels.records import Correctness, Status, Workload
 from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes
 from services.kernel_lab.device_cache import cache_bytes
@@ -159,8 +159,7 @@ class Match:
         of = self.subject.definition
         inputs, dys = on_device(self.slots.inputs[slot], device), on_device(self.slots.cotangents[slot], device)
         plain = forward_backward(self.reference, of, inputs, dys)
-        truth = forward_backward(self.reference, of, in_float64(inputs), in_float64(dys))
-        return Case(inputs, dys, plain, truth)
+        return Case(inputs, dys, plain, truth_of(self.reference, of, self.workload, inputs, dys))
 
     def _bout(self, mode: str, limit: DeviceLimit) -> Bout:
         reference, candidate = self.variants[mode]

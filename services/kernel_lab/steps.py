@@ -1,10 +1,13 @@
 """Training steps of the shipped recipe on random tokens, to be recorded: what profile and capture look at.
 
-python -m services.kernel_lab.steps PRESET DEVICE STEPS     runs them, for a profiler that starts a program
+python -m services.kernel_lab.steps PRESET DEVICE STEPS             runs them, for a profiler that starts a program
+python -m services.kernel_lab.steps PRESET metal STEPS X.gputrace   MLX's, which records itself: MTL_CAPTURE_ENABLED=1
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 import numpy as np
 
@@ -15,7 +18,7 @@ from shared.experiment.presets import DEFAULT_PRESET, find_preset
 from shared.experiment.recipe import load_recipe
 from shared.experiment.request import SMOKE_PRESET, default_recipe
 from shared.files import sha256_file
-from shared.machine.device import Device
+from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import detect
 
 VOCAB_SIZE = 8192
@@ -39,9 +42,10 @@ def shape_of(preset: str | None, device: str) -> tuple[str, Shape]:
 
 def open_step(shape: Shape, device: str) -> tuple[Callable[[], None], Callable[[], None]]:
     """(one optimizer step, waiting for the device), warmed up."""
-    engine = open_engine_of(_job(shape, device))
+    job = _job(shape, device)
+    engine = open_engine_of(job)
     engine.seed(42)
-    recipe = load_recipe(default_recipe("torch")).build(shape, VOCAB_SIZE, 42, engine.handle)
+    recipe = load_recipe(default_recipe(job.engine)).build(shape, VOCAB_SIZE, 42, engine.handle)
     random = np.random.default_rng(0)
 
     def step() -> None:
@@ -55,10 +59,11 @@ def open_step(shape: Shape, device: str) -> tuple[Callable[[], None], Callable[[
 
 
 def _job(shape: Shape, device: str) -> Job:
-    hardware, recipe = detect(device), default_recipe("torch")
+    engine: Literal["torch", "mlx"] = "mlx" if device == DeviceKind.METAL else "torch"
+    hardware, recipe = detect(device), default_recipe(engine)
     return Job(
         run_id="profile",
-        engine="torch",
+        engine=engine,
         device=device,
         target=hardware.target,
         hardware_key=hardware.hardware_key,
@@ -70,12 +75,23 @@ def _job(shape: Shape, device: str) -> Job:
 
 
 def main() -> int:
-    name, device, steps = sys.argv[1:]
+    name, device, steps, *trace = sys.argv[1:]
     step, synchronize = open_step(find_preset(name).shape, device)
-    for _ in range(int(steps)):
-        step()
-    synchronize()
+    with recorded_by_metal(trace[0]) if trace else nullcontext():
+        for _ in range(int(steps)):
+            step()
+        synchronize()
     return 0
+
+
+@contextmanager
+def recorded_by_metal(trace: str) -> Iterator[None]:
+    """https://ml-explore.github.io/mlx/build/html/dev/metal_debugger.html; `trace` must not exist before."""
+    import mlx.core as mx
+
+    mx.metal.start_capture(trace)
+    yield
+    mx.metal.stop_capture()
 
 
 if __name__ == "__main__":

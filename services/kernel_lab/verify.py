@@ -14,12 +14,13 @@ from kernels import catalog
 from kernels.correctness import (
     TORCH_DTYPES,
     Results,
+    Truth,
     expected_layout,
     forward_backward,
-    in_float64,
     judge,
     torch_cotangents,
     torch_inputs,
+    truth_of,
 )
 from kernels.inputs import dtype_of, random_cotangents, random_inputs
 from kernels.records import Correctness, Definition, Status, Trace, Workload
@@ -41,7 +42,7 @@ class Case:
     inputs: Mapping[str, torch.Tensor | int | float]
     cotangents: Mapping[str, torch.Tensor]
     plain: Results
-    truth: Results
+    truth: Truth
 
 
 def answer(order: Verify, desk: Desk) -> LabAnswer:
@@ -77,8 +78,7 @@ def draw_case(of: Definition, workload: Workload, reference: Callable, device: s
     inputs = torch_inputs(of, random_inputs(of, workload, random), workload.precision, device)
     cotangents = torch_cotangents(of, random_cotangents(of, workload, random), workload.precision, device)
     plain = forward_backward(reference, of, inputs, cotangents)
-    truth = forward_backward(reference, of, in_float64(inputs), in_float64(cotangents))
-    return Case(inputs, cotangents, plain, truth)
+    return Case(inputs, cotangents, plain, truth_of(reference, of, workload, inputs, cotangents))
 
 
 def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quick: bool = False) -> list[Trace]:
@@ -200,5 +200,5 @@ def _rounds(
 
 def compare(of: Definition, workload: Workload, found: Results, case: Case) -> Verdict:
     """NaN never passes. All on the host."""
-    plain, truth = ({name: x.cpu() for name, x in results.items()} for results in (case.plain, case.truth))
-    return judge(found, plain, truth, expected_layout(of, workload), of.tolerance)
+    plain, right = ({name: x.cpu() for name, x in results.items()} for results in (case.plain, case.truth.results))
+    return judge(found, plain, replace(case.truth, results=right), expected_layout(of, workload), of.tolerance)

@@ -30,6 +30,8 @@ STORED_AS |= {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.
 STORED_AS |= {torch.uint8: "U8", torch.uint16: "U16", torch.uint32: "U32", torch.uint64: "U64"}
 STORED_AS |= {torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2"}
 LOADED_AS = {name: dtype for dtype, name in STORED_AS.items()}
+REPLAYED = ("graphs", "step")
+"""ways to compile whose launches are replayed as CUDA graphs"""
 OOM_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "cannot allocate memory")
 
 
@@ -46,6 +48,8 @@ class TorchDevice:
     choices: list[Choice] = field(repr=False, compare=False)
     graphs: bool = False
     """launches of compiled functions are replayed as CUDA graphs"""
+    whole_step: bool = False
+    """a step is one CUDA graph, where that does what its launches do (kernels/launch_fusion/whole_step.py)"""
     attention: str = "auto"
     """backend to try first"""
     kernels: Mapping[str, str] = field(default_factory=dict)
@@ -244,11 +248,20 @@ def open_device(
     precision, reason = _choose_dtype(place, dtype)
     choices.append(Choice(what="dtype", chosen=precision.long_name, reason=reason))
     compiles, reason = _choose_compile(DeviceKind(place.type), compile)
-    graphs = compiles and compile == "graphs"
-    chosen = ("graphs" if graphs else "on") if compiles else "off"
+    chosen = (compile if compile in REPLAYED else "on") if compiles else "off"
     choices.append(Choice(what="compile", chosen=chosen, reason=reason))
-    asked = kernels or {}
-    handle = TorchDevice(place, DTYPES[precision], arch, compiles, choices, graphs, attention, asked, hardware_key)
+    handle = TorchDevice(
+        torch=place,
+        dtype=DTYPES[precision],
+        arch=arch,
+        compiles=compiles,
+        choices=choices,
+        graphs=chosen == "graphs",
+        whole_step=chosen == "step",
+        attention=attention,
+        kernels=kernels or {},
+        hardware_key=hardware_key,
+    )
     return TorchEngine(device, precision, handle)
 
 
@@ -317,12 +330,12 @@ _BF16_TESTS = {DeviceKind.CUDA: _cuda_bf16, DeviceKind.MPS: _mps_bf16, DeviceKin
 
 
 def _choose_compile(kind: DeviceKind, wish: str) -> tuple[bool, str]:
-    if wish not in ("auto", "on", "off", "graphs"):
-        raise ValueError(f"compile '{wish}': choose auto, on, off or graphs")
+    if wish not in ("auto", "on", "off", *REPLAYED):
+        raise ValueError(f"compile '{wish}': choose auto, on, off, graphs or step")
     if wish == "off":
         return False, "asked for"
-    if wish == "graphs" and kind is not DeviceKind.CUDA:
-        raise ValueError(f"compile graphs: CUDA graphs need a CUDA device, this is {kind}")
+    if wish in REPLAYED and kind is not DeviceKind.CUDA:
+        raise ValueError(f"compile {wish}: CUDA graphs need a CUDA device, this is {kind}")
     if wish == "auto" and kind is not DeviceKind.CUDA:
         return False, f"eager by default on {kind}"
     missing = _missing_for_compile(kind)

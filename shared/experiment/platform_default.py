@@ -40,7 +40,7 @@ class Tuning(Contract):
     """What is chosen for a device before shapes are compared; "auto" leaves it to the engine."""
 
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
-    compile: Literal["auto", "on", "off", "graphs"] = "auto"
+    compile: Literal["auto", "on", "off", "graphs", "step"] = "auto"
     attention: str = "auto"
     kernels: Kernels = Field(default_factory=dict)
     """{op: kernel} that won on this machine"""

@@ -57,8 +57,8 @@ class EstimateRequest(Contract):
     vocab_size: int = Field(default=8192, gt=0)
     target: str
     """whose GPU is imagined: shared/machine/gpus.py"""
-    graphs: bool = False
-    """compiled functions are replayed as CUDA graphs"""
+    compile: Literal["on", "graphs", "step"] = "on"
+    """graphs: each compiled function is replayed as a CUDA graph; step: the whole step as one"""
     compile_kernels: bool = False
     """compile the Triton kernels for the architecture, too"""
     answer: Path
@@ -97,7 +97,7 @@ class StepCount(Contract):
     kind: Literal["step"] = "step"
     kernels: tuple[KernelCount, ...] = Field(max_length=LARGEST_KERNELS)
     host_launches: Calls
-    """launches the CPU makes: a CUDA graph is one"""
+    """launches the CPU makes: a replayed CUDA graph is one, and its kernels stay what they are"""
     state_bytes: Bytes
     """weights and optimizer"""
     gradient_bytes: Bytes

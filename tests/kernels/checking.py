@@ -7,10 +7,10 @@ from kernels import catalog
 from kernels.correctness import (
     expected_layout,
     forward_backward,
-    in_float64,
     judge,
     torch_cotangents,
     torch_inputs,
+    truth_of,
 )
 from kernels.inputs import random_cotangents, random_inputs
 from kernels.records import Status, Workload
@@ -23,7 +23,7 @@ def check(op: str, function, workload: Workload, seed: int = 0, device: str = "c
     dy = torch_cotangents(of, random_cotangents(of, workload, generator), workload.precision, device)
     reference = catalog.load_reference(op, "torch")
     plain = forward_backward(reference, of, drawn, dy)
-    truth = forward_backward(reference, of, in_float64(drawn), in_float64(dy))
+    truth = truth_of(reference, of, workload, drawn, dy)
     given = {name: x.detach().clone().requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else x
              for name, x in drawn.items()}  # fmt: skip
     found = forward_backward(function, of, given, dy)

@@ -47,7 +47,8 @@ def recipe(asked: dict[str, str]) -> None:
     scale = {name: float(p.grad.abs().max()) for name, p in names.items()}
     print(json.dumps({"case": "gradients", "away": away, "scale": scale}))
     for each in (plain, fused):
-        each._update(0.5)
+        each._set_rates(0.5)
+        each._update()
     named = dict(plain.model.named_parameters())
     matrices = fused.model.blocks.named_parameters("blocks")
     moved = {name: float((p - named[name]).detach().abs().max()) for name, p in matrices}

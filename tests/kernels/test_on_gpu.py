@@ -27,12 +27,21 @@ def test_a_kernel_computes_what_its_reference_does(op, kernel, which):
 
 
 def losses(kernels: dict[str, str], compile: str) -> list[float]:
-    recipe = gpt_torch.build(SHAPE, 8192, 0, open_engine("torch", "cuda:0", compile=compile, kernels=kernels).handle)
+    engine = open_engine("torch", "cuda:0", compile=compile, kernels=kernels)
+    recipe = gpt_torch.build(SHAPE, 8192, 0, engine.handle)
     rows = torch.arange(16 * 257, device="cuda:0").reshape(16, 257) % 97
-    return [recipe.step(rows, step / 20).item() for step in range(20)]
+    found = [recipe.step(rows.roll(step, 1), step / 20) for step in range(20)]  # read late, as the training loop does
+    launches = [one.chosen for one in engine.choices if one.what == "launches"]
+    assert launches == (["one CUDA graph"] if compile == "step" else []), engine.choices
+    return [loss.item() for loss in found]
 
 
-@pytest.mark.parametrize("compile", ["off", "on", "graphs"])
+def test_a_step_as_one_graph_trains_as_its_launches_do():
+    launched, graph = losses({}, "on"), losses({}, "step")
+    assert graph == pytest.approx(launched, rel=0.01)
+
+
+@pytest.mark.parametrize("compile", ["off", "on", "graphs", "step"])
 def test_a_recipe_learns_alike_with_all_of_them(compile):
     kernels = {op: kernel for op, kernel in of_language(Language.TRITON) if op in gpt_torch.OPS}
     plain, fused = losses({}, "on"), losses(kernels, compile)

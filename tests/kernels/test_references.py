@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kernels import catalog
-from kernels.correctness import expected_layout, forward_backward, judge, torch_cotangents, torch_inputs
+from kernels.correctness import Truth, expected_layout, forward_backward, judge, torch_cotangents, torch_inputs
 from kernels.inputs import random_cotangents, random_inputs
 from kernels.records import DType, Status, Tolerance, Workload
 from tests.kernels.checking import check
@@ -85,5 +85,5 @@ def test_only_the_right_numbers_in_the_right_form_pass(spoil, status):
     inputs = torch_inputs(of, random_inputs(of, workload, np.random.default_rng(0)), DType.FLOAT32)
     right = forward_backward(catalog.load_reference("rmsnorm", "torch"), of, inputs, {"y": torch.ones(70, 129)})
     found = right | {"output y": spoil(right["output y"])}
-    truth = {name: x.double() for name, x in right.items()}
+    truth = Truth({name: x.double() for name, x in right.items()}, {})
     assert judge(found, right, truth, expected_layout(of, workload), Tolerance())[0] is status

@@ -86,6 +86,6 @@ def _message(side: Side, recipe: Path, request: EstimateRequest) -> Count:
         vocab_size=request.vocab_size,
         target=request.target,
         kernels=side.kernels,
-        graphs=request.graphs,
+        compile=request.compile,
         compile_kernels=request.compile_kernels,
     )

@@ -12,12 +12,11 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch._inductor import ir, memory
+from torch._inductor import ir
 from torch._inductor.codegen.triton import TritonScheduling
 from torch._inductor.graph import GraphLowering
 from torch._inductor.scheduler import BaseSchedulerNode, ExternKernelSchedulerNode
 from torch.fx import Node
-from torch.utils._ordered_set import OrderedSet
 from torch.utils.flop_counter import flop_registry
 
 from kernels.op_cost import OpCost, cost_of_op, has_cost
@@ -127,13 +126,3 @@ def cost_of_call(target: Any, arguments: tuple[Any, ...], named: dict[str, Any],
     if count is None or has_cost(target._schema.name):
         return cost
     return OpCost(cost.bytes, int(count(*arguments, **named, out_val=result)), cost.launches)
-
-
-def peak_bytes(graph: GraphLowering) -> int:
-    """By the scheduler's own plan; arguments that end with the graph count from its start."""
-    scheduler = graph.scheduler
-    inputs, outputs = OrderedSet(graph.graph_inputs), OrderedSet(graph.get_output_names())
-    peak, _ = memory.prepare_planning_info(
-        scheduler.nodes, scheduler.name_to_buf, scheduler.name_to_fused_node, inputs, outputs
-    )
-    return int(peak)

@@ -16,7 +16,8 @@ from torch.fx import GraphModule
 
 from services.kernel_lab.estimate import gpu_graph
 from services.kernel_lab.estimate.absent_gpu import pretending
-from services.kernel_lab.estimate.graph_kernels import GraphKernel, KernelLog, kernels_of, peak_bytes
+from services.kernel_lab.estimate.graph_kernels import GraphKernel, KernelLog, kernels_of
+from services.kernel_lab.estimate.graph_memory import peak_bytes
 from shared.machine.gpus import Gpu
 
 QUIETLY = {"force_disable_caches": True, "compile_threads": 1, "triton.unique_kernel_names": True}
@@ -41,12 +42,15 @@ class _Reached(BaseException):
 def lower(module: GraphModule, inputs: Sequence[Any], gpu: Gpu, **kind: Any) -> Lowered:
     """kind: is_backward, is_inference. Raises what Inductor raises."""
     mode = FakeTensorMode()
+    context = TracingContext(mode)
+    if (outer := TracingContext.try_get()) is not None:  # knows which arguments of a backward end with it
+        context.fw_metadata = outer.fw_metadata
     module, inputs = gpu_graph.moved(module, inputs, mode)
     with (
         pretending(gpu),
         config.patch(QUIETLY),
         patch.object(GraphLowering, "compile_to_module", _at_source),
-        tracing(TracingContext(mode)),
+        tracing(context),
     ):
         try:
             compile_fx.compile_fx_inner(module, inputs, **kind)
@@ -59,4 +63,4 @@ def _at_source(graph: GraphLowering) -> None:
     with KernelLog() as log:
         code, _ = graph.codegen()
     source = str(getattr(code, "value", code))
-    raise _Reached(Lowered(tuple(kernels_of(graph, log, source)), peak_bytes(graph), source))
+    raise _Reached(Lowered(tuple(kernels_of(graph, log, source)), peak_bytes(graph, source), source))

@@ -17,7 +17,7 @@ class Count(Contract):
     vocab_size: int = Field(gt=0)
     target: str
     kernels: dict[str, str]
-    graphs: bool
+    compile: Literal["on", "graphs", "step"]
     compile_kernels: bool
 
 

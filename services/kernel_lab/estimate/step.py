@@ -13,6 +13,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kernels.cross_entropy_full import torch_chunked
+from kernels.launch_fusion import whole_step
 from kernels.op_cost import stored_bytes
 from services.kernel_lab.estimate.compile_matrix import compile_all
 from services.kernel_lab.estimate.compiler import AbsentCompiler
@@ -32,12 +33,13 @@ def count_step(request: Count) -> StepCount:
     """InvalidRecipe, in one line, when the recipe cannot be run without values."""
     gpu = find_gpu(request.target)
     recorder = Recorder()
-    compiler = AbsentCompiler(gpu, recorder, request.graphs)
+    compiler = AbsentCompiler(gpu, recorder, graphs=request.compile == "graphs")
     choices: list[Choice] = []
     _chunks_as_on_cuda()
     with (
         patch.object(torch, "compile", compiler.compile),
         patch.object(torch.nn.Module, "_apply", converted),
+        patch.object(whole_step, "choose_step", recorder.choose_step),
         FakeTensorMode(allow_non_fake_inputs=True),
     ):
         module = load_recipe(Path(request.recipe))
@@ -61,7 +63,8 @@ def absent_device(gpu: Gpu, request: Count, choices: list[Choice]) -> TorchDevic
         arch=gpu.architecture,
         compiles=True,
         choices=choices,
-        graphs=request.graphs,
+        graphs=request.compile == "graphs",
+        whole_step=request.compile == "step",
         kernels=request.kernels,
         hardware_key=gpu.hardware_key,
         absent=True,

@@ -20,6 +20,7 @@ from kernels.block_prelude.torch_reference import block_prelude
 from kernels.choose import choose_kernels
 from kernels.cross_entropy_full.torch_chunked import cross_entropy_full
 from kernels.fused_mlp.torch_reference import fused_mlp
+from kernels.launch_fusion.whole_step import choose_step
 from kernels.logits_softcap.torch_reference import logits_softcap
 from kernels.muon_symmetric_matmul.torch_reference import polar_express, symmetric_matmul
 from kernels.residual_blend.torch_reference import residual_blend
@@ -219,8 +220,8 @@ def window_sizes(shape: Shape) -> list[int]:
     return [look_back[pattern[layer % len(pattern)]] for layer in range(shape.depth - 1)] + [look_back["L"]]
 
 
-def adamw(model: GPT) -> torch.optim.AdamW:
-    """AdamW for everything that is not a matrix inside a block."""
+def adamw(model: GPT, rates_on_device: bool) -> torch.optim.AdamW:
+    """AdamW for everything that is not a matrix inside a block. A recorded step reads its rates from the device."""
     scale = (model.head.weight.shape[1] / 768) ** -0.5
     groups = [
         {"params": [model.head.weight], "lr": UNEMBEDDING_LR * scale},
@@ -229,9 +230,12 @@ def adamw(model: GPT) -> torch.optim.AdamW:
         {"params": [model.resid_lambdas], "lr": SCALAR_LR * 0.01},
         {"params": [model.x0_lambdas], "lr": SCALAR_LR, "betas": X0_BETAS},
     ]
-    optimizer = torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=ADAM_EPS, weight_decay=0.0, fused=True)
+    options = {"eps": ADAM_EPS, "weight_decay": 0.0, "fused": True, "capturable": rates_on_device}
+    optimizer = torch.optim.AdamW(groups, betas=ADAM_BETAS, **options)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
+        if rates_on_device:
+            group["lr"] = torch.tensor(group["lr"], device=model.head.weight.device)
         for p in group["params"]:  # made here, not at the first step, so that state() is complete from the start
             step = torch.zeros((), device=p.device)
             optimizer.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
@@ -250,22 +254,26 @@ class Muon:
             params = [p for p in matrices if p.shape == shape]
             momentum_NRC = torch.zeros(len(params), *shape, device=device.torch)
             variance = momentum_NRC.mean(-1 if shape[0] >= shape[1] else -2, keepdim=True)
-            self.groups[f"{shape[0]}x{shape[1]}"] = (params, momentum_NRC, variance)
+            lr = torch.zeros((), device=device.torch)
+            self.groups[f"{shape[0]}x{shape[1]}"] = (params, momentum_NRC, variance, lr)
         # 0-d tensors: a Python number that changes every step would recompile the update
-        self.momentum, self.lr, self.decay = (torch.zeros((), device=device.torch) for _ in range(3))
+        self.momentum, self.decay = (torch.zeros((), device=device.torch) for _ in range(2))
         self.dtype = device.dtype
         self.update = device.compile(muon_update, dynamic=False)
         self.symmetric_matmul = symmetric_matmul
 
-    @torch.no_grad()
-    def step(self, momentum: float, lr: float, decay: float):
+    def set_rates(self, momentum: float, lr: float, decay: float):
         self.momentum.fill_(momentum)
         self.decay.fill_(decay)
-        for params, momentum_NRC, variance in self.groups.values():
+        for params, _, _, rate in self.groups.values():
             rows, columns = params[0].shape
-            self.lr.fill_(lr * max(1.0, rows / columns) ** 0.5)
+            rate.fill_(lr * max(1.0, rows / columns) ** 0.5)
+
+    @torch.no_grad()
+    def step(self):
+        for params, momentum_NRC, variance, lr in self.groups.values():
             p_NRC, g_NRC = torch.stack(params), torch.stack([p.grad for p in params])
-            rates = self.momentum, self.lr, self.decay
+            rates = self.momentum, lr, self.decay
             self.update(p_NRC, g_NRC, momentum_NRC, variance, *rates, self.dtype, self.symmetric_matmul)
             torch._foreach_copy_(params, list(p_NRC.unbind()))
 
@@ -304,23 +312,32 @@ def muon_momentum(step: int) -> float:
 class Recipe:
     def __init__(self, shape: Shape, model: GPT, device):
         self.shape, self.model = shape, model
-        self.adamw = adamw(model)
+        self.adamw = adamw(model, device.whole_step)
         self.muon = Muon(list(model.blocks.parameters()), device, model.ops.muon_symmetric_matmul)
         self.steps = 0
         self.multiplier = lr_multiplier(0.0)
         self._parameters, self._graphs = list(model.parameters()), device.graphs
         self._loss = device.compile(model.loss, dynamic=False)
         self._logits = device.compile(model.logits, dynamic=False)
+        self._run = choose_step(device, self._compute, self._live)
 
     def step(self, rows, progress: float):
         """One optimizer step on rows [rows_per_step, T + 1]; the mean loss, still on the device."""
+        self._set_rates(progress)
+        loss = self._run(rows)
+        self.steps += 1
+        return loss
+
+    def _compute(self, rows):
+        """What the device does in a step: the same kernels every time, since all that changes lies in tensors."""
+        self.model.zero_grad(set_to_none=True)  # a recording that broke off leaves gradients behind
         passes = rows.split(self.shape.device_batch_size)
         total = torch.zeros((), device=rows.device)
         for rows_of_pass in passes:
             loss = self._loss(rows_of_pass) / len(passes)
             self._accumulate(torch.autograd.grad(loss, self._parameters))
             total += loss.detach()
-        self._update(progress)
+        self._update()
         return total
 
     def _accumulate(self, gradients):
@@ -334,14 +351,22 @@ class Recipe:
             else:
                 torch._foreach_add_([p.grad for p, _ in pairs], [g for _, g in pairs])
 
-    def _update(self, progress: float):
+    def _set_rates(self, progress: float):
         self.multiplier = lr_multiplier(progress)
         for group in self.adamw.param_groups:
-            group["lr"] = group["initial_lr"] * self.multiplier
+            lr = group["initial_lr"] * self.multiplier
+            group["lr"] = group["lr"].fill_(lr) if isinstance(group["lr"], torch.Tensor) else lr
+        self.muon.set_rates(muon_momentum(self.steps), MATRIX_LR * self.multiplier, WEIGHT_DECAY * (1 - progress))
+
+    def _update(self):
         self.adamw.step()
-        self.muon.step(muon_momentum(self.steps), MATRIX_LR * self.multiplier, WEIGHT_DECAY * (1 - progress))
+        self.muon.step()
         self.model.zero_grad(set_to_none=True)
-        self.steps += 1
+
+    def _live(self):
+        """Arrays that a step changes in place."""
+        state = self.state()
+        return [x for group in state.values() for name, x in group.items() if name != "steps"]
 
     @torch.no_grad()
     def logits(self, tokens_BT):
@@ -352,7 +377,7 @@ class Recipe:
         optimizer = {"steps": torch.tensor(self.steps)}
         for name, p in self.model.named_parameters():
             optimizer |= {f"{name}.{key}": value for key, value in self.adamw.state.get(p, {}).items()}
-        for shape, (_, momentum_NRC, variance) in self.muon.groups.items():
+        for shape, (_, momentum_NRC, variance, _) in self.muon.groups.items():
             optimizer |= {f"muon.{shape}.momentum": momentum_NRC, f"muon.{shape}.variance": variance}
         return {"model": self.model.state_dict(), "optimizer": optimizer}
 

@@ -1,5 +1,7 @@
 """What is counted of functions that can be counted by hand. Needs Triton (pip install -e '.[lab]'), and no GPU."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -10,6 +12,7 @@ from kernels.attention.absent import visible_pairs
 from kernels.op_cost import OpCost, op_cost
 from services.kernel_lab.estimate.compile_matrix import compile_all
 from services.kernel_lab.estimate.compiler import AbsentCompiler
+from services.kernel_lab.estimate.graph_memory import peak_of
 from services.kernel_lab.estimate.recorder import Recorder
 from shared.kernel_lab.estimate import Kind, Phase
 from shared.machine.gpus import find_gpu
@@ -123,6 +126,61 @@ def test_a_cuda_graph_is_one_launch_of_the_host(fake):
         counting(bf16(M, K), bf16(K, N))
         assert counting.recorder.host_launches == host_launches
         assert counting.total[0] == 4
+
+
+def test_a_whole_step_is_one_launch_of_the_host_beside_its_rows_and_its_loss(fake):
+    recorder = Recorder()
+    compute = lambda rows: (rows * 2).sum()  # noqa: E731
+    for whole_step, host_launches in ((False, 2), (True, 3)):
+        run = recorder.choose_step(SimpleNamespace(whole_step=whole_step), compute, list)
+        before = recorder.host_launches
+        with recorder:
+            run(bf16(M, N))
+        assert recorder.host_launches - before == host_launches
+    assert sum(one.launches for one in recorder.counts() if one.kernel in ("mul", "sum")) == 4, "kernels stay"
+
+
+def test_memory_is_that_of_the_arrays_alive_together(fake):
+    """By hand: backward begins with relu and m = relu w^T, and overwrites m; x and w outlive it."""
+
+    def loss(x, w):
+        return ((x @ w).relu() @ w.t()).float().square().sum()
+
+    x, w = bf16(M, N, requires_grad=True), bf16(N, 4 * N, requires_grad=True)
+    counting = Counting(loss)
+    forward = counting.function
+    counting.function = lambda x, w: forward(x, w).backward()
+    counting(x, w)
+    peaks = {phase: lowered.peak_bytes for phase, lowered, _ in counting.compiler.lowered}
+    small, wide, weight = BF16 * M * N, BF16 * M * 4 * N, BF16 * N * 4 * N
+    assert peaks[Phase.FORWARD] == pytest.approx(wide + small, abs=256)
+    # when both gradients of w are added up: the gradients of relu and of x, that of one use of w, and the sum
+    assert peaks[Phase.BACKWARD] == pytest.approx(wide + small + 2 * weight, abs=256)
+
+
+WRITTEN = """
+def call(self, args):
+    saved, weight = args
+    args.clear()
+    with torch.cuda._DeviceGuard(0):
+        buf0 = empty_strided_cuda((4, 8), (8, 1), torch.float32)
+        buf1 = saved; del saved  # reuse
+        kernel.run(buf1, buf0, weight)
+        del buf0
+        buf2 = torch.ops.some.two.default(buf1)
+        buf3 = buf2[0]
+        del buf2
+        buf4 = empty_strided_cuda((4, ), (1, ), torch.bfloat16)
+        del buf1
+    return (reinterpret_tensor(buf3, (8, 4), (1, 8), 0), buf4, )
+"""
+
+
+def test_a_kernel_that_overwrites_its_argument_adds_nothing_to_the_memory():
+    sizes = {"buf3": 50}
+    assert peak_of(WRITTEN, {"saved": 100}, lambda name: sizes.get(name, 0)) == 100 + 4 * 8 * 4
+    apart = WRITTEN.replace("buf1 = saved; del saved", "buf1 = empty_strided_cuda((25, ), (1, ), torch.float32)")
+    assert peak_of(apart, {"saved": 100}, lambda name: sizes.get(name, 0)) == 100 + 4 * 8 * 4 + 100
 
 
 @torch.library.custom_op("estimate_test::scaled", mutates_args=())

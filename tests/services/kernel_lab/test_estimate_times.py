@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.console.estimate_request import changed_shape, sides, wants_graphs
+from services.console.estimate_request import changed_shape, compile_mode, sides
 from services.console.estimate_view import markdown
 from services.kernel_lab.estimate.roofline import TimeModel, estimate_side
 from shared.experiment.presets import PRESETS
@@ -82,7 +82,7 @@ def test_wrong_options_are_refused_in_one_line(tmp_path):
     with pytest.raises(ValueError, match="unknown key 'dtype': here --set takes seq_len"):
         changed_shape("m5-tiny", {"dtype": "bf16"})
     with pytest.raises(ValueError, match="an estimate is of compiled code"):
-        wants_graphs("off")
+        compile_mode("off")
     with pytest.raises(ValueError, match="does not exist"):
         sides((tmp_path / "none.py", None), ({}, None), "torch")
 

@@ -4,6 +4,7 @@ import os
 import time
 
 import psutil
+import pytest
 
 from services.worker.attempt import note_file, open_note
 from services.worker.recovery import is_alive, settle_old_attempts
