@@ -98,9 +98,15 @@ def framework_of(language: Language) -> str:
 def signature(op: str, kernel: str) -> str:
     """Changes with anything a measurement of the kernel depends on: definition, references, sources, versions."""
     parts = [(folder(op) / "definition.py").read_text(), solution(op, kernel).sha256]
-    parts += [load_source(op, entry.split("::")[0]) for entry in definition(op).reference.values()]
+    parts += [path.read_text() for path in reference_files(op)]
     parts += [f"{name} {_version(name)}" for name in MEASURED_WITH]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def reference_files(op: str) -> list[Path]:
+    """The references, and the files of kernels/ that they import."""
+    references = [folder(op) / entry.split("::")[0] for entry in definition(op).reference.values()]
+    return list(dict.fromkeys([*references, *(file for path in references for file in _imported(path))]))
 
 
 def load_source(op: str, file: str) -> str:

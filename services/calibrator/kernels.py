@@ -51,11 +51,12 @@ class Lab:
         known = self._ask(PromotionCheck(candidate=candidate, device=device), deadline)
         if known is None:
             return None
-        is_right, is_faster, _ = (one["evidence"] is not None for one in known.data["requirements"])
+        verified, measured, _ = known.data["requirements"]
+        is_right = verified["evidence"] is not None
         if not is_right and not _is_ok(self._ask(Verify(candidate=candidate, device=device), deadline)):
             return None
-        if is_right and is_faster:
-            return 1.0
+        if is_right and measured["evidence"] is not None:
+            return _speedup_of(measured["details"]["bouts"])
         return _speedup(self._ask(Bench(candidate=candidate, device=device, rounds=ROUNDS), deadline))
 
     def _ask(self, command: Command, deadline: float) -> LabAnswer | None:
@@ -78,10 +79,11 @@ def _is_ok(answer: LabAnswer | None) -> bool:
 
 
 def _speedup(answer: LabAnswer | None) -> float | None:
+    return _speedup_of(answer.data["bouts"]) if answer is not None and _is_ok(answer) else None
+
+
+def _speedup_of(bouts: dict[str, Any]) -> float | None:
     """Inside torch.compile where that was measured, as the trainer runs it."""
-    if answer is None or not _is_ok(answer):
-        return None
-    bouts: dict[str, Any] = answer.data["bouts"]
     decisive = bouts.get("compiled") or bouts["eager"]
     return float(decisive["speedup"]["value"]) if decisive["verdict"] == "faster" else None
 

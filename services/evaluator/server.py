@@ -32,14 +32,14 @@ class Server:
         self.engine = open_engine_of(self.job, compile="off")
         return Opened(framework_version=self.engine.version, dtype=self.engine.precision.long_name)
 
-    def serve(self) -> Serving:
+    def load(self) -> Serving:
         request, job = self.request, self.job
         self.engine.seed(job.seed)
         module = load_recipe(Path(request.recipe))
         with blaming("build() failed", unless=self.engine.is_out_of_memory):
             self.recipe = module.build(job.shape, request.vocab_size, job.seed, self.engine.handle)
         check_protocol(self.recipe)
-        self._load(request.weights)
+        self._load_weights(request.weights)
         on_device = self._open_buffer()
         return Serving(
             on_device=on_device,
@@ -54,11 +54,11 @@ class Server:
             self._forward()
             return Forwarded(peak_vram_mb=self.engine.peak_memory_mb())
         if isinstance(message, Load):
-            self._load(message.weights)
+            self._load_weights(message.weights)
             return Loaded()
         return Digested(weights_digest=self._digest())
 
-    def failure(self, error: Exception) -> Failed:
+    def failure(self, error: BaseException) -> Failed:
         if isinstance(error, InvalidRecipe):
             return Failed(status=Status.REJECTED, reason=str(error))
         if self.engine is not None and self.engine.is_out_of_memory(error):
@@ -79,7 +79,7 @@ class Server:
         self.buffer = mapped(self.logits_fd, shape_BTV, np.float32)
         return False
 
-    def _load(self, weights: str) -> None:
+    def _load_weights(self, weights: str) -> None:
         arrays = self.engine.load(Path(weights))
         with blaming("load() failed", unless=self.engine.is_out_of_memory):
             self.recipe.load({"model": arrays})

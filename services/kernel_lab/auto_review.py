@@ -56,7 +56,7 @@ def review(events: TraceEvents, command: str) -> LabAnswer:
         return LabAnswer(command=command, status=LabStatus.INSUFFICIENT_TRACE_DATA, headline=missing)
     shares = shares_of(events)
     rows = kernel_rows(events)
-    families = by_family(rows, sum(row.microseconds for row in rows))
+    families = by_family(rows)
     said = {name.replace("_", " "): f"{value:.0%}" for name, value in vars(shares).items()}
     return LabAnswer(
         command=command,
@@ -72,6 +72,8 @@ def what_is_missing(events: TraceEvents) -> str:
         return "nothing of a device is in this trace: gaps are judged where CUDA was profiled; trace-profile reads it"
     if len(events.activities) < FEWEST_ACTIVITIES:
         return f"{len(events.activities)} activities are too few to judge gaps by: record whole steps"
+    if not any(one.duration for one in events.activities):
+        return "no time passes in this trace: record whole steps"
     launched = sum(one.correlation in events.launches for one in events.activities)
     if launched < FEWEST_LAUNCHES * len(events.activities):
         return "most launches are missing, so nobody can say whose the gaps are: record with activities CPU and CUDA"

@@ -6,12 +6,11 @@ limit is a REWARD_HACK.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
 from kernels import catalog
-from kernels.records import Correctness, DType, Environment, Evaluation, Performance, Status, Trace, Workload
+from kernels.records import DType, Performance, Status, Trace, Workload
 from services.kernel_lab.candidate import Failure
 from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import EventKind
@@ -20,6 +19,7 @@ from services.kernel_lab.match import Bout, Match
 from services.kernel_lab.source_rules import find_breach
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Missing, Surroundings
+from services.kernel_lab.trace import trace_of
 from shared.kernel_lab.job import Bench, LabAnswer
 from shared.machine.device import Device
 
@@ -78,9 +78,10 @@ def measure(subject: Subject, workload: Workload, around: Surroundings, order: B
             raise Failure(Status.REWARD_HACK, breach)
         bouts, correctness = Match(subject, workload, around, order, modes).play(limit)
     except Failure as failure:
-        return Measured(_trace(subject, workload, around, failure.status, failure.reason), (), limit, left_out)
-    said = _trace(subject, workload, around, Status.PASSED, "", correctness, bouts, limit)
-    return Measured(said, bouts, limit, left_out)
+        return Measured(trace_of(subject, workload, around, failure.status, failure.reason), (), limit, left_out)
+    performance = _performance(bouts, limit) if bouts else None
+    trace = trace_of(subject, workload, around, Status.PASSED, "", correctness, performance)
+    return Measured(trace, bouts, limit, left_out)
 
 
 def modes_here(against: str, subject: Subject, around: Surroundings) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -89,26 +90,6 @@ def modes_here(against: str, subject: Subject, around: Surroundings) -> tuple[tu
     if "compiled" in asked and Device.parse(around.device).is_cuda and find_spec("triton") is None:
         return tuple(one for one in asked if one != "compiled"), ("compiled: Triton is not installed",)
     return asked, ()
-
-
-def _trace(
-    subject: Subject, workload: Workload, around: Surroundings, status: Status, log: str,
-    correctness: Correctness | None = None, bouts: tuple[Bout, ...] = (), limit: DeviceLimit | None = None,
-) -> Trace:  # fmt: skip
-    return Trace(
-        definition=subject.op,
-        workload=workload,
-        solution=subject.solution.name,
-        solution_sha256=subject.solution.sha256,
-        evaluation=Evaluation(
-            status=status,
-            environment=Environment(hardware=around.hardware_key, libs=around.libs),
-            timestamp=datetime.now(UTC),
-            log=log,
-            correctness=correctness,
-            performance=_performance(bouts, limit) if bouts and limit else None,
-        ),
-    )
 
 
 def _performance(bouts: tuple[Bout, ...], limit: DeviceLimit) -> Performance:

@@ -105,6 +105,8 @@ class CandidateProcess:
         self.process.end()
         self.inputs.close()
         self.results.close()
+        if self.on_device is not None:
+            self.on_device.close()
 
     @property
     def choices(self) -> tuple[Choice, ...]:

@@ -1,11 +1,13 @@
 """Which file answers which command. Those that need a framework are imported when they are asked for."""
 
+import shutil
 from importlib import import_module
 
+from kernels import catalog
 from services.kernel_lab import opening
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.surroundings import Missing
-from services.kernel_lab.workspace import KERNEL
+from services.kernel_lab.workspace import KERNEL, RECORD
 from shared.files import sha256_bytes, write_atomic
 from shared.kernel_lab.folder import workspaces_folder
 from shared.kernel_lab.job import Bench, Command, Init, LabAnswer, LabJob, LabStatus, Verify
@@ -35,12 +37,17 @@ PACKAGES = {"torch": "torch", "mlx": "mlx", "scipy": "lab", "triton": "lab"}
 
 
 def with_workspace(order: Command, desk: Desk) -> Command:
-    """A kernel that came as text is laid into a workspace of its own, named by its hash."""
+    """A kernel that came as text is laid into a workspace of its own, named by its language and hash."""
     if not isinstance(order, Verify | Bench) or order.source is None:
         return order
+    if order.candidate not in catalog.ops():
+        raise ValueError(f"a source needs the name of its OP alone, not '{order.candidate}': autoresearch lab list")
     source = order.source.encode()
-    folder = workspaces_folder() / f"queued-{order.candidate}-{sha256_bytes(source)[:16]}"
-    opening.answer(Init(op=order.candidate, language=order.language, workspace=folder, refresh=folder.is_dir()), desk)
+    folder = workspaces_folder() / f"queued-{order.candidate}-{order.language}-{sha256_bytes(source)[:16]}"
+    is_whole = (folder / RECORD).is_file()
+    if not is_whole:  # whoever laid it out was killed
+        shutil.rmtree(folder, ignore_errors=True)
+    opening.answer(Init(op=order.candidate, language=order.language, workspace=folder, refresh=is_whole), desk)
     write_atomic(folder / KERNEL, source)
     return order.model_copy(update={"candidate": str(folder), "source": None})
 

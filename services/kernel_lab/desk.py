@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
@@ -97,8 +97,9 @@ def scratch(folder: Path) -> Iterator[None]:
 def clear_away(place: Path) -> None:
     """What commands that were killed left there, and answers that nobody read."""
     for path in place.iterdir() if place.is_dir() else ():
-        if time() - path.stat().st_mtime > LEFT_BEHIND_S:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another command may take it away
+            if time() - path.stat().st_mtime > LEFT_BEHIND_S:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def passed(status: bool) -> LabStatus:

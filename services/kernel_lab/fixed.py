@@ -1,4 +1,5 @@
-"""What an author of kernels may not change: an op's definition and references, and the harness that judges. Hashed.
+"""What an author of kernels may not change: an op's definition and references, what its kernels import, and the
+harness that judges. Hashed.
 
 A workspace remembers the hashes from when it was made, and the ledger remembers the workspace's, so an edited tolerance
 is one clear line instead of a passed test.
@@ -16,8 +17,8 @@ HARNESS = ("kernels/records.py", "kernels/inputs.py", "kernels/correctness.py", 
 
 def fixed_files(op: str) -> dict[str, str]:
     """{path in the checkout: sha256}"""
-    references = {entry.split("::")[0] for entry in catalog.definition(op).reference.values()}
-    paths = [catalog.folder(op) / name for name in ("definition.py", *sorted(references))]
+    paths = [catalog.folder(op) / "definition.py", *catalog.reference_files(op)]
+    paths += [CHECKOUT / source.path for one in catalog.solutions(op) for source in one.sources[1:]]
     paths += [CHECKOUT / name for name in HARNESS]
     paths += sorted((CHECKOUT / "services" / "kernel_lab").glob("*.py"))
     return {path.relative_to(CHECKOUT).as_posix(): sha256_file(path) for path in paths if path.is_file()}

@@ -9,7 +9,7 @@ from kernels.records import Language
 from services.kernel_lab.costs import OpCost, read_costs
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import Event, EventKind
-from services.kernel_lab.promotions import adopted, promoted_here
+from services.kernel_lab.promotions import is_promoted, promoted_here
 from services.kernel_lab.states import WEIGHT, State, next_step, state_of
 from services.kernel_lab.subject import Subject, find, of_catalog
 from shared.kernel_lab.job import LabAnswer, LabStatus, Orchestrate
@@ -22,7 +22,7 @@ def answer(order: Orchestrate, desk: Desk) -> LabAnswer:
     costs = {one.op: one for one in reversed(read_costs(order.profile))} if order.profile else {}
     promoted = promoted_here(here)
     rows = [
-        row(subject, state_of(events, subject, here, promoted.get(subject.op) == adopted(subject)), costs)
+        row(subject, state_of(events, subject, here, is_promoted(subject, promoted)), costs)
         for subject in candidates(events, desk)
         if subject.language is not Language.METAL or around.hardware.vendor is Vendor.APPLE
     ]

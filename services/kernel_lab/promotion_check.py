@@ -8,7 +8,7 @@ from dataclasses import asdict
 from kernels.promotion import Promotion
 from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import Event, EventKind
-from services.kernel_lab.promotions import adopted, all_promoted, promoted_here, take_back, why_stale
+from services.kernel_lab.promotions import all_promoted, is_promoted, promoted_here, take_back, why_stale
 from services.kernel_lab.states import Requirement, next_step, requirements, state_of
 from shared.kernel_lab.job import LabAnswer, LabStatus, PromotionCheck
 
@@ -23,8 +23,7 @@ def answer(order: PromotionCheck, desk: Desk) -> LabAnswer:
 def _of_one(candidate: str, here: str, desk: Desk) -> LabAnswer:
     subject, events = desk.subject(candidate), desk.ledger.read()
     needed = requirements(events, subject, here)
-    promoted = promoted_here(here).get(subject.op) == (adopted(subject) or "")
-    state = state_of(events, subject, here, promoted)
+    state = state_of(events, subject, here, is_promoted(subject, promoted_here(here)))
     may = all(one.is_met for one in needed)
     return LabAnswer(
         command="promotion-check",

@@ -19,6 +19,12 @@ def promoted_here(hardware_key: str) -> dict[str, str]:
     return {one.op: one.kernel for one in all_promoted() if one.hardware_key == hardware_key}
 
 
+def is_promoted(subject: Subject, promoted: dict[str, str]) -> bool:
+    """Whether recipes use these very bytes. promoted: of promoted_here."""
+    kernel = adopted(subject)
+    return kernel is not None and promoted.get(subject.op) == kernel
+
+
 def write(new: Promotion) -> None:
     promotion.write(promotion.replace(all_promoted(), new), promotion.PROMOTED_FILE)
 

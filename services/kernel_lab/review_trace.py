@@ -10,8 +10,7 @@ from shared.kernel_lab.job import LabAnswer, LabStatus, ReviewTrace
 
 def answer(order: ReviewTrace, desk: Desk) -> LabAnswer:
     subject, here = desk.subject(order.candidate), desk.around(order.device).hardware_key
-    rows = kernel_rows(read_trace(order.trace))
-    families = by_family(rows, sum(row.microseconds for row in rows))[:3]
+    families = by_family(kernel_rows(read_trace(order.trace)))[:3]
     said = ", ".join(f"{one['family']} {one['share']:.0%}" for one in families)
     answer = LabAnswer(
         command=order.command,

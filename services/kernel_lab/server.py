@@ -22,11 +22,12 @@ from services.kernel_lab.messages import (
     Loaded,
     Opened,
     Ran,
+    Refused,
     Run,
     Serve,
 )
 from services.kernel_lab.placement import Placed
-from services.kernel_lab.refusal import Refusal, describe, is_memory
+from services.kernel_lab.refusal import Refusal, describe, is_memory, refusal
 from shared.engines.shared_buffer import HostBuffer
 
 
@@ -82,6 +83,9 @@ class Server:
         assert isinstance(message, Batch)
         self._batch(message)
         return Finished()
+
+    def failure(self, error: BaseException) -> Refused:
+        return refusal(error)
 
     def _run(self, order: Run) -> None:
         call = self.caller.prepare(order, self.inputs, copied=False)

@@ -1,7 +1,7 @@
 """How far a candidate has come on one hardware key, read from the ledger: what is proved, and what to do next."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -59,15 +59,23 @@ class Requirement:
     evidence: str | None
     """id of the event that meets it"""
     detail: str
+    details: dict[str, Any] = field(default_factory=dict)
+    """of the latest event of its kind"""
 
     @property
     def is_met(self) -> bool:
         return self.evidence is not None
 
 
+def current(events: Sequence[Event], subject: Subject, hardware_key: str) -> list[Event]:
+    """Evidence of these very bytes, judged by what judges today, on this hardware."""
+    own = of_candidate(events, subject.sha256, hardware_key)
+    return [event for event in own if event.fixed_sha256 == subject.fixed_sha256]
+
+
 def requirements(events: Sequence[Event], subject: Subject, hardware_key: str) -> tuple[Requirement, ...]:
-    """Evidence of these very bytes, judged by what judges today, on this hardware. The latest of a kind counts."""
-    own = [e for e in of_candidate(events, subject.sha256, hardware_key) if e.fixed_sha256 == subject.fixed_sha256]
+    """What a promotion needs. The latest of a kind counts."""
+    own = current(events, subject, hardware_key)
     return (
         _required(own, EventKind.VERIFY, "a PASSED verification of every size on this hardware", _is_whole),
         _required(own, EventKind.BENCH, "a measurement of it that is faster than the plain op", _is_faster),
@@ -80,7 +88,7 @@ def _required(own: list[Event], kind: EventKind, what: str, holds: Any) -> Requi
     if not of_kind:
         return Requirement(what, None, "there is none")
     last = of_kind[-1]
-    return Requirement(what, last.id if holds(last) else None, last.headline)
+    return Requirement(what, last.id if holds(last) else None, last.headline, last.details)
 
 
 def _is_whole(event: Event) -> bool:
@@ -101,8 +109,9 @@ def _is_validated(event: Event) -> bool:
 
 
 def state_of(events: Sequence[Event], subject: Subject, hardware_key: str, promoted: bool) -> State:
-    own = of_candidate(events, subject.sha256, hardware_key)
-    last = {event.kind: event for event in own}
+    """A review of a trace says something of the op, whatever judges it."""
+    reviews = [e for e in of_candidate(events, subject.sha256, hardware_key) if e.kind is EventKind.TRACE_REVIEW]
+    last = {event.kind: event for event in (*reviews, *current(events, subject, hardware_key))}
     if promoted:
         return State.PROMOTED
     if (integration := last.get(EventKind.INTEGRATION)) is not None:
@@ -120,8 +129,8 @@ def state_of(events: Sequence[Event], subject: Subject, hardware_key: str, promo
 
 def expect_verified(events: Sequence[Event], subject: Subject, hardware_key: str) -> None:
     """ValueError when these very bytes were not found right here: they are about to run in the trainer."""
-    own = [e for e in of_candidate(events, subject.sha256, hardware_key) if e.kind is EventKind.VERIFY]
-    if not own or own[-1].status is not LabStatus.OK or own[-1].fixed_sha256 != subject.fixed_sha256:
+    own = [event for event in current(events, subject, hardware_key) if event.kind is EventKind.VERIFY]
+    if not own or own[-1].status is not LabStatus.OK:
         raise ValueError(f"{subject.name} was not verified here as it is now: autoresearch lab verify {subject.name}")
 
 

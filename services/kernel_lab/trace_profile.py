@@ -25,11 +25,11 @@ def answer(order: TraceProfile, desk: Desk) -> LabAnswer:
 
 def profile_answer(command: str, events: TraceEvents, top_k: int, **more: Any) -> LabAnswer:
     rows = kernel_rows(events)
-    if not rows:
-        said = "the trace holds no kernel and no operator: record it with torch.profiler around whole steps"
-        return LabAnswer(command=command, status=LabStatus.INSUFFICIENT_TRACE_DATA, headline=said)
     total = sum(row.microseconds for row in rows)
-    families = by_family(rows, total)
+    if not total:
+        said = "no kernel and no operator takes time in this trace: record it with torch.profiler around whole steps"
+        return LabAnswer(command=command, status=LabStatus.INSUFFICIENT_TRACE_DATA, headline=said)
+    families = by_family(rows)
     where = "on the device" if events.has_device else "of operators on the CPU"
     first = families[0]
     return LabAnswer(
@@ -64,8 +64,9 @@ def _sorted(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: -row.microseconds)
 
 
-def by_family(rows: list[Row], total: float) -> list[dict[str, Any]]:
+def by_family(rows: list[Row]) -> list[dict[str, Any]]:
     """Largest share first, each with the family of kernels/ that could help."""
+    total = sum(row.microseconds for row in rows)
     found: dict[str, tuple[float, int]] = {}
     for row in rows:
         seconds, calls = found.get(row.family, (0.0, 0))

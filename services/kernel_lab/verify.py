@@ -7,7 +7,6 @@ that nothing remembered can be right. Verdict and evidence: one Trace for each s
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import torch
 
@@ -23,7 +22,7 @@ from kernels.correctness import (
     torch_inputs,
 )
 from kernels.inputs import dtype_of, random_cotangents, random_inputs
-from kernels.records import Correctness, Definition, Environment, Evaluation, Status, Trace, Workload
+from kernels.records import Correctness, Definition, Status, Trace, Workload
 from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes, secret_random, secret_shift
 from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import EventKind
@@ -31,6 +30,7 @@ from services.kernel_lab.placement import DTYPES, Layout
 from services.kernel_lab.source_rules import find_breach
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Surroundings
+from services.kernel_lab.trace import trace_of
 from shared.kernel_lab.job import LabAnswer, Verify
 
 
@@ -87,7 +87,7 @@ def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quic
     if quick:
         workloads = workloads[: len(subject.definition.precisions)]
     if breach := find_breach(subject.path.read_bytes()):
-        return [trace(subject, workloads[0], surroundings, Status.REWARD_HACK, breach)]
+        return [trace_of(subject, workloads[0], surroundings, Status.REWARD_HACK, breach)]
     traces: list[Trace] = []
     try:
         with ExitStack() as stack:
@@ -98,7 +98,7 @@ def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quic
                 if traces[-1].evaluation.status is not Status.PASSED:
                     break
     except Failure as failure:
-        traces.append(trace(subject, workloads[0], surroundings, failure.status, failure.reason))
+        traces.append(trace_of(subject, workloads[0], surroundings, failure.status, failure.reason))
     return traces
 
 
@@ -170,7 +170,7 @@ def _evaluated(
         status, reason, correctness = max(_rounds(process, plain, subject, workload, around), key=_badness)
     except Failure as failure:
         status, reason, correctness = failure.status, failure.reason, None
-    return trace(subject, workload, around, status, reason, correctness)
+    return trace_of(subject, workload, around, status, reason, correctness)
 
 
 Verdict = tuple[Status, str, Correctness | None]
@@ -202,26 +202,3 @@ def compare(of: Definition, workload: Workload, found: Results, case: Case) -> V
     """NaN never passes. All on the host."""
     plain, truth = ({name: x.cpu() for name, x in results.items()} for results in (case.plain, case.truth))
     return judge(found, plain, truth, expected_layout(of, workload), of.tolerance)
-
-
-def trace(
-    subject: Subject,
-    workload: Workload,
-    around: Surroundings,
-    status: Status,
-    log: str,
-    correctness: Correctness | None = None,
-) -> Trace:
-    return Trace(
-        definition=subject.op,
-        workload=workload,
-        solution=subject.solution.name,
-        solution_sha256=subject.solution.sha256,
-        evaluation=Evaluation(
-            status=status,
-            environment=Environment(hardware=around.hardware_key, libs=around.libs),
-            timestamp=datetime.now(UTC),
-            log=log,
-            correctness=correctness,
-        ),
-    )

@@ -28,7 +28,9 @@ def parse_job(model: type[JobModel], arguments: list[str], maker: str) -> JobMod
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "job"
-        raise ValueError(f"not a valid {model.__name__}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise ValueError(
+            f"not a valid {model.__name__}: {where}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def stages_here() -> Executor:

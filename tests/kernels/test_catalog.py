@@ -60,6 +60,13 @@ def test_a_signature_follows_the_sources(monkeypatch):
     assert before != catalog.signature("fused_mlp", "triton_saved")
 
 
+def test_a_signature_follows_what_a_reference_imports(monkeypatch):
+    before, files = catalog.signature("residual_rmsnorm", "triton_fused"), catalog.reference_files("residual_rmsnorm")
+    assert catalog.KERNELS / "rmsnorm" / "torch_reference.py" in files
+    monkeypatch.setattr(catalog, "reference_files", lambda op: files[:-1])
+    assert before != catalog.signature("residual_rmsnorm", "triton_fused")
+
+
 def test_names_that_do_not_exist_are_answered_with_those_that_do():
     with pytest.raises(ValueError, match="choose one of activation_pointwise, "):
         catalog.definition("fused_mlb")

@@ -125,15 +125,25 @@ def test_the_trainer_decides_about_what_the_lab_has_proven(home, gain, kernels_a
     assert found.tuning.kernels == ({"fused_mlp": "triton_saved"} if kernels_are_kept else {})
 
 
+def known_before(speedup: float) -> LabAnswer:
+    bouts = {"compiled": {"verdict": "faster", "speedup": {"value": speedup}}}
+    met = [{"evidence": "a", "details": {}}, {"evidence": "b", "details": {"bouts": bouts}}, {"evidence": None}]
+    return LabAnswer(command="x", status=LabStatus.FAILED, headline="", data={"requirements": met})
+
+
 def test_evidence_of_the_ledger_is_not_measured_again(home, monkeypatch):
     lab, executor = lab_of({})
-    known = LabAnswer(
-        command="x", status=LabStatus.FAILED, headline="",
-        data={"requirements": [{"evidence": "a"}, {"evidence": "b"}, {"evidence": None}]},
-    )  # fmt: skip
-    monkeypatch.setattr(executor, "_answer", lambda command: known)
-    assert lab.speedup("fused_mlp/triton_saved", 10.0) == 1.0
+    monkeypatch.setattr(executor, "_answer", lambda command: known_before(1.3))
+    assert lab.speedup("fused_mlp/triton_saved", 10.0) == 1.3
     assert [command for command, _ in executor.asked] == ["promotion-check"]
+
+
+def test_a_kernel_that_was_measured_before_is_compared_by_what_was_measured(home, monkeypatch):
+    lab, executor = lab_of({"fused_mlp/triton_recompute": (True, 1.2)})
+    answer = executor._answer
+    known = {"fused_mlp/triton_saved": known_before(2.0)}
+    monkeypatch.setattr(executor, "_answer", lambda command: known.get(command.candidate) or answer(command))
+    assert proven(lab, 1000.0)[0] == {"fused_mlp": "triton_saved"}
 
 
 def test_the_lab_is_asked_by_the_name_of_its_stage():

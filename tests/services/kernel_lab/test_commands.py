@@ -1,12 +1,14 @@
 """Every command has its file, and what is missing on a machine is an answer with a name, never a stack trace."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from services.kernel_lab import commands
 from services.kernel_lab.desk import Desk, clear_away
+from services.kernel_lab.workspace import KERNEL
 from shared.kernel_lab import job as orders
 from shared.kernel_lab.job import Init, LabJob, LabStatus, Verify, leave_answer, take_answer
 from shared.stages.executors import NativeExecutor
@@ -60,6 +62,26 @@ def test_a_kernel_that_comes_as_text_gets_a_workspace_named_by_its_hash(desk):
     assert desk.subject(order.candidate).path.read_text() == source
 
 
+def test_the_same_text_in_another_language_is_another_kernel(desk):
+    orders = [Verify(candidate="rmsnorm", source="x = 1\n", language=language) for language in ("torch", "triton")]
+    found = [desk.subject(commands.with_workspace(order, desk).candidate).language for order in orders]
+    assert found == ["torch", "triton"]
+
+
+def test_a_workspace_that_was_laid_out_by_half_is_laid_out_anew(desk):
+    order = Verify(candidate="rmsnorm", source="x = 1\n")
+    folder = Path(commands.with_workspace(order, desk).candidate)
+    for left in ([], [KERNEL]):
+        for file in set(folder.iterdir()) - {folder / name for name in left}:
+            file.unlink()
+        assert desk.subject(commands.with_workspace(order, desk).candidate).path.read_text() == "x = 1\n"
+
+
+def test_a_kernel_that_comes_as_text_is_for_an_op_and_replaces_no_kernel(desk):
+    with pytest.raises(ValueError, match="a source needs the name of its OP alone, not 'rmsnorm/mine'"):
+        commands.with_workspace(Verify(candidate="rmsnorm/mine", source="x = 1\n"), desk)
+
+
 def test_an_answer_is_read_once(desk):
     job = LabJob(command=Init(op="rmsnorm"))
     leave_answer(job, commands.carry_out(job, desk))
@@ -75,5 +97,7 @@ def test_what_commands_that_were_killed_left_behind_goes_after_a_day(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "kernel.py").touch()
         os.utime(tmp_path / name, (os.stat(tmp_path).st_mtime - age_s,) * 2)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")  # as one that another command took away meanwhile
     clear_away(tmp_path)
+    (tmp_path / "gone").unlink()
     assert [path.name for path in tmp_path.iterdir()] == ["new"]

@@ -4,11 +4,11 @@ import pytest
 
 from kernels import catalog, promotion
 from kernels.records import Correctness, Environment, Evaluation, Status, Trace
-from services.kernel_lab import orchestrate, promote, promotion_check
+from services.kernel_lab import opening, orchestrate, promote, promotion_check
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.subject import of_catalog
-from shared.kernel_lab.job import LabAnswer, LabStatus, Orchestrate, Promote, PromotionCheck
+from shared.kernel_lab.job import Init, LabAnswer, LabStatus, Orchestrate, Promote, PromotionCheck
 from shared.stages.executors import NativeExecutor
 
 OP = "rmsnorm"
@@ -143,8 +143,8 @@ def test_evidence_by_a_definition_that_was_edited_since_does_not_count(desk, sub
     evidence.verified(), evidence.measured(), evidence.integrated()
     definition = subject.path.parent / "definition.py"
     definition.write_text(definition.read_text() + "\n# easier\n")
-    now = of_catalog(OP, KERNEL)
-    assert not check(desk, now).data["may_be_promoted"]
+    now = check(desk, of_catalog(OP, KERNEL))
+    assert (now.data["may_be_promoted"], now.data["state"]) == (False, "no-evidence")
 
 
 def test_who_changes_after_the_promotion_is_demoted_and_the_ledger_says_why(desk, subject, evidence):
@@ -170,6 +170,14 @@ def test_what_is_nearly_done_comes_first_and_what_costs_most_before_the_rest(des
     evidence.verified(), evidence.measured(), evidence.integrated()
     first = orchestrate.answer(Orchestrate(profile=profile), desk).data["steps"][0]
     assert first["next"] == f"autoresearch lab promote {subject.name}"
+
+
+def test_a_workspace_of_an_op_without_a_promotion_is_to_be_worked_on(desk, tmp_path):
+    folder = tmp_path / "mine"
+    opening.answer(Init(op=OP, workspace=folder), desk)
+    steps = orchestrate.answer(Orchestrate(top_k=50), desk).data["steps"]
+    (mine,) = [step for step in steps if step["candidate"] == str(folder)]
+    assert (mine["state"], mine["next"]) == ("no-evidence", f"autoresearch lab verify {folder}")
 
 
 def test_a_profile_that_is_none_is_one_line(desk, tmp_path):

@@ -110,6 +110,11 @@ def test_too_little_to_judge_by_is_said(tmp_path):
     recording.events = [event for event in recording.events if event["cat"] == "kernel"]
     blind = recording.write(tmp_path / "blind.json")
     assert "launches are missing" in reviewed(blind).headline
+    still = traces.launch_bound()
+    still.events = [{**event, "ts": 0, "dur": 0} for event in still.events]
+    timeless = still.write(tmp_path / "timeless.json")
+    assert "no time passes" in reviewed(timeless).headline
+    assert profiled(timeless).status is LabStatus.INSUFFICIENT_TRACE_DATA
     empty = tmp_path / "empty.json"
     empty.write_text(json.dumps({"traceEvents": []}))
     assert profiled(empty).status is LabStatus.INSUFFICIENT_TRACE_DATA

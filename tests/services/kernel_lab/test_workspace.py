@@ -9,6 +9,7 @@ import pytest
 from kernels import catalog
 from services.kernel_lab import opening
 from services.kernel_lab.desk import Desk
+from services.kernel_lab.fixed import fixed_files
 from services.kernel_lab.subject import find
 from shared.kernel_lab.job import Init
 from shared.stages.executors import NativeExecutor
@@ -70,6 +71,7 @@ import sys
 from pathlib import Path
 from services.kernel_lab import opening
 from services.kernel_lab.desk import Desk
+from services.kernel_lab.fixed import fixed_files
 from services.kernel_lab.subject import find
 from shared.kernel_lab.job import Init
 from shared.settings import CHECKOUT
@@ -100,3 +102,9 @@ def test_an_edited_tolerance_is_one_clear_line(home, tmp_path):
     assert done.stdout.startswith("kernels/rmsnorm/definition.py is not what it was")
     assert "git checkout" in done.stdout
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_what_is_fixed_holds_everything_that_reference_and_kernels_import():
+    assert "kernels/fused_mlp/product.py" in fixed_files("fused_mlp"), "two of its kernels are made of it"
+    assert "kernels/rmsnorm/torch_reference.py" in fixed_files("residual_rmsnorm"), "its reference calls it"
+    assert "kernels/fused_mlp/triton_saved.py" not in fixed_files("fused_mlp"), "a kernel may be edited"
