@@ -14,6 +14,7 @@ from kernels.records import (
     BuildSpec,
     Definition,
     DType,
+    Framework,
     Language,
     RandomInput,
     ScalarInput,
@@ -72,14 +73,14 @@ def load(op: str, kernel: str) -> Callable:
     return getattr(module, entry_of(definition(op), framework_of(language_of(kernel))))
 
 
-def load_reference(op: str, framework: str) -> Callable:
-    file, name = definition(op).reference[framework].split("::")  # type: ignore[index]
+def load_reference(op: str, framework: Framework) -> Callable:
+    file, name = definition(op).reference[framework].split("::")
     return getattr(import_module(f"kernels.{op}.{file.removesuffix('.py')}"), name)
 
 
-def entry_of(of: Definition, framework: str) -> str:
+def entry_of(of: Definition, framework: Framework) -> str:
     """Every solution's function has the reference's name."""
-    return of.reference[framework].split("::")[1]  # type: ignore[index]
+    return of.reference[framework].split("::")[1]
 
 
 def language_of(kernel: str) -> Language:
@@ -90,8 +91,7 @@ def language_of(kernel: str) -> Language:
     raise ValueError(f"kernel '{kernel}': its name begins with none of {', '.join(Language)}")
 
 
-def framework_of(language: Language) -> str:
-    """The engine whose arrays it takes."""
+def framework_of(language: Language) -> Framework:
     return "mlx" if language in (Language.MLX, Language.METAL) else "torch"
 
 

@@ -24,6 +24,8 @@ EntryPoint = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_/]+\.py::[A-Za-
 """file and function, relative to the op's folder"""
 HardwareKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,119}$")]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Framework = Literal["torch", "mlx"]
+"""whose arrays a kernel takes: that of the engine"""
 
 
 class Status(StrEnum):
@@ -114,7 +116,7 @@ class Definition(Contract):
     axes: dict[str, Axis]
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
-    reference: dict[Literal["torch", "mlx"], EntryPoint]
+    reference: dict[Framework, EntryPoint]
     """the plain implementation in each framework"""
     constraints: tuple[str, ...] = ()
     """comparisons of axes and numbers that every workload meets, such as "D % 2 == 0" """

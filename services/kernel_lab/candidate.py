@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from kernels.records import Definition, Status
+from kernels.records import Definition, Framework, Status
 from services.kernel_lab.messages import ANSWERS, Loaded, Opened, Ran, Refused, Run, Serve
 from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, view, write
 from shared import contracts
@@ -22,7 +22,6 @@ from shared.kernel_lab.folder import ledger_file
 from shared.machine.device import Device
 from shared.sandbox.launch import Ended, RecipeProcess, new_scratch
 
-Framework = Literal["torch", "mlx"]
 OPEN_LIMIT_S = 120.0
 """for the framework, before anything of the candidate runs"""
 SHIFTS = 64

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from kernels.records import Definition, Status
+from kernels.records import Definition, Framework, Status
 from services.kernel_lab.placement import Placed
 from shared.contracts import Contract, Remark
 
@@ -30,7 +30,7 @@ class Serve(Contract):
     path: str
     function: str
     definition: Definition
-    framework: Literal["torch", "mlx"]
+    framework: Framework
     device: str
     memory_bytes: int
     compiled: bool

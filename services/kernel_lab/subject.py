@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernels import catalog
-from kernels.records import BuildSpec, Definition, Language, Solution, SourceFile
+from kernels.records import BuildSpec, Definition, Framework, Language, Solution, SourceFile
 from services.kernel_lab.fixed import digest, fixed_files
 from services.kernel_lab.ledger import Ledger
-from services.kernel_lab.workspace import KERNEL, RECORD, Framework, framework_of, open_workspace
+from services.kernel_lab.workspace import KERNEL, RECORD, open_workspace
 from shared.files import sha256_bytes
 from shared.kernel_lab.job import LARGEST_CANDIDATE_BYTES
 
@@ -33,7 +33,7 @@ class Subject:
 
     @property
     def framework(self) -> Framework:
-        return framework_of(self.language)
+        return catalog.framework_of(self.language)
 
 
 def find(candidate: str, ledger: Ledger) -> Subject:

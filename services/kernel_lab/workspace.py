@@ -4,7 +4,6 @@ workspace.json says which op it is for and remembers the hashes of what is fixed
 """
 
 from pathlib import Path
-from typing import Literal
 
 from kernels import catalog
 from kernels.records import Language
@@ -16,7 +15,6 @@ from shared.kernel_lab.folder import workspaces_folder
 from shared.kernel_lab.job import Init
 from shared.runs.directory import read_record
 
-Framework = Literal["torch", "mlx"]
 KERNEL, RECORD = "kernel.py", "workspace.json"
 
 
@@ -62,7 +60,7 @@ def _refresh(folder: Path, order: Init) -> WorkspaceRecord:
 def _record(order: Init) -> WorkspaceRecord:
     of = catalog.definition(order.op)
     language = catalog.language_of(order.start_from) if order.start_from else Language(order.language)
-    framework = framework_of(language)
+    framework = catalog.framework_of(language)
     if framework not in of.reference:
         raise ValueError(f"{order.op} has no reference in {framework}: choose another --language")
     return WorkspaceRecord(
@@ -78,12 +76,8 @@ def _first_text(order: Init) -> str:
     """The kernel it starts from, or the plain reference: correct from the first minute on."""
     if order.start_from:
         return catalog.solution(order.op, order.start_from).sources[0].content
-    framework = framework_of(Language(order.language))
+    framework = catalog.framework_of(Language(order.language))
     return catalog.load_source(order.op, catalog.definition(order.op).reference[framework].split("::")[0])
-
-
-def framework_of(language: Language) -> Framework:
-    return "mlx" if language in (Language.MLX, Language.METAL) else "torch"
 
 
 def open_workspace(folder: Path, ledger: Ledger) -> WorkspaceRecord:
