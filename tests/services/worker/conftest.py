@@ -6,8 +6,9 @@ from tests.fleet import RedisServer, WorkerProcess
 
 
 @pytest.fixture
-def hub(tmp_path):
-    server = RedisServer(tmp_path / "redis")
+def hub(request, tmp_path):
+    """Without users; where a file says `HUB = HubQueue`, with users and access rules, as a hub has them."""
+    server = getattr(request.module, "HUB", RedisServer)(tmp_path / "hub")
     yield server
     server.kill()
 
@@ -23,3 +24,8 @@ def start_worker(hub, workplace):
     yield start
     for worker in started:
         worker.end()
+
+
+@pytest.fixture
+def worker(start_worker):
+    return start_worker()

@@ -11,23 +11,10 @@ from services.console.research import Fleet
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
 from shared.settings import CHECKOUT, settings
 from tests import ideas
-from tests.fleet import WorkerProcess
 from tests.hubs import HubQueue
 from tests.ideas import RECIPE, TERMS
 
-
-@pytest.fixture
-def hub(tmp_path):
-    server = HubQueue(tmp_path / "hub")
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def worker(hub, workplace):
-    process = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url).ready()
-    yield process
-    process.end()
+HUB = HubQueue
 
 
 @pytest.fixture

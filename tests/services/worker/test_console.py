@@ -20,21 +20,8 @@ from tests.hubs import HubQueue
 from tests.recipes import HONEST
 
 AUTORESEARCH = [str(Path(sys.executable).with_name("autoresearch"))]
+HUB = HubQueue
 FAST = ["--target", "cpu", "--preset", "m5-tiny", "--dataset", "words", "--time-budget", "0.2"]
-
-
-@pytest.fixture
-def hub(tmp_path):
-    server = HubQueue(tmp_path / "hub")
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def worker(hub, workplace):
-    process = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url).ready()
-    yield process
-    process.end()
 
 
 @pytest.fixture
@@ -99,45 +86,39 @@ def test_what_no_worker_would_take_is_refused_before_it_is_queued(autoresearch, 
     assert hub.connection.llen("rq:queue:cpu") == 0
 
 
-def test_cancel_ends_what_waits_and_what_runs(autoresearch, hub, workplace):
+def test_cancel_ends_what_waits_and_what_runs(autoresearch, hub, start_worker):
     def submitted() -> str:
         said = autoresearch("submit", *FAST[:-1], "60", "--json")
         return json.loads(said)["jobs"][0]
 
     waiting = submitted()
     assert "cancelled before it began" in autoresearch("cancel", waiting)
-    worker = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url).ready()
-    try:
-        running = submitted()
-        wait_for(lambda: hub.store.progress(running))
-        assert json.loads(autoresearch("status", running, "--json"))["jobs"][0]["state"] == "running"
-        assert "cancelled on request" in autoresearch("cancel", running)
-    finally:
-        worker.end()
+    start_worker()
+    running = submitted()
+    wait_for(lambda: hub.store.progress(running))
+    assert json.loads(autoresearch("status", running, "--json"))["jobs"][0]["state"] == "running"
+    assert "cancelled on request" in autoresearch("cancel", running)
 
 
-def test_status_shows_what_runs_then_what_ended_then_what_waits_however_much_waits(autoresearch, hub, workplace):
+def test_status_shows_what_runs_then_what_ended_then_what_waits_however_much_waits(autoresearch, hub, start_worker):
     bad = hub.enqueue(job_id="bad", preset="m5-huge")
     odd = hub.enqueue(function="services.worker.jobs.sudo", job_id="odd")
-    worker = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url).ready()
-    try:
-        assert "m5-huge" in hub.outcome(bad).reason
-        assert "may not be run here" in hub.outcome(odd).reason
-        running = hub.enqueue(job_id="running", recipe=HONEST, preset="m5-tiny", dataset="words", time_budget=60)
-        wait_for(lambda: hub.store.progress(running))
-        waiting = [hub.enqueue(job_id=f"waiting-{number}", preset="m5-tiny", seed=number) for number in range(25)]
-        shown = json.loads(autoresearch("status", "--json"))
-        ids = [job["job_id"] for job in shown["jobs"]]
-        assert ids == ["running", "odd", "bad", *waiting[:20]]
-        assert (shown["more_waiting"], shown["more_ended"]) == (5, 0)
-        assert shown["jobs"][3]["position"] == 1
-        assert shown["jobs"][3]["summary"] == "number 1 in line, the workers of cpu are busy"
-        assert shown["jobs"][0]["recipe"] == sha256_bytes(HONEST.encode())[:8]
-        said = autoresearch("status")
-        assert "5 more wait: --limit shows them" in said
-        assert "waiting-19 " in said
-    finally:
-        worker.end()
+    start_worker()
+    assert "m5-huge" in hub.outcome(bad).reason
+    assert "may not be run here" in hub.outcome(odd).reason
+    running = hub.enqueue(job_id="running", recipe=HONEST, preset="m5-tiny", dataset="words", time_budget=60)
+    wait_for(lambda: hub.store.progress(running))
+    waiting = [hub.enqueue(job_id=f"waiting-{number}", preset="m5-tiny", seed=number) for number in range(25)]
+    shown = json.loads(autoresearch("status", "--json"))
+    ids = [job["job_id"] for job in shown["jobs"]]
+    assert ids == ["running", "odd", "bad", *waiting[:20]]
+    assert (shown["more_waiting"], shown["more_ended"]) == (5, 0)
+    assert shown["jobs"][3]["position"] == 1
+    assert shown["jobs"][3]["summary"] == "number 1 in line, the workers of cpu are busy"
+    assert shown["jobs"][0]["recipe"] == sha256_bytes(HONEST.encode())[:8]
+    said = autoresearch("status")
+    assert "5 more wait: --limit shows them" in said
+    assert "waiting-19 " in said
 
 
 def test_jobs_that_are_to_be_first_go_before_all_that_wait_in_their_own_order(autoresearch, hub):
@@ -154,7 +135,7 @@ def test_a_job_without_a_worker_says_so(autoresearch, hub):
 
 def test_a_worker_without_a_hub_says_so_at_once_without_a_password_and_waits_for_it(hub, workplace):
     hub.kill()
-    worker = WorkerProcess(hub, ARE_REDIS_URL=hub.worker_url, real=True)
+    worker = WorkerProcess(hub, real=True)
     try:
         wait_for(lambda: f"no hub answers at {hub.place.redis_address} yet" in worker.output())
         assert "make hub" in worker.output()
