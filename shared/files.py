@@ -32,6 +32,23 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Durable when it returns. What a killed writer left of a line is ended first, so that it costs no other.
+
+    Where two may write at once, they hold a lock.
+    """
+    is_new = not path.exists()
+    with open(path, "a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            file.write(b"" if file.read(1) == b"\n" else b"\n")
+        file.write(line.encode() + b"\n")
+        file.flush()
+        sync(file.fileno())
+    if is_new:
+        sync_directory(path.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Makes renames in `directory` durable."""
     descriptor = os.open(directory, os.O_RDONLY)

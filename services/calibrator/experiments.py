@@ -3,7 +3,6 @@
 Outcomes are kept in a journal, so nothing is measured twice, whoever was killed in between.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from shared.calibration.job import Calibration
 from shared.contracts import Budget, EvaluationRecord, Job, Rung, RunResult, Status
 from shared.experiment.request import default_recipe
 from shared.experiment.run import evaluate, resume, run
-from shared.files import sync
+from shared.files import append_line
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import settings
 from shared.stages.executors import Executor, Watch
@@ -57,16 +56,9 @@ class Journal:
         return list(self._outcomes.values())
 
     def append(self, outcome: Outcome) -> None:
-        """Durable when it returns. A line that a killed writer left unfinished is ended first."""
+        """Durable when it returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a+b") as file:
-            file.seek(0, os.SEEK_END)
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                file.write(b"" if file.read(1) == b"\n" else b"\n")
-            file.write(outcome.model_dump_json(exclude_defaults=True).encode() + b"\n")
-            file.flush()
-            sync(file.fileno())
+        append_line(self.path, outcome.model_dump_json(exclude_defaults=True))
         self._outcomes[outcome.probe.key] = outcome
 
 

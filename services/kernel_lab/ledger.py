@@ -4,7 +4,6 @@ Appending takes a lock and reaches the disk before it returns. A writer that was
 which the next one ends and every reader passes over and counts.
 """
 
-import os
 import secrets
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from kernels.records import HardwareKey, Trace
 from shared.contracts import Contract, OneLine, Sha256
-from shared.files import sync_directory
+from shared.files import append_line
 from shared.kernel_lab.folder import ledger_file
 from shared.kernel_lab.job import LabStatus
 
@@ -66,15 +65,8 @@ class Ledger:
     def append(self, event: Event) -> Event:
         """Durable when it returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = event.model_dump_json().encode() + b"\n"
         with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
-            is_new = not self.path.exists()
-            with open(self.path, "ab") as file:
-                file.write(self._end_of_torn_line() + line)
-                file.flush()
-                os.fsync(file.fileno())
-            if is_new:
-                sync_directory(self.path.parent)
+            append_line(self.path, event.model_dump_json())
         return event
 
     def touch(self) -> None:
@@ -95,13 +87,6 @@ class Ledger:
     def _lines(self) -> Iterator[bytes]:
         if self.path.exists():
             yield from filter(None, self.path.read_bytes().split(b"\n"))
-
-    def _end_of_torn_line(self) -> bytes:
-        if not self.path.exists() or not self.path.stat().st_size:
-            return b""
-        with open(self.path, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return b"" if file.read(1) == b"\n" else b"\n"
 
 
 def of_candidate(events: Iterable[Event], sha256: str, hardware_key: str) -> list[Event]:

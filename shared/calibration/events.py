@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from shared.contracts import Contract, RunId
 from shared.experiment.platform_default import PlatformDefault
-from shared.files import sync
+from shared.files import append_line
 
 
 class PlannedPhase(Contract):
@@ -44,10 +44,7 @@ def events_file(folder: Path) -> Path:
 
 def append_event(folder: Path, **fields: Any) -> Event:
     event = Event(at=datetime.now(UTC), **fields)
-    with open(events_file(folder), "a", encoding="utf-8") as file:
-        file.write(event.model_dump_json(exclude_defaults=True) + "\n")
-        file.flush()
-        sync(file.fileno())
+    append_line(events_file(folder), event.model_dump_json(exclude_defaults=True))
     return event
 
 

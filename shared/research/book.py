@@ -5,7 +5,6 @@ own is a file in ARE_RUNS/research. Of two entries of one thing the first counts
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -15,7 +14,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from shared.bounds import IdeaId, Name, OneLine, Sha256
 from shared.contracts import LARGEST_RECIPE_BYTES, Contract
-from shared.files import sha256_bytes, write_atomic
+from shared.files import append_line, sha256_bytes, write_atomic
 from shared.fleet import keys
 from shared.research.comparable import Key
 from shared.research.idea import Idea
@@ -105,11 +104,8 @@ class LocalBook:
 
     def append(self, entry: Proposal | Trial | Ruling) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".lock", timeout=LOCK_TIMEOUT_S), open(self.file, "ab") as file:
-            torn = file.tell() and not self.file.read_bytes().endswith(b"\n")  # by a power cut
-            file.write((b"\n" if torn else b"") + entry.model_dump_json().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with FileLock(self.folder / ".lock", timeout=LOCK_TIMEOUT_S):
+            append_line(self.file, entry.model_dump_json())
 
     def entries(self) -> Iterator[Proposal | Trial | Ruling]:
         if self.file.exists():

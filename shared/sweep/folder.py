@@ -6,7 +6,6 @@ log.jsonl       points as they begin and end        report.md, progress.png, bes
 .lock           held by the process that works on it
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from shared.contracts import Contract, IdeaRef, OneLine, RunId, RunResult, Sha256
-from shared.files import sync_directory, write_atomic
+from shared.files import append_line, write_atomic
 from shared.runs.directory import read_record, write_record
-from shared.sweep.journal import drop_torn_line
 from shared.sweep.plan import Plan, Point
 
 Verdict = Literal["keep", "discard", "crash", "unranked"]
@@ -108,19 +106,14 @@ class SweepFolder:
 
     def append(self, record: Begun | Ended) -> None:
         """Durable before it returns."""
-        with open(self.log_file, "a") as file:
-            file.write(record.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(self.path)
+        append_line(self.log_file, record.model_dump_json())
 
     def records(self) -> tuple[dict[int, Begun], dict[int, Ended]]:
-        """By number, in the order of the log. A line that a kill cut short is dropped."""
+        """By number, in the order of the log. A line that a kill cut short is passed over."""
         begun: dict[int, Begun] = {}
         ended: dict[int, Ended] = {}
         if not self.log_file.exists():
             return begun, ended
-        drop_torn_line(self.log_file)
         for line in self.log_file.read_bytes().splitlines():
             with suppress(ValidationError):
                 record = Begun.model_validate_json(line)

@@ -56,14 +56,14 @@ def _opened(journal: Path, options: dict[str, Any]) -> "optuna.Study":
     lock = KernelLock(journal)
     lock.acquire()
     try:
-        drop_torn_line(journal)
+        _drop_torn_line(journal)
     finally:
         lock.release()
     storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=cast(Any, lock)))
     return optuna.create_study(study_name=STUDY, storage=storage, load_if_exists=True, **options)
 
 
-def drop_torn_line(journal: Path) -> None:
+def _drop_torn_line(journal: Path) -> None:
     """Cuts what a killed writer left after the last line end."""
     with open(journal, "a+b") as file:
         file.seek(0)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from shared.files import atomic_writer, sha256_bytes, sha256_file, write_atomic
+from shared.files import append_line, atomic_writer, sha256_bytes, sha256_file, write_atomic
 from shared.settings import CHECKOUT
 from tests.small_disk import small_disk
 
@@ -102,3 +102,12 @@ def test_no_descriptor_stays_open(file):
 
 def test_a_digest_is_that_of_the_content(file):
     assert sha256_file(file) == sha256_bytes(b"old")
+
+
+def test_a_line_that_was_cut_short_costs_no_other(tmp_path):
+    path = tmp_path / "log.jsonl"
+    append_line(path, "first")
+    with open(path, "ab") as file:
+        file.write(b"to")
+    append_line(path, "last")
+    assert path.read_text() == "first\nto\nlast\n"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-import torch
 from torch._guards import TracingContext, tracing
 from torch._inductor import compile_fx, config
 from torch._inductor.graph import GraphLowering
@@ -61,7 +60,3 @@ def _at_source(graph: GraphLowering) -> None:
         code, _ = graph.codegen()
     source = str(getattr(code, "value", code))
     raise _Reached(Lowered(tuple(kernels_of(graph, log, source)), peak_bytes(graph), source))
-
-
-def is_tensor(value: Any) -> bool:
-    return isinstance(value, torch.Tensor)
