@@ -62,8 +62,7 @@ class Envelope(Contract):
 
     def family(self, shape: Shape) -> Family | None:
         """The one whose model the shape has."""
-        size = (shape.depth, shape.d_model, shape.heads)
-        return next((one for one in self.families if (one.depth, one.d_model, one.heads) == size), None)
+        return next((one for one in self.families if model_of(one) == model_of(shape)), None)
 
     def memory_of(self, shape: Shape) -> float:
         """MiB. ValueError for a model that is in no family."""
@@ -85,6 +84,15 @@ class Envelope(Contract):
         if family is None:
             raise ValueError(f"no envelope of a model with depth {shape.depth} and width {shape.d_model}")
         return family
+
+
+def model_of(of: Shape | Family) -> tuple[int, int, int]:
+    return of.depth, of.d_model, of.heads
+
+
+def alike(first: Shape, second: Shape) -> bool:
+    """Whether they differ in nothing but the size of their passes: they train the same."""
+    return first == second.model_copy(update={"device_batch_size": first.device_batch_size})
 
 
 def pass_tokens(shape: Shape) -> int:

@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from services.calibrator.envelope_model import alike, model_of
 from services.calibrator.findings import Findings, chosen_shape, own_table
 from services.calibrator.outlook import ruled_out
 from services.calibrator.projection import Rates
@@ -137,12 +138,3 @@ class Hindsight:
 
 def interval(mean: float, spread: float) -> tuple[float, float]:
     return mean - WIDTH * spread, mean + WIDTH * spread
-
-
-def model_of(shape: Shape) -> tuple[int, int, int]:
-    return shape.depth, shape.d_model, shape.heads
-
-
-def alike(first: Shape, second: Shape) -> bool:
-    """Whether they differ in nothing but the size of their passes: they train the same."""
-    return first == second.model_copy(update={"device_batch_size": first.device_batch_size})

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import pearsonr
 
 from services.calibrator.confirm import Confirmation, distinct, overhead_s
+from services.calibrator.envelope_model import alike
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.noise import INTERVAL, Noise
 from services.calibrator.prior import Prior
@@ -61,13 +62,8 @@ def _second(confirmation: Confirmation, found: SearchResult) -> Ranked | None:
     if chosen is None:
         return None
     confirmed = {outcome.probe.shape for outcome in confirmation.outcomes if outcome.is_ok}
-    others = [one for one in distinct(found.ranked) if not _alike(one, chosen)]
+    others = [one for one in distinct(found.ranked) if not alike(one.shape, chosen.shape)]
     return next((one for one in others if one.shape in confirmed), next(iter(others), None))
-
-
-def _alike(first: Ranked, second: Ranked) -> bool:
-    """They differ in nothing but the size of their passes."""
-    return len(distinct([first, second])) == 1
 
 
 def concluded(first: Sequence[Outcome], second: Sequence[Outcome]) -> Paired:

@@ -10,7 +10,7 @@ from itertools import product
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from services.calibrator.envelope_model import Band, Envelope
+from services.calibrator.envelope_model import Band, Envelope, model_of
 from shared.contracts import Shape
 from shared.quality.model_size import model_size, window_sizes
 
@@ -87,7 +87,7 @@ class Space:
 
     def nearest(self, shape: Shape) -> Candidate | None:
         """The offer closest to a shape that was good elsewhere; None: its model is not on offer."""
-        like = [one for one in self.candidates.values() if _model(one.shape) == _model(shape)]
+        like = [one for one in self.candidates.values() if model_of(one.shape) == model_of(shape)]
         return min(like, key=lambda one: _distance(one.shape, shape), default=None)
 
     def _offer_all(self, windows: Sequence[str]) -> None:
@@ -122,12 +122,8 @@ def _models(presets: Mapping[str, Shape]) -> dict[str, Shape]:
     """Presets whose models are the same are one: the first."""
     first: dict[tuple[int, int, int], str] = {}
     for name, shape in presets.items():
-        first.setdefault(_model(shape), name)
+        first.setdefault(model_of(shape), name)
     return {name: presets[name] for name in first.values()}
-
-
-def _model(shape: Shape) -> tuple[int, int, int]:
-    return shape.depth, shape.d_model, shape.heads
 
 
 def device_batches(rows: int, most: int) -> list[int]:

@@ -76,6 +76,7 @@ def shown(folder: Path, quiet: bool = False) -> Iterator[Watch]:
     if console.is_terminal and not quiet:
         with Live(picture(view), console=console, refresh_per_second=4, transient=True) as live:
             yield lambda stage: _refresh(live, view)
+        view.look()
         _print_plainly(console, view.events)
         return
     try:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from shared.experiment.platform_default import (
     PlatformDefault,
     all_defaults,
     default_file,
+    installed_framework,
     judge,
     read_default,
 )
@@ -125,7 +125,7 @@ def judged(default: PlatformDefault) -> Judgement:
     own = is_here(default)
     driver = here_as(default.device).driver_version if own else default.driver_version
     recipe_sha = sha256_file(default_recipe(default.engine))
-    framework = installed(default.engine) if own and default.framework else None
+    framework = installed_framework(default.engine) if own and default.framework else None
     return judge(default, datetime.now(UTC), driver_version=driver, recipe_sha=recipe_sha, framework=framework)
 
 
@@ -155,11 +155,3 @@ def here() -> Hardware:
 @cache
 def here_as(device: str) -> Hardware:
     return detect(device)
-
-
-def installed(engine: str) -> str | None:
-    """As calibrations name it; None where it is not installed."""
-    try:
-        return f"{engine} {version(engine)}"
-    except PackageNotFoundError:
-        return None

@@ -104,7 +104,7 @@ def capture(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Record training steps with Nsight Systems, or as .gputrace on a Mac."""
+    """Record training steps with Nsight Systems, on a CUDA device."""
     ask("Capture", json, preset=preset, device=device, steps=steps, output=output)
 
 

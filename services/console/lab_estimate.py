@@ -15,6 +15,8 @@ from shared.stages.executors import BAD_INPUT, NativeExecutor
 if TYPE_CHECKING:
     from shared.kernel_lab.estimate import Estimate, EstimateRequest
 
+OP_KERNEL = "needs OP=KERNEL, for example fused_mlp=triton_saved"
+
 
 def estimate(
     recipe: Annotated[
@@ -46,7 +48,10 @@ def estimate(
     with TemporaryDirectory(prefix="estimate-") as folder, ends_like_ctrl_c():
         request = make_request(
             recipes=(recipe, against),
-            kernel_sets=(pairs(kernels or []), pairs(against_kernels) if against_kernels else None),
+            kernel_sets=(
+                pairs(kernels or [], f"--kernels {OP_KERNEL}"),
+                pairs(against_kernels, f"--against-kernels {OP_KERNEL}") if against_kernels else None,
+            ),
             preset=preset,
             changes=pairs(set_ or []),
             target=target,

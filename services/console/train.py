@@ -131,11 +131,12 @@ def read_recipe(path: Path) -> bytes:
     return read_source(path)
 
 
-def pairs(items: list[str]) -> dict[str, str]:
+def pairs(items: list[str], wanted: str = "--set needs KEY=VALUE, for example depth=4") -> dict[str, str]:
+    """ValueError says what is `wanted`."""
     parsed = {}
     for item in items:
         key, separator, value = item.partition("=")
         if not separator:
-            raise ValueError(f"--set needs KEY=VALUE, for example depth=4, but got '{item}'")
+            raise ValueError(f"{wanted}, but got '{item}'")
         parsed[key.strip()] = value.strip()
     return parsed

@@ -1,10 +1,9 @@
-"""capture: training steps recorded by the platform's own tool, for its viewer: Nsight Systems, .gputrace on a Mac."""
+"""capture: training steps recorded by Nsight Systems, for its viewer. It needs a CUDA device."""
 
 import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from services.kernel_lab.desk import Desk
@@ -12,10 +11,9 @@ from services.kernel_lab.steps import shape_of
 from services.kernel_lab.surroundings import Missing, Surroundings
 from shared.contracts import one_line
 from shared.experiment.presets import preset_of
-from shared.kernel_lab.folder import lab_folder
+from shared.kernel_lab.folder import new_trace
 from shared.kernel_lab.job import Capture, LabAnswer, LabStatus
 from shared.machine.device import Device
-from shared.machine.device_lock import check_idle, device_lock
 from shared.settings import CHECKOUT
 
 LIMIT_S = 1800.0
@@ -32,20 +30,19 @@ def answer(order: Capture, desk: Desk) -> LabAnswer:
         raise Missing("capture-unavailable", "Nsight Systems records CUDA devices; for a CPU: autoresearch lab profile")
     if (program := shutil.which("nsys")) is None:
         raise Missing("missing-tool", "nsys (Nsight Systems) is not installed; autoresearch lab profile needs no tool")
-    return _record(order, around, program)
+    return _record(order, desk, around, program)
 
 
-def _record(order: Capture, around: Surroundings, program: str) -> LabAnswer:
+def _record(order: Capture, desk: Desk, around: Surroundings, program: str) -> LabAnswer:
     name, shape = shape_of(order.preset, around.device)
     preset = preset_of(shape)
     if preset is None:
         raise ValueError(f"{name} is a calibrated shape: name a --preset to capture")
-    path = order.output or lab_folder() / "traces" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}.nsys-rep"
+    path = order.output or new_trace(f"{preset}.nsys-rep")
     path.parent.mkdir(parents=True, exist_ok=True)
     command = [program, "profile", "--force-overwrite=true", f"--trace={TRACED}", f"--output={path.with_suffix('')}"]
     command += [sys.executable, "-m", "services.kernel_lab.steps", preset, around.device, str(order.steps)]
-    with device_lock(around.device):
-        check_idle(around.device)
+    with desk.device_held(around.device):
         done = run_tool(command)
     if done.returncode or not path.exists():
         raise Missing("capture-unavailable", f"nsys recorded nothing: {last_words(done)}")

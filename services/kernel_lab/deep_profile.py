@@ -4,14 +4,13 @@ That takes no capability of ours, and none is asked for.
 
 import shutil
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from services.kernel_lab.capture import last_words, run_tool
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.surroundings import Missing
-from shared.kernel_lab.folder import lab_folder
+from shared.kernel_lab.folder import new_trace
 from shared.kernel_lab.job import DeepProfile, LabAnswer, LabStatus
 from shared.machine.device import Device
 
@@ -27,7 +26,7 @@ def answer(order: DeepProfile, desk: Desk) -> LabAnswer:
     if subject.is_workspace:
         raise ValueError("ncu runs what it measures outside the sandbox: only kernels of kernels/, not workspaces")
     kernel = subject.solution.name.split("/")[1]
-    path = order.output or lab_folder() / "traces" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{subject.op}-{kernel}.ncu-rep"
+    path = order.output or new_trace(f"{subject.op}-{kernel}.ncu-rep")
     path.parent.mkdir(parents=True, exist_ok=True)
     with desk.place_for(subject.language, order.device):
         done = run_tool(_command(program, path, subject.op, kernel))

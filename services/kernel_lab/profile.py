@@ -4,7 +4,6 @@ On a CUDA device kernels are recorded through CUPTI (Kineto), on a CPU operators
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,9 +13,8 @@ from services.kernel_lab.steps import open_step, shape_of
 from services.kernel_lab.surroundings import Missing
 from services.kernel_lab.trace_events import read_trace
 from services.kernel_lab.trace_profile import profile_answer
-from shared.kernel_lab.folder import lab_folder
+from shared.kernel_lab.folder import new_trace
 from shared.kernel_lab.job import LabAnswer, Profile
-from shared.machine.device_lock import check_idle, device_lock
 
 
 def answer(order: Profile, desk: Desk) -> LabAnswer:
@@ -24,9 +22,8 @@ def answer(order: Profile, desk: Desk) -> LabAnswer:
         raise Missing("missing-runtime", "PyTorch is not installed: it records the steps (pip install torch)")
     around = desk.around(order.device)
     name, shape = shape_of(order.preset, around.device)
-    path = order.output or lab_folder() / "traces" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}.json"
-    with device_lock(around.device):
-        check_idle(around.device)
+    path = order.output or new_trace(f"{name}.json")
+    with desk.device_held(around.device):
         step, synchronize = open_step(shape, around.device)
         record(step, synchronize, order.steps, path)
     events = read_trace(path)

@@ -69,10 +69,6 @@ class Rows:
             return self.tokens[first : first + count].copy()
         return self.tokens[np.arange(start, start + count) % self.num_rows]
 
-    def epoch_of(self, row: int) -> int:
-        """Which pass over the file row number `row` belongs to; the first is 1, as upstream counts."""
-        return 1 + row // self.num_rows
-
     def sha256(self) -> str:
         """Of the mapped bytes themselves: what was hashed is what is read."""
         return hashlib.sha256(self.tokens.data.cast("B")).hexdigest()

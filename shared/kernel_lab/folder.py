@@ -2,10 +2,12 @@
 
 ledger.jsonl       everything that was learned (services/kernel_lab/ledger.py)
 workspaces/NAME    one mutable kernel.py each (services/kernel_lab/workspace.py)
+traces/TIME-NAME   what was recorded, where nobody said where
 answers/ID.json    the answer to one command, until whoever asked has read it
 work/ID            scratch of candidates that run now
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from shared.settings import settings
@@ -21,6 +23,11 @@ def ledger_file() -> Path:
 
 def workspaces_folder() -> Path:
     return lab_folder() / "workspaces"
+
+
+def new_trace(name: str) -> Path:
+    """For what is recorded now."""
+    return lab_folder() / "traces" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"
 
 
 def answer_file(job_id: str) -> Path:

@@ -6,7 +6,7 @@ that 90 % of the others stay below: bad, but not so bad that it hides all differ
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,15 +25,6 @@ MOST_REPEATS = 200
 SET, CONSTANT = "set.", "constants."
 
 
-class Proposals(Protocol):
-    def next(
-        self, number: int, begun: Mapping[int, Begun], ended: Mapping[int, Ended]
-    ) -> tuple[Point, int | None] | None:
-        """The point of this number and its trial, none that was begun before; None when nothing is left to try."""
-
-    def tell(self, begun: Begun, ended: Ended) -> None: ...
-
-
 class Listed:
     def __init__(self, plan: Plan) -> None:
         self.points = (Point(), *plan.points)
@@ -41,6 +32,7 @@ class Listed:
     def next(
         self, number: int, begun: Mapping[int, Begun], ended: Mapping[int, Ended]
     ) -> tuple[Point, int | None] | None:
+        """The point of this number and its trial, none that was begun before; None when nothing is left to try."""
         return (self.points[number], None) if number < len(self.points) else None
 
     def tell(self, begun: Begun, ended: Ended) -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.calibrator.envelope_model import BAND_LIMITS, Band, Family
-from services.calibrator.hindsight import model_of
+from services.calibrator.envelope_model import BAND_LIMITS, Band, Family, model_of
 from services.calibrator.report.points import LATER, Point, Points
 from services.calibrator.report.subject import Subject
 from shared.experiment.presets import find_preset

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from services.calibrator.envelope_model import Band
-from services.calibrator.hindsight import Timed, model_of
+from services.calibrator.envelope_model import Band, model_of
+from services.calibrator.hindsight import Timed
 from services.calibrator.report.contract import How
 from services.calibrator.report.subject import Subject, ids_of, merged
 from services.calibrator.space import device_batches

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from services.calibrator.hindsight import alike, interval
+from services.calibrator.envelope_model import alike
+from services.calibrator.hindsight import interval
 from services.calibrator.report.contract import Beside, Zone
 from services.calibrator.report.points import Point, Points
 from services.calibrator.report.subject import Subject, merged

@@ -1,11 +1,13 @@
 """`autoresearch calibrate`: what is wrong is one line, what there is already is shown, and its events become a view."""
 
+import io
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
+from services.console import calibration_view
 from services.console.calibration_view import View, picture, plain_lines, summary_rows
 from shared.calibration.events import PlannedPhase, append_event, events_file, read_events
 from shared.experiment.platform_default import NoiseFloor, Pairing, write_default
@@ -129,3 +131,15 @@ def test_a_default_is_shown_with_its_evaluation_batch_and_what_pairing_by_seed_i
     rows = dict(summary_rows(calibrated(noise=floor.model_dump(), eval_batch_size=None)))
     assert rows["rung"] == "cheap"
     assert rows["noise"].endswith("runs each")
+
+
+def test_a_terminal_gets_the_last_words_too(tmp_path, monkeypatch):
+    """Those that came after the last look, as the line that names the report does."""
+    said = Console(force_terminal=True, record=True, width=200, file=io.StringIO())
+    monkeypatch.setattr(calibration_view, "Console", lambda stderr: said)
+    with calibration_view.shown(tmp_path) as watch:
+        append_event(tmp_path, kind="note", spent_s=1.0, says="writing the report")
+        watch("calibrator")
+        append_event(tmp_path, kind="note", spent_s=2.0, says="the report is report.md")
+    printed = said.export_text().splitlines()
+    assert [line.strip() for line in printed][-2:] == ["writing the report", "the report is report.md"]

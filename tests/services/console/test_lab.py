@@ -67,3 +67,8 @@ def test_what_is_missing_is_an_answer_with_its_name(lab, arguments, status):
     code, printed, _ = lab(*arguments, "--json")
     assert code == 1
     assert json.loads(printed)["status"] == status
+
+
+def test_an_option_that_is_no_pair_is_named(lab):
+    _, _, error = lab("estimate", "--kernels", "fused_mlp")
+    assert str(error) == "--kernels needs OP=KERNEL, for example fused_mlp=triton_saved, but got 'fused_mlp'"

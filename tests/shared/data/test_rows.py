@@ -46,10 +46,6 @@ def test_what_was_read_may_be_written_to_without_changing_the_file(path):
         rows.tokens[0, 0] = 1
 
 
-def test_epochs_count_passes_over_the_file(path):
-    assert [rows_of(path).epoch_of(row) for row in (0, 6, 7, 14)] == [1, 1, 2, 3]
-
-
 def test_a_descriptor_is_enough_to_read_rows_even_after_it_is_closed(path):
     descriptor = os.open(path, os.O_RDONLY)
     rows = Rows.from_descriptor(descriptor, num_rows=7, seq_len=4)
