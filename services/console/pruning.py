@@ -95,10 +95,7 @@ def _without(place: Place, known: Known, best: Idea, one: Idea) -> tuple[bytes |
 def _propose(
     place: Place, known: Known, key: Key, best: Idea, one: Idea, source: bytes, settings: dict[str, str]
 ) -> Idea:
-    trials = [trial for trial in (*known.trials.get(best.id, ()), *known.trials.get(one.id, ()))]
-    if not trials:
-        raise ValueError(f"nobody has sent idea {best.id} to a machine: submit or train it first")
-    trial = trials[0]
+    trial = verdicts.trial_of(known, best, known.evidence(best, key))  # only runs of the same terms compare
     idea, _ = register(
         place,
         source,

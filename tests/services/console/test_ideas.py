@@ -249,14 +249,28 @@ def test_prune_drops_what_is_not_missed_and_keeps_what_is(autoresearch, start, t
     autoresearch("train", "--recipe", mine, "--note", "a barnacle", *TERMS)
     barnacle = autoresearch("history", "--json").json[-1]["id"]
     force_keep(barnacle)
+    asked_for_more_at_first(barnacle)
     assert autoresearch("best", "--json").json["id"] == barnacle
     assert [one["state"] for one in autoresearch("prune", "--json").json] == ["cannot", "would test", "undecided"]
     found = {one["note"]: one["state"] for one in autoresearch("prune", "--wait", "--json").json}
     assert found == {"a small one": "cannot", "useful": "stays", "a barnacle": "dropped"}
+    budgets = [entry.asked["time_budget"] for entry in LocalBook().entries() if isinstance(entry, Trial)]
+    assert budgets.count(0.07) == 1, "what is compared with the best has its budget"
     autoresearch("best", "--recipe", str(tmp_path / "best.py"))
     best = (tmp_path / "best.py").read_text()
     assert "barnacle" not in best
     assert "QUALITY = 1.98\n" in best
+
+
+def asked_for_more_at_first(name: str) -> None:
+    """As if the idea had been sent to this machine with another budget before."""
+    book = LocalBook()
+    lines = book.file.read_text().splitlines()
+    place, trial = next(
+        (place, entry) for place, entry in enumerate(book.entries()) if isinstance(entry, Trial) and entry.idea == name
+    )
+    longer = trial.model_copy(update={"asked": {**trial.asked, "time_budget": 0.07}})
+    book.file.write_text("\n".join([*lines[:place], longer.model_dump_json(), *lines[place:]]) + "\n")
 
 
 def force_keep(name: str) -> None:
