@@ -10,7 +10,6 @@ from services.console.research import Place
 from shared.research.comparable import Key
 from shared.research.history import Row, rows
 from shared.research.idea import Idea
-from shared.research.known import Known
 from shared.research.noise import Noise
 from shared.research.rule import ENOUGH_SEEDS, MOST_RUNS, resolvable
 
@@ -63,7 +62,7 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
         counts=dict(Counter(row.state for row in found)),
         last=found[-limit:],
         waiting=waiting,
-        next=_next(place, known, found, noise, best),
+        next=_next(place, found, noise, best),
     )
 
 
@@ -77,9 +76,7 @@ def _waiting() -> list[dict[str, str]]:
     return [{"job": one.job_id, "state": one.state, "what": one.summary} for one in seen if not one.is_over]
 
 
-def _next(
-    place: Place, known: Known, found: Sequence[Row], noise: Noise | None, best: tuple[Idea, float] | None
-) -> list[str]:
+def _next(place: Place, found: Sequence[Row], noise: Noise | None, best: tuple[Idea, float] | None) -> list[str]:
     run = "submit --target TARGET --wait" if place.is_fleet else "train"
     steps = [f"autoresearch decide {row.idea.id} --wait" for row in found if row.state == "undecided"]
     start = next((row.idea for row in found if row.state == "start"), None)

@@ -18,7 +18,10 @@ def decide(
     hardware: Annotated[
         str | None, typer.Option(help="Hardware key to decide for. Default: where the idea was run last.")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="With --wait: give up after this many seconds.")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="With --wait: begin nothing after this many seconds, and do not wait longer for a queue."),
+    ] = None,
     local: Local = False,
     json: AsJson = False,
 ) -> None:

@@ -70,12 +70,16 @@ class Here:
         return self.book.recipe(idea.recipe_sha)
 
     def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
+        """A run that has begun is finished, whatever the time."""
         from services.console import progress, summary
         from services.console.train import resumable
         from shared.experiment.run import run
         from shared.stages.executors import NativeExecutor
 
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for index in indices:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise ValueError(f"the time is over before run {index} of {idea.id}: ask again, and it goes on there")
             job, source = build_job(validated(TrainRequest, arguments(idea, trial, index)), self.recipe(idea))
             directory = RunDirectory.of(job.run_id)
             summary.announce(job, directory)

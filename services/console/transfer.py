@@ -16,7 +16,7 @@ def transfer(local: Local = False, json: AsJson = False) -> None:
 
     where = place(local)
     known = where.known()
-    found = transferred(known, lambda key, row: looking.noise_of(where, known, key))
+    found = transferred(known, lambda key: looking.noise_of(where, known, key))
     agreed = ranks(found)
     if json:
         return looking.print_json({"ideas": [one.as_json() for one in found], "ranks": [asdict(one) for one in agreed]})

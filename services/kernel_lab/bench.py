@@ -72,7 +72,7 @@ class Measured:
 def measure(subject: Subject, workload: Workload, around: Surroundings, order: Bench) -> Measured:
     reference = catalog.load_reference(subject.op, "torch")
     limit = device_limit(work_of(subject.definition, workload, reference), around.hardware)
-    modes, left_out = modes_here(order.against, subject, around)
+    modes, left_out = modes_here(order.against, around)
     try:
         if breach := find_breach(subject.path.read_bytes()):
             raise Failure(Status.REWARD_HACK, breach)
@@ -84,7 +84,7 @@ def measure(subject: Subject, workload: Workload, around: Surroundings, order: B
     return Measured(trace, bouts, limit, left_out)
 
 
-def modes_here(against: str, subject: Subject, around: Surroundings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def modes_here(against: str, around: Surroundings) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Which comparisons can be made, and why others cannot."""
     asked = ("eager", "compiled") if against == "both" else (against,)
     if "compiled" in asked and Device.parse(around.device).is_cuda and find_spec("triton") is None:

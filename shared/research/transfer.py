@@ -51,14 +51,14 @@ class Transferred:
         return {"id": self.idea.id, "note": self.idea.note, "said": self.said, "gains": gains}
 
 
-def transferred(known: Known, noise_at: Callable[[Key, Row], Noise | None]) -> list[Transferred]:
+def transferred(known: Known, noise_at: Callable[[Key], Noise | None]) -> list[Transferred]:
     """Ideas that were run beside their parent on at least two hardware keys."""
     found = []
     for idea in known.ideas.values():
         gains: dict[str, Gain] = {}
         for row in rows_of(known, idea):
             assert row.key is not None
-            gains.setdefault(row.key.hardware_key, _gain(known, row, noise_at(row.key, row)))
+            gains.setdefault(row.key.hardware_key, _gain(known, row, noise_at(row.key)))
         if len(gains) > 1:
             found.append(Transferred(idea, tuple(gains.values())))
     return found

@@ -99,6 +99,14 @@ def test_a_better_idea_is_kept_and_its_fresh_run_is_its_number(autoresearch, sta
     assert autoresearch("decide", better, "--json").json["reason"].startswith("decided on")
 
 
+def test_when_the_time_is_over_no_further_run_is_begun_on_this_machine(autoresearch, start, train):
+    better = train(1.99, "a better one")
+    before = len(list_runs())
+    said = autoresearch("decide", better, "--wait", "--timeout", "0", code=2)
+    assert "the time is over before run 1 of" in said.err
+    assert len(list_runs()) == before
+
+
 def test_the_next_idea_is_compared_with_the_kept_one_and_a_worse_one_is_dropped_after_a_run(
     autoresearch, start, train, tmp_path
 ):

@@ -27,7 +27,7 @@ def on_two_machines(*effects: tuple[float, float]):
 
 
 def said(state) -> list[str]:
-    return [one.said for one in transferred(state, lambda key, row: NOISE)]
+    return [one.said for one in transferred(state, lambda key: NOISE)]
 
 
 def test_an_idea_that_gains_on_both_machines_holds_and_one_that_hurts_on_one_splits():
@@ -36,12 +36,12 @@ def test_an_idea_that_gains_on_both_machines_holds_and_one_that_hurts_on_one_spl
 
 def test_without_noise_transfer_is_unclear():
     state = on_two_machines((0.01, 0.02))
-    assert [one.said for one in transferred(state, lambda key, row: None)] == ["unclear"]
+    assert [one.said for one in transferred(state, lambda key: None)] == ["unclear"]
 
 
 def test_numbers_of_two_machines_are_compared_only_as_gains_and_ranks():
     state = on_two_machines((0.01, 0.02), (0.02, 0.03), (0.03, 0.05))
-    (agreed,) = ranks(transferred(state, lambda key, row: NOISE))
+    (agreed,) = ranks(transferred(state, lambda key: NOISE))
     assert (agreed.first, agreed.second, agreed.num_ideas) == ("cpu-test", "gpu", 3)
     assert agreed.tau == pytest.approx(1.0)
 
@@ -50,7 +50,7 @@ def test_a_gain_from_more_tokens_is_told_apart():
     faster = idea("fast = 1")
     base = [result(START, i, 2.0, total_tokens_M=100.0, **where) for where in ({}, GPU) for i in range(2)]
     runs = [result(faster, i, 1.9, total_tokens_M=150.0, **where) for where in ({}, GPU) for i in range(2)]
-    (one,) = transferred(known((START, base), (faster, runs)), lambda key, row: NOISE)
+    (one,) = transferred(known((START, base), (faster, runs)), lambda key: NOISE)
     assert [gain.tokens for gain in one.gains] == [1.5, 1.5]
 
 
