@@ -7,6 +7,8 @@ from services.console.research import Here, arguments, tell
 from shared.contracts import Job
 from shared.data.dataset import open_reference
 from shared.experiment.request import TrainRequest, build_job, default_recipe, validated
+from shared.research.book import Trial
+from shared.research.idea import Idea
 
 OWN = {"preset", "set", "seed", "target", "idea"}
 
@@ -29,6 +31,15 @@ def first_run(
     """Writes the idea into the book: what its first run asks for, and its recipe."""
     if seed_given:
         raise ValueError("the seeds of an idea are drawn for it: leave out --seed, or --note and --parent")
+    idea, trial, content = written_down(request, source, note, parent)
+    tell(f"idea {idea.id}, compared with {idea.parent or 'nothing: it is a start'}")
+    return arguments(idea, trial, 0), content
+
+
+def written_down(
+    request: TrainRequest, source: bytes | None, note: str, parent: str | None
+) -> tuple[Idea, Trial, bytes]:
+    """The idea as the book has it now, what its runs ask for, and its recipe."""
     job, content = build_job(request, source)  # nothing is written down that could not be run
     refuse_demo(job)
     asked = request.model_dump(mode="json", exclude_defaults=True)
@@ -44,8 +55,7 @@ def first_run(
         preset=request.preset,
         settings=request.set,
     )
-    tell(f"idea {idea.id}, compared with {idea.parent or 'nothing: it is a start'}")
-    return arguments(idea, trial, 0), content
+    return idea, trial, content
 
 
 def refuse_demo(job: Job) -> None:

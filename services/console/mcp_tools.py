@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from services.console import briefing, verdicts
-from services.console.idea_here import refuse_demo
+from services.console.idea_here import written_down
 from services.console.idea_jobs import enqueue_idea
-from services.console.proposals import register
 from services.console.research import Fleet, Place
-from shared.experiment.request import TrainRequest, build_job, validated
+from shared.experiment.request import TrainRequest, validated
 from shared.research.history import rows
 from shared.runs.recipe_file import read_source
 
@@ -85,12 +84,7 @@ class Tools:
     ) -> dict[str, Any]:
         asked = {name: value for name, value in common.items() if value}
         request = validated(TrainRequest, asked | {"preset": own["preset"], "set": settings})
-        job, _ = build_job(request, source)  # nothing is written down that could not be run
-        refuse_demo(job)
-        terms = request.model_dump(mode="json", exclude_defaults=True, exclude={"preset", "set"})
-        idea, trial = register(
-            self.place, source, engine=job.engine, target=job.target, asked=terms, settings=settings, **own
-        )
+        idea, trial, _ = written_down(request, source, own["note"], own["parent"])
 
         def first_run() -> dict[str, Any]:
             self.place.run(idea, trial, [0])

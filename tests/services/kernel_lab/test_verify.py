@@ -88,5 +88,7 @@ def test_every_kernel_of_the_catalog_that_runs_here_is_right(traces_of, name):
         pytest.skip("Triton is not installed")
     if kernel.startswith("metal"):
         pytest.skip("needs an Apple chip")
+    if kernel == "torch_graph":
+        pytest.skip("needs CUDA, and these tests verify on the CPU")
     found = traces_of(op, kernel)[-1].evaluation
     assert found.status is Status.PASSED, found.log
