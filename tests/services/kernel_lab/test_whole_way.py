@@ -20,6 +20,7 @@ def lab(tmp_path, prepared_home):
     tree, home = tmp_path / "tree", tmp_path / "home"
     for room in ("shared", "services", "kernels"):
         shutil.copytree(CHECKOUT / room, tree / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "pyproject.toml", tree)  # what makes it a checkout
     shutil.copytree(prepared_home, home)
     environment = {**os.environ, "ARE_HOME": str(home), "ARE_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(tree)}
 
