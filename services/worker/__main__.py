@@ -8,7 +8,6 @@ again).
 import argparse
 import os
 import socket
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -17,17 +16,16 @@ from redis.exceptions import RedisError
 
 from services.worker.connection import quick
 from services.worker.fleet_worker import FleetWorker, Post
+from services.worker.recorder_process import RecorderProcess
 from services.worker.spawn_worker import SpawnFleetWorker
 from services.worker.worker_lock import only_worker
 from shared.machine.hardware import detect
 from shared.machine.targets import find_target
-from shared.sandbox.parent_death import dies_with_parent
-from shared.settings import CHECKOUT, settings
+from shared.settings import settings
 from shared.stages.executors import NativeExecutor
 from shared.stages.spool import SpoolExecutor
 
 CREDENTIALS = ("ARE_WORKER_REDIS_URL", "ARE_REDIS_URL", "RQ_REDIS_URL")
-RECORDER_TIMEOUT_S = 10.0
 
 
 def main() -> int:
@@ -66,15 +64,8 @@ def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     with only_worker(post.device):
         say_when_there_is_no_hub(post.url)
-        command = dies_with_parent([sys.executable, "-m", "services.worker.recorder", post.device])
-        # a session of its own: Ctrl-C and the end of its group are the worker's, which then ends the recorder
-        recorder = subprocess.Popen(
-            command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-        )
-        try:
+        with RecorderProcess(post.device):
             worker_class().at(post, worker_name(post)).work(burst=burst)
-        finally:
-            end_recorder(recorder)
 
 
 def say_when_there_is_no_hub(url: str) -> None:
@@ -92,16 +83,6 @@ def say_when_there_is_no_hub(url: str) -> None:
 def worker_class() -> type[FleetWorker]:
     """Forked horses where that is safe: 20 ms from queue to start instead of 400."""
     return SpawnFleetWorker if sys.platform == "darwin" else FleetWorker
-
-
-def end_recorder(recorder: subprocess.Popen) -> None:
-    """It takes what waits with it, if MLflow answers."""
-    recorder.terminate()
-    try:
-        recorder.wait(RECORDER_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        recorder.kill()
-        recorder.wait()
 
 
 def worker_name(post: Post) -> str:
