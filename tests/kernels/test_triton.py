@@ -52,7 +52,11 @@ def test_the_recipe_trains_alike_with_all_of_them_in_one_unbroken_graph(interpre
 def test_the_result_says_which_kernels_were_used(interpreted):
     said = " ".join(cases(interpreted, "choices")[1]["choices"])
     assert "attention_prelude triton_epilogue" in said
-    for kernel in ("fused_mlp triton_saved", "cross_entropy_full triton_recompute", "muon_symmetric_matmul triton_triangle"):
+    for kernel in (
+        "fused_mlp triton_saved",
+        "cross_entropy_full triton_recompute",
+        "muon_symmetric_matmul triton_triangle",
+    ):
         assert kernel in said
 
 
