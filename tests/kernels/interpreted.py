@@ -25,7 +25,7 @@ KERNELS = {
     "rope_qk_fused": "triton_fused",
     "value_embed_gate": "triton_fused",
 }
-PRELUDE = {"attention_prelude": "triton_fused"}
+PRELUDE = {"attention_prelude": "triton_epilogue", "cross_entropy_full": "triton_recompute"}
 
 
 def kernels() -> None:
