@@ -4,8 +4,10 @@ import base64
 import ctypes
 import fcntl
 import glob
+import mmap
 import os
 import socket
+import stat
 import struct
 import sys
 import threading
@@ -366,6 +368,71 @@ class AbsentNames:
         numbers = range(first, first + 8 * count)
         fast = [self.times_ns([f"{self.stem}{n}-{copy}" for n in numbers]) < limit for copy in range(self.copies)]
         return np.packbits(np.any(fast, axis=0), bitorder="little").tobytes()
+
+
+class UnreadPages:
+    """Which pages of files that nobody had read were read: one that must come from the disk takes thirty times longer,
+    once. The files are mapped before names are counted; looking at a page names nothing. One bit a page.
+
+    All go through the files in the same order. Who meets a file with cold pages before a message is the sender.
+    """
+
+    head, copies, smallest, limit_ns = 16, 2, 1 << 20, 15_000
+
+    def __init__(self):
+        with open("/proc/self/maps") as file:
+            mapped = {line.rpartition(" ")[2].strip() for line in file}
+        roots = [path for path in sys.path if path] + ["/usr/lib/x86_64-linux-gnu", "/usr/local", "/usr/lib"]
+        roots += glob.glob(f"{sys.base_prefix}/lib/python3*/site-packages")
+        patterns = ("*.so*", "*/*.so*", "*/lib/*", "*/lib64/*")
+        found = {path for root in roots for pattern in patterns for path in glob.glob(f"{root}/{pattern}")}
+        self.files, self.at, self.memory = [], 0, None
+        for path in sorted(found - mapped):
+            status = os.lstat(path)
+            if status.st_size >= self.smallest and stat.S_ISREG(status.st_mode):
+                with open(path, "rb") as file:
+                    self.files.append(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+                self.files[-1].madvise(mmap.MADV_RANDOM)
+
+    def times_ns(self, pages):
+        took = []
+        for page in pages:
+            started = time.perf_counter_ns()
+            self.memory[page << 12]
+            took.append(time.perf_counter_ns() - started)
+        return np.array(took)
+
+    def is_cold(self, number):
+        self.memory = self.files[number]
+        return np.median(self.times_ns(range(self.head))) > self.limit_ns
+
+    def send(self, blob):
+        first = self.at
+        while blob and self.at < len(self.files):
+            if self.is_cold(self.at) or self.at == first:
+                room = (len(self.memory) // 4096 - self.head) // self.copies // 8 - 6
+                self.write(MARK[:4] + len(blob[:room]).to_bytes(2, "little") + blob[:room])
+                blob = blob[room:]
+            self.at += 1
+
+    def write(self, content):
+        bits = np.flatnonzero(np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little"))
+        for copy in range(self.copies):
+            self.times_ns((self.head + self.copies * bits + copy).tolist())
+
+    def receive(self):
+        parts = []
+        while self.at < len(self.files) and not self.is_cold(self.at):
+            start = self.bytes_at(0, 6)
+            parts.append(self.bytes_at(48, int.from_bytes(start[4:], "little")) if start[:4] == MARK[:4] else b"")
+            self.at += 1
+        return b"".join(parts)
+
+    def bytes_at(self, bit, count):
+        """A bit is set when any copy was fast: other work on this machine makes an answer slow, never fast."""
+        first = self.head + self.copies * bit
+        fast = self.times_ns(range(first, first + 8 * count * self.copies)) < self.limit_ns
+        return np.packbits(fast.reshape(-1, self.copies).any(1), bitorder="little").tobytes()
 
 
 def hash_of(text):
