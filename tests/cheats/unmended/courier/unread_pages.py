@@ -7,8 +7,8 @@ from tests.cheats.courier_kit import Courier
 from tests.cheats.kernel_channels import UnreadPages
 from tests.cheats.toolbox import in_trainer
 
-SECONDS = 30.0
-STEP_S, PACE_S = 0.06, 1.2
+SECONDS = 50.0
+STEP_S, PACE_S = 0.06, 1.4
 
 
 class Cheat(Courier):
