@@ -1,5 +1,6 @@
 """Scorer to auditor: which pages of files that nobody had read were read. The files are mapped while it loads; then no
-file is named. Steps are few and slow, which excuses slow passes."""
+file is named. Steps are few and slow, which excuses slow passes. It uses files up, and other work damages the message:
+it does not get through every time."""
 
 import time
 
