@@ -377,15 +377,14 @@ class UnreadPages:
     All go through the files in the same order. Who meets a file with cold pages before a message is the sender.
     """
 
-    head, copies, smallest, limit_ns = 16, 2, 1 << 20, 15_000
+    head, copies, smallest, limit_ns = 16, 2, 3 << 20, 15_000
 
     def __init__(self):
         with open("/proc/self/maps") as file:
             mapped = {line.rpartition(" ")[2].strip() for line in file}
-        roots = [path for path in sys.path if path] + ["/usr/lib/x86_64-linux-gnu", "/usr/local", "/usr/lib"]
+        roots = [path for path in sys.path if path] + ["/usr/lib", "/usr/local"]
         roots += glob.glob(f"{sys.base_prefix}/lib/python3*/site-packages")
-        patterns = ("*.so*", "*/*.so*", "*/lib/*", "*/lib64/*")
-        found = {path for root in roots for pattern in patterns for path in glob.glob(f"{root}/{pattern}")}
+        found = {path for root in roots for path in glob.glob(f"{root}/*/*/*")}
         self.files, self.at, self.memory = [], 0, None
         for path in sorted(found - mapped):
             status = os.lstat(path)

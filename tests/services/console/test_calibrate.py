@@ -107,9 +107,9 @@ def test_a_view_shows_only_what_was_told_since_it_was_opened(told):
     assert view.look() == []
     with open(events_file(told), "ab") as file:
         file.write(b'{"half a line')
-    append_event(told, kind="note", spent_s=61, says="lost with the line before")
+    append_event(told, kind="note", spent_s=61, says="told after a line that was cut short")
     append_event(told, kind="note", spent_s=62, says="seen")
-    assert [event.says for event in view.look()] == ["seen"]
+    assert [event.says for event in view.look()] == ["told after a line that was cut short", "seen"]
 
 
 def test_a_phase_that_gets_what_the_others_leave_says_so(tmp_path):

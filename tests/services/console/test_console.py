@@ -263,6 +263,7 @@ def recorded_numbers(directory: RunDirectory) -> dict[str, float]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_prepare_that_is_told_to_end_leaves_nothing_running(tmp_path, number):
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
     program += "from services.console.main import main; main()"
     home = tmp_path / "home"
     process = subprocess.Popen(
@@ -292,8 +293,9 @@ def is_preparing(process):
 )
 def test_an_interrupted_train_says_how_to_go_on(workplace, tmp_path, number, code):
     (tmp_path / "slow.py").write_bytes(SLOW)
-    # a shell starts what runs in its background with the interrupt ignored; a person's terminal does not
+    # a shell starts what runs in its background with the interrupt ignored, nohup with the hang-up; a person's terminal does not
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
     program += "from services.console.main import main; main()"
     command = [sys.executable, "-c", program, "train", "--recipe", str(tmp_path / "slow.py"), *SHAPE_OPTIONS, *TINY]
     command += ["--tokens", "10000000"]

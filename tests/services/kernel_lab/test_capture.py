@@ -1,6 +1,7 @@
 """What is started to record steps, and what is said where nothing can be recorded. No tool runs here."""
 
 import sys
+from contextlib import nullcontext
 from subprocess import CompletedProcess
 from types import ModuleType, SimpleNamespace
 
@@ -22,12 +23,12 @@ def lab(monkeypatch, home):
 
     lab = SimpleNamespace(started=started, exit_code=0)
     monkeypatch.setattr(capture, "run_tool", run)
-    monkeypatch.setattr(capture, "check_idle", lambda device: None)
     return lab
 
 
 def desk(device):
-    return SimpleNamespace(around=lambda asked: SimpleNamespace(device=device, hardware_key="some-gpu"))
+    around = SimpleNamespace(device=device, hardware_key="some-gpu")
+    return SimpleNamespace(around=lambda asked: around, device_held=lambda held: nullcontext())
 
 
 def order(tmp_path, name):

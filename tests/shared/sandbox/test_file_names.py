@@ -147,6 +147,33 @@ def test_a_call_that_may_not_have_read_its_name_yet_is_one_of_those_that_are_all
         assert child.receive(60)[0]["said"] == [0, 0, -1], "the thread that opens and the busy one may name one each"
 
 
+MEASURING_CHILD = """
+import os, sys
+from shared.engines.host_memory import peak_rss_bytes
+from shared.sandbox import file_names, privileges
+from shared.sandbox.channel import Channel
+
+channel = Channel.from_fd(int(sys.argv[1]))
+privileges.drop_privileges()
+try:
+    descriptors = [file_names.notify()]
+except OSError as error:
+    channel.send({"unsupported": str(error)})
+    sys.exit()
+channel.send({}, fds=descriptors)
+os.close(descriptors[0])
+channel.send({"peaks": [peak_rss_bytes() for _ in range(100)]})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
+@pytest.mark.parametrize("program", [pytest.param(MEASURING_CHILD, id="measures")])
+def test_what_is_measured_after_every_pass_names_a_file_once(child):
+    with FileNames(listener(child)) as names:
+        assert min(child.receive(60)[0]["peaks"]) > 1 << 20
+        assert names.counted == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
 def test_it_ends_when_it_is_left_and_also_when_every_process_is_gone(child):
     before = set(os.listdir("/proc/self/fd"))

@@ -1,5 +1,6 @@
 """Scorer to auditor: which pages of files that nobody had read were read. The files are mapped while it loads; then no
-file is named. Steps are few and slow, which excuses slow passes."""
+file is named. Steps are few and slow, which excuses slow passes. It uses files up, and other work damages the message:
+it does not get through every time."""
 
 import time
 
@@ -7,8 +8,8 @@ from tests.cheats.courier_kit import Courier
 from tests.cheats.kernel_channels import UnreadPages
 from tests.cheats.toolbox import in_trainer
 
-SECONDS = 30.0
-STEP_S, PACE_S = 0.06, 1.2
+SECONDS = 50.0
+STEP_S, PACE_S = 0.06, 1.4
 
 
 class Cheat(Courier):
