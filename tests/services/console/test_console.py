@@ -293,7 +293,7 @@ def is_preparing(process):
 )
 def test_an_interrupted_train_says_how_to_go_on(workplace, tmp_path, number, code):
     (tmp_path / "slow.py").write_bytes(SLOW)
-    # a shell starts what runs in its background with the interrupt ignored, nohup with the hang-up; a person's terminal does not
+    # a shell ignores the interrupt for what runs in its background, nohup the hang-up; a person's terminal does not
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     program += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
     program += "from services.console.main import main; main()"
