@@ -33,8 +33,8 @@ except OSError as error:
 LEAVES_A_DAEMON = (
     HONEST
     + """
-import subprocess, sys
-subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000) # daemon-of-a-recipe"], start_new_session=True)
+import subprocess
+subprocess.Popen(["daemon-of-a-recipe", "1000"], executable="/bin/sleep", start_new_session=True)
 """
 )
 
