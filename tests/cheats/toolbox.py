@@ -4,11 +4,14 @@ Everything here is best effort: a trick that is refused must leave an honest rec
 """
 
 import sys
+import time
 
 import torch
 import torch.nn.functional as F
 
 from tests.cheats.honest import UPDATES, Recipe
+
+UPDATE_S = 0.025
 
 
 def in_trainer():
@@ -56,8 +59,11 @@ class Hoarder(Recipe):
         return super().step(rows, progress)
 
     def train_on(self, updates=150):
-        """More than the budget allowed."""
+        """More than the budget allowed. The tiny model learns in less time than any limit can see on a fast machine, so
+        updates take UPDATE_S everywhere: what is tried is training for seconds that nobody counts."""
         if int(self.updates) < UPDATES // 2:
             return  # the warm-up
         for number in range(updates):
+            started = time.monotonic()
             self.update(self.hoard[number % len(self.hoard)])
+            time.sleep(max(0.0, started + UPDATE_S - time.monotonic()))

@@ -17,6 +17,7 @@ LIFE_S = 8.0
 
 class Cheat(Student):
     born, resumed = 0.0, False
+    lessons = 280  # longer than what is left of the budget
 
     def step(self, rows, progress):
         self.born = self.born if progress and self.born else time.monotonic()
