@@ -62,7 +62,8 @@ def take_url() -> str:
 
 def work(post: Post, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
-    with only_worker(post.device):
+    stack = settings().runs if isinstance(post.executor, SpoolExecutor) else None
+    with only_worker(post.device, stack):
         say_when_there_is_no_hub(post.url)
         with RecorderProcess(post.device):
             worker_class().at(post, worker_name(post)).work(burst=burst)
