@@ -333,7 +333,8 @@ def send_opened(channel: Channel, opened: Opened) -> None:
     try:
         descriptors, why = [file_names.notify()], ""
     except OSError as error:
-        descriptors, why = [], f"{error}: what a recipe tells others by names it asks for is not limited"
+        descriptors = []
+        why = f"{error.strerror or error}: what a recipe tells others by names it asks for is not limited"
     # no file may be named before the parent has the descriptor, and answers
     channel.send(opened.model_copy(update={"why_uncounted": why}), fds=descriptors)
     _close(descriptors)

@@ -11,9 +11,20 @@ import pytest
 from shared.sandbox import bpf, file_names, seccomp
 from shared.sandbox.channel import Channel
 from shared.sandbox.file_names import FileNames
+from tests.fleet import wait_for
 from tests.shared.sandbox.filters import verdict
 
-CHILD = """
+COUNTED = """
+try:
+    descriptors = [file_names.notify()]
+except OSError as error:
+    channel.send({"unsupported": str(error)})
+    sys.exit()
+channel.send({}, fds=descriptors)
+os.close(descriptors[0])
+"""
+CHILD = (
+    """
 import os, sys, threading
 from shared.sandbox import file_names, privileges
 from shared.sandbox.channel import Channel
@@ -32,13 +43,9 @@ def ask(name):
 
 privileges.drop_privileges()
 thread.start()
-try:
-    descriptors = [file_names.notify()]
-except OSError as error:
-    channel.send({"unsupported": str(error)})
-    sys.exit()
-channel.send({}, fds=descriptors)
-os.close(descriptors[0])
+"""
+    + COUNTED
+    + """
 ask("usr")
 ask("of-no-file")
 if os.fork() == 0:
@@ -54,6 +61,7 @@ for name in ("usr", "usr", "usr"):
     ask(name)
 channel.send({"said": said})
 """
+)
 
 
 @pytest.fixture
@@ -94,7 +102,8 @@ def test_calls_of_every_thread_and_child_go_on_and_are_counted_until_the_limit_a
         assert names.exceeded
 
 
-LATE_CHILD = """
+LATE_CHILD = (
+    """
 import ctypes, os, sys, threading
 from shared.sandbox import file_names, privileges
 from shared.sandbox.channel import Channel
@@ -102,13 +111,9 @@ from shared.sandbox.channel import Channel
 channel, libc = Channel.from_fd(int(sys.argv[1])), ctypes.CDLL(None)
 idle, busy = threading.Event(), [True]
 privileges.drop_privileges()
-try:
-    descriptors = [file_names.notify()]
-except OSError as error:
-    channel.send({"unsupported": str(error)})
-    sys.exit()
-channel.send({}, fds=descriptors)
-os.close(descriptors[0])
+"""
+    + COUNTED
+    + """
 
 def ask_and(wait):
     libc.access(b"/usr", 0)
@@ -132,22 +137,24 @@ busy[0] = False
 channel.send({"said": [libc.access(b"/usr", 0) for _ in range(3)]})
 os._exit(0)
 """
+)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
 @pytest.mark.parametrize("program", [pytest.param(LATE_CHILD, id="waits")])
-def test_a_call_that_may_not_have_read_its_name_yet_is_one_of_those_that_are_allowed(child):
+def test_a_call_that_may_not_have_read_its_name_yet_is_one_of_those_that_are_allowed(child, monkeypatch):
     """Its thread may be kept from a processor until it knows what to tell."""
+    monkeypatch.setattr(file_names, "_LOOKS", 200)  # a thread of a busy machine needs longer to fall asleep
     with FileNames(listener(child)) as names:
         child.receive(60)
-        while names.counted < 5:  # mkfifo, three of access, and the open() that waits for a writer
-            os.sched_yield()
+        wait_for(lambda: names.counted >= 5)  # mkfifo, three of access, and the open() that waits for a writer
         names.limit(4)
         child.send({})
         assert child.receive(60)[0]["said"] == [0, 0, -1], "the thread that opens and the busy one may name one each"
 
 
-MEASURING_CHILD = """
+MEASURING_CHILD = (
+    """
 import os, sys
 from shared.engines.host_memory import peak_rss_bytes
 from shared.sandbox import file_names, privileges
@@ -155,15 +162,12 @@ from shared.sandbox.channel import Channel
 
 channel = Channel.from_fd(int(sys.argv[1]))
 privileges.drop_privileges()
-try:
-    descriptors = [file_names.notify()]
-except OSError as error:
-    channel.send({"unsupported": str(error)})
-    sys.exit()
-channel.send({}, fds=descriptors)
-os.close(descriptors[0])
+"""
+    + COUNTED
+    + """
 channel.send({"peaks": [peak_rss_bytes() for _ in range(100)]})
 """
+)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
