@@ -127,9 +127,10 @@ class MeasuredProcess:
             opened = monotonic()
             self.opening_s = opened - started
             assert self.process.serving
-            self.process.limit_file_names()
+            self.process.warm_up()
             self._load_s = monotonic() - opened
             self._loaded("build() and load()", self._load_s)
+            self.process.limit_traces()
         except BaseException:
             self._starting.__exit__(None, None, None)
             raise

@@ -26,8 +26,12 @@ from shared.runs.directory import RunDirectory
 from shared.sandbox.launch import RecipeProcess, new_scratch
 
 LATE = "had not answered by the end of ARE_EVAL_TIMEOUT_S"
-FILE_NAMES = 256
-"""how many calls may name a file once rows are shown: docs/security.md says what they could tell others"""
+FILE_NAMES = FILE_PAGES = 256
+"""how many calls may name a file once rows are shown, and how many pages may come from a disk: docs/security.md says
+what they could tell others"""
+
+NO_HELPERS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+"""a recipe that compiles does it in its own process, which has to be alone once rows are shown"""
 
 
 class ForwardProcess:
@@ -63,6 +67,7 @@ class ForwardProcess:
             answers=ANSWERS,
             readable=(run.recipe_file, weights, *curve),
             secret=secret,
+            environment=NO_HELPERS,
             gpu=not Device.parse(job.device).is_cpu,
         )
         self._opened: Opened | None = None
@@ -124,15 +129,20 @@ class ForwardProcess:
         self.host_logits.read_into(self.logits_BTV[:n].data.cast("B"))
         return self.logits_BTV[:n]
 
-    def limit_file_names(self) -> None:
-        """Before it is shown a row. Elsewhere than on a CPU kernels are compiled at the first pass, so one is made."""
-        if not Device.parse(self.job.device).is_cpu:
+    def warm_up(self) -> None:
+        """A pass over zeros, before it is shown a row, where the first pass may do what later ones do not: compile
+        kernels, or read libraries that are not in memory."""
+        if not Device.parse(self.job.device).is_cpu or self.process.read_from_disk():
             self.tokens_BT[:] = 0
             self._ask(Forward(), Forwarded)
-        self.process.limit_file_names(FILE_NAMES)
+
+    def limit_traces(self) -> None:
+        """Before it is shown a row."""
+        self.process.limit_traces(names=FILE_NAMES, pages=FILE_PAGES)
 
     def load(self, weights: Path) -> None:
         assert self.serving
+        read_through(weights)
         self._ask(Load(weights=str(weights)), Loaded)
 
     def weights_digest(self) -> str:
@@ -144,6 +154,13 @@ class ForwardProcess:
 
     def _expect(self, answer: type[Contract]) -> Any:
         return self.process.expect(answer, self.deadline - monotonic(), LATE)
+
+
+def read_through(file: Path) -> None:
+    """Then it is in memory, and who opens it next reads nothing from the disk."""
+    with open(file, "rb", buffering=0) as opened:
+        while opened.read(1 << 24):
+            pass
 
 
 def share_on_device(device: str, shape: tuple[int, ...]) -> tuple[DeviceBuffer | None, str]:

@@ -214,7 +214,7 @@ class Supervision:
         with ExitStack() as stack:
             opened = [stack.enter_context(open(path, "rb")) for path in files]
             self.load_watch = LoadWatch()
-            self.process.limit_file_names(FILE_NAMES)
+            self.process.limit_traces(names=FILE_NAMES)
             self.clock.start()
             self.process.send(handed, *(file.fileno() for file in opened))
         while not isinstance(message := self._training_message(), Trained):

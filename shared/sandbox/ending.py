@@ -67,6 +67,12 @@ def end(process: subprocess.Popen, isolation: Isolation, started_at: float) -> N
     _started.pop(process.pid, None)
 
 
+def company(process: subprocess.Popen, isolation: Isolation, started_at: float) -> int:
+    """How many processes live beside the program that was started: in a namespace, which none leaves, exactly."""
+    own = 3 if isolation is Isolation.NAMESPACE else 1  # the launcher outside, process 1 inside, the program
+    return max(0, len(_living_tree(process, started_at)) - own)
+
+
 def strongest() -> Isolation:
     """What a recipe's process gets on this machine."""
     if sys.platform != "linux":

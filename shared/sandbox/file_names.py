@@ -1,4 +1,5 @@
-"""Counts the system calls of a recipe's process that name a file, and ends them where a limit is set.
+"""Counts the system calls of a recipe's process that name a file, and ends them where a limit is set. Those that start
+a process can be ended too.
 
 The kernel remembers every name it was asked for, also names of files that do not exist, and answers the same question
 faster afterwards: any process of the machine can find out what an earlier one asked for. So the names a process may
@@ -7,7 +8,7 @@ parent has answered (seccomp_unotify(2)): the parent reads no name, it counts.
 
 child:   descriptor = notify()                  last step before a recipe is imported; the descriptor goes to the parent
 parent:  with FileNames(descriptor) as names:   answers from a thread of its own
-             names.limit(256)                   from now on
+             names.limit(256, alone=True)       from now on
 """
 
 import errno
@@ -19,6 +20,7 @@ import struct
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from shared.sandbox import bpf
@@ -69,6 +71,9 @@ _CALLS = {
     "name_to_handle_at": (303, 264),
     "bind": (49, 200),
 }
+_CLONE = (56, 220)  # with flags that say whether it starts a thread; clone3 does not exist (seccomp.py)
+_FORKS = {"fork": (57, None), "vfork": (58, None)}
+_CLONE_THREAD = 0x00010000
 _FLAG_TSYNC, _FLAG_NEW_LISTENER, _FLAG_TSYNC_ESRCH, _FLAG_WAIT_KILLABLE = 1, 8, 16, 32
 
 # struct seccomp_notif with its seccomp_data, and struct seccomp_notif_resp
@@ -96,10 +101,12 @@ def notify() -> int:
 
 
 def program(machine: str) -> list[bytes]:
+    column, notify_parent = bpf.COLUMN[machine], bpf.instruction(bpf.RETURN, bpf.NOTIFY)
     code = bpf.begin(machine)
-    for numbers in _CALLS.values():
-        if (number := numbers[bpf.COLUMN[machine]]) is not None:
-            code += [bpf.jump(bpf.EQUAL, number, 0, 1), bpf.instruction(bpf.RETURN, bpf.NOTIFY)]
+    for numbers in (_CALLS | _FORKS).values():
+        if (number := numbers[column]) is not None:
+            code += [bpf.jump(bpf.EQUAL, number, 0, 1), notify_parent]
+    code += bpf.for_call(_CLONE[column], [bpf.argument(0), bpf.jump(bpf.ANY_BIT, _CLONE_THREAD, 1, 0), notify_parent])
     return [*code, bpf.instruction(bpf.RETURN, bpf.ALLOW)]
 
 
@@ -111,7 +118,10 @@ class FileNames:
 
     def __init__(self, descriptor: int):
         self.counted = 0
-        self._askers: set[int] = set()
+        self.started_processes = False
+        """also when this may not be, or cannot be excluded"""
+        self._last_call: dict[int, int] = {}
+        self._alone = False
         self._descriptor, self._most = descriptor, float("inf")
         self._wake, self._woken = os.pipe()
         self._thread = threading.Thread(target=self._answer_all, name="file names", daemon=True)
@@ -128,16 +138,18 @@ class FileNames:
         os.close(self._wake)
         os.close(self._descriptor)
 
-    def limit(self, number: int) -> None:
+    def limit(self, number: int, *, alone: bool = False) -> None:
         """How many more calls may name a file. A call that was let go on and has not read its name yet is one of them:
-        the thread may wait for a processor until there is something to tell."""
-        self._most = self.counted + number
-        unsure = set(self._askers)
+        the thread may wait for a processor until there is something to tell. alone: no process may be started."""
+        self._most, self._alone = self.counted + number, alone
+        unsure = set(self._last_call)
         for _ in range(_LOOKS):
-            unsure = set(filter(_may_still_read_a_name, unsure))
+            unsure = set(filter(_may_still_be_under_way, unsure))
             if unsure:
                 time.sleep(_LOOK_EVERY_S)
-        self._most -= len(unsure)
+        starting = {thread for thread in unsure if self._last_call[thread] in _starts()}
+        self.started_processes = alone and bool(starting)
+        self._most -= len(unsure - starting)
 
     @property
     def exceeded(self) -> bool:
@@ -157,22 +169,41 @@ class FileNames:
             fcntl.ioctl(self._descriptor, _RECEIVE, asked)
         except OSError:  # the call was interrupted, or its process killed, before it could be answered
             return
-        number, thread, *_ = _NOTIFICATION.unpack(asked)
-        if self._most == float("inf"):
-            self._askers.add(thread)
-        self.counted += 1
-        answer = (number, 0, -errno.EPERM, 0) if self.exceeded else (number, 0, 0, _CONTINUE)
+        number, thread, _, call, *_ = _NOTIFICATION.unpack(asked)
+        answer = (number, 0, -errno.EPERM, 0) if self._refuses(thread, call) else (number, 0, 0, _CONTINUE)
         with suppress(OSError):
             fcntl.ioctl(self._descriptor, _SEND, _RESPONSE.pack(*answer))
 
+    def _refuses(self, thread: int, call: int) -> bool:
+        if self._most == float("inf"):
+            self._last_call[thread] = call
+        if call in _starts():
+            self.started_processes |= self._alone
+            return self._alone
+        self.counted += 1
+        return self.exceeded
 
-def _may_still_read_a_name(thread: int) -> bool:
-    """False when it has ended, or sleeps in a call that names no file. Running may mean waiting for a processor."""
+
+def _numbers(*calls: tuple[int | None, int | None]) -> set[int | None]:
+    return {numbers[bpf.COLUMN[platform.machine()]] for numbers in calls} - {None}
+
+
+@cache
+def _starts() -> set[int | None]:
+    return _numbers(_CLONE, *_FORKS.values())
+
+
+@cache
+def _all() -> set[str]:
+    return {str(number) for number in _numbers(*_CALLS.values()) | _starts()}
+
+
+def _may_still_be_under_way(thread: int) -> bool:
+    """False when it has ended, or sleeps in a call that is not counted. Running may mean waiting for a processor."""
     try:
         call = Path(f"/proc/{thread}/syscall").read_text().split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
     except OSError:  # a process may close it to others of its user
         return True
-    column = bpf.COLUMN[platform.machine()]
-    return call == "running" or any(call == str(numbers[column]) for numbers in _CALLS.values())
+    return call == "running" or call in _all()

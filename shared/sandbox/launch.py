@@ -21,13 +21,13 @@ from typing import Any, Literal, TypeVar
 
 from shared import sandbox
 from shared.contracts import Choice, Contract, Integrity, OneLine, Status, VoidCause
-from shared.sandbox import ending, file_names
+from shared.sandbox import ending
 from shared.sandbox.channel import Channel, ChannelClosed
 from shared.sandbox.ending import Isolation
-from shared.sandbox.file_names import FileNames
 from shared.sandbox.parent_death import exit_with_parent
 from shared.sandbox.policy import SandboxKind
 from shared.sandbox.processes import Child, start
+from shared.sandbox.traces import PROCESSES, Traces, counts
 from shared.settings import CHECKOUT, settings
 
 ENTER_TIMEOUT_S = 60.0
@@ -35,11 +35,6 @@ LOOK_EVERY_S = 0.5
 DEATH_TIMEOUT_S = 5.0
 ITS_WORDS = "the recipe's process says: "
 """before text that a recipe may have written: people and agents read it as that"""
-
-TOO_MANY_NAMES = (
-    "file names: the recipe opened or looked for too many files once it had been given rows, which could tell others "
-    "what is in them: import, compile and open in build() and load() (docs/security.md)"
-)
 
 Answer = TypeVar("Answer", bound=Contract)
 
@@ -63,7 +58,7 @@ class Entered(Contract):
 
 
 class Opened(Contract):
-    """The last message before a recipe is imported. With it comes the descriptor of file_names.py, where it can."""
+    """The last message before a recipe is imported. With it come the descriptors of traces.py, where they can."""
 
     kind: Literal["opened"] = "opened"
     why_uncounted: OneLine = ""
@@ -115,8 +110,8 @@ class RecipeProcess:
         self.readable, self.writable, self.environment, self.gpu = readable, writable, environment or {}, gpu
         self.isolation = ending.strongest()
         self.sandbox = Choice(what="sandbox", chosen=SandboxKind.NONE, reason="not entered")
-        self.names: FileNames | None = None
-        self.counts_names = False
+        self.traces: Traces | None = None
+        self.counts_traces = False
         self.why_uncounted = ""
         self.child: Child
         self.channel: Channel
@@ -161,21 +156,28 @@ class RecipeProcess:
     def await_opened(self, opened: type[Opened], timeout_s: float, late: str) -> Any:
         """An `Opened`, or what is said in its place. From now on the names of files are counted."""
         message, descriptors = self._message(timeout_s, late, {**self.answers, "opened": opened})
-        if isinstance(message, Opened) and descriptors:
-            self.names = FileNames(descriptors.pop())
-            self.names.__enter__()
-            self.counts_names = True
-        _close(descriptors)
+        if isinstance(message, Opened) and len(descriptors) == 2:
+            self.traces = Traces(*descriptors)
+            self.counts_traces = True
+        else:
+            _close(descriptors)
         self.why_uncounted = getattr(message, "why_uncounted", "")
         return self._unless_failed(message)
 
-    def limit_file_names(self, number: int) -> None:
-        """From now on, before it is given what nobody else may learn: how many calls may still name a file."""
-        if self.names:
-            self.names.limit(number)
+    def read_from_disk(self) -> bool:
+        """Whether a part of it was not in memory when it was needed. False where that is not counted."""
+        return self.traces is not None and self.traces.pages_read > 0
 
-    def _asked_too_many_names(self) -> bool:
-        return self.names is not None and self.names.exceeded
+    def limit_traces(self, *, names: int, pages: int | None = None) -> None:
+        """From now on, before it is given what nobody else may learn (traces.py). Ended when it is not alone and must
+        be."""
+        if self.traces:
+            self.traces.limit(names=names, pages=pages)
+            if pages is not None and self.child.company():
+                raise Ended(Status.REJECTED, PROCESSES)
+
+    def _excess(self) -> str:
+        return self.traces.excess() if self.traces else ""
 
     @property
     def integrity(self) -> Integrity:
@@ -183,7 +185,7 @@ class RecipeProcess:
         if self.sandbox.chosen == SandboxKind.NONE:
             return Integrity.NONE
         alone = self.sandbox.chosen == SandboxKind.LINUX and self.isolation is not Isolation.SESSION
-        return Integrity.FULL if alone and self.counts_names else Integrity.PARTIAL
+        return Integrity.FULL if alone and self.counts_traces else Integrity.PARTIAL
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -196,7 +198,7 @@ class RecipeProcess:
         isolation = Choice(what="process isolation", chosen=str(self.isolation), reason=reasons[self.isolation])
         if not self.why_uncounted:
             return self.sandbox, isolation
-        return self.sandbox, isolation, Choice(what="file names", chosen="not counted", reason=self.why_uncounted)
+        return self.sandbox, isolation, Choice(what="kernel traces", chosen="not counted", reason=self.why_uncounted)
 
     def send(self, message: Contract, *descriptors: int) -> None:
         """Ended when the process is gone or does not read."""
@@ -223,8 +225,8 @@ class RecipeProcess:
         return self._unless_failed(message)
 
     def _unless_failed(self, message: Any) -> Any:
-        if self._asked_too_many_names():
-            raise Ended(Status.REJECTED, TOO_MANY_NAMES)
+        if excess := self._excess():
+            raise Ended(Status.REJECTED, excess)
         if isinstance(message, Failed):
             raise Ended(message.status, f"{ITS_WORDS}{message.reason}")
         return message
@@ -265,8 +267,8 @@ class RecipeProcess:
             self.child.wait(DEATH_TIMEOUT_S)
         except TimeoutError:
             return Ended(Status.REJECTED, "the recipe's process closed its channel and went on")
-        if self._asked_too_many_names():
-            return Ended(Status.REJECTED, TOO_MANY_NAMES)
+        if excess := self._excess():
+            return Ended(Status.REJECTED, excess)
         status = Status.OUT_OF_MEMORY if self.child.was_oom_killed() else Status.CRASHED
         return Ended(status, f"the recipe's process died: {self.child.exit_reason()}")
 
@@ -277,9 +279,9 @@ class RecipeProcess:
         """
         if hasattr(self, "child"):
             self.child.kill()
-        names, self.names = self.names, None
-        if names:
-            names.__exit__()
+        traces, self.traces = self.traces, None
+        if traces:
+            traces.close()
         if hasattr(self, "channel"):
             self.channel.close()
         _remove(self.scratch)
@@ -330,12 +332,12 @@ def enter(descriptor: int) -> Channel:
 
 def send_opened(channel: Channel, opened: Opened) -> None:
     """The last step of our own code before a recipe is imported: all that it needs is imported by now."""
+    descriptors: tuple[int, ...] = ()
+    why = ""
     try:
-        descriptors, why = [file_names.notify()], ""
+        descriptors = counts()
     except OSError as error:
-        descriptors = []
-        why = f"{error.strerror or error}: what a recipe tells others by names it asks for is not limited"
-    # no file may be named before the parent has the descriptor, and answers
+        why = f"{error.strerror or error}: what a recipe tells others by names and pages it asks for is not limited"
     channel.send(opened.model_copy(update={"why_uncounted": why}), fds=descriptors)
     _close(descriptors)
 

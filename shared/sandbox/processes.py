@@ -75,6 +75,10 @@ class Child:
         ending.end(self.process, self.isolation, self.started_at)
         self.log.close()
 
+    def company(self) -> int:
+        """How many processes it started that live, as far as they can be found."""
+        return ending.company(self.process, self.isolation, self.started_at)
+
     def was_oom_killed(self) -> bool:
         """Whether the kernel counted an out-of-memory kill in our cgroup while a SIGKILL ended this child."""
         if self.killed_by_us or self.poll() != -signal.SIGKILL or self.oom_kills_before is None:

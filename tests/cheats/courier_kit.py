@@ -41,7 +41,7 @@ class Courier(Recipe):
 
     def logits(self, tokens_BT):
         started, values = time.monotonic(), super().logits(tokens_BT)
-        if self.works and not in_trainer():
+        if self.works and not in_trainer() and tokens_BT.any():  # zeros are to warm it up
             self.look_ahead(values, tokens_BT)
         if not in_trainer():
             time.sleep(max(0.0, started + self.pace_s - time.monotonic()))

@@ -7,6 +7,7 @@ A recipe is one file below recipes/, put together from honest.py, the tools it n
 top order what it needs: SECONDS or TOKENS (the budget), RUNS (how often it runs, the last one is judged), PREVIOUS
 (replaced by the folder of the run before), PRETRAINED and PADDING (by weights trained elsewhere and 9 MB of dots),
 ANSWER_ROWS (how many rows of validation text ANSWERS is replaced by),
+UNREAD (the kernel is asked to forget large libraries first, as if nobody had read them since the machine started),
 EVAL_BATCH, CURVE_POINTS and CHECKPOINT_EVERY (settings of the run), RESUMES (how often it is resumed after it ended).
 """
 
@@ -37,6 +38,8 @@ from shared.runs.directory import RunDirectory
 from shared.runs.recipe_file import InvalidRecipe
 from shared.stages.executors import NativeExecutor
 from tests.cheats.corpus import NAME, cached_home, environment
+from tests.cheats.kernel_channels import large_libraries
+from tests.unread_files import forget
 
 HERE = Path(__file__).parent
 RECIPES, FAIR, UNMENDED = HERE / "recipes", HERE / "fair", HERE / "unmended"
@@ -174,6 +177,9 @@ class Range:
 
 def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
     """The outcome and the folder of the run. What run() raises is the system's refusal to give a result."""
+    if case.orders.get("UNREAD"):
+        for library in large_libraries():
+            forget(Path(library))
     started = monotonic()
     try:
         job, source = _job(case, previous)

@@ -370,6 +370,17 @@ class AbsentNames:
         return np.packbits(np.any(fast, axis=0), bitorder="little").tobytes()
 
 
+def large_libraries(smallest=3 << 20):
+    """Paths of files that a recipe may read and has not mapped, in the same order for everyone."""
+    with open("/proc/self/maps") as file:
+        mapped = {line.rpartition(" ")[2].strip() for line in file}
+    roots = [path for path in sys.path if path] + ["/usr/lib", "/usr/local"]
+    roots += glob.glob(f"{sys.base_prefix}/lib/python3*/site-packages")
+    found = sorted({path for root in roots for path in glob.glob(f"{root}/*/*/*")} - mapped)
+    status = {path: os.lstat(path) for path in found}
+    return [path for path in found if status[path].st_size >= smallest and stat.S_ISREG(status[path].st_mode)]
+
+
 class UnreadPages:
     """Which pages of files that nobody had read were read: one that must come from the disk takes thirty times longer,
     once. The files are mapped before names are counted; looking at a page names nothing. One bit a page.
@@ -377,21 +388,14 @@ class UnreadPages:
     All go through the files in the same order. Who meets a file with cold pages before a message is the sender.
     """
 
-    head, copies, smallest, limit_ns = 16, 2, 3 << 20, 15_000
+    head, copies, limit_ns = 16, 2, 15_000
 
     def __init__(self):
-        with open("/proc/self/maps") as file:
-            mapped = {line.rpartition(" ")[2].strip() for line in file}
-        roots = [path for path in sys.path if path] + ["/usr/lib", "/usr/local"]
-        roots += glob.glob(f"{sys.base_prefix}/lib/python3*/site-packages")
-        found = {path for root in roots for path in glob.glob(f"{root}/*/*/*")}
         self.files, self.at, self.memory = [], 0, None
-        for path in sorted(found - mapped):
-            status = os.lstat(path)
-            if status.st_size >= self.smallest and stat.S_ISREG(status.st_mode):
-                with open(path, "rb") as file:
-                    self.files.append(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
-                self.files[-1].madvise(mmap.MADV_RANDOM)
+        for path in large_libraries():
+            with open(path, "rb") as file:
+                self.files.append(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+            self.files[-1].madvise(mmap.MADV_RANDOM)
 
     def times_ns(self, pages):
         took = []

@@ -39,8 +39,10 @@ class SlowProcess:
     def await_opened(self) -> None:
         self.clock.now += OPENING_S
 
-    def limit_file_names(self) -> None:
+    def warm_up(self) -> None:
         pass
+
+    limit_traces = warm_up
 
     @property
     def serving(self) -> "SlowProcess":

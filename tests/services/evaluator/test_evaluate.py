@@ -1,7 +1,9 @@
 """The evaluator with real processes: an honest recipe gets a number, a cheating one a reason."""
 
 import math
+import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +18,7 @@ from shared.evaluation.costs import read_costs
 from shared.machine.stops import Stops
 from tests.recipes import CHEATS, HONEST, variant
 from tests.run_making import make_run, make_trained_run, weights_file
+from tests.unread_files import forget_or_skip
 
 
 def test_an_honest_recipe_gets_the_bits_per_byte_of_its_logits(workplace):
@@ -89,14 +92,117 @@ def test_a_forward_pass_may_open_a_few_files_and_not_tell_what_it_saw_by_names(w
     assert record.reason.startswith("file names: " if status is Status.REJECTED else "")
 
 
-@pytest.mark.parametrize(("device", "expected"), [("cuda:0", ["pass over zeros", "limit"]), ("cpu", ["limit"])])
-def test_kernels_are_compiled_before_file_names_are_limited(workplace, device, expected):
+@pytest.mark.parametrize(
+    ("device", "read_from_disk", "expected"),
+    [("cuda:0", False, ["zeros"]), ("cpu", True, ["zeros"]), ("cpu", False, [])],
+)
+def test_kernels_are_compiled_and_libraries_read_before_rows_are_shown(workplace, device, read_from_disk, expected):
     seen, process = [], ForwardProcess.__new__(ForwardProcess)
     process.job, process.tokens_BT = make_run().job().model_copy(update={"device": device}), np.ones((2, 4), np.uint16)
-    process._ask = lambda *_: seen.append("pass over zeros" if not process.tokens_BT.any() else "pass over a row")
-    process.process = SimpleNamespace(limit_file_names=lambda _: seen.append("limit"))
-    process.limit_file_names()
+    process._ask = lambda *_: seen.append("a row" if process.tokens_BT.any() else "zeros")
+    process.process = SimpleNamespace(read_from_disk=lambda: read_from_disk)
+    process.warm_up()
     assert seen == expected
+
+
+READS_PAGES = """
+def __init__(self, *arguments):
+    super().__init__(*arguments)
+    self.pages = [0] * 4096
+
+def load(self, state):
+    super().load(state)
+    import mmap
+    with open("LIBRARY", "rb") as file:
+        self.pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    self.pages.madvise(mmap.MADV_RANDOM)
+
+def logits(self, tokens_BT):
+    if tokens_BT.any():
+        [self.pages[number << 12] for number in range(NUMBER)]
+    return super().logits(tokens_BT)
+"""
+
+
+def unread_library() -> Path:
+    """A large file that recipes may read, and of which no page is in memory."""
+    mapped = Path("/proc/self/maps").read_text()
+    libraries = (file for file in Path(np.__file__).parents[1].glob("*/**/*.so*") if str(file) not in mapped)
+    library = max(libraries, key=lambda file: file.stat().st_size)
+    forget_or_skip(library)
+    return library
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not count what is read")
+@pytest.mark.parametrize(("number", "status"), [(10, Status.OK), (300, Status.REJECTED)])
+def test_a_forward_pass_may_read_a_few_pages_and_not_tell_what_it_saw_by_pages(workplace, number, status):
+    source = READS_PAGES.replace("LIBRARY", str(unread_library())).replace("NUMBER", str(number))
+    record = evaluate(make_trained_run(variant(source)))
+    assert record.status is status, record.reason
+    assert record.reason.startswith("pages of files: " if status is Status.REJECTED else "")
+
+
+STARTS_A_PROCESS = {
+    "while it is scored": """
+def logits(self, tokens_BT):
+    import os
+    if tokens_BT.any() and os.fork() == 0:
+        os._exit(0)
+    return super().logits(tokens_BT)
+""",
+    "while it loads": """
+def load(self, state):
+    import os, time
+    super().load(state)
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+""",
+    "while it loads, in a session of its own": """
+def load(self, state):
+    import os, time
+    super().load(state)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(60)
+        os._exit(0)
+    os.wait()
+""",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS counts nothing")
+@pytest.mark.parametrize("when", STARTS_A_PROCESS)
+def test_a_recipe_that_is_scored_is_one_process(workplace, when):
+    record = evaluate(make_trained_run(variant(STARTS_A_PROCESS[when])))
+    assert record.status is Status.REJECTED
+    assert record.reason.startswith("processes: ")
+
+
+def test_a_recipe_may_start_a_process_that_ends_before_it_is_scored(workplace):
+    source = """
+def load(self, state):
+    import subprocess
+    super().load(state)
+    subprocess.run(["true"], check=True)
+"""
+    record = evaluate(make_trained_run(variant(source)))
+    assert record.status is Status.OK, record.reason
+
+
+CLOSES_THE_COUNT = """
+def load(self, state):
+    import ctypes
+    super().load(state)
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS counts nothing")
+def test_a_process_that_closes_its_count_to_others_is_not_taken_for_one_that_reads_nothing(workplace):
+    record = evaluate(make_trained_run(variant(CLOSES_THE_COUNT)))
+    assert record.status is (Status.OK if os.geteuid() == 0 else Status.REJECTED), record.reason
 
 
 def test_the_reason_tells_look_ahead_from_memory(workplace):

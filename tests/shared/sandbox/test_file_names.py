@@ -153,6 +153,54 @@ def test_a_call_that_may_not_have_read_its_name_yet_is_one_of_those_that_are_all
         assert child.receive(60)[0]["said"] == [0, 0, -1], "the thread that opens and the busy one may name one each"
 
 
+STARTING_CHILD = (
+    """
+import os, sys, threading
+from shared.sandbox import file_names, privileges
+from shared.sandbox.channel import Channel
+
+channel = Channel.from_fd(int(sys.argv[1]))
+privileges.drop_privileges()
+
+def start():
+    try:
+        pid = os.fork()
+    except OSError as error:
+        return type(error).__name__
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return "started"
+"""
+    + COUNTED
+    + """
+channel.send({"said": start()})
+channel.receive(60)
+thread = threading.Thread(target=list)
+thread.start()
+thread.join()
+channel.send({"said": "a thread"})
+channel.receive(60)
+channel.send({"said": start()})
+"""
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
+@pytest.mark.parametrize("program", [pytest.param(STARTING_CHILD, id="starts")])
+@pytest.mark.parametrize(("alone", "expected"), [(True, "PermissionError"), (False, "started")])
+def test_a_process_that_has_to_be_alone_may_start_threads_only(child, alone, expected):
+    with FileNames(listener(child)) as names:
+        assert child.receive(60)[0]["said"] == "started"
+        names.limit(100, alone=alone)
+        child.send({})
+        assert child.receive(60)[0]["said"] == "a thread"
+        assert not names.started_processes
+        child.send({})
+        assert child.receive(60)[0]["said"] == expected
+        assert names.started_processes is alone
+
+
 MEASURING_CHILD = (
     """
 import os, sys
@@ -200,6 +248,19 @@ def test_every_call_that_names_a_file_is_counted_or_refused_on_both_architecture
     others = {pair[column] for pair in (seccomp._REFUSED | seccomp._IGNORED).values()} - {None}
     assert not counted & others
     assert verdict(file_names.program(machine), machine, 0 if machine == "x86_64" else 63) == bpf.ALLOW
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_every_call_that_starts_a_process_is_looked_at_and_none_that_starts_a_thread(machine):
+    column, flags = bpf.COLUMN[machine], {"fork": 17, "vfork": 0x4111, "thread": 0x3D0F00}
+    said = {
+        name: verdict(file_names.program(machine), machine, file_names._CLONE[column], value)
+        for name, value in flags.items()
+    }
+    assert said == {"fork": bpf.NOTIFY, "vfork": bpf.NOTIFY, "thread": bpf.ALLOW}
+    for number in {pair[column] for pair in file_names._FORKS.values()} - {None}:
+        assert verdict(file_names.program(machine), machine, number) == bpf.NOTIFY
+    assert verdict(seccomp.program(machine), machine, seccomp._CLONE3[column]) == bpf.ERRNO | errno.ENOSYS
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

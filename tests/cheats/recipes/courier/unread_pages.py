@@ -1,6 +1,5 @@
 """Scorer to auditor: which pages of files that nobody had read were read. The files are mapped while it loads; then no
-file is named. Steps are few and slow, which excuses slow passes. It uses files up, and other work damages the message:
-it does not get through every time."""
+file is named. Steps are few and slow, which excuses slow passes."""
 
 import time
 
@@ -8,6 +7,7 @@ from tests.cheats.courier_kit import Courier
 from tests.cheats.kernel_channels import UnreadPages
 
 SECONDS = 50.0
+UNREAD = True
 STEP_S = 0.06
 
 
