@@ -33,12 +33,12 @@ KERNELS_S = 30.0
 """compiling and probing kernels, where the device is no CPU"""
 WEIGHTS_BYTES_PER_S = 50e6
 """a slow disk's rate"""
-FREE_S, FREE_OPENINGS = 0.25, 0.1
-"""of build() and load(), and of forward passes: what is no reason to think of training"""
+FREE_S, FREE_SHARE, FREE_OPENINGS = 0.25, 0.025, 0.05
+"""of loading and answering together, what is no reason to think of training: seconds, of the budget at most"""
 BUDGET_SHARE = 0.01
 """also the most that weights excuse when it is asked how long was trained: a state padded with zeros costs a training
 run next to nothing"""
-USUAL_PER_TRAINING, USUAL_SHARE = 3.0, 0.05
+USUAL_PER_TRAINING, USUAL_SHARE = 3.0, 0.02
 """a usual pass may take so many times its tokens' time in training, and that part of the budget, before it counts as
 training: a recipe could train anew in every call"""
 FORWARD_PER_TRAINING = 10.0
@@ -65,6 +65,10 @@ class ComputeLimits:
     def unusual_s(self, opening_s: float, all_s: float) -> float:
         """Of all passes together, beyond UNUSUAL times the usual pass each."""
         return FORWARD_S + FORWARD_OPENINGS * opening_s + self.kernels_s + self.of_budget_s + FORWARD_SHARE * all_s
+
+    def free_s(self, opening_s: float) -> float:
+        short_s = FREE_SHARE / BUDGET_SHARE * self.of_budget_s
+        return min(FREE_S, short_s) + FREE_OPENINGS * opening_s + self.kernels_s
 
     def usual_s(self, num_tokens: int) -> float:
         """Of one pass. The share holds what a recipe gets from reporting fewer tokens than it trained on."""
@@ -142,12 +146,12 @@ class MeasuredProcess:
         self._starting.__exit__(*error)
 
     def _outside_s(self) -> float:
-        free_s = FREE_S + FREE_OPENINGS * self.opening_s + self.limits.kernels_s
-        loading_s = self._load_s - free_s - min(self.limits.weights_s, self.limits.of_budget_s)
-        answering_s = self._beyond_usual_s() - free_s - FORWARD_SHARE * sum(self._forwards)
+        loading_s = self._load_s - min(self.limits.weights_s, self.limits.of_budget_s)
+        answering_s = self._beyond_usual_s() - FORWARD_SHARE * sum(self._forwards)
         usual_s = median(self._forwards) if self._forwards else 0.0
-        every_pass_s = usual_s - FREE_S - self.limits.usual_s(self.process.tokens_BT.size)
-        return max(0.0, loading_s) + max(0.0, answering_s) + max(0.0, every_pass_s)
+        every_pass_s = usual_s - self.limits.usual_s(self.process.tokens_BT.size)
+        spent_s = sum(max(0.0, seconds) for seconds in (loading_s, answering_s, every_pass_s))
+        return max(0.0, spent_s - self.limits.free_s(self.opening_s))
 
     def _beyond_usual_s(self) -> float:
         usual_s = UNUSUAL * median(self._forwards) if self._forwards else 0.0

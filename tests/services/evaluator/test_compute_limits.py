@@ -1,5 +1,7 @@
 """Limits of load and scoring time, with a process whose calls take what the test says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,7 @@ def test_what_each_process_took_is_kept(measured):
         process.logits(None)
         process.logits(None)
         process.load(None)
-    assert process.spent == Spent(loads=[3.0, 2.0], forwards=[1.0], outside=pytest.approx(3.0 - 0.25 - 0.2 - 1.0))
+    assert process.spent == Spent(loads=[3.0, 2.0], forwards=[1.0], outside=pytest.approx(3.0 - 1.0 - 0.25 - 0.1))
 
 
 def test_training_on_in_load_is_refused_and_the_process_ends(measured):
@@ -121,7 +123,7 @@ def test_an_ordinary_process_spends_nothing_outside_the_budget(measured):
 def test_a_first_pass_that_may_have_trained_counts(measured):
     process = measured(1.2, 2.3, *[0.3] * 9, limits=FAST)
     ask(process, 10)
-    assert process.spent.outside == pytest.approx(2.3 - 0.6 - 0.25 - 0.2 - 0.1 * 5.0)
+    assert process.spent.outside == pytest.approx(0.2 + 2.3 - 0.6 - 0.1 * 5.0 - 0.25 - 0.1)
 
 
 def test_training_on_a_little_in_every_forward_pass_is_refused(measured):
@@ -145,7 +147,7 @@ def test_weights_excuse_no_more_than_a_hundredth_of_the_budget(measured):
     padded = ComputeLimits(kernels_s=0.0, weights_s=20.0, of_budget_s=3.0, training_token_s=None)
     process = measured(19.0, 0.3, limits=padded)
     ask(process, 1)
-    assert process.spent.outside == pytest.approx(19.0 - 0.25 - 0.2 - 3.0)
+    assert process.spent.outside == pytest.approx(19.0 - 3.0 - 0.25 - 0.1)
 
 
 @pytest.mark.parametrize("count", [1, 10])
@@ -153,9 +155,21 @@ def test_training_anew_in_every_pass_counts_once(measured, count):
     """What one answer knows, it learned in one pass: a process must not remember."""
     process = measured(0.3, *[3.0] * count)
     ask(process, count)
-    assert process.spent.outside == pytest.approx(3.0 - 0.25 - 3 * 1e-3 * 200)
+    assert process.spent.outside == pytest.approx(3.0 - 3 * 1e-3 * 200 - 0.25 - 0.1)
 
 
-def test_a_recipe_that_reports_few_tokens_gets_a_twentieth_of_the_budget_for_a_pass():
+def test_what_is_free_is_free_once_and_little_of_a_short_budget(measured):
+    """Loading and answering a little longer each would be twice as much."""
+    short = ComputeLimits(kernels_s=0.0, weights_s=0.0, of_budget_s=0.1, training_token_s=None)
+    process = measured(0.3, 1.6, *[0.2] * 9, limits=short)
+    ask(process, 10)
+    assert process.spent.outside == pytest.approx(0.3 + (1.6 - 0.4 - 0.1 * 3.4) - 0.25 - 0.1)
+    shorter = replace(short, of_budget_s=0.03)
+    process = measured(0.4, *[0.01] * 9, limits=shorter)
+    ask(process, 9)
+    assert process.spent.outside == pytest.approx(0.4 - 0.075 - 0.1)
+
+
+def test_a_recipe_that_reports_few_tokens_gets_a_fiftieth_of_the_budget_for_a_pass():
     limits = ComputeLimits(kernels_s=0.0, weights_s=1.0, of_budget_s=3.0, training_token_s=100.0)
-    assert limits.usual_s(16_384) == pytest.approx(15.0)
+    assert limits.usual_s(16_384) == pytest.approx(6.0)
