@@ -53,15 +53,18 @@ def _found(kind: SandboxKind, reason: str) -> Choice:
     return Choice(what="sandbox", chosen=kind, reason=reason)
 
 
-def apply(policy: Policy, *, alone: bool) -> Choice:
+def apply(policy: Policy, *, alone: bool, found: Choice | None = None) -> Choice:
     """Fences this process and all it starts, for good. Says what was done, as `describe` does.
+
+    found: what `describe` said to whoever started this process. A process that `wrap` fenced already would find only
+    that macOS's sandboxes do not nest.
 
     alone: the process was started in namespaces of its own (launcher.py), so /dev/shm is empty and goes with it.
     Otherwise /dev/shm is one for all runs, where weights could be left for the next one, and stays closed.
     On Linux it must run while the process has one thread: Landlock does not reach threads that are already there.
     On macOS the process is already fenced by `wrap`. Where there is no sandbox nothing happens and `none` is returned.
     """
-    choice = describe()
+    choice = found or describe()
     if choice.chosen != SandboxKind.LINUX:
         return choice
     if len(os.listdir("/proc/self/task")) != 1:

@@ -23,7 +23,8 @@ PROGRAMS = {
     "sw_vers": 'echo "15.5"',
     "caffeinate": 'for last; do :; done; while kill -0 "$last" 2>&-; do sleep 0.2; done',  # -w PID
     "launchctl": "exit 0",
-    "sandbox-exec": 'export SIMULATED_SEATBELT_PROFILE="$2"; shift 2; exec "$@"',
+    "sandbox-exec": '[ -z "$SIMULATED_SEATBELT_PROFILE" ] || { echo "sandbox_apply: Operation not permitted" >&2; exit 71; }; '
+    'export SIMULATED_SEATBELT_PROFILE="$2"; shift 2; exec "$@"',  # it does not nest
 }
 
 
