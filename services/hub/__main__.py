@@ -64,7 +64,7 @@ def serve(asked: argparse.Namespace) -> None:
         try:
             servers.until_one_ends()
         finally:
-            pages.kill()
+            pages.terminate()  # SIGKILL would end only its keeper
             pages.wait()
 
 

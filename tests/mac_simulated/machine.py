@@ -17,14 +17,14 @@ from pathlib import Path
 from shared.settings import CHECKOUT
 
 DISPLAYS = '{"SPDisplaysDataType": [{"sppci_model": "Apple M5", "sppci_cores": "10"}]}'
+NESTED = '[ -z "$SIMULATED_SEATBELT_PROFILE" ] || { echo "sandbox_apply: Operation not permitted" >&2; exit 71; }'
 PROGRAMS = {
     "sysctl": '[ "$2" = hw.memsize ] && echo 34359738368 || echo "Apple M5"',
     "system_profiler": f"echo '{DISPLAYS}'",
     "sw_vers": 'echo "15.5"',
     "caffeinate": 'for last; do :; done; while kill -0 "$last" 2>&-; do sleep 0.2; done',  # -w PID
     "launchctl": "exit 0",
-    "sandbox-exec": '[ -z "$SIMULATED_SEATBELT_PROFILE" ] || { echo "sandbox_apply: Operation not permitted" >&2; exit 71; }; '
-    'export SIMULATED_SEATBELT_PROFILE="$2"; shift 2; exec "$@"',  # it does not nest
+    "sandbox-exec": f'{NESTED}; export SIMULATED_SEATBELT_PROFILE="$2"; shift 2; exec "$@"',
 }
 
 

@@ -32,7 +32,7 @@ LINUX_ONLY = {
 }
 MAC = {
     "sys": {"platform": "darwin"},
-    "time": {"CLOCK_UPTIME_RAW": time.CLOCK_MONOTONIC},
+    "time": {"CLOCK_UPTIME_RAW": time.CLOCK_MONOTONIC, "CLOCK_MONOTONIC_RAW": time.CLOCK_BOOTTIME},
     "fcntl": {"F_FULLFSYNC": 51},
     "platform": {
         "system": lambda: "Darwin",

@@ -1,5 +1,8 @@
 """The MLX adapter: the contract, and what only MLX has: its laziness, threads, Metal's limits and accelerators."""
 
+import threading
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -142,3 +145,32 @@ def test_metal_opens_with_limits_and_says_what_its_accelerators_do():
     assert choice(engine, "memory limit").reason == "the device's recommended working set"
     assert engine.matmul_flops() > 5e11
     assert engine.peak_memory_mb() > 0
+
+
+def works(inputs, **shapes):
+    return [inputs[0] + 7]
+
+
+def is_refused(inputs, **shapes):
+    raise RuntimeError("[metal::Device] Unable to load kernel\n from cache")
+
+
+def waits(inputs, **shapes):
+    threading.Event().wait(5)
+    return [inputs[0]]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        (works, ""),
+        (is_refused, "Unable to load kernel from cache. ARE_SANDBOX=off tells"),
+        (waits, "no kernel after 0.2 s"),
+        (lambda inputs, **shapes: inputs, "wrong result"),
+    ],
+)
+def test_a_compiler_that_refuses_or_never_answers_is_not_the_recipes_fault(monkeypatch, kernel, said):
+    monkeypatch.setattr(mlx_metal.secrets, "randbelow", lambda limit: 7)
+    monkeypatch.setattr(mlx_metal.mx.fast, "metal_kernel", lambda **source: kernel)
+    with pytest.raises(ValueError, match=said) if said else nullcontext():
+        mlx_metal.check_compiler(timeout_s=0.2 if kernel is waits else 20)
