@@ -4,6 +4,7 @@ After each of them nothing is left that should not be, what should be started ag
 shell in the place of `make` and of its terminal, lives on.
 """
 
+import os
 import signal
 import subprocess
 from contextlib import suppress
@@ -204,12 +205,17 @@ def test_a_recorder_whose_process_is_killed_is_started_again_and_the_experiment_
     assert command_line(at_work.worker)
 
 
-def test_nothing_is_left_of_a_worker_that_is_killed(at_work):
+@pytest.mark.parametrize("how", ["kill -9", "its window is closed"])
+def test_nothing_is_left_of_a_worker_that_is_killed(at_work, how):
     at_work.attempt()
     at_work.recorder()
     everything = at_work.started.everything()
-    at_work.worker.kill()
-    at_work.started.ended()
+    if how == "kill -9":
+        at_work.worker.kill()
+        at_work.started.ended()
+    else:
+        os.killpg(at_work.started.make.pid, signal.SIGHUP)
+        at_work.started.make.wait(LEFT_S)
     assert left_of(everything) == []
     at_work.start()  # for the tests that come after this one: their order is not fixed
     assert at_work.attempt()
