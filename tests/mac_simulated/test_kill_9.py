@@ -95,7 +95,7 @@ def test_nothing_of_a_hub_is_left_when_its_window_is_closed_or_a_process_of_it_i
     argv = mac.argv("hub", *ports, "--data", str(tmp_path / "data"))
     hub = Started(mac, argv, tmp_path / "hub.log", ARE_ENV_FILE=str(tmp_path / ".env"))
     try:
-        hub.says("next:")
+        hub.says("submit --target mac --wait")
         found, everything = processes_of(hub.process), hub.everything()
         assert set(found) == set(HUB)
         found[name].send_signal(number)

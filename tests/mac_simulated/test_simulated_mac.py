@@ -2,6 +2,7 @@
 
 import json
 import plistlib
+import shutil
 import signal
 import subprocess
 
@@ -124,3 +125,20 @@ def test_a_worker_runs_a_job_in_a_process_that_it_spawned(mac, workplace, tmp_pa
         assert outcome.status == "ok", outcome
     finally:
         redis.kill()
+
+
+@pytest.mark.parametrize(("python", "says"), [("true", "macOS 13.6 is too old"), ("false", "brew install python@3.12")])
+def test_setup_says_what_is_too_old_before_it_makes_anything(mac, tmp_path, python, says):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(CHECKOUT / name, tmp_path)
+    stand_ins = tmp_path / "bin"
+    stand_ins.mkdir()
+    for name, script in (("uname", "echo Darwin"), ("sw_vers", "echo 13.6")):
+        (stand_ins / name).write_text(f"#!/bin/sh\n{script}\n")
+        (stand_ins / name).chmod(0o755)
+    env = {**mac.environment, "PATH": f"{stand_ins}:{mac.environment['PATH']}"}
+    argv = ["make", "setup", f"PYTHON={python}"]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert says in done.stdout
+    assert not (tmp_path / ".venv").exists()
