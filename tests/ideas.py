@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from services.console import main, summary
+from shared.machine import hardware
+from shared.machine.device import Device
 from shared.settings import CHECKOUT, settings
 from shared.stages.executors import NativeExecutor
 
@@ -53,7 +55,8 @@ def fast_stages(monkeypatch) -> None:
 
 
 def alone(monkeypatch, tmp_path) -> None:
-    """No hub is known here."""
+    """No hub is known here, and the best device is the CPU, whatever machine runs the tests."""
+    monkeypatch.setattr(hardware, "_best_device", lambda: Device.parse("cpu"))
     for name in ("ARE_REDIS_URL", "ARE_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ARE_ENV_FILE", str(tmp_path / "no.env"))
