@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from services.console import main, summary
-from shared.machine import hardware
-from shared.machine.device import Device
 from shared.settings import CHECKOUT, settings
 from shared.stages.executors import NativeExecutor
+from tests.platform_defaults import on_a_cpu
 
 RECIPE = "def build(shape, vocab_size, seed, device):\n    ...\n\n\nQUALITY = {quality}\n"
 TERMS = ["--preset", "m5-tiny", "--dataset", "words", "--time-budget", "0.05", "--rung", "cheap"]
@@ -55,8 +54,8 @@ def fast_stages(monkeypatch) -> None:
 
 
 def alone(monkeypatch, tmp_path) -> None:
-    """No hub is known here, and the best device is the CPU, whatever machine runs the tests."""
-    monkeypatch.setattr(hardware, "_best_device", lambda: Device.parse("cpu"))
+    """No hub is known here, and the best device is the CPU."""
+    on_a_cpu(monkeypatch)
     for name in ("ARE_REDIS_URL", "ARE_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ARE_ENV_FILE", str(tmp_path / "no.env"))

@@ -4,6 +4,9 @@
 
 What it shows: which ways the code takes on a Mac, and that they end well. What it cannot show: Metal, launchd, the real
 sandbox, the real clock of a lid that was closed (docs/validation/mac.md).
+
+To find tests that would be red on a Mac: `mac.python -m pytest --assert=plain FILE` in `mac.environment` with
+SIMULATED_MAC_OF_TESTS=1. Tests see macOS too then; pytest's rewriting of asserts would import them past the simulation.
 """
 
 import os
