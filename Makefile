@@ -23,7 +23,8 @@ setup: .venv/.ready ## make the environment in .venv, from pinned versions
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
-	  { echo "$(PYTHON) is not of 3.11 to 3.14: make setup PYTHON=/path/to/python3.11"; exit 2; }
+	  { echo "$(PYTHON) is not of 3.11 to 3.14: make setup PYTHON=/path/to/python3.11" \
+	    "(macOS's own is older: brew install python@3.12, then PYTHON=python3.12)"; exit 2; }
 	@if [ "$$(uname)" = Darwin ] && [ "$$(sw_vers -productVersion | cut -d. -f1)" -lt 14 ]; then \
 	  echo "macOS $$(sw_vers -productVersion) is too old: PyTorch's and MLX's packages need macOS 14 or newer"; exit 2; fi
 	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing: apt install python3-venv"; exit 2; }

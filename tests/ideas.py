@@ -10,6 +10,7 @@ import pytest
 from services.console import main, summary
 from shared.settings import CHECKOUT, settings
 from shared.stages.executors import NativeExecutor
+from tests.platform_defaults import on_a_cpu
 
 RECIPE = "def build(shape, vocab_size, seed, device):\n    ...\n\n\nQUALITY = {quality}\n"
 TERMS = ["--preset", "m5-tiny", "--dataset", "words", "--time-budget", "0.05", "--rung", "cheap"]
@@ -53,7 +54,8 @@ def fast_stages(monkeypatch) -> None:
 
 
 def alone(monkeypatch, tmp_path) -> None:
-    """No hub is known here."""
+    """No hub is known here, and the best device is the CPU."""
+    on_a_cpu(monkeypatch)
     for name in ("ARE_REDIS_URL", "ARE_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ARE_ENV_FILE", str(tmp_path / "no.env"))

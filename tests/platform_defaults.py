@@ -8,7 +8,14 @@ from shared.experiment.platform_default import PlatformDefault
 from shared.experiment.presets import find_preset
 from shared.experiment.request import default_recipe
 from shared.files import sha256_file
+from shared.machine import hardware as machine
+from shared.machine.device import Device
 from shared.machine.hardware import detect
+
+
+def on_a_cpu(monkeypatch) -> None:
+    """The best device is the CPU, whatever machine runs the tests."""
+    monkeypatch.setattr(machine, "_best_device", lambda: Device.parse("cpu"))
 
 
 def calibrated(**changes) -> PlatformDefault:

@@ -7,11 +7,13 @@ from typing import Any
 
 from services.console import looking
 from services.console.research import Place
+from shared import sandbox
 from shared.research.comparable import Key
 from shared.research.history import Row, rows
 from shared.research.idea import Idea
 from shared.research.noise import Noise
 from shared.research.rule import ENOUGH_SEEDS, MOST_RUNS, resolvable
+from shared.settings import settings
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class State:
     """jobs of the fleet that wait or run"""
     next: Sequence[str]
     """what to do, as commands"""
+    unfenced: str = ""
+    """why recipes would run here without a sandbox, which nobody asked for"""
 
     def as_json(self) -> dict[str, Any]:
         idea = self.best and self.best[0]
@@ -42,6 +46,7 @@ class State:
             "last": [row.as_json() for row in self.last],
             "waiting": list(self.waiting),
             "next": list(self.next),
+            "unfenced": self.unfenced,
         }
 
 
@@ -52,7 +57,7 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
     noise = looking.noise_of(place, known, key) if key else None
     best = known.best(key) if key else None
     pool = len(known.evidence(best[0], key).results) if best and key else 1
-    waiting = _waiting() if place.is_fleet else []
+    waiting, unfenced = (_waiting(), "") if place.is_fleet else ([], why_unfenced())
     return State(
         where="the hub" if place.is_fleet else "this machine",
         key=key,
@@ -62,8 +67,15 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
         counts=dict(Counter(row.state for row in found)),
         last=found[-limit:],
         waiting=waiting,
-        next=_next(place, found, noise, best),
+        next=_next(place.is_fleet or bool(unfenced), found, noise, best),
+        unfenced=unfenced,
     )
+
+
+def why_unfenced() -> str:
+    """Empty where recipes are fenced, or run unfenced because ARE_SANDBOX says so."""
+    found = sandbox.describe()
+    return found.reason if found.chosen == sandbox.SandboxKind.NONE and settings().sandbox == "on" else ""
 
 
 def _waiting() -> list[dict[str, str]]:
@@ -76,8 +88,8 @@ def _waiting() -> list[dict[str, str]]:
     return [{"job": one.job_id, "state": one.state, "what": one.summary} for one in seen if not one.is_over]
 
 
-def _next(place: Place, found: Sequence[Row], noise: Noise | None, best: tuple[Idea, float] | None) -> list[str]:
-    run = "submit --target TARGET --wait" if place.is_fleet else "train"
+def _next(by_queue: bool, found: Sequence[Row], noise: Noise | None, best: tuple[Idea, float] | None) -> list[str]:
+    run = "submit --target TARGET --wait" if by_queue else "train"
     steps = [f"autoresearch decide {row.idea.id} --wait" for row in found if row.state == "undecided"]
     start = next((row.idea for row in found if row.state == "start"), None)
     if best is None:
@@ -92,6 +104,8 @@ def show(state: State) -> None:
     print(f"book      of {state.where}: {', '.join(f'{n} {name}' for name, n in state.counts.items()) or 'empty'}")
     if state.key:
         print(f"where     {state.key}")
+    if state.unfenced:
+        print(f"sandbox   none: {state.unfenced}")
     if state.best:
         print(f"best      {state.best[1]:.6f}  {state.best[0].id}  {state.best[0].note or state.best[0].kind}")
     if state.noise:

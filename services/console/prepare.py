@@ -12,6 +12,7 @@ from services.console.interruption import ends_like_ctrl_c
 from services.console.packages import require
 from shared.contracts import PrepareJob
 from shared.experiment.request import validated
+from shared.machine.awake import kept_awake
 from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT
 from shared.stages.executors import BAD_INPUT, last_line
@@ -69,7 +70,8 @@ def attended(command: list[str], stdout: int | None = None) -> tuple[int, str]:
         start_new_session=True,  # Ctrl-C reaches it once, from here
     )
     try:
-        said = process.communicate()[1]
+        with kept_awake():
+            said = process.communicate()[1]
     except BaseException:
         end(process)
         raise

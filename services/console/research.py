@@ -74,18 +74,22 @@ class Here:
         from services.console import progress, summary
         from services.console.train import resumable
         from shared.experiment.run import run
+        from shared.machine.awake import kept_awake
         from shared.stages.executors import NativeExecutor
 
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        for index in indices:
-            if deadline is not None and time.monotonic() >= deadline:
-                raise ValueError(f"the time is over before run {index} of {idea.id}: ask again, and it goes on there")
-            job, source = build_job(validated(TrainRequest, arguments(idea, trial, index)), self.recipe(idea))
-            directory = RunDirectory.of(job.run_id)
-            summary.announce(job, directory)
-            with resumable(directory), progress.shown(directory) as watch:
-                run(job, source, NativeExecutor(), watch)
-            summary.record_run(directory)
+        with kept_awake():
+            for index in indices:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise ValueError(
+                        f"the time is over before run {index} of {idea.id}: ask again, and it goes on there"
+                    )
+                job, source = build_job(validated(TrainRequest, arguments(idea, trial, index)), self.recipe(idea))
+                directory = RunDirectory.of(job.run_id)
+                summary.announce(job, directory)
+                with resumable(directory), progress.shown(directory) as watch:
+                    run(job, source, NativeExecutor(), watch)
+                summary.record_run(directory)
 
     def default(self, key: Key) -> PlatformDefault | None:
         return read_default(key.hardware_key, key.engine)

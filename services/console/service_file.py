@@ -37,8 +37,8 @@ def write_service_file(command: list[str]) -> str:
 
 def launchd_hints(path: Path, checkout: Path) -> list[str]:
     hints = [
-        f"to start the worker, run: launchctl bootstrap gui/$UID {path}",
-        f"to stop it for good, run: launchctl bootout gui/$UID/{LABEL}",
+        f"to start the worker, run: launchctl bootstrap gui/$UID {shlex.quote(str(path))}",
+        f"to stop it for good, or before it starts with a changed file, run: launchctl bootout gui/$UID/{LABEL}",
         "it runs while you are logged in at the screen: Metal needs that session, an ssh login alone has none",
     ]
     guarded = next((name for name in GUARDED if checkout.is_relative_to(Path.home() / name)), None)

@@ -15,6 +15,7 @@ from services.console.train import pairs, read_recipe
 from shared.experiment.presets import find_preset
 from shared.experiment.recipe import check_source
 from shared.experiment.request import TrainRequest, validated
+from shared.machine.hardware import target_here
 from shared.machine.targets import find_target
 from shared.stages.table import job_path
 
@@ -49,7 +50,8 @@ def submit(
     run is enqueued on each target, with a seed that is drawn for it.
     """
     if not target:
-        raise ValueError("choose the kind of hardware, for example --target cpu: each has a queue of its own")
+        example = f"--target {target_here()} for this machine"
+        raise ValueError(f"choose the kind of hardware, for example {example}: each has a queue of its own")
     idea_id = None
     common = dict(
         time_budget=time_budget, tokens=tokens, dataset=dataset, rung=rung, smoke=smoke, set=pairs(set_ or [])

@@ -13,6 +13,7 @@ from shared.contracts import Status
 from shared.data.dataset import default_dataset, open_dataset
 from shared.experiment.request import build_job, default_recipe
 from shared.files import sha256_bytes
+from shared.machine.awake import kept_awake
 from shared.machine.targets import find_target
 from shared.runs.recipe_file import read_source
 from shared.stages.executors import NativeExecutor
@@ -41,7 +42,8 @@ def work(file: Path, tag: str, hours: float, parallel: int | None, results: Path
         for number, ended in night.ended.items():  # a kill may have come between the log and this file
             append_results(results / "results.tsv", tag, night.begun[number].point, ended)
         try:
-            night.run()
+            with kept_awake():  # also between its experiments
+                night.run()
         except KeyboardInterrupt:
             print(f"sweep {tag} was interrupted; the same command continues it", file=sys.stderr)
             raise

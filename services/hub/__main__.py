@@ -14,6 +14,7 @@ from pathlib import Path
 
 from services.hub.credentials import Hub, keep_credentials
 from services.hub.servers import Servers
+from shared.machine.hardware import target_here
 from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT, default_mlflow_port
 
@@ -59,12 +60,13 @@ def serve(asked: argparse.Namespace) -> None:
         print(f"queue      {hub.redis_address}  ({servers.queue.says})")
         print(f"runs       {hub.mlflow_url}/#/experiments?workflowType=machine_learning")
         print(f"passwords  {asked.env_file}")
-        print("next: run `make worker` in another terminal, then `autoresearch submit --target cpu --wait`", flush=True)
+        submit = f"autoresearch submit --target {target_here()} --wait"
+        print(f"next: run `make worker` in another terminal, then `{submit}`", flush=True)
         pages = show_pages(hub)
         try:
             servers.until_one_ends()
         finally:
-            pages.kill()
+            pages.terminate()  # SIGKILL would end only its keeper
             pages.wait()
 
 

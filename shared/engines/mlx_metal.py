@@ -8,8 +8,11 @@ import mmap
 import os
 import platform
 import secrets
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
 
 import mlx.core as mx
 
@@ -22,6 +25,7 @@ METAL = "/System/Library/Frameworks/Metal.framework/Metal"
 CORE_FOUNDATION = "/System/Library/Frameworks/CoreFoundation.framework/CoreFoundation"
 UTF8 = 0x08000100  # kCFStringEncodingUTF8
 NAX_KERNEL = b"steel_gemm_fused_nax"
+COMPILER_TIMEOUT_S = 120.0
 
 
 def prepare(precision: Precision) -> list[Choice]:
@@ -63,28 +67,35 @@ def _foundation_string(text: str) -> int:
     return create(None, text.encode(), UTF8)
 
 
-def check_compiler() -> None:
-    """Compiles and runs a kernel that no cache can hold. ValueError when that fails: it is not the recipe's fault."""
-    number = secrets.randbelow(2**20)
-    kernel: Callable[..., list[mx.array]] = mx.fast.metal_kernel(  # type: ignore[assignment]
-        name=f"canary_{number}",
-        input_names=["x"],
-        output_names=["y"],
-        source=f"uint i = thread_position_in_grid.x; y[i] = x[i] + {number};",
-    )
-    x = mx.arange(8, dtype=mx.float32)
+def check_compiler(timeout_s: float = COMPILER_TIMEOUT_S) -> None:
+    """Compiles and runs a kernel that no cache can hold. ValueError when that fails: it is not the recipe's fault.
+
+    In a thread, because Metal was seen to wait for ever for a cache that a sandbox closes.
+    """
+    answers: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=lambda: answers.put(_compile_a_kernel()), name="canary", daemon=True).start()
     try:
-        (y,) = kernel(
-            inputs=[x], grid=(8, 1, 1), threadgroup=(8, 1, 1), output_shapes=[(8,)], output_dtypes=[mx.float32]
-        )
-        holds = bool(mx.array_equal(y, x + number))
-    except RuntimeError as error:
-        what = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"Metal's compiler does not work in the sandbox: {what}. ARE_SANDBOX=off tells whether the sandbox is why"
-        ) from None
-    if not holds:
-        raise ValueError("Metal compiled a kernel of one addition and ran it with a wrong result: restart this Mac")
+        what = answers.get(timeout=timeout_s)
+    except Empty:
+        what = f"no kernel after {timeout_s:g} s"
+    if what:
+        advice = "ARE_SANDBOX=off tells whether the sandbox is why; docs/validation/mac.md says how to read its log"
+        raise ValueError(f"Metal's compiler does not work in the sandbox: {what}. {advice}")
+
+
+def _compile_a_kernel() -> str:
+    """What went wrong; empty when it ran and added up."""
+    number = secrets.randbelow(2**20)
+    source = f"uint i = thread_position_in_grid.x; y[i] = x[i] + {number};"
+    shape: dict[str, Any] = {"grid": (8, 1, 1), "threadgroup": (8, 1, 1), "output_shapes": [(8,)]}
+    try:
+        make: Callable[..., Callable[..., list[mx.array]]] = mx.fast.metal_kernel  # type: ignore[assignment]
+        kernel = make(name=f"canary_{number}", input_names=["x"], output_names=["y"], source=source)
+        x = mx.arange(8, dtype=mx.float32)
+        (y,) = kernel(inputs=[x], output_dtypes=[mx.float32], **shape)
+        return "" if mx.array_equal(y, x + number) else "a kernel of one addition has a wrong result"
+    except (RuntimeError, ValueError) as error:
+        return " ".join(str(error).split())[:200]
 
 
 def set_limits(working_set_bytes: int) -> Choice:

@@ -81,6 +81,14 @@ def detect(device: str | None = None) -> Hardware:
     return cpu_hardware(*_probe_cpu())
 
 
+def target_here() -> str:
+    """This machine's target, for an example in a message; `cpu` where its GPU has none."""
+    try:
+        return detect().target
+    except ValueError:
+        return "cpu"
+
+
 def _best_device() -> Device:
     if is_apple_silicon():
         return Device(DeviceKind.METAL)

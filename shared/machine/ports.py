@@ -11,11 +11,12 @@ def is_free(port: int, address: str = "127.0.0.1") -> bool:
     """Nothing answers on it, on this address or on all of them, and it can be bound."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
+        # asked first: with SO_REUSEADDR macOS lets us bind an address of a port that AirPlay has on all of them
         if probe.connect_ex((address, port)) == 0:
             return False
     with socket.socket() as probe:
-        if sys.platform == "linux":  # without it, a port that was closed just now counts as taken for a minute
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # without it, as servers bind, the port of a server that ended just now counts as taken for up to a minute
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError:

@@ -50,7 +50,11 @@ class Stops:
 
 
 def seconds_asleep() -> float:
-    """How long this machine was suspended since it was started; only differences mean anything."""
+    """How long this machine was suspended since it was started; only differences mean anything.
+
+    On macOS by mach_continuous_time and mach_absolute_time. CLOCK_MONOTONIC counts sleep there too, but follows the
+    corrections of the wall clock, which in a day come to seconds.
+    """
     if sys.platform == "darwin":
-        return time.clock_gettime(time.CLOCK_MONOTONIC) - time.clock_gettime(time.CLOCK_UPTIME_RAW)
+        return time.clock_gettime(time.CLOCK_MONOTONIC_RAW) - time.clock_gettime(time.CLOCK_UPTIME_RAW)
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -53,15 +53,18 @@ def _found(kind: SandboxKind, reason: str) -> Choice:
     return Choice(what="sandbox", chosen=kind, reason=reason)
 
 
-def apply(policy: Policy, *, alone: bool) -> Choice:
+def apply(policy: Policy, *, alone: bool, found: Choice | None = None) -> Choice:
     """Fences this process and all it starts, for good. Says what was done, as `describe` does.
+
+    found: what `describe` said to whoever started this process. A process that `wrap` fenced already would find only
+    that macOS's sandboxes do not nest.
 
     alone: the process was started in namespaces of its own (launcher.py), so /dev/shm is empty and goes with it.
     Otherwise /dev/shm is one for all runs, where weights could be left for the next one, and stays closed.
     On Linux it must run while the process has one thread: Landlock does not reach threads that are already there.
     On macOS the process is already fenced by `wrap`. Where there is no sandbox nothing happens and `none` is returned.
     """
-    choice = describe()
+    choice = found or describe()
     if choice.chosen != SandboxKind.LINUX:
         return choice
     if len(os.listdir("/proc/self/task")) != 1:
@@ -89,14 +92,22 @@ def wrap(argv: Sequence[str], policy: Policy) -> list[str]:
 def verify(policy: Policy, must_fail: Iterable[Path]) -> None:
     """Tries what the fence must stop. RuntimeError names the first thing that worked, or could not be tried."""
     for path in must_fail:
-        for spelling in seatbelt.spellings(path) if sys.platform == "darwin" else [path]:
-            _expect_denied(f"reading {spelling}", partial(_read, spelling))
+        for name in _names_of(path):
+            _expect_denied(f"reading {name}", partial(_read, name))
     outside = Path("/tmp")
     if not any(outside.resolve().is_relative_to(allowed) for allowed in policy.writable):
         _expect_denied("writing to /tmp", lambda: _write(outside / f".are-fence-{os.getpid()}"))
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         _expect_denied("the network", partial(_connect, kind))
     _expect_no_open_file(must_fail)
+
+
+def _names_of(path: Path) -> list[Path]:
+    """Of a file on another volume of a Mac the second name leads nowhere, which no fence could refuse."""
+    if sys.platform != "darwin":
+        return [path]
+    first, *others = seatbelt.spellings(path)
+    return [first, *filter(os.path.lexists, others)]
 
 
 def _expect_denied(what: str, attempt: Callable[[], object]) -> None:

@@ -43,6 +43,8 @@ class Fence(Contract):
     """The first message to a recipe's process."""
 
     enabled: bool
+    found: Choice
+    """what there is to fence it with: see sandbox.apply"""
     alone: bool
     """started in namespaces of its own"""
     policy: sandbox.Policy
@@ -137,7 +139,7 @@ class RecipeProcess:
             protected=(*(settings().home / kind for kind in ("datasets", "validation", "corpora")), settings().runs),
             gpu=self.gpu,
         )
-        enabled = settings().sandbox == "on"
+        enabled, found = settings().sandbox == "on", sandbox.describe()
         self.channel, theirs = Channel.pair()
         argv = [sys.executable, "-m", self.module, str(theirs.fileno())]
         self.child = start(
@@ -151,7 +153,7 @@ class RecipeProcess:
         theirs.close()
         must_fail = tuple(path for path in self.secret if path.exists())
         alone = self.isolation is Isolation.NAMESPACE
-        self.channel.send(Fence(enabled=enabled, alone=alone, policy=policy, must_fail=must_fail))
+        self.channel.send(Fence(enabled=enabled, found=found, alone=alone, policy=policy, must_fail=must_fail))
 
     def await_opened(self, opened: type[Opened], timeout_s: float, late: str) -> Any:
         """An `Opened`, or what is said in its place. From now on the names of files are counted."""
@@ -345,7 +347,7 @@ def send_opened(channel: Channel, opened: Opened) -> None:
 def _apply(fence: Fence) -> Choice:
     if not fence.enabled:
         return Choice(what="sandbox", chosen=SandboxKind.NONE, reason="ARE_SANDBOX=off")
-    choice = sandbox.apply(fence.policy, alone=fence.alone)
+    choice = sandbox.apply(fence.policy, alone=fence.alone, found=fence.found)
     if choice.chosen != SandboxKind.NONE:
         sandbox.verify(fence.policy, fence.must_fail)
     return choice

@@ -79,7 +79,7 @@ def profile(policy: Policy) -> str:
         "(deny user-preference-write)",
         f"(deny mach-lookup {' '.join(f'(global-name {_quoted(name)})' for name in (*_MEMORIES, *_READERS))})",
         "(deny mach-register)",
-        # Metal's compiler runs outside the fence and may read what its caller hands on: #include of a closed file
+        # Metal's compiler runs outside the fence and reads what its caller hands on: #include of a closed file
         "(deny file-issue-extension)",
         "(deny ipc-posix-shm-write*)",
         "(deny ipc-sysv*)",
@@ -94,6 +94,7 @@ def profile(policy: Policy) -> str:
     ]
     if policy.writable:
         lines.append(f"(allow file-write* {_subpaths(policy.writable)})")
+        lines.append(_handing_on(policy.writable))
     lines.append("(deny file-write-setugid)")
     return "\n".join(lines) + "\n"
 
@@ -109,6 +110,14 @@ def _reading(policy: Policy) -> list[str]:
         # Python finds a package by listing the folder around it
         lines.append(f"(allow file-read-data {_literals(map(str, sorted(folders)))})")
     return lines
+
+
+def _handing_on(paths: Sequence[Path]) -> str:
+    """What a process may open itself it may have Metal's compiler open, which is handed the folder of its cache. WebKit
+    allows that of its cache and no more; Chromium allows every file, and calls that broader than it would like."""
+    kinds = " ".join(f'(extension-class "com.apple.app-sandbox.{kind}")' for kind in ("read", "read-write"))
+    what = f"(require-any {kinds}) (require-not (vnode-type SYMLINK)) (require-any {_subpaths(paths)})"
+    return f"(allow file-issue-extension (require-all {what}))"
 
 
 def _subpaths(paths: Iterable[Path]) -> str:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from shared.machine.awake import kept_awake
 from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT
 from shared.stages.table import find_stage
@@ -68,7 +69,8 @@ class NativeExecutor:
         )
         self.pid = process.pid
         try:
-            stderr = self._wait(process, stage, watch)
+            with kept_awake():
+                stderr = self._wait(process, stage, watch)
         except BaseException:
             self._end(process)
             raise

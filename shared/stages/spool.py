@@ -96,7 +96,8 @@ class WorkItem:
 
 class SpoolExecutor:
     def __init__(self, folder: Path, start_timeout_s: float = 120.0, term_timeout_s: float = 15.0):
-        self.folder, self.start_timeout_s, self.term_timeout_s = folder, start_timeout_s, term_timeout_s
+        self.folder = folder.resolve()  # as the executors name it, in whose lines the run's path is put back
+        self.start_timeout_s, self.term_timeout_s = start_timeout_s, term_timeout_s
 
     def execute(self, stage: str, arguments: Sequence[str], watch: Watch) -> tuple[int, str]:
         """As NativeExecutor's. ValueError when no executor takes it in time."""

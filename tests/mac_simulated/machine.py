@@ -4,6 +4,9 @@
 
 What it shows: which ways the code takes on a Mac, and that they end well. What it cannot show: Metal, launchd, the real
 sandbox, the real clock of a lid that was closed (docs/validation/mac.md).
+
+To find tests that would be red on a Mac: `mac.python -m pytest --assert=plain FILE` in `mac.environment` with
+SIMULATED_MAC_OF_TESTS=1. Tests see macOS too then; pytest's rewriting of asserts would import them past the simulation.
 """
 
 import os
@@ -17,13 +20,14 @@ from pathlib import Path
 from shared.settings import CHECKOUT
 
 DISPLAYS = '{"SPDisplaysDataType": [{"sppci_model": "Apple M5", "sppci_cores": "10"}]}'
+NESTED = '[ -z "$SIMULATED_SEATBELT_PROFILE" ] || { echo "sandbox_apply: Operation not permitted" >&2; exit 71; }'
 PROGRAMS = {
     "sysctl": '[ "$2" = hw.memsize ] && echo 34359738368 || echo "Apple M5"',
     "system_profiler": f"echo '{DISPLAYS}'",
     "sw_vers": 'echo "15.5"',
     "caffeinate": 'for last; do :; done; while kill -0 "$last" 2>&-; do sleep 0.2; done',  # -w PID
     "launchctl": "exit 0",
-    "sandbox-exec": 'export SIMULATED_SEATBELT_PROFILE="$2"; shift 2; exec "$@"',
+    "sandbox-exec": f'{NESTED}; export SIMULATED_SEATBELT_PROFILE="$2"; shift 2; exec "$@"',
 }
 
 

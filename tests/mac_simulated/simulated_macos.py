@@ -24,7 +24,7 @@ OTHER_PROCESS = re.compile(r"/proc/(\d+)/(\w+)")
 LINUX_ONLY = {
     "os": "sched_getaffinity sched_setaffinity memfd_create pidfd_open unshare setns eventfd splice posix_fadvise "
     "getrandom copy_file_range O_PATH O_TMPFILE MFD_CLOEXEC MFD_ALLOW_SEALING getresuid setresuid",
-    "socket": "SOCK_SEQPACKET SOCK_CLOEXEC SOCK_NONBLOCK AF_NETLINK SO_PEERCRED MSG_CMSG_CLOEXEC",
+    "socket": "SOCK_CLOEXEC SOCK_NONBLOCK AF_NETLINK SO_PEERCRED MSG_CMSG_CLOEXEC",
     "signal": "pidfd_send_signal sigtimedwait sigwaitinfo SIGRTMIN SIGRTMAX SIGPWR",
     "select": "epoll",
     "fcntl": "F_ADD_SEALS F_GET_SEALS F_SEAL_SHRINK F_SEAL_GROW F_SEAL_WRITE F_SEAL_SEAL F_SETPIPE_SZ",
@@ -32,7 +32,7 @@ LINUX_ONLY = {
 }
 MAC = {
     "sys": {"platform": "darwin"},
-    "time": {"CLOCK_UPTIME_RAW": time.CLOCK_MONOTONIC},
+    "time": {"CLOCK_UPTIME_RAW": time.CLOCK_MONOTONIC, "CLOCK_MONOTONIC_RAW": time.CLOCK_BOOTTIME},
     "fcntl": {"F_FULLFSYNC": 51},
     "platform": {
         "system": lambda: "Darwin",
@@ -46,7 +46,7 @@ MAC = {
 
 
 class Seen(ModuleType):
-    """A module of the standard library as a Mac has it."""
+    """A module of the standard library as a Mac has it. What is set on it, the project sees and nobody else."""
 
     def __init__(self, real: ModuleType):
         super().__init__(real.__name__)
@@ -58,9 +58,6 @@ class Seen(ModuleType):
         if name in hidden:
             raise AttributeError(f"module '{real.__name__}' has no attribute '{name}' on macOS")
         return mac[name] if name in mac else getattr(real, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        setattr(object.__getattribute__(self, "_parts")[0], name, value)
 
 
 SEEN = {name: Seen(__import__(name)) for name in {*LINUX_ONLY, *MAC}}

@@ -2,29 +2,19 @@
 
 import json
 import plistlib
+import shutil
 import signal
 import subprocess
-from contextlib import suppress
-from pathlib import Path
 
-import psutil
 import pytest
 
 from shared.settings import CHECKOUT
-from tests.fleet import SPAWNED, RedisServer, command_line, free_port, horse_of, is_keeper, wait_for
-from tests.mac_simulated.machine import Mac, make_mac
+from tests.fleet import RedisServer, free_port, wait_for
 
 pytestmark = pytest.mark.simulated
 TINY = ["--preset", "m5-tiny", "--set", "depth=1", "--set", "d_model=128", "--set", "seq_len=64"]
 TINY += ["--set", "device_batch_size=4", "--set", "total_batch_size=512", "--dataset", "words", "--smoke"]
 SIZES = {"depth": 1, "d_model": 128, "seq_len": 64, "device_batch_size": 4, "total_batch_size": 512}
-LEFT_S = 20.0
-"""after a kill -9 of anything, nothing that it had started is left: a keeper gives a program 15 s to end"""
-
-
-@pytest.fixture(scope="module")
-def mac(tmp_path_factory) -> Mac:
-    return make_mac(tmp_path_factory.mktemp("mac") / "machine")
 
 
 def test_the_machine_is_recognized(mac, workplace):
@@ -120,35 +110,6 @@ def test_the_pages_of_the_runs_stay_off_the_port_of_airplay(mac, workplace):
     assert "5050" in mac.run("hub", "--help").stdout
 
 
-def the_hub(started: list[psutil.Process], hub: psutil.Process) -> psutil.Process:
-    return hub
-
-
-def the_keeper_of_its_queue(started: list[psutil.Process], hub: psutil.Process) -> psutil.Process:
-    return next(one for one in started if is_keeper(one) and "users.acl" in " ".join(command_line(one)))
-
-
-@pytest.mark.parametrize(
-    ("number", "whom"),
-    [(signal.SIGHUP, the_hub), (signal.SIGKILL, the_hub), (signal.SIGKILL, the_keeper_of_its_queue)],
-)
-def test_nothing_of_a_hub_is_left_when_its_window_is_closed_or_it_is_killed(mac, workplace, tmp_path, number, whom):
-    ports = ["--redis-port", str(free_port()), "--mlflow-port", str(free_port())]
-    env = {**mac.environment, "ARE_ENV_FILE": str(tmp_path / ".env")}
-    argv = mac.argv("hub", *ports, "--data", str(tmp_path / "data"))
-    with open(tmp_path / "hub.log", "wb") as log:
-        hub = subprocess.Popen(argv, env=env, stdout=log, stderr=log, cwd=CHECKOUT, start_new_session=True)
-    output = lambda: Path(tmp_path / "hub.log").read_text()  # noqa: E731
-    wait_for(lambda: "next:" in output() or hub.poll() is not None, 120)
-    assert hub.poll() is None, output()
-    started = psutil.Process(hub.pid).children(recursive=True)
-    assert len(started) >= 4, "two keepers and two servers"
-    whom(started, psutil.Process(hub.pid)).send_signal(number)
-    hub.wait(60)
-    _, alive = psutil.wait_procs(started, timeout=40)
-    assert [process.name() for process in alive] == []
-
-
 def test_a_worker_runs_a_job_in_a_process_that_it_spawned(mac, workplace, tmp_path):
     redis = RedisServer(tmp_path / "redis")
     try:
@@ -166,83 +127,18 @@ def test_a_worker_runs_a_job_in_a_process_that_it_spawned(mac, workplace, tmp_pa
         redis.kill()
 
 
-def attempt_of(horse: psutil.Process) -> dict[str, psutil.Process]:
-    """The processes of an attempt that trains, by what they are; empty before it does."""
-    found = {"horse": horse}
-    for parent, keeper, child in (("horse", "trainer's keeper", "trainer"), ("trainer", "recipe's keeper", "recipe")):
-        kept = [one for one in found[parent].children() if is_keeper(one)]
-        if not kept or not kept[0].children():
-            return {}
-        found[keeper], found[child] = kept[0], kept[0].children()[0]
-    run = Path(command_line(found["trainer"])[-1])
-    return found if (run / "metrics.jsonl").exists() else {}
-
-
-def attempt_at_work(worker: psutil.Process) -> dict[str, psutil.Process]:
-    def look():
-        with suppress(psutil.Error, IndexError):
-            return attempt_of(horse_of(worker))
-        return {}
-
-    return wait_for(look, 60)
-
-
-def left_of(processes: list[psutil.Process]) -> list[str]:
-    """By their command lines, which a process that ended and was not collected has no more."""
-    with suppress(AssertionError):
-        wait_for(lambda: not any(map(command_line, processes)), LEFT_S)
-    return [" ".join(line) for line in map(command_line, processes) if line]
-
-
-@pytest.fixture
-def worker_at_work(mac, workplace, tmp_path):
-    """Of the Mac's kind, with more jobs than are needed; each trains until it is ended."""
-    redis = RedisServer(tmp_path / "redis")
-    job = dict(queue="cpu", preset="m5-tiny", dataset="words", time_budget=300, engine="mlx", device="cpu", set=SIZES)
-    for _ in range(6):
-        redis.enqueue(**job)
-    argv = [mac.python, "-m", "services.worker", "--target", "cpu", "--device", "cpu"]
-    env = {**mac.environment, "ARE_REDIS_URL": redis.url}
-    with open(tmp_path / "worker.log", "wb") as log:
-        process = subprocess.Popen(argv, env=env, stdout=log, stderr=log, cwd=CHECKOUT, start_new_session=True)
-    yield psutil.Process(process.pid)
-    print((tmp_path / "worker.log").read_text())
-    process.kill()
-    process.wait()
-    redis.kill()
-
-
-def test_nothing_is_left_after_kill_9_of_each_process_of_a_worker(worker_at_work):
-    worker = worker_at_work
-    for name in ("recipe", "recipe's keeper", "trainer", "trainer's keeper", "horse"):
-        attempt = attempt_at_work(worker)
-        assert SPAWNED in command_line(attempt["horse"])
-        stage = [one for one in attempt.values() if one != attempt["horse"]]
-        everything = attempt["horse"].children(recursive=True)
-        attempt[name].kill()
-        assert left_of([attempt["horse"], *everything] if name == "horse" else stage) == [], name
-    recorder = [one for one in worker.children() if "services.worker.recorder" in command_line(one)]
-    recorder += recorder[0].children()
-    recorder[0].kill()
-    assert left_of(recorder) == []
-    attempt_at_work(worker)
-    everything = worker.children(recursive=True)
-    worker.kill()
-    assert left_of(everything) == []
-
-
-@pytest.mark.parametrize("name", ["console", "keeper", "prepare"])
-def test_nothing_of_a_prepare_is_left_after_kill_9_of_any_of_its_processes(mac, tmp_path, name):
-    home = tmp_path / "home"
-    argv = mac.argv("prepare", "--corpus", "stdlib", "--name", f"without-{name}")
-    env = {**mac.environment, "ARE_HOME": str(home)}
-    with open(tmp_path / "prepare.log", "wb") as log:
-        process = subprocess.Popen(argv, env=env, stdout=log, stderr=log, cwd=CHECKOUT, start_new_session=True)
-    console = psutil.Process(process.pid)
-    wait_for(lambda: list(home.glob("datasets/*/train/.00000.u16.*.tmp")), 60)
-    started = console.children(recursive=True)
-    (keeper,) = [one for one in console.children() if is_keeper(one)]
-    {"console": console, "keeper": keeper, "prepare": keeper.children()[0]}[name].kill()
-    process.wait(LEFT_S)
-    assert left_of(started) == []
-    assert not list(home.glob("datasets/*/dataset.json")), "it ended before its work did"
+@pytest.mark.parametrize(("python", "says"), [("true", "macOS 13.6 is too old"), ("false", "brew install python@3.12")])
+def test_setup_says_what_is_too_old_before_it_makes_anything(mac, tmp_path, python, says):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(CHECKOUT / name, tmp_path)
+    stand_ins = tmp_path / "bin"
+    stand_ins.mkdir()
+    for name, script in (("uname", "echo Darwin"), ("sw_vers", "echo 13.6")):
+        (stand_ins / name).write_text(f"#!/bin/sh\n{script}\n")
+        (stand_ins / name).chmod(0o755)
+    env = {**mac.environment, "PATH": f"{stand_ins}:{mac.environment['PATH']}"}
+    argv = ["make", "setup", f"PYTHON={python}"]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert says in done.stdout
+    assert not (tmp_path / ".venv").exists()

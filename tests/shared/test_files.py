@@ -1,5 +1,6 @@
 """Atomic files: whatever interrupts a write, a reader sees the old content or the new."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from shared import files
 from shared.files import append_line, atomic_writer, sha256_bytes, sha256_file, write_atomic
 from shared.settings import CHECKOUT
 from tests.small_disk import small_disk
@@ -111,3 +113,20 @@ def test_a_line_that_was_cut_short_costs_no_other(tmp_path):
         file.write(b"to")
     append_line(path, "last")
     assert path.read_text() == "first\nto\nlast\n"
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_mac_is_asked_to_empty_the_drives_own_cache_and_a_volume_that_cannot_is_synced(file, monkeypatch, knows):
+    asked, synced = [], []
+
+    def fcntl(descriptor, command):
+        asked.append(command)
+        if not knows:
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(files.fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(files.fcntl, "fcntl", fcntl)
+    monkeypatch.setattr(files.os, "fsync", synced.append)
+    monkeypatch.setattr(files.sys, "platform", "darwin")
+    files.sync(7)
+    assert (asked, synced) == ([51], [] if knows else [7])

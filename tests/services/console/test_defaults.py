@@ -13,7 +13,7 @@ from shared.experiment.presets import find_preset
 from shared.machine.hardware import detect
 from shared.quality import QualityRow, write_rows
 from shared.settings import settings
-from tests.platform_defaults import calibrated
+from tests.platform_defaults import calibrated, on_a_cpu
 
 ELSEWHERE = "nvidia-blackwell-gb10-120gb"
 
@@ -21,6 +21,7 @@ ELSEWHERE = "nvidia-blackwell-gb10-120gb"
 @pytest.fixture
 def autoresearch(tmp_path, monkeypatch, capfd):
     """Runs the command in this process with an empty home. Gives its exit code, stdout and stderr."""
+    on_a_cpu(monkeypatch)
     monkeypatch.setenv("ARE_HOME", str(tmp_path / "home"))
     settings.cache_clear()
 

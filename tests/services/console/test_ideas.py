@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from services.console import briefing
 from services.console.research import arguments
-from shared.contracts import EvaluationRecord, Integrity, Rung, RungChoice, Status, TrainingRecord
+from shared.contracts import Choice, EvaluationRecord, Integrity, Rung, RungChoice, Status, TrainingRecord
 from shared.data.dataset import Manifest
 from shared.experiment.request import TrainRequest, build_job, default_recipe, validated
 from shared.experiment.run import gather
@@ -16,6 +17,7 @@ from shared.research.comparable import LeftOut
 from shared.research.idea import propose
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.listing import list_runs
+from shared.settings import settings
 from tests import ideas
 from tests.ideas import RECIPE, TERMS
 
@@ -244,6 +246,19 @@ def test_brief_restores_what_an_agent_knew(autoresearch, start, train):
 def test_brief_on_an_empty_book_says_how_to_begin(autoresearch):
     state = autoresearch("brief", "--json").json
     assert state["next"] == ["autoresearch train --note baseline"]
+
+
+def test_brief_tells_an_agent_whose_own_sandbox_lets_no_other_begin_to_submit(autoresearch, monkeypatch):
+    reason = "this process is in a macOS sandbox already: use `autoresearch submit`"
+    none = Choice(what="sandbox", chosen="none", reason=reason)
+    monkeypatch.setattr(briefing.sandbox, "describe", lambda: none)
+    state = autoresearch("brief", "--json").json
+    assert state["next"] == ["autoresearch submit --target TARGET --wait --note baseline"]
+    assert state["unfenced"] == reason
+    assert f"sandbox   none: {reason}" in autoresearch("brief").out
+    monkeypatch.setenv("ARE_SANDBOX", "off")
+    settings.cache_clear()
+    assert autoresearch("brief", "--json").json["unfenced"] == ""
 
 
 def test_prune_drops_what_is_not_missed_and_keeps_what_is(autoresearch, start, train, recipe, tmp_path):

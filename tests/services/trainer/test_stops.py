@@ -1,5 +1,6 @@
 """A run that stood still, with its machine or alone, says nothing of its recipe: void, never `take smaller steps`."""
 
+import sys
 import time
 
 import psutil
@@ -39,3 +40,17 @@ def test_a_machine_that_was_suspended_is_told_by_its_clocks(monkeypatch, slept_s
     seen = Stops()
     asleep[0] += slept_s
     assert ("slept for 9 s" in seen.reason()) == is_void
+
+
+@pytest.mark.parametrize(("corrected_s", "slept_s"), [(3.0, 0.0), (0.0, 3.0)])
+def test_a_mac_tells_sleep_from_a_wall_clock_that_was_corrected(monkeypatch, corrected_s, slept_s):
+    clocks = {"CLOCK_MONOTONIC": 5000.0, "CLOCK_MONOTONIC_RAW": 5000.0, "CLOCK_UPTIME_RAW": 4000.0}
+    for name in clocks:
+        monkeypatch.setattr(time, name, name, raising=False)
+    monkeypatch.setattr(time, "clock_gettime", clocks.get)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    seen = Stops()
+    clocks["CLOCK_MONOTONIC"] += 100 + corrected_s + slept_s
+    clocks["CLOCK_MONOTONIC_RAW"] += 100 + slept_s
+    clocks["CLOCK_UPTIME_RAW"] += 100
+    assert ("slept for 3 s" in seen.reason()) == bool(slept_s)

@@ -1,5 +1,9 @@
 """The MLX adapter: the contract, and what only MLX has: its laziness, threads, Metal's limits and accelerators."""
 
+import threading
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -142,3 +146,54 @@ def test_metal_opens_with_limits_and_says_what_its_accelerators_do():
     assert choice(engine, "memory limit").reason == "the device's recommended working set"
     assert engine.matmul_flops() > 5e11
     assert engine.peak_memory_mb() > 0
+
+
+def works(inputs, **shapes):
+    return [inputs[0] + 7]
+
+
+def is_refused(inputs, **shapes):
+    raise RuntimeError("[metal::Device] Unable to load kernel\n from cache")
+
+
+def waits(inputs, **shapes):
+    threading.Event().wait(5)
+    return [inputs[0]]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        (works, ""),
+        (is_refused, "Unable to load kernel from cache. ARE_SANDBOX=off tells"),
+        (waits, "no kernel after 0.2 s"),
+        (lambda inputs, **shapes: inputs, "wrong result"),
+    ],
+)
+def test_a_compiler_that_refuses_or_never_answers_is_not_the_recipes_fault(monkeypatch, kernel, said):
+    monkeypatch.setattr(mlx_metal.secrets, "randbelow", lambda limit: 7)
+    monkeypatch.setattr(mlx_metal.mx.fast, "metal_kernel", lambda **source: kernel)
+    with pytest.raises(ValueError, match=said) if said else nullcontext():
+        mlx_metal.check_compiler(timeout_s=0.2 if kernel is waits else 20)
+
+
+def test_in_a_sandbox_kernels_are_kept_in_the_processs_own_cache(monkeypatch, tmp_path):
+    """Two libraries of macOS, in which a string is its own address."""
+    paths: list[str] = []
+    library = SimpleNamespace(
+        MTLSetShaderCachePath=lambda path: paths.append(path),
+        CFStringCreateWithCString=lambda allocator, text, encoding: text.decode(),
+    )
+    monkeypatch.setattr(mlx_metal.ctypes, "CDLL", lambda name: library)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert mlx_metal.use_private_cache().chosen == "the user's"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert mlx_metal.use_private_cache().chosen == "private"
+    assert paths == [str(tmp_path / "metal")]
+    assert (tmp_path / "metal").is_dir()
+
+
+def test_a_macos_that_cannot_move_the_cache_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(mlx_metal.ctypes, "CDLL", lambda name: SimpleNamespace())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert mlx_metal.use_private_cache().chosen == "none"

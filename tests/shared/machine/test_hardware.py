@@ -100,6 +100,7 @@ def test_gpus_are_numbered_as_cuda_does(selection, seen):
 def two_h200(monkeypatch):
     gpus = [gpu("NVIDIA H200", (9, 0), 143771, f"GPU-{name}") for name in "ab"]
     monkeypatch.setattr(hardware, "visible_gpus", lambda: gpus)
+    monkeypatch.setattr(hardware, "is_apple_silicon", lambda: False)
 
 
 @pytest.mark.usefixtures("two_h200")

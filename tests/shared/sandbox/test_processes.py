@@ -64,10 +64,6 @@ def test_only_named_files_reach_the_child(tmp_path):
 
 
 def test_a_program_that_does_not_exist_ends_with_its_error(tmp_path):
-    if sys.platform != "linux":
-        with pytest.raises(FileNotFoundError):
-            start(["/no/such/program"], output=tmp_path / "log", env_extra={})
-        return
     with start(["/no/such/program"], output=tmp_path / "log", env_extra={}) as child:
         assert child.wait(20) != 0
     assert "No such file" in (tmp_path / "log").read_text()

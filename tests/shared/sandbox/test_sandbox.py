@@ -429,6 +429,19 @@ def test_a_file_of_a_mac_has_two_names():
     assert seatbelt.spellings(data) == [data, users]
 
 
+def test_a_second_name_that_leads_nowhere_needs_no_refusal(monkeypatch, tmp_path):
+    first, second, neither = (tmp_path / name for name in ("first", "second", "neither"))
+    first.write_text("")
+    second.write_text("")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for other, tried in ((second, [first, second]), (neither, [first])):
+        monkeypatch.setattr(seatbelt, "spellings", lambda path, other=other: [path, other])
+        refused: list[str] = []
+        monkeypatch.setattr(sandbox, "_expect_denied", lambda what, attempt, refused=refused: refused.append(what))
+        sandbox.verify(NOTHING, [first])
+        assert [what for what in refused if what.startswith("reading")] == [f"reading {path}" for path in tried]
+
+
 def test_a_process_that_is_in_a_sandbox_of_its_agent_is_told_to_submit(monkeypatch, tmp_path):
     refusing = tmp_path / "sandbox-exec"
     refusing.write_text("#!/bin/sh\necho 'sandbox_apply: Operation not permitted' >&2\nexit 71\n")
@@ -440,6 +453,15 @@ def test_a_process_that_is_in_a_sandbox_of_its_agent_is_told_to_submit(monkeypat
     seatbelt.nests.cache_clear()
     assert choice.chosen == "none"
     assert "autoresearch submit" in choice.reason
+
+
+def test_metals_compiler_is_handed_what_the_process_may_write_and_nothing_else():
+    lines = seatbelt.profile(Policy(readable=(Path("/Users/me/a"),), writable=(Path("/Users/me/run"),))).splitlines()
+    denied, allowed = (line for line in lines if "file-issue-extension" in line)
+    assert denied == "(deny file-issue-extension)"
+    assert re.findall(r'\((?:subpath|literal|path) "([^"]*)"\)', allowed) == ["/Users/me/run"]
+    assert allowed.count("(") == allowed.count(")")
+    assert [line for line in seatbelt.profile(NOTHING).splitlines() if "file-issue-extension" in line] == [denied]
 
 
 def test_quotes_in_a_path_do_not_leave_the_profile_string():

@@ -37,6 +37,17 @@ def test_a_runner_works_on_one_item_and_exits(tmp_path, workplace):
     assert list((tmp_path / "trainer").iterdir()) == []
 
 
+def test_a_spool_that_is_named_by_a_link_says_the_path_of_the_run_itself(tmp_path, workplace):
+    """As below macOS's /var and /tmp."""
+    (tmp_path / "spool").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "spool")
+    process = start_runner(link)
+    code, line = SpoolExecutor(link).execute("trainer", [str(workplace)], lambda stage: None)
+    assert (code, line) == (2, f"{workplace / 'job.json'} is missing")
+    assert process.wait(10) == 0
+
+
 def test_nobody_looks_often_for_work_or_for_its_end_but_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "LOOK_EVERY_S", 600.0)
     monkeypatch.setattr(spool, "POLL_S", 600.0)
