@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """ARE_RUNS: one directory per experiment"""
     keep_weights: int | None = Field(default=None, ge=0)
     """ARE_KEEP_WEIGHTS: after a run, only the newest so many and the best runs keep their weights; unset keeps all"""
+    keep_kernels_gb: float = Field(default=2.0, ge=0, allow_inf_nan=False)
+    """ARE_KEEP_KERNELS_GB: room for compiled kernels of edited recipes, for their next runs; 0 keeps none"""
     tracking_uri: str = ""
     """ARE_TRACKING_URI: MLflow server; empty keeps a sqlite store in ARE_RUNS"""
     sandbox: Literal["on", "off"] = "on"

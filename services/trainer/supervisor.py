@@ -11,7 +11,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from services.trainer.compile_cache import cache_environment, compile_cache
+from services.trainer import kept_kernels
+from services.trainer.compile_cache import CompileCache
 from services.trainer.limits import (
     FILE_NAMES,
     KILL_AFTER_S,
@@ -19,7 +20,6 @@ from services.trainer.limits import (
     SMOKE_GRACE_S,
     build_limit_s,
     check_clocks,
-    startup_limit_s,
 )
 from services.trainer.machine_load import LoadWatch
 from services.trainer.measured import Measured
@@ -38,7 +38,7 @@ from services.trainer.messages import (
 )
 from services.trainer.metrics_file import MetricsFile
 from services.trainer.state_store import RECORD, StateStore
-from shared.contracts import Choice, Job, Rung, Status, TrainingRecord, VoidCause
+from shared.contracts import Choice, Integrity, Job, Rung, Status, TrainingRecord, VoidCause
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
 from shared.machine.crowd import is_crowded
@@ -135,29 +135,34 @@ class Supervision:
         self.restored = checkpoint.latest(run.checkpoint_dir)
         self.clock = TrainingClock(self.restored.train_seconds if self.restored else 0.0)
         self.store = StateStore(run, job, lambda: self.clock.seconds)
-        self.process = self._recipe_process()
+        scratch = new_scratch(run.path)
+        self.cache = CompileCache(job, scratch, measured.choices)
+        self.process = self._recipe_process(scratch)
         self.load_watch: LoadWatch | None = None
         self.metrics: MetricsFile
         self._stack: ExitStack
 
-    def _recipe_process(self) -> RecipeProcess:
-        scratch = new_scratch(self.run.path)
-        cache = compile_cache(self.job, scratch)
+    def _recipe_process(self, scratch: Path) -> RecipeProcess:
         return RecipeProcess(
             "services.trainer.recipe_process",
             scratch,
             answers=ANSWERS,
             output=self.run.output_file,
             readable=(self.run.recipe_file,),
-            writable=(cache,),
-            secret=(self.dataset.rows_file("train", self.job.shape.seq_len), self.dataset.split_path("validation")),
-            environment=cache_environment(cache),
+            writable=(self.cache.folder,),
+            secret=(
+                self.dataset.rows_file("train", self.job.shape.seq_len),
+                self.dataset.split_path("validation"),
+                kept_kernels.folder(),
+            ),
+            environment=self.cache.environment,
             gpu=not Device.parse(self.job.device).is_cpu,
         )
 
     def __enter__(self) -> "Supervision":
         self.run.checkpoint_dir.mkdir(exist_ok=True)
         with ExitStack() as stack:
+            stack.callback(self.cache.close)
             stack.enter_context(self.store)
             self.metrics = MetricsFile(self.run, self.restored.step if self.restored else 0)
             stack.callback(self.metrics.close)
@@ -176,7 +181,7 @@ class Supervision:
 
     def _prepare(self) -> Ready:
         """Start to Ready: imports, build, compilation, warm-up. The state's memory is handed out in between."""
-        limit = self.started + startup_limit_s(self.job)
+        limit = self.started + self.cache.startup_limit_s
         self.process.send(
             Start(
                 job=self.job,
@@ -186,21 +191,27 @@ class Supervision:
                 peak_flops=peak_flops(detect(self.job.device))[0],
             )
         )
-        late = f"was not ready after {startup_limit_s(self.job):.0f} s"
+        late = f"was not ready after {self.cache.startup_limit_s:.0f} s"
         opening = monotonic()
         self.process.await_opened(Opened, limit - opening, late)
         self.measured.integrity = self.process.integrity
         self.measured.choices += self.process.choices
-        build_s = build_limit_s(self.job, monotonic() - opening)
+        build_s = min(build_limit_s(self.job, monotonic() - opening), self.cache.startup_limit_s)
         built = self.process.expect(Built, min(build_s, limit - monotonic()), f"had not built after {build_s:.0f} s")
         self._hand_out_memory(built)
         ready = self.process.expect(Ready, limit - monotonic(), late)
+        self._keep_kernels()
         self.measured.startup_seconds = monotonic() - self.started
         self.measured.attention_backend = ready.attention_backend
         self.measured.hand_over_seconds = ready.hand_over_seconds
         self.measured.resumed_from_step = self.restored.step if self.restored else None
         self.measured.choices += ready.choices
         return ready
+
+    def _keep_kernels(self) -> None:
+        """Now, because the process has no row yet. One without a sandbox, or resumed, may find some."""
+        if self.restored is None and self.process.integrity is not Integrity.NONE:
+            self.cache.keep(self.job.run_id, self.started)
 
     def _hand_out_memory(self, built: Built) -> None:
         specs = {"model": built.model, "optimizer": built.optimizer, "rng": built.rng}

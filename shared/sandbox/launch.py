@@ -33,6 +33,8 @@ from shared.settings import CHECKOUT, settings
 ENTER_TIMEOUT_S = 60.0
 LOOK_EVERY_S = 0.5
 DEATH_TIMEOUT_S = 5.0
+CLOSED = ("datasets", "validation", "corpora", "cache/edited")
+"""folders of ARE_HOME that no recipe may read"""
 ITS_WORDS = "the recipe's process says: "
 """before text that a recipe may have written: people and agents read it as that"""
 
@@ -136,7 +138,7 @@ class RecipeProcess:
             CHECKOUT,
             writable=(self.scratch, *self.writable),
             extra_readable=self.readable,
-            protected=(*(settings().home / kind for kind in ("datasets", "validation", "corpora")), settings().runs),
+            protected=(*(settings().home / kind for kind in CLOSED), settings().runs),
             gpu=self.gpu,
         )
         enabled, found = settings().sandbox == "on", sandbox.describe()
