@@ -34,7 +34,7 @@ from benchmarks.estimate_rows import (
     read_rows,
     write_rows,
 )
-from benchmarks.mlx_table import port_recipe
+from benchmarks.port_recipe import port_recipe
 from benchmarks.upstream_recipe import upstream_recipe
 from services.kernel_lab.estimate.estimate import estimate
 from shared.experiment.presets import PRESETS
