@@ -35,13 +35,16 @@ def all_tables(rows: Rows) -> dict[str, str]:
 def refreshed(page: str, rows: Rows) -> str:
     """The page with its blocks as the rows have them. ValueError when it has no place for one."""
     for name, text in all_tables(rows).items():
-        block = re.compile(f"(<!-- estimate: {name} -->\n).*?(<!-- end -->)", flags=re.DOTALL)
-        if len(block.findall(page)) != 1:
-            raise ValueError(
-                f"docs/performance.md needs one place for '{name}': <!-- estimate: {name} -->, <!-- end -->"
-            )
-        page = block.sub(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page)
+        page = _replaced(page, name, text)
     return page
+
+
+def _replaced(page: str, name: str, text: str) -> str:
+    begin, end = f"<!-- estimate: {name} -->", "<!-- end -->"
+    block = re.compile(f"{begin}\n.*?{end}", flags=re.DOTALL)
+    if len(block.findall(page)) != 1:
+        raise ValueError(f"docs/performance.md needs one place for '{name}': the lines {begin} and {end}")
+    return block.sub(lambda _: f"{begin}\n{text}\n{end}", page)
 
 
 def step_table(rows: Rows) -> list[str]:

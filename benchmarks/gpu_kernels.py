@@ -117,5 +117,5 @@ def _beside(row: Row, measure: Measure) -> Cells:
             "-",
             f"{row.memory_mb:,.0f}",
         ]
-    error = f"{100 * (expected / speed - 1):+.1f} %"
-    return [*named, f"{speed:,.0f}", f"{expected:,.0f}", error, f"{memory_mb:,.0f}", f"{row.memory_mb:,.0f}"]
+    off = f"{100 * (expected / speed - 1):+.1f} %"
+    return [*named, f"{speed:,.0f}", f"{expected:,.0f}", off, f"{memory_mb:,.0f}", f"{row.memory_mb:,.0f}"]

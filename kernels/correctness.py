@@ -209,7 +209,8 @@ def _compare(name: str, found, plain, truth: Truth, tolerance: Tolerance, roundi
     right = truth.results[name]
     largest = float(right.abs().max()) if right.numel() else 0.0
     error, plains = (float((x.double() - right).abs().max()) if right.numel() else 0.0 for x in (found, plain))
-    rounded = max(tolerance.roundings * largest, tolerance.roundings_of_sum * truth.sizes.get(name, 0.0))
+    least = tolerance.least_size_float32 if rounding <= torch.finfo(torch.float32).eps else 0.0
+    rounded = max(tolerance.roundings * max(largest, least), tolerance.roundings_of_sum * truth.sizes.get(name, 0.0))
     return Correctness(
         max_absolute_error=error,
         max_relative_error=error / largest if largest else error,
