@@ -100,7 +100,7 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", nargs="+", default=list(PRESETS), choices=list(PRESETS), metavar="PRESET")
-    parser.add_argument("--target", nargs="+", default=TARGETS, choices=TARGETS, metavar="TARGET")
+    parser.add_argument("--target", nargs="+", default=TARGETS, choices=(*tables.ORDER, MAC.target), metavar="TARGET")
     parser.add_argument("--upstream", type=Path, help="a checkout of karpathy/autoresearch")
     parser.add_argument("--port", type=Path, help="a checkout of trevin-creator/autoresearch-mlx")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no row later than this")

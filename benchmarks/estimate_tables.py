@@ -13,7 +13,7 @@ Rows = dict[Case, Row]
 LOOPS = (UPSTREAM, OURS, TRITON)
 CHIPS = {"M5": MAC.hardware_key, "M4": "apple-m4-16gb-10gpu", "M4 Max": "apple-m4-max-64gb-40gpu"}
 GOALS = (Case("gb10", "m5-balanced", TRITON), Case("h100", "upstream", TRITON))
-ORDER = ("h100", "gb10", "rtx50", "a100", "b200")
+ORDER = ("h100", "gb10", "rtx50", "a100", "b200", "h200", "l40s", "rtx40")
 NO_ROW = "-"
 
 

@@ -106,9 +106,9 @@ def start(
     """Starts `argv` in the checkout, in its own session, without stdin.
 
     isolation: what keeps it and its children together; NAMESPACE gives it a world of its own (launcher.py).
-    stdout and stderr are appended to `output` (capped, see CappedLog). HOME, TMPDIR and compiled kernels lie in `scratch`
-    (default: the folder `scratch` beside `output`). On Linux the child is killed when the *thread* that calls
-    this ends, so call it from the main thread.
+    stdout and stderr are appended to `output` (capped, see CappedLog). HOME, TMPDIR and compiled kernels lie in
+    `scratch` (default: the folder of that name beside `output`). On Linux the child is killed when the *thread* that
+    calls this ends, so call it from the main thread.
     """
     scratch = scratch or output.parent / "scratch"
     environment = child_environment(scratch, env_extra)
