@@ -95,16 +95,16 @@ test-mac-simulated: setup ## test the ways that only a Mac takes, on a machine t
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m simulated tests/mac_simulated
 
 test-gpu: setup ## run everything that needs CUDA and print the table for docs/validation
-	$(BIN)/python benchmarks/gpu_validation.py
+	$(BIN)/python -m benchmarks.gpu_validation
 
 bench: setup ## print ratios measured side by side: packing, reading rows, overhead of an experiment
 	$(BIN)/python benchmarks/packing.py
 	$(BIN)/python benchmarks/experiment_overhead.py
 	$(BIN)/python -m benchmarks.fleet
 
-estimate: .venv/.lab ## predict the training step on GPUs that are not here; PRESET=, TARGETS=, UPSTREAM=its checkout
+estimate: .venv/.lab ## predict training steps on GPUs that are not here; PRESET=, TARGETS=, UPSTREAM= and PORT=clones, MINUTES=, AGAIN=1
 	$(BIN)/python -m benchmarks.estimate_table $(if $(PRESET),--preset $(PRESET)) $(if $(TARGETS),--target $(TARGETS)) \
-	  $(if $(UPSTREAM),--upstream $(UPSTREAM))
+	  $(if $(UPSTREAM),--upstream $(UPSTREAM)) $(if $(PORT),--port $(PORT)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(AGAIN),--again)
 
 .venv/.lab: .venv/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab]'

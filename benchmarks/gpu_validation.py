@@ -1,6 +1,6 @@
 """Everything that needs CUDA, in one go, as Markdown tables for docs/validation/<machine>.md: `make test-gpu`.
 
-    python benchmarks/gpu_validation.py [--device cuda:0] [--seconds 60] [--skip-tests]
+    python -m benchmarks.gpu_validation [--device cuda:0] [--seconds 60] [--skip-tests]
 
 Works offline (stdlib corpus). Each section is measured here and now; one that fails says why and the rest goes on.
 """
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from benchmarks import gpu_kernels
 from kernels.attention import torch_reference
 from services.trainer.recipes import gpt_torch
 from shared.contracts import Shape
@@ -50,8 +51,11 @@ def main() -> int:
         ("Machine", lambda: machine(arguments.device)),
         ("Attention backends against float32", lambda: attention(arguments.device)),
         ("Presets", lambda: presets(arguments.device)),
+        ("Estimate beside measurement", lambda: estimates(arguments.device)),
         ("Checkpoint and resume", lambda: resume(arguments.device)),
         ("One experiment", lambda: experiment(arguments.device, arguments.seconds)),
+        ("Triton kernels, and the best two in the trainer", lambda: kernels(arguments.device)),
+        ("Trace of m5-balanced", lambda: trace(arguments.device)),
     ]
     if not arguments.skip_tests:
         sections.insert(1, ("Tests marked gpu", tests))
@@ -178,8 +182,36 @@ def wider(shape: Shape) -> Shape:
     return shape.model_copy(update={"device_batch_size": device_batch_size, "total_batch_size": tokens})
 
 
-def preset_row(device: str, shape: Shape) -> tuple:
-    engine = open_engine("torch", device)
+def estimates(device: str) -> None:
+    """What `make estimate` predicted for this target, at the batch sizes it took."""
+    target = detect(device).target
+
+    def measure(shape: Shape, chosen: Mapping[str, str]) -> tuple[float, float]:
+        speed, _, peak_mb, *_ = preset_row(device, shape, chosen)
+        return speed, peak_mb
+
+    lines = gpu_kernels.estimate_lines(target, measure)
+    if not lines:
+        print(f"benchmarks/estimates.jsonl has no rows of target {target}: make estimate TARGETS={target}")
+    header = ("preset", "batch", "loop", "tok/s", "estimated", "error", "peak MiB", "estimated MiB")
+    table(header, lines)
+
+
+def kernels(device: str) -> None:
+    """Each by the kernel lab; needs the dataset that the experiment before prepared."""
+    answers = gpu_kernels.bench_all(device, gpu_kernels.triton_kernels())
+    table(("kernel", "status", "ms", "eager", "compiled", "of the limit", ""), gpu_kernels.kernel_rows(answers))
+    print()
+    table(("kernel", "verdict", ""), gpu_kernels.integration_rows(device, gpu_kernels.best(answers)))
+
+
+def trace(device: str) -> None:
+    answer = gpu_kernels.lab("profile", "--preset", "m5-balanced", "--device", device)
+    print("\n".join([answer["headline"], *answer.get("lines", [])]))
+
+
+def preset_row(device: str, shape: Shape, chosen: Mapping[str, str] | None = None) -> tuple:
+    engine = open_engine("torch", device, kernels=dict(chosen or {}))
     recipe = gpt_torch.build(shape, VOCAB_SIZE, 0, engine.handle)
     rows = random_rows(engine, shape)
     started = perf_counter()

@@ -1,16 +1,18 @@
 """Whether a kernel computes what its op's reference does: the rule of every verification, in PyTorch.
 
 Truth is the reference in float64 (on the inputs as rounded to the precision asked for); `plain` is the reference in
-that precision. A kernel may lose twice what plain loses, plus roundings of the result's size. docs/kernels.md.
+that precision. A kernel may lose twice what plain loses, plus roundings of the result's size; in float32 also what one
+rounding of the inputs changes. docs/kernels.md.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels.inputs import Array, dtype_of
 from kernels.records import Correctness, Definition, DType, Status, Tolerance, Workload
@@ -21,6 +23,7 @@ TORCH_DTYPES = {
     DType.BFLOAT16: torch.bfloat16,
     DType.INT64: torch.int64,
 }
+_COARSE = (torch.float32, torch.bfloat16, torch.float16)
 Results = dict[str, Tensor]
 """{"output y": ..., "gradient of x": ...}"""
 
@@ -84,12 +87,23 @@ class Truth:
     sizes: Mapping[str, float]
     """of gradients that are one number: sqrt(sum of squares of its terms). Their sum is as large as that where signs
     are random, and may be 0 by chance; its error then is not"""
+    moved: Mapping[str, float] = field(default_factory=dict)
+    """by how much each result changes when the inputs change by one rounding of float32: terms of a result may cancel,
+    and then its size says nothing of its error"""
 
 
 def truth_of(
     reference: Callable, of: Definition, workload: Workload, inputs: Mapping[str, Any], cotangents: Mapping[str, Any]
 ) -> Truth:
+    """ValueError, in one line, for a reference that rounds to float32 although its inputs are float64."""
     inputs, cotangents = in_float64(inputs), in_float64(cotangents)
+    with _Exact(of):
+        right = forward_backward(reference, of, inputs, cotangents)
+    moved = _moved(reference, of, inputs, cotangents, right) if workload.precision is DType.FLOAT32 else {}
+    return Truth(right, _sizes(reference, of, workload, inputs, cotangents), moved)
+
+
+def _sizes(reference: Callable, of: Definition, workload: Workload, inputs: Any, cotangents: Any) -> dict[str, float]:
     lengths = of.sizes(workload.axes)
     sizes = {}
     for name, axes in of.sums.items():
@@ -98,7 +112,49 @@ def truth_of(
         spread = number.detach().expand([lengths[axis] for axis in axes]).clone().requires_grad_()
         terms = forward_backward(reference, of, {**inputs, name: spread}, cotangents)[f"gradient of {name}"]
         sizes[f"gradient of {name}"] = float(terms.norm())
-    return Truth(forward_backward(reference, of, inputs, cotangents), sizes)
+    return sizes
+
+
+def _moved(reference: Callable, of: Definition, inputs: Any, cotangents: Any, right: Results) -> dict[str, float]:
+    """The larger of two: all inputs one rounding larger, and each larger or smaller by chance."""
+    generator = torch.Generator().manual_seed(0)
+    others = [
+        forward_backward(reference, of, _beside(inputs, generator, by_chance), cotangents)
+        for by_chance in (False, True)
+    ]
+    return {name: max(float((other[name] - x).abs().max()) if x.numel() else 0.0 for other in others)
+            for name, x in right.items()}  # fmt: skip
+
+
+def _beside(inputs: Mapping[str, Any], generator: torch.Generator, by_chance: bool) -> dict[str, Any]:
+    rounding = torch.finfo(torch.float32).eps
+
+    def moved(x: Any) -> Any:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            return x
+        signs = 2 * torch.randint(0, 2, x.shape, generator=generator).to(x.device) - 1 if by_chance else 1
+        return (x.detach() * (1 + rounding * signs)).requires_grad_(x.requires_grad)
+
+    return {name: moved(x) for name, x in inputs.items()}
+
+
+class _Exact(TorchDispatchMode):
+    """Refuses what rounds a float64: the truth would be no better than what is compared with it."""
+
+    def __init__(self, of: Definition):
+        super().__init__()
+        self.of = of
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        wished = kwargs.get("dtype")
+        if func is torch.ops.aten._to_copy.default and args[0].dtype is torch.float64 and wished in _COARSE:
+            file = self.of.reference["torch"].split("::")[0]
+            raise ValueError(
+                f"kernels/{self.of.name}/{file} rounds float64 to {str(wished).removeprefix('torch.')}, so it cannot "
+                "say what is exact: instead of x.float() write x.to(torch.promote_types(x.dtype, torch.float32))"
+            )
+        return func(*args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -153,11 +209,12 @@ def _compare(name: str, found, plain, truth: Truth, tolerance: Tolerance, roundi
     right = truth.results[name]
     largest = float(right.abs().max()) if right.numel() else 0.0
     error, plains = (float((x.double() - right).abs().max()) if right.numel() else 0.0 for x in (found, plain))
-    rounded = max(tolerance.roundings * largest, tolerance.roundings_of_sum * truth.sizes.get(name, 0.0))
+    least = tolerance.least_size_float32 if rounding <= torch.finfo(torch.float32).eps else 0.0
+    rounded = max(tolerance.roundings * max(largest, least), tolerance.roundings_of_sum * truth.sizes.get(name, 0.0))
     return Correctness(
         max_absolute_error=error,
         max_relative_error=error / largest if largest else error,
-        allowed_error=tolerance.times_plain * plains + rounding * rounded,
+        allowed_error=tolerance.times_plain * plains + rounding * rounded + truth.moved.get(name, 0.0),
         worst=name,
     )
 

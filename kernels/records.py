@@ -105,6 +105,8 @@ class Tolerance(Contract):
 
     times_plain: NotNegative = 2.0
     roundings: NotNegative = 1.0
+    least_size_float32: NotNegative = 0.0
+    """in float32 a result counts as at least this large: it is a difference of numbers of that size"""
     roundings_of_sum: NotNegative = 8.0
     """the same for a gradient that is one number, of the size of its terms (Definition.sums). A norm's error is common
     to a row, so a right block_prelude needed 2 once in 100 draws, 2.9 once in 1,000, and at most 4.4 in 6,400"""

@@ -11,7 +11,8 @@ DEFINITION = Definition(
     outputs={"s": tensor("N", "C"), "n": tensor("N", "C")},
     reference={"torch": "torch_reference.py::residual_rmsnorm", "mlx": "mlx_reference.py::residual_rmsnorm"},
     gradients=("x", "y"),
-    test_axes=({"N": 1, "C": 1}, {"N": 5, "C": 33}, {"N": 70, "C": 129}),
+    # with one channel the gradient of a norm is nothing but rounding: right kernels failed in 27 of 700 draws
+    test_axes=({"N": 1, "C": 3}, {"N": 5, "C": 33}, {"N": 70, "C": 129}),
     bench_axes=({"N": 32768, "C": 384}, {"N": 16384, "C": 512}),
     wrong={
         "wrong/torch_norm_of_x.py": Status.INCORRECT_NUMERICAL,

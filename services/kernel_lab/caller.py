@@ -12,6 +12,7 @@ import torch
 
 from kernels.correctness import TORCH_DTYPES
 from kernels.records import Definition, Status
+from kernels.triton_interpreter import mend
 from services.kernel_lab.messages import Run, Serve
 from services.kernel_lab.placement import Placed, view
 from services.kernel_lab.refusal import Refusal
@@ -40,6 +41,7 @@ class TorchCaller:
         self.device = torch.device("mps" if Device.parse(request.device).is_apple else request.device)
         self.on_cpu = Device.parse(request.device).is_cpu
         self.compiled = request.compiled
+        mend()
         self.function: Callable[..., Any]
         self._synchronize = _no_wait if self.on_cpu else _synchronizer(self.device)
         self.finish()  # a device is opened now, not in the first call

@@ -108,6 +108,11 @@ class CandidateProcess:
             self.on_device.close()
 
     @property
+    def pid(self) -> int:
+        """Of it, or of what started it in its namespace."""
+        return self.process.child.pid
+
+    @property
     def choices(self) -> tuple[Choice, ...]:
         """What fences it."""
         return self.process.choices

@@ -21,6 +21,7 @@ from services.kernel_lab.statistics import Interval, median
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Surroundings
 from services.kernel_lab.timing import Slots, Variant, Visit, draw_visit, num_slots
+from services.kernel_lab.untimed import find_untimed_work
 from services.kernel_lab.verify import Case, Verdict, buffer_sizes, compare
 from shared.kernel_lab.job import Bench
 from shared.machine.device import Device
@@ -75,8 +76,11 @@ class Match:
             for mode in self.modes:
                 self.variants[mode] = (self._enter(stack, mode, "reference"), self._enter(stack, mode, "candidate"))
             self._warm_up()
+            for variant in self._all():
+                variant.cpu.begin()
             for number in range(self.order.rounds):
                 self._round(number)
+            self._check_untimed()
         return tuple(self._bout(mode, limit) for mode in self.modes), self._worst()
 
     def _memory(self) -> int:
@@ -147,6 +151,11 @@ class Match:
         if status is not Status.PASSED:
             raise Failure(status, f"{mode}, in a timed call: {reason}")
         self.checked.append(verdict)
+
+    def _check_untimed(self) -> None:
+        for mode, (reference, candidate) in self.variants.items():
+            if found := find_untimed_work(candidate.cpu, reference.cpu):
+                raise Failure(Status.REWARD_HACK, f"{mode}: {found}")
 
     def _case(self, slot: int) -> Case:
         """What is right for the numbers the slot holds now. On the host where the device has no room for float64."""

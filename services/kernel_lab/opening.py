@@ -10,10 +10,12 @@ from services.kernel_lab.workspace import KERNEL, WorkspaceRecord, create
 from shared.files import sha256_bytes
 from shared.kernel_lab.job import Init, LabAnswer, LabStatus
 
+KEPT = "the workspace keeps it, and what is fixed is taken as it is now: evidence from before counts no more"
+
 
 def answer(order: Init, desk: Desk) -> LabAnswer:
     folder, record = create(order)
-    said = _answer(folder, record)
+    said = _answer(folder, record, order.refresh)
     desk.ledger.append(
         Event(
             kind=EventKind.INIT,
@@ -29,11 +31,12 @@ def answer(order: Init, desk: Desk) -> LabAnswer:
     return said
 
 
-def _answer(folder: Path, record: WorkspaceRecord) -> LabAnswer:
+def _answer(folder: Path, record: WorkspaceRecord, refreshed: bool) -> LabAnswer:
+    began = f"it starts from {record.started_from}"
     return LabAnswer(
         command="init",
         status=LabStatus.OK,
-        headline=f"{folder / KERNEL} is the one file to edit; it starts from {record.started_from}",
+        headline=f"{folder / KERNEL} is the one file to edit; {KEPT if refreshed else began}",
         lines=(
             f"- it defines `{record.function}`, called with the inputs of kernels/{record.op}/definition.py in order",
             f"- next: autoresearch lab verify {folder}",

@@ -11,7 +11,10 @@ MODULES = frozenset({
     "itertools", "operator", "kernels", "__future__", "cutlass", "cuda", "quack", "einops",
 })  # fmt: skip
 """what kernels are made of"""
-HARNESS_MODULES = ("torch.utils.benchmark", "torch.profiler", "torch.autograd.profiler", "triton.testing")
+HARNESS_MODULES = (
+    "torch.utils.benchmark", "torch.profiler", "torch.autograd.profiler", "triton.testing",
+    "torch.multiprocessing", "torch.utils.data", "torch.distributed",
+)  # fmt: skip
 ATTRIBUTES = {
     "__globals__": "looks into other functions",
     "__builtins__": "looks into the interpreter",
@@ -51,7 +54,8 @@ CALLS = {
     "input": "stops",
 }
 ATTRIBUTES |= dict.fromkeys(
-    ("os", "sys", "gc", "ctypes", "inspect", "threading", "subprocess"), "is no part of a kernel"
+    ("os", "sys", "gc", "ctypes", "inspect", "threading", "multiprocessing", "ThreadPool", "subprocess"),
+    "is no part of a kernel",
 )
 LIBRARIES = frozenset({"torch", "triton", "tl", "mx", "mlx", "np", "numpy", "F", "nn", "builtins"})
 HARMLESS_LOADS = frozenset({"tl"})

@@ -17,6 +17,7 @@ from kernels.records import Definition, Workload
 from services.kernel_lab.candidate import CandidateProcess, secret_random
 from services.kernel_lab.messages import Batch, Fill, Filled, Finished
 from services.kernel_lab.placement import ALIGNMENT, DTYPES, Layout, Placed, write
+from services.kernel_lab.untimed import CpuMeter
 
 TOUCHED = 1024
 """numbers replaced before a call"""
@@ -115,6 +116,9 @@ class Variant:
     places: dict[int, tuple[Placed, ...]] = field(default_factory=dict)
     """of each slot's results"""
 
+    def __post_init__(self) -> None:
+        self.cpu = CpuMeter(self.process.pid)
+
     def fill(self, slots: Slots, results: dict[str, torch.Tensor]) -> None:
         """Brings the input sets to the process, and poisons where results go."""
         self.process.poison()
@@ -128,9 +132,10 @@ class Variant:
         """Seconds of the batch, from the request to the answer."""
         touches = self._lay_touches(visit, slots)
         batch = Batch(slots=visit.slots, touches=touches, starts=visit.starts, calls=calls)
-        started = perf_counter()
-        self.process.ask(batch, Finished)
-        return perf_counter() - started
+        with self.cpu.batch():
+            started = perf_counter()
+            self.process.ask(batch, Finished)
+            return perf_counter() - started
 
     def _lay_touches(self, visit: Visit, slots: Slots) -> tuple[Placed, ...]:
         if not visit.numbers:

@@ -1,9 +1,11 @@
 """verify: is a kernel right? Forward and gradients, odd sizes, every precision, against the reference in float64.
 
 Each size is asked twice with fresh random inputs, first at a new address, then other numbers at that same address, so
-that nothing remembered can be right. Verdict and evidence: one Trace for each size and precision, until one fails.
+that nothing remembered can be right. One size more is the lab's secret. Verdict and evidence: one Trace for each size
+and precision, until one fails.
 """
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -86,6 +88,8 @@ def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quic
     workloads = catalog.workloads(subject.definition, "test")
     if quick:
         workloads = workloads[: len(subject.definition.precisions)]
+    else:
+        workloads += secret_size(subject.definition)
     if breach := find_breach(subject.path.read_bytes()):
         return [trace_of(subject, workloads[0], surroundings, Status.REWARD_HACK, breach)]
     traces: list[Trace] = []
@@ -100,6 +104,15 @@ def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quic
     except Failure as failure:
         traces.append(trace_of(subject, workloads[0], surroundings, failure.status, failure.reason))
     return traces
+
+
+def secret_size(of: Definition) -> list[Workload]:
+    """The last size in every precision, its first axis drawn: a kernel may not know in which sizes it is asked."""
+    last = of.test_axes[-1]
+    first, length = next(iter(last.items()))
+    known = {axes[first] for axes in (*of.test_axes, *of.bench_axes)}
+    drawn = secrets.choice([number for number in range(2, 2 * length + 8) if number not in known])
+    return [catalog.workload(of, {**last, first: drawn}, precision) for precision in of.precisions]
 
 
 def open_candidate(

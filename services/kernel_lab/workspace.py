@@ -49,7 +49,10 @@ def _refresh(folder: Path, order: Init) -> WorkspaceRecord:
         raise ValueError(
             f"{folder} holds a workspace: choose another --workspace, or keep its kernel.py with --refresh"
         )
-    old = read_record(folder / RECORD, WorkspaceRecord)
+    try:
+        old = read_record(folder / RECORD, WorkspaceRecord)
+    except ValueError:  # of another version, or torn: nothing of it is needed
+        old = _record(order)
     if old.op != order.op:
         raise ValueError(f"{folder} is a workspace for {old.op}, not for {order.op}: choose another --workspace")
     record = old.model_copy(update={"fixed": fixed_files(order.op)})
@@ -82,7 +85,11 @@ def _first_text(order: Init) -> str:
 
 def open_workspace(folder: Path, ledger: Ledger) -> WorkspaceRecord:
     """ValueError, in one line, when what is fixed was edited since the workspace was made."""
-    record = read_record(folder / RECORD, WorkspaceRecord)
+    try:
+        record = read_record(folder / RECORD, WorkspaceRecord)
+    except ValueError as error:
+        again = f"autoresearch lab init OP --workspace {folder} --refresh"
+        raise ValueError(f"{error}. With the name of its op, this makes it again and keeps {KERNEL}: {again}") from None
     again = f"autoresearch lab init {record.op} --workspace {folder} --refresh"
     if changed := edited(record.fixed, record.op):
         raise ValueError(

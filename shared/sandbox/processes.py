@@ -110,9 +110,9 @@ def start(
     """Starts `argv` in the checkout, in its own session, without stdin.
 
     isolation: what keeps it and its children together; NAMESPACE gives it a world of its own (launcher.py).
-    stdout and stderr are appended to `output` (capped, see CappedLog). HOME and TMPDIR lie in `scratch`
-    (default: the folder `scratch` beside `output`). On Linux the child is killed when the *thread* that calls
-    this ends, so call it from the main thread.
+    stdout and stderr are appended to `output` (capped, see CappedLog). HOME, TMPDIR and compiled kernels lie in
+    `scratch` (default: the folder of that name beside `output`). On Linux the child is killed when the *thread* that
+    calls this ends, so call it from the main thread.
     """
     scratch = scratch or output.parent / "scratch"
     environment = child_environment(scratch, env_extra)
@@ -149,6 +149,8 @@ def child_environment(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]
     fixed = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     places = {"ARE_HOME": str(settings().home), "ARE_RUNS": str(settings().runs)}
     private = {"HOME": str(home), "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(home / ".cache")}
+    # PyTorch sets the first in whoever asks it where compiled kernels lie, and children would inherit that
+    private |= {"TORCHINDUCTOR_CACHE_DIR": str(temporary / "inductor"), "TRITON_CACHE_DIR": str(temporary / "triton")}
     return {**passed, **fixed, **places, **private, **extra}
 
 

@@ -13,15 +13,21 @@ from kernels.correctness import (
     truth_of,
 )
 from kernels.inputs import random_cotangents, random_inputs
-from kernels.records import Status, Workload
+from kernels.records import Definition, Status, Workload
 
 
 def check(op: str, function, workload: Workload, seed: int = 0, device: str = "cpu") -> tuple[Status, str]:
     """The status, and what is wrong in words."""
-    of, generator = catalog.definition(op), np.random.default_rng(seed)
+    return compare(catalog.definition(op), catalog.load_reference(op, "torch"), function, workload, seed, device)
+
+
+def compare(
+    of: Definition, reference, function, workload: Workload, seed: int = 0, device: str = "cpu"
+) -> tuple[Status, str]:
+    """The same for an op that is not in kernels/."""
+    generator = np.random.default_rng(seed)
     drawn = torch_inputs(of, random_inputs(of, workload, generator), workload.precision, device)
     dy = torch_cotangents(of, random_cotangents(of, workload, generator), workload.precision, device)
-    reference = catalog.load_reference(op, "torch")
     plain = forward_backward(reference, of, drawn, dy)
     truth = truth_of(reference, of, workload, drawn, dy)
     given = {name: x.detach().clone().requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else x

@@ -9,6 +9,7 @@ from kernels.records import DType, Status
 from services.kernel_lab import bench
 from services.kernel_lab.desk import scratch
 from services.kernel_lab.limits import DeviceLimit, Work, device_limit, work_of
+from services.kernel_lab.source_rules import find_breach
 from services.kernel_lab.surroundings import surroundings
 from services.kernel_lab.timing import Slots, draw_visit, num_slots
 from shared.kernel_lab.job import Bench
@@ -16,6 +17,8 @@ from shared.machine.hardware import NvidiaProbe, nvidia_hardware
 from tests.services.kernel_lab.conftest import subject_from
 
 CHEATS = {path.stem: path for path in sorted((Path(__file__).parent / "timed_cheats").glob("*.py"))}
+HACKS = ("computes_ahead", "slows_the_plain_op_down")
+"""right results; others are INCORRECT_NUMERICAL"""
 UNKNOWN = DeviceLimit(None, None, None, "not known")
 H100 = nvidia_hardware(NvidiaProbe("NVIDIA H100 80GB HBM3", (9, 0), 80 << 30, "GPU-1", "570"), "cuda:0", 0)
 
@@ -62,7 +65,21 @@ def test_faster_than_the_device_can_be_is_a_reward_hack(measured, honest):
 
 
 @pytest.mark.cheats
-@pytest.mark.parametrize("name", CHEATS)
+@pytest.mark.parametrize("name", HACKS)
+def test_a_kernel_that_computes_while_it_is_not_timed_is_a_reward_hack(name, measured):
+    found = measured(CHEATS[name])
+    assert found.trace.evaluation.status is Status.REWARD_HACK, found.trace.evaluation.log
+    assert "while it was not timed" in found.trace.evaluation.log
+    assert found.bouts == ()
+
+
+@pytest.mark.parametrize("name", HACKS)
+def test_threads_are_found_in_the_source(name):
+    assert "multiprocessing" in find_breach(CHEATS[name].read_bytes())
+
+
+@pytest.mark.cheats
+@pytest.mark.parametrize("name", [name for name in CHEATS if name not in HACKS])
 def test_a_kernel_that_is_fast_because_it_skips_work_is_not_timed(name, measured):
     found = measured(CHEATS[name])
     assert found.trace.evaluation.status is Status.INCORRECT_NUMERICAL, found.trace.evaluation.log

@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from kernels import catalog
-from services.kernel_lab import opening
+from services.kernel_lab import fixed, opening
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.fixed import fixed_files
 from services.kernel_lab.subject import find
+from shared.files import sha256_file
 from shared.kernel_lab.job import Init
 from shared.stages.executors import NativeExecutor
 
@@ -54,6 +55,39 @@ def test_another_workspace_is_not_overwritten_and_a_refresh_keeps_the_kernel(wor
     assert (workspace / "kernel.py").read_text() == "# mine\n"
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: record.write_text(record.read_text().replace('"function"', '"entry"')),
+        lambda record: record.write_text('{"op": "rmsnorm", "fixed"'),
+        lambda record: record.write_text("[]"),
+    ],
+    ids=["of another version", "torn", "another thing"],
+)
+def test_a_record_that_cannot_be_read_is_one_line_with_the_command_that_makes_it_again(damage, workspace, desk):
+    (workspace / "kernel.py").write_text("# mine\n")
+    damage(workspace / "workspace.json")
+    with pytest.raises(ValueError, match=r"workspace\.json") as found:
+        find(str(workspace), desk.ledger)
+    assert f"autoresearch lab init rmsnorm --workspace {workspace} --refresh" in str(found.value).replace(
+        "OP", "rmsnorm"
+    )
+    assert len(str(found.value).splitlines()) == 1
+    said = opening.answer(Init(op="rmsnorm", workspace=workspace, refresh=True), desk)
+    assert "keeps" in said.headline
+    assert (workspace / "kernel.py").read_text() == "# mine\n"
+    assert find(str(workspace), desk.ledger).op == "rmsnorm"
+
+
+def test_an_update_of_what_is_fixed_asks_for_a_refresh_and_a_refresh_is_enough(workspace, desk, monkeypatch):
+    """As after `git pull`: the harness has another hash than when the workspace was made."""
+    monkeypatch.setattr(fixed, "sha256_file", lambda path: sha256_file(path)[::-1])
+    with pytest.raises(ValueError, match=f"an update changed it, autoresearch lab init rmsnorm.*{workspace} --refresh"):
+        find(str(workspace), desk.ledger)
+    opening.answer(Init(op="rmsnorm", workspace=workspace, refresh=True), desk)
+    assert find(str(workspace), desk.ledger).op == "rmsnorm"
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(desk, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ValueError, match="not empty"):
@@ -69,7 +103,7 @@ def test_a_kernel_that_is_a_table_of_answers_is_refused_by_its_size(workspace, d
 EDIT = """
 import sys
 from pathlib import Path
-from services.kernel_lab import opening
+from services.kernel_lab import fixed, opening
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.fixed import fixed_files
 from services.kernel_lab.subject import find

@@ -10,7 +10,7 @@ import pytest
 
 from shared.sandbox import output_log, processes
 from shared.sandbox.channel import Channel, ChannelClosed
-from shared.sandbox.processes import exit_reason, start
+from shared.sandbox.processes import child_environment, exit_reason, start
 from shared.settings import CHECKOUT
 
 
@@ -48,6 +48,15 @@ def test_a_child_has_its_own_session_no_stdin_and_a_private_home(tmp_path, monke
     assert environment["OMP_NUM_THREADS"] == "3"
     assert Path(environment["HOME"]).is_relative_to(tmp_path)
     assert Path(environment["TMPDIR"]).is_dir()
+
+
+def test_compiled_kernels_lie_in_the_childs_own_folder_though_its_parent_has_one(tmp_path, monkeypatch):
+    """PyTorch writes the folder of its compiler into the environment of whoever asks for it, which the lab does."""
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        monkeypatch.setenv(name, "/tmp/of_the_parent")
+    environment = child_environment(tmp_path, {})
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        assert Path(environment[name]).is_relative_to(tmp_path), name
 
 
 def test_only_named_files_reach_the_child(tmp_path):
