@@ -268,7 +268,8 @@ class Choice(Contract):
 
 OUR_CHOICES = frozenset({
     "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
-    "eval_batch_size", "eval_costs", "validation rows", "machine load", "recipe source", "compiled kernels", "kernel traces",
+    "eval_batch_size", "eval_costs", "validation rows", "machine load", "recipe source",
+    "compiled kernels", "kernel traces",
 })  # fmt: skip
 """what only trusted code chooses"""
 
