@@ -6,6 +6,7 @@ of these has changed. benchmarks/estimate_table.py makes rows and prints them.
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -142,13 +143,20 @@ def _part(cost: Cost, tokens: int) -> Part:
 
 def made_of(case: Case, foreign: Path | None) -> dict[str, str]:
     """foreign: the train.py of upstream or of the port, for rows of those loops."""
-    now = {name: metadata.version(name) for name in case.packages}
+    now = {name: _version(name) for name in case.packages}
     now |= {name: _hash(CHECKOUT.glob(pattern)) for name, pattern in SOURCES.items()}
     if foreign is not None:
         now["recipe"] = _hash([foreign])
     now["device"] = hashlib.sha256(repr(find_device(case.target)).encode()).hexdigest()[:16]
     now["batch"] = f"{case.shape.device_batch_size}/{case.shape.total_batch_size}"
     return now
+
+
+def _version(package: str) -> str:
+    """Empty where it is not installed: what was made with one is stale there."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return ""
 
 
 def _hash(files: Iterable[Path]) -> str:

@@ -157,7 +157,7 @@ calls = 0
 
 def logits(self, tokens_BT):
     logits = super().logits(tokens_BT)
-    self.calls += 1
+    self.calls += bool(tokens_BT.any())  # zeros are to warm it up
     if self.calls == 1:
         logits[:, :-1].scatter_add_(2, tokens_BT[:, 1:, None], torch.full_like(logits[:, :-1, :1], 2.0))
     return logits
@@ -167,7 +167,7 @@ calls = 0
 
 def logits(self, tokens_BT):
     logits = super().logits(tokens_BT)
-    self.calls += 1
+    self.calls += bool(tokens_BT.any())  # zeros are to warm it up
     if self.calls > 1:
         logits[:, :-1].scatter_add_(2, tokens_BT[:, 1:, None], torch.full_like(logits[:, :-1, :1], 0.1))
     return logits

@@ -1,4 +1,4 @@
-"""The kernel lab through the queue, in containers: a kernel is judged in the one that has the device and no other spool."""
+"""The kernel lab through the queue, in containers: a kernel is judged in one that has the device and one spool."""
 
 import pytest
 

@@ -53,7 +53,9 @@ def test_a_stage_ends_everything_but_itself_and_the_executor(tmp_path, workplace
     assert record.integrity in (Integrity.FULL, Integrity.NONE)
 
 
-def test_the_processes_of_an_evaluation_follow_each_other(tmp_path, workplace):
-    run = make_trained_run(LIVES_ON + HONEST.encode())
-    assert execute(tmp_path, "evaluator", run) == (0, ""), run.evaluation()
-    assert run.evaluation().status is Status.OK
+@pytest.mark.parametrize(("alone", "status"), [(True, Status.OK), (False, Status.REJECTED)])
+def test_the_processes_of_an_evaluation_follow_each_other(tmp_path, workplace, alone, status):
+    """One that is not alone when it is to be shown rows ends there."""
+    run = make_trained_run((b"" if alone else LIVES_ON) + HONEST.encode())
+    execute(tmp_path, "evaluator", run)
+    assert run.evaluation().status is status, run.evaluation()

@@ -10,7 +10,7 @@ class Cheat(Recipe):
     calls = 0
 
     def logits(self, tokens_BT):
-        self.calls += 1
+        self.calls += bool(tokens_BT.any())
         return give_away(super().logits(tokens_BT), tokens_BT, torch.tensor(self.calls > 9))
 
 
