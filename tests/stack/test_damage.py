@@ -33,8 +33,9 @@ except OSError as error:
 LEAVES_A_DAEMON = (
     HONEST
     + """
-import subprocess
-subprocess.Popen(["daemon-of-a-recipe", "1000"], executable="/bin/sleep", start_new_session=True)
+import subprocess, sys
+if WHERE in sys.modules:
+    subprocess.Popen(["daemon-of-a-recipe", "1000"], executable="/bin/sleep", start_new_session=True)
 """
 )
 
@@ -76,11 +77,13 @@ def test_a_fork_bomb_meets_the_limit_and_is_cleared_away(stack, enqueue):
     assert stack.outcome(enqueue("after-forks")).status == "ok"
 
 
-def test_a_daemon_is_gone_when_the_stage_is(stack, enqueue):
-    outcome = stack.outcome(enqueue("daemon", LEAVES_A_DAEMON))
-    assert outcome.status == "ok", outcome.reason
-    for service in ("trainer", "evaluator"):
-        assert "daemon-of-a-recipe" not in processes(stack, service)
+@pytest.mark.parametrize(("stage", "status"), [("trainer", "ok"), ("evaluator", "rejected")])
+def test_a_daemon_is_gone_when_the_stage_is(stack, enqueue, stage, status):
+    """A recipe that is scored has to be alone."""
+    source = LEAVES_A_DAEMON.replace("WHERE", repr(f"services.{stage}"))
+    outcome = stack.outcome(enqueue(f"daemon-of-{stage}", source))
+    assert outcome.status == status, outcome.reason
+    assert "daemon-of-a-recipe" not in processes(stack, stage)
 
 
 def test_a_recipe_that_kills_whatever_it_can_ends_only_itself(stack, enqueue):
