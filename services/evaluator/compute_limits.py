@@ -131,9 +131,10 @@ class MeasuredProcess:
             opened = monotonic()
             self.opening_s = opened - started
             assert self.process.serving
-            self.process.warm_up()
             self._load_s = monotonic() - opened
             self._loaded("build() and load()", self._load_s)
+            if self.process.is_cold:
+                self._pass(self.process.warm_up)
             self.process.limit_traces()
         except BaseException:
             self._starting.__exit__(None, None, None)
@@ -167,12 +168,16 @@ class MeasuredProcess:
         self._loaded("load()", monotonic() - started)
 
     def logits(self, tokens_nT: np.ndarray) -> Any:
-        started = monotonic()
-        logits = self.process.logits(tokens_nT)
-        self._forwards.append(monotonic() - started)
-        self._check_forwards()
+        logits = self._pass(lambda: self.process.logits(tokens_nT))
         self.on_pass()
         return logits
+
+    def _pass(self, ask: Callable[[], Any]) -> Any:
+        started = monotonic()
+        answer = ask()
+        self._forwards.append(monotonic() - started)
+        self._check_forwards()
+        return answer
 
     def _loaded(self, what: str, seconds: float) -> None:
         self.spent.loads.append(seconds)

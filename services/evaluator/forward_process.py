@@ -29,6 +29,8 @@ LATE = "had not answered by the end of ARE_EVAL_TIMEOUT_S"
 FILE_NAMES = FILE_PAGES = 256
 """how many calls may name a file once rows are shown, and how many pages may come from a disk: docs/security.md says
 what they could tell others"""
+FEW_PAGES = 32
+"""from the disk, while a process started: all that it needs was in memory"""
 
 NO_HELPERS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 """a recipe that compiles does it in its own process, which has to be alone once rows are shown"""
@@ -129,12 +131,15 @@ class ForwardProcess:
         self.host_logits.read_into(self.logits_BTV[:n].data.cast("B"))
         return self.logits_BTV[:n]
 
+    @property
+    def is_cold(self) -> bool:
+        """Whether the first pass may do what later ones do not: compile kernels, or read libraries from the disk."""
+        return not Device.parse(self.job.device).is_cpu or self.process.pages_read > FEW_PAGES
+
     def warm_up(self) -> None:
-        """A pass over zeros, before it is shown a row, where the first pass may do what later ones do not: compile
-        kernels, or read libraries that are not in memory."""
-        if not Device.parse(self.job.device).is_cpu or self.process.read_from_disk():
-            self.tokens_BT[:] = 0
-            self._ask(Forward(), Forwarded)
+        """A pass over zeros, before it is shown a row."""
+        self.tokens_BT[:] = 0
+        self._ask(Forward(), Forwarded)
 
     def limit_traces(self) -> None:
         """Before it is shown a row."""

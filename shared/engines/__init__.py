@@ -99,6 +99,11 @@ class Engine(Protocol):
         """
 
 
+IMPORTED_LATE = {"torch": ("torch._dynamo", "torch.fx.experimental.symbolic_shapes"), "mlx": ()}
+"""what a framework imports at the first optimizer and the first gradient (torch: 1 s). Imported with it, these seconds
+are ours and not the recipe's"""
+
+
 def check_attention(engine: str, attention: str) -> None:
     """ValueError names the backends there are."""
     if attention not in ("auto", *ATTENTION_BACKENDS[engine]):
@@ -136,8 +141,8 @@ def open_engine(
 
 
 def open_engine_of(job: Job, *, compile: str | None = None) -> Engine:
-    """The engine as a job asks for it; `compile` replaces what the job says."""
-    return open_engine(
+    """The engine as a job asks for it, for a recipe; `compile` replaces what the job says."""
+    engine = open_engine(
         job.engine,
         job.device,
         dtype=job.dtype,
@@ -146,3 +151,6 @@ def open_engine_of(job: Job, *, compile: str | None = None) -> Engine:
         kernels=job.kernels,
         hardware_key=job.hardware_key,
     )
+    for module in IMPORTED_LATE[job.engine]:
+        import_module(module)
+    return engine

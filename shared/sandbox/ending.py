@@ -68,9 +68,19 @@ def end(process: subprocess.Popen, isolation: Isolation, started_at: float) -> N
 
 
 def company(process: subprocess.Popen, isolation: Isolation, started_at: float) -> int:
-    """How many processes live beside the program that was started: in a namespace, which none leaves, exactly."""
-    own = 3 if isolation is Isolation.NAMESPACE else 1  # the launcher outside, process 1 inside, the program
-    return max(0, len(_living_tree(process, started_at)) - own)
+    """How many processes live beside the program that was started, as far as they are found."""
+    if isolation is not Isolation.NAMESPACE:
+        return len(_living_tree(process, started_at) - {process.pid})
+    with suppress(psutil.NoSuchProcess):
+        family = psutil.Process(process.pid).children(recursive=True)
+        return max(0, sum(map(_lives, family)) - 2)  # process 1 inside, and the program; nothing leaves a namespace
+    return 0
+
+
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def strongest() -> Isolation:

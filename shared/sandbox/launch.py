@@ -168,9 +168,10 @@ class RecipeProcess:
         self.why_uncounted = getattr(message, "why_uncounted", "")
         return self._unless_failed(message)
 
-    def read_from_disk(self) -> bool:
-        """Whether a part of it was not in memory when it was needed. False where that is not counted."""
-        return self.traces is not None and self.traces.pages_read > 0
+    @property
+    def pages_read(self) -> float:
+        """From disks, since it was started. 0 where that is not counted."""
+        return self.traces.pages_read if self.traces else 0
 
     def limit_traces(self, *, names: int, pages: int | None = None) -> None:
         """From now on, before it is given what nobody else may learn (traces.py). Ended when it is not alone and must

@@ -41,10 +41,11 @@ class SlowProcess:
     def await_opened(self) -> None:
         self.clock.now += OPENING_S
 
-    def warm_up(self) -> None:
-        pass
+    is_cold = False
+    warm_up = _take_time
 
-    limit_traces = warm_up
+    def limit_traces(self) -> None:
+        pass
 
     @property
     def serving(self) -> "SlowProcess":
@@ -124,6 +125,13 @@ def test_a_first_pass_that_may_have_trained_counts(measured):
     process = measured(1.2, 2.3, *[0.3] * 9, limits=FAST)
     ask(process, 10)
     assert process.spent.outside == pytest.approx(0.2 + 2.3 - 0.6 - 0.1 * 5.0 - 0.25 - 0.1)
+
+
+def test_a_pass_to_warm_a_process_up_is_one_of_its_passes(measured):
+    process = measured(0.2, 0.3, *[0.3] * 9, limits=FAST)
+    process._starting.is_cold = True
+    ask(process, 9)
+    assert (process.spent.loads, process.spent.forwards) == ([pytest.approx(0.2)], [pytest.approx(3.0)])
 
 
 def test_training_on_a_little_in_every_forward_pass_is_refused(measured):

@@ -93,16 +93,23 @@ def test_a_forward_pass_may_open_a_few_files_and_not_tell_what_it_saw_by_names(w
 
 
 @pytest.mark.parametrize(
-    ("device", "read_from_disk", "expected"),
-    [("cuda:0", False, ["zeros"]), ("cpu", True, ["zeros"]), ("cpu", False, [])],
+    ("device", "pages_read", "is_cold"), [("cuda:0", 0, True), ("cpu", 1000, True), ("cpu", 1, False)]
 )
-def test_kernels_are_compiled_and_libraries_read_before_rows_are_shown(workplace, device, read_from_disk, expected):
-    seen, process = [], ForwardProcess.__new__(ForwardProcess)
-    process.job, process.tokens_BT = make_run().job().model_copy(update={"device": device}), np.ones((2, 4), np.uint16)
-    process._ask = lambda *_: seen.append("a row" if process.tokens_BT.any() else "zeros")
-    process.process = SimpleNamespace(read_from_disk=lambda: read_from_disk)
+def test_a_process_that_compiles_kernels_or_read_its_libraries_from_the_disk_is_cold(
+    workplace, device, pages_read, is_cold
+):
+    process = ForwardProcess.__new__(ForwardProcess)
+    process.job = make_run().job().model_copy(update={"device": device})
+    process.process = SimpleNamespace(pages_read=pages_read)
+    assert process.is_cold is is_cold
+
+
+def test_it_is_warmed_up_by_zeros(workplace):
+    asked, process = [], ForwardProcess.__new__(ForwardProcess)
+    process.tokens_BT = np.ones((2, 4), np.uint16)
+    process._ask = lambda *_: asked.append(process.tokens_BT.any())
     process.warm_up()
-    assert seen == expected
+    assert asked == [False]
 
 
 READS_PAGES = """
