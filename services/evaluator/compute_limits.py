@@ -38,7 +38,7 @@ FREE_S, FREE_SHARE, FREE_OPENINGS = 0.25, 0.025, 0.05
 BUDGET_SHARE = 0.01
 """also the most that weights excuse when it is asked how long was trained: a state padded with zeros costs a training
 run next to nothing"""
-USUAL_PER_TRAINING, USUAL_SHARE = 3.0, 0.02
+USUAL_PER_TRAINING, USUAL_SHARE = 3.0, 0.05
 """a usual pass may take so many times its tokens' time in training, and that part of the budget, before it counts as
 training: a recipe could train anew in every call"""
 FORWARD_PER_TRAINING = 10.0

@@ -178,6 +178,6 @@ def test_what_is_free_is_free_once_and_little_of_a_short_budget(measured):
     assert process.spent.outside == pytest.approx(0.4 - 0.075 - 0.1)
 
 
-def test_a_recipe_that_reports_few_tokens_gets_a_fiftieth_of_the_budget_for_a_pass():
+def test_a_recipe_that_reports_few_tokens_gets_a_twentieth_of_the_budget_for_a_pass():
     limits = ComputeLimits(kernels_s=0.0, weights_s=1.0, of_budget_s=3.0, training_token_s=100.0)
-    assert limits.usual_s(16_384) == pytest.approx(6.0)
+    assert limits.usual_s(16_384) == pytest.approx(15.0)
