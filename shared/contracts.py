@@ -269,7 +269,7 @@ class Choice(Contract):
 OUR_CHOICES = frozenset({
     "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
     "eval_batch_size", "eval_costs", "validation rows", "machine load", "recipe source",
-    "compiled kernels", "kernel traces",
+    "compiled kernels", "kernel traces", "compute beside the budget",
 })  # fmt: skip
 """what only trusted code chooses"""
 

@@ -93,7 +93,9 @@ def _next(by_queue: bool, found: Sequence[Row], noise: Noise | None, best: tuple
     steps = [f"autoresearch decide {row.idea.id} --wait" for row in found if row.state == "undecided"]
     start = next((row.idea for row in found if row.state == "start"), None)
     if best is None:
-        return [f"autoresearch {run} --note baseline", *steps]
+        begun = next((row.idea for row in found if row.idea.parent is None and row.state == "no run counts"), None)
+        first = f"autoresearch decide {begun.id} --wait" if begun else f"autoresearch {run} --note baseline"
+        return [first, *steps]
     steps += ["autoresearch best --recipe my_recipe.py", f"autoresearch {run} --recipe my_recipe.py --note '...'"]
     if start is not None and (noise is None or noise.num_seeds < ENOUGH_SEEDS):
         steps.append(f"autoresearch decide {start.id} --wait")  # any time: a promising idea would cause it too

@@ -6,7 +6,7 @@ from typing import Any
 from services.console.research import Place, whoami
 from shared.experiment.request import DEFAULT_BUDGET_S, default_recipe
 from shared.research.book import Proposal, Trial
-from shared.research.comparable import Key
+from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea, propose
 from shared.research.known import Known
 
@@ -130,7 +130,7 @@ def inherited(
 
 def refuse_known(known: Known, idea: Idea) -> None:
     """ValueError for a recipe that has a result already, or differs from one in comments alone."""
-    if idea.id in known.ideas and known.results.get(idea.id):
+    if idea.id in known.ideas and any(why_not(idea, result) is None for result in known.results.get(idea.id, ())):
         raise ValueError(
             f"this recipe with these settings is idea {idea.id} ('{known.ideas[idea.id].note}') and was run: "
             f"`autoresearch decide {idea.id} --wait` adds the runs it needs; running it again is no new evidence"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shared.contracts import Status
 from shared.experiment.platform_default import PlatformDefault, read_default
 from shared.experiment.request import TrainRequest, build_job, validated
-from shared.research.book import MOST_AGAIN, Book, FleetBook, LocalBook, Proposal, Ruling, Trial
+from shared.research.book import Book, FleetBook, LocalBook, Proposal, Ruling, Trial
 from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea
-from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
+from shared.research.known import Known, most_again, read_known, results_of_jobs, results_on_disk
 from shared.runs.directory import RunDirectory
 from shared.settings import Settings, settings
 
@@ -95,6 +95,10 @@ class Here:
         return read_default(key.hardware_key, key.engine)
 
 
+class NothingMeasured(ValueError):
+    """All jobs that one run of an idea may take ended without evidence."""
+
+
 class Fleet:
     """The hub's queue and its workers. Every call opens a connection of its own: a wait may last hours."""
 
@@ -105,8 +109,7 @@ class Fleet:
 
         with hub() as connection:
             entries = list(FleetBook(connection).entries())
-            trials = [entry for entry in entries if isinstance(entry, Trial)]
-            return read_known(entries, results_of_jobs(store(connection), trials), believe_missing=False)
+            return read_known(entries, results_of_jobs(store(connection), entries), believe_missing=False)
 
     def append(self, *entries: Proposal | Trial | Ruling) -> None:
         from services.console.hub_connection import hub
@@ -150,11 +153,14 @@ class Fleet:
         """The job that makes the run: the first that did not end without measuring anything."""
         from shared.fleet.view import view
 
-        for again in range(MOST_AGAIN):
+        for again in range(most_again(idea)):
             seen = view(fleet, trial.job_id(index, again))
             if seen.state != "done" or _counts(idea, seen):
                 return seen.job_id
-        raise ValueError(f"{seen.job_id} measured nothing ({seen.summary}), nor did those before it")
+        raise NothingMeasured(
+            f"{seen.job_id} measured nothing ({seen.summary}), nor did the {again} before it, and a run is not tried "
+            "more often: submit the idea with another --time-budget, or on another --target"
+        )
 
     def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
         from services.console.wait import look_patiently

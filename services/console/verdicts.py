@@ -2,11 +2,11 @@
 
 import json as json_module
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services.console.research import Place, tell, whoami
+from services.console.research import NothingMeasured, Place, tell, whoami
 from shared.experiment.platform_default import all_defaults
 from shared.experiment.request import DEFAULT_BUDGET_S
 from shared.research.book import Ruling, Trial
@@ -31,7 +31,11 @@ def conclude(
         if not wait or not needs or judged.num_seen <= before:
             break  # runs that do not count, a demo corpus for example, would not count the next time either
         before = judged.num_seen
-        make_runs(place, place.known(), judged, None if deadline is None else max(0.0, deadline - time.monotonic()))
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            make_runs(place, place.known(), judged, left_s)
+        except NothingMeasured as said:
+            return replace(look(place, name, hardware), advice=str(said))
     if judged.decision.verdict is not Verdict.UNDECIDED and judged.key is not None and judged.idea.parent is not None:
         write_down(place, judged)
     return judged

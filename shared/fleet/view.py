@@ -103,7 +103,8 @@ def num_workers(store: FleetStore, queue: str) -> int:
 
 def describe(outcome: Outcome) -> str:
     if outcome.result is not None and outcome.result.val_bpb is not None:
-        return f"val_bpb {outcome.result.val_bpb:.6f} ({outcome.result.rung})"
+        unranked = f", not ranked: {', '.join(outcome.result.unranked)}" if outcome.result.unranked else ""
+        return f"val_bpb {outcome.result.val_bpb:.6f} ({outcome.result.rung}{unranked})"
     return outcome.reason or str(outcome.status)
 
 

@@ -4,23 +4,22 @@ from dataclasses import dataclass, replace
 
 from shared.contracts import Unranked
 from shared.experiment.platform_default import PlatformDefault
-from shared.experiment.request import default_recipe
-from shared.files import sha256_file
 from shared.research.book import Ruling
 from shared.research.comparable import Evidence, Key
 from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
-from shared.research.known import Known, rule_for
+from shared.research.known import Known, rule_for, shipped_recipes
 from shared.research.noise import Noise, how_to_measure, measured, why_not
 from shared.research.rule import ENOUGH_SEEDS, Decision, Verdict
 
-ENGINES = ("torch", "mlx")
-DISTURBED = {Unranked.OVER_BUDGET, Unranked.BUSY_MACHINE}
-IDLE = "let this machine do nothing else while an idea runs, or send it to another one, then decide again"
-DEMO = (
-    "runs on the demo corpus are never ranked: `autoresearch prepare --corpus climbmix` on the worker's machine, or "
-    "parquet:DIR with text of your own, makes a dataset that counts"
-)
+ADVICE = {
+    Unranked.DEMO_CORPUS: "runs on the demo corpus are never ranked: `autoresearch prepare --corpus climbmix` on the "
+    "worker's machine, or parquet:DIR with text of your own, makes a dataset that counts",
+    Unranked.BUSY_MACHINE: "let this machine do nothing else while an idea runs, or send it to another one, then "
+    "decide again",
+    Unranked.OVER_BUDGET: "its training, with what it computed beside it (choice `compute beside the budget`), took "
+    "longer than the budget: submit it with a longer --time-budget, or decide again when the machine is idle",
+}
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
 
 def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evidence) -> Noise | None:
     """From the platform default, and from the shipped recipe's own runs of the pool's shape, else from the pool's."""
-    shipped = {sha256_file(default_recipe(engine)) for engine in ENGINES}
-    starts = [one for one in known.ideas.values() if one.kind == "start" and one.recipe_sha in shipped]
+    starts = [one for one in known.ideas.values() if one.kind == "start" and one.recipe_sha in shipped_recipes()]
     found = [known.evidence(start, key) for start in starts]
     groups = [one.results for one in found if one.results and pool.shape in (None, one.shape)]
     if not groups and pool.results and is_judged(known, pool.results[0].idea, key):
@@ -135,5 +133,5 @@ def _without_evidence(known: Known, idea: Idea) -> Judged:
     reasons = sorted({*(str(why) for _, why in left_out), *map(str, unranked)} - {Unranked.NOT_OK})
     told = f": {', '.join(reasons)}" if reasons else ""
     decision = Decision(Verdict.UNDECIDED, f"it has no run that counts{told}", idea_needs=1)
-    advice = DEMO if Unranked.DEMO_CORPUS in unranked else IDLE if unranked & DISTURBED else ""
+    advice = next((said for reason, said in ADVICE.items() if reason in unranked), "")
     return Judged(idea, None, decision, None, Evidence(left_out=left_out), Evidence(), advice)

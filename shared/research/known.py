@@ -3,19 +3,24 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from shared.contracts import RunResult
 from shared.experiment.identity import idea_id
+from shared.experiment.request import default_recipe
+from shared.files import sha256_file
 from shared.fleet import keys
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
 from shared.research import ablation
-from shared.research.book import MOST_AGAIN, Proposal, Ruling, Trial
+from shared.research.book import MOST_AGAIN, MOST_AGAIN_SHIPPED, Proposal, Ruling, Trial
 from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of
 from shared.research.idea import Idea
 from shared.research.noise import Noise
 from shared.research.rule import Decision, Verdict, decide
 from shared.runs.listing import list_runs
+
+ENGINES = ("torch", "mlx")
 
 
 @dataclass(frozen=True)
@@ -181,10 +186,28 @@ def results_on_disk() -> dict[str, list[RunResult]]:
     return found
 
 
-def results_of_jobs(store: FleetStore, trials: Iterable[Trial]) -> dict[str, list[RunResult]]:
+@cache
+def shipped_recipes() -> frozenset[str]:
+    """Their hashes."""
+    return frozenset(sha256_file(default_recipe(engine)) for engine in ENGINES)
+
+
+def most_again(idea: Idea) -> int:
+    """How many jobs one run of it may take."""
+    return MOST_AGAIN_SHIPPED if idea.recipe_sha in shipped_recipes() else MOST_AGAIN
+
+
+def results_of_jobs(store: FleetStore, entries: Iterable[Proposal | Trial | Ruling]) -> dict[str, list[RunResult]]:
     """By idea, of the jobs that follow from its trials; what was enqueued under other names is none of its runs."""
-    numbers = [(index, again) for index in range(MOST_INDICES) for again in range(MOST_AGAIN)]
-    jobs = [(trial.idea, trial.job_id(*number)) for trial in trials for number in numbers]
+    entries = list(entries)
+    ideas = {entry.idea.id: entry.idea for entry in entries if isinstance(entry, Proposal)}
+    jobs = [
+        (trial.idea, trial.job_id(index, again))
+        for trial in entries
+        if isinstance(trial, Trial) and trial.idea in ideas
+        for index in range(MOST_INDICES)
+        for again in range(most_again(ideas[trial.idea]))
+    ]
     pipeline = store.connection.pipeline(transaction=False)
     for _, job_id in jobs:
         pipeline.hget(keys.job(job_id), "outcome")

@@ -14,6 +14,7 @@ from shared.research import comparable
 from shared.research import judge as judging
 from shared.research.book import LocalBook, Proposal, Trial
 from shared.research.comparable import LeftOut
+from shared.research.history import Row
 from shared.research.idea import propose
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.listing import list_runs
@@ -241,6 +242,14 @@ def test_brief_restores_what_an_agent_knew(autoresearch, start, train):
     assert state["counts"] == {"start": 1, "keep": 1}
     assert "autoresearch best --recipe my_recipe.py" in state["next"]
     assert "a better one" in autoresearch("brief").out
+
+
+def test_brief_goes_on_with_a_start_whose_runs_did_not_count():
+    """Submitting it again is refused."""
+    start = propose(RECIPE.encode())
+    said = briefing._next(True, [Row(start, None, "no run counts")], None, None)
+    assert said == [f"autoresearch decide {start.id} --wait"]
+    assert "baseline" in briefing._next(True, [Row(start, None, "not run")], None, None)[0]
 
 
 def test_brief_on_an_empty_book_says_how_to_begin(autoresearch):

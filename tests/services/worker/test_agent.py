@@ -8,7 +8,10 @@ import threading
 import pytest
 
 from services.console.research import Fleet
+from shared.experiment.request import default_recipe
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
+from shared.research.idea import propose
+from shared.research.known import most_again
 from shared.settings import CHECKOUT, settings
 from tests import ideas
 from tests.hubs import HubQueue
@@ -128,6 +131,27 @@ def test_a_run_that_was_cancelled_is_made_again_on_the_same_seed(autoresearch, w
     again = Fleet().enqueue(Fleet().known().ideas[said["idea"]], Fleet().known().trials[said["idea"]][0], [0])
     assert again == [said["jobs"][0] + "-r1"]
     autoresearch("cancel", *again)
+
+
+def test_an_idea_whose_runs_do_not_count_says_why_and_may_be_sent_with_another_budget(autoresearch, worker, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(RECIPE.format(quality=1.99) + "OUTSIDE = 9\n")
+    submit = ["submit", "--target", "cpu", "--recipe", str(mine), "--note", "slow to load", "--json", "--wait", *TERMS]
+    said = autoresearch(*submit)
+    assert "not ranked: over_budget" in said.out
+    idea = next(line for line in map(parsed, said.out.splitlines()) if "idea" in line)["idea"]
+    decided = autoresearch("decide", idea, "--wait", "--json", code=2).json
+    assert decided["verdict"] == "undecided"
+    assert "not ranked: over_budget" in decided["advice"]
+    assert "another --time-budget" in decided["advice"]
+    autoresearch(*submit, "--time-budget", "0.06")
+
+
+def test_a_shipped_recipe_is_tried_more_often_than_one_that_could_choose_its_runs():
+    shipped = default_recipe("torch")
+    ours = propose(shipped.read_bytes())
+    theirs = propose(shipped.read_bytes() + b"MINE = 1\n")
+    assert most_again(ours) > most_again(theirs)
 
 
 def test_an_mlflow_that_is_away_costs_a_line_and_no_verdict(autoresearch, worker, tmp_path, monkeypatch):

@@ -190,7 +190,7 @@ def test_without_noise_it_says_how_to_measure_it():
 def test_runs_of_the_shipped_recipe_measure_the_noise_and_those_of_changed_ones_do_not(monkeypatch):
     state = known((START, results(START, 2.0, 2.001, 2.002, 2.003)), (GOOD, results(GOOD, 1.5, 1.5)))
     assert judging.noise_at(state, KEY, None, state.evidence(START, KEY)) is None
-    monkeypatch.setattr(judging, "sha256_file", lambda path: START.recipe_sha)
+    monkeypatch.setattr(judging, "shipped_recipes", lambda: frozenset({START.recipe_sha}))
     noise = judging.noise_at(state, KEY, None, state.evidence(START, KEY))
     assert noise.num_seeds == 4
     assert noise.grows
@@ -214,8 +214,10 @@ def test_an_idea_whose_runs_are_on_the_demo_corpus_is_told_so():
     assert "climbmix" in found.advice
 
 
-@pytest.mark.parametrize("reason", [Unranked.OVER_BUDGET, Unranked.BUSY_MACHINE])
-def test_an_idea_whose_runs_were_disturbed_is_told_to_wait_for_an_idle_machine(reason):
+@pytest.mark.parametrize(
+    ("reason", "advice"), [(Unranked.OVER_BUDGET, "a longer --time-budget"), (Unranked.BUSY_MACHINE, "nothing else")]
+)
+def test_an_idea_whose_runs_do_not_count_is_told_what_to_do_about_it(reason, advice):
     state = known((START, []), (GOOD, [result(GOOD, 0, 1.5, unranked=(reason,))]))
-    assert "nothing else" in judge(state, GOOD, None, None).advice
+    assert advice in judge(state, GOOD, None, None).advice
     assert {row.idea.id: row.state for row in rows(state, None)}[GOOD.id] == "no run counts"
