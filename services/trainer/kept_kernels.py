@@ -5,6 +5,7 @@ there is one says nothing of them either. It lies in $ARE_HOME/cache/edited, whi
 from the cache of the shipped recipes. docs/security.md says what could be left in it. Everything may be deleted.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -131,8 +132,11 @@ def keep(key: str, cache_folder: int, run_id: str, started: float, deadline: flo
 
 def _publish(making: Path, place: Path) -> None:
     """A folder that is there and not empty is never replaced."""
-    with suppress(OSError):
+    try:
         making.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _room() -> int:
