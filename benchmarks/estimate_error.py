@@ -19,8 +19,8 @@ from services.console.estimate_request import changed_shape
 from services.console.estimate_view import table
 from services.kernel_lab.estimate.estimate import estimate
 from services.kernel_lab.estimate.roofline import TimeModel
-from shared.experiment.request import default_recipe
 from shared.kernel_lab.estimate import Estimate, EstimateRequest, KernelCount, Side, SideEstimate
+from shared.runs.shipped import default_recipe
 
 
 @dataclass(frozen=True)

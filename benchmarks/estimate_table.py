@@ -38,9 +38,9 @@ from benchmarks.port_recipe import port_recipe
 from benchmarks.upstream_recipe import upstream_recipe
 from services.kernel_lab.estimate.estimate import estimate
 from shared.experiment.presets import PRESETS
-from shared.experiment.request import default_recipe
 from shared.kernel_lab.estimate import EstimateRequest, Side
 from shared.machine.gpus import MAC
+from shared.runs.shipped import default_recipe
 from shared.settings import CHECKOUT
 
 TARGETS = ("h100", "gb10", "rtx50", "a100", "b200", MAC.target)

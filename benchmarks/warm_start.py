@@ -13,8 +13,9 @@ from time import time_ns
 
 from services.trainer.supervisor import supervise
 from shared.contracts import Status, TrainingRecord
-from shared.experiment.request import TrainRequest, build_job, default_recipe
+from shared.experiment.request import TrainRequest, build_job
 from shared.runs.directory import RunDirectory
+from shared.runs.shipped import default_recipe
 
 GOAL = 0.25
 SEEN_BY_THE_COMPILER = "SOFTCAP = 15.0"

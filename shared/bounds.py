@@ -44,3 +44,10 @@ BitsPerByte = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
 IdeaId = Annotated[str, StringConstraints(pattern=r"^i[0-9a-f]{10}$")]
 """says what is trained: shared by every run of one recipe with the same settings"""
+
+OUR_CHOICES = frozenset({
+    "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
+    "eval_batch_size", "eval_costs", "validation rows", "machine load", "recipe source",
+    "compiled kernels", "kernel traces", "compute beside the budget",
+})  # fmt: skip
+"""what only trusted code chooses"""

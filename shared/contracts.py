@@ -13,6 +13,7 @@ from shared.bounds import LARGEST_RECIPE_BYTES as LARGEST_RECIPE_BYTES
 from shared.bounds import LONGEST_LINE as LONGEST_LINE
 from shared.bounds import LONGEST_NAME as LONGEST_NAME
 from shared.bounds import LONGEST_REMARK as LONGEST_REMARK
+from shared.bounds import OUR_CHOICES as OUR_CHOICES
 from shared.bounds import (
     BitsPerByte,
     IdeaId,
@@ -266,14 +267,6 @@ class Choice(Contract):
     reason: Remark
 
 
-OUR_CHOICES = frozenset({
-    "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
-    "eval_batch_size", "eval_costs", "validation rows", "machine load", "recipe source",
-    "compiled kernels", "kernel traces", "compute beside the budget",
-})  # fmt: skip
-"""what only trusted code chooses"""
-
-
 def not_ours(choice: Choice) -> Choice:
     """ValueError for a choice in a name that a reader takes for ours, also in letters that only look like its own."""
     if choice.what.lower() in OUR_CHOICES or not choice.what.isascii():
@@ -389,6 +382,9 @@ class EvaluationRecord(Contract):
     void: VoidCause | None = None
     reason: OneLine = ""
     val_bpb: BitsPerByte | None = None
+    """measured, and what the recipe's source was charged"""
+    source_bpb: BitsPerByte = 0.0
+    """the charge, for what the source could know of the text"""
     val_bpb_upstream: BitsPerByte | None = None
     """the same nats over upstream's byte counts (issue karpathy/autoresearch#384)"""
     rung: RungChoice | None = None

@@ -6,11 +6,11 @@ from shared.contracts import DatasetRef
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.platform_default import PlatformDefault
 from shared.experiment.presets import find_preset
-from shared.experiment.request import default_recipe
 from shared.files import sha256_file
 from shared.machine import hardware as machine
 from shared.machine.device import Device
 from shared.machine.hardware import detect
+from shared.runs.shipped import default_recipe
 
 
 def on_a_cpu(monkeypatch) -> None:

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from services.calibrator.measurement import Outcome, Probe
 from shared.calibration.job import Calibration
 from shared.contracts import Budget, EvaluationRecord, Job, Rung, RunResult, Status
-from shared.experiment.request import default_recipe
 from shared.experiment.run import evaluate, resume, run
 from shared.files import append_line
 from shared.runs.directory import RunDirectory, write_record
+from shared.runs.shipped import default_recipe
 from shared.settings import settings
 from shared.stages.executors import Executor, Watch
 

@@ -18,9 +18,9 @@ from shared.experiment.platform_default import (
     read_default,
 )
 from shared.experiment.presets import PRESETS
-from shared.experiment.request import default_recipe
 from shared.files import sha256_file
 from shared.machine.hardware import Hardware, detect
+from shared.runs.shipped import default_recipe
 from shared.settings import settings
 
 ENGINES = ("torch", "mlx")

@@ -5,9 +5,10 @@ from typing import Literal
 
 from shared.contracts import Shape
 from shared.experiment.presets import find_preset
-from shared.experiment.request import default_recipe, validated
+from shared.experiment.request import validated
 from shared.kernel_lab.estimate import EstimateRequest, Side
 from shared.machine.gpus import MAC, find_device
+from shared.runs.shipped import default_recipe
 
 Recipes = tuple[Path | None, Path | None]
 KernelSets = tuple[dict[str, str], dict[str, str] | None]

@@ -6,9 +6,10 @@ from services.console.proposals import register
 from services.console.research import Here, arguments, tell
 from shared.contracts import Job
 from shared.data.dataset import open_reference
-from shared.experiment.request import TrainRequest, build_job, default_recipe, validated
+from shared.experiment.request import TrainRequest, build_job, validated
 from shared.research.book import Trial
 from shared.research.idea import Idea
+from shared.runs.shipped import default_recipe
 
 OWN = {"preset", "set", "seed", "target", "idea"}
 

@@ -7,9 +7,9 @@ from typing import Any
 from services.console.proposals import register
 from services.console.research import Fleet
 from services.console.submit import checked
-from shared.experiment.request import default_recipe
 from shared.machine.targets import find_target
 from shared.research.book import Trial
+from shared.runs.shipped import default_recipe
 
 NATIVE_ENGINE = {"mac": "mlx"}
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.console.research import Place, whoami
-from shared.experiment.request import DEFAULT_BUDGET_S, default_recipe
+from shared.experiment.request import DEFAULT_BUDGET_S
 from shared.research.book import Proposal, Trial
 from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea, propose
 from shared.research.known import Known
+from shared.runs.shipped import default_recipe
 
 START = "none"
 """what --parent says for a recipe that is compared with nothing"""

@@ -11,11 +11,12 @@ from services.console.sweep_ideas import IdeaRegister
 from services.console.sweep_queue import QueuePlace
 from shared.contracts import Status
 from shared.data.dataset import default_dataset, open_dataset
-from shared.experiment.request import build_job, default_recipe
+from shared.experiment.request import build_job
 from shared.files import sha256_bytes
 from shared.machine.awake import kept_awake
 from shared.machine.targets import find_target
 from shared.runs.recipe_file import read_source
+from shared.runs.shipped import default_recipe
 from shared.stages.executors import NativeExecutor
 from shared.sweep.constants import with_constants
 from shared.sweep.folder import Begun, Ended, Header, SweepFolder

@@ -15,6 +15,7 @@ from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, co
 from services.evaluator.evaluation import Evaluation, Number
 from services.evaluator.forward_process import ForwardProcess
 from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
+from services.evaluator.source_charge import source_charge
 from shared.contracts import Check, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status, VoidCause
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows
@@ -24,7 +25,7 @@ from shared.evaluation.rungs import EVAL_SEQ_LEN, choose_rung, eval_signature, e
 from shared.machine.stops import Stops
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
-from shared.runs.recipe_file import compressed_bytes, read_source
+from shared.runs.recipe_file import read_source
 from shared.sandbox.launch import Ended
 from shared.settings import settings
 
@@ -174,16 +175,12 @@ def _known_attention(job: Job, said: str | None) -> str:
 def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset) -> None:
     result = _value(scores, rows, dataset.tokenizer.token_bytes())
     upstream = _value(scores, rows, dataset.tokenizer.token_bytes_upstream())
-    evaluation.number = Number(result.value, upstream.value, result.total_nats, result.total_bytes)
+    charge = source_charge(read_source(evaluation.run.recipe_file), result)
+    evaluation.choices.append(charge.choice)
+    evaluation.number = Number(
+        result.value + charge.bpb, charge.bpb, upstream.value, result.total_nats, result.total_bytes
+    )
     evaluation.num_tokens, evaluation.eval_seconds = scores.nats_NT.size, scores.seconds
-    _note_source(evaluation, result)
-
-
-def _note_source(evaluation: Evaluation, result: BitsPerByte) -> None:
-    num_bytes = compressed_bytes(read_source(evaluation.run.recipe_file))
-    bpb = 8 * num_bytes / result.total_bytes
-    reason = f"compressed; if it were validation text and nothing else, val_bpb would be lower by {bpb:.4f} at most"
-    evaluation.note("recipe source", f"{num_bytes} bytes", reason)
 
 
 def _check_scoring(evaluation: Evaluation, scores: Scores, scorer: ForwardProcess) -> None:

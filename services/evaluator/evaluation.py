@@ -16,6 +16,7 @@ class Number:
     """What only an evaluation that passed every check may say, with all it could be computed from."""
 
     val_bpb: float
+    source_bpb: float
     val_bpb_upstream: float
     total_nats: float
     total_bytes: int

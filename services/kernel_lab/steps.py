@@ -16,10 +16,11 @@ from shared.engines import open_engine_of
 from shared.experiment.platform_default import read_default
 from shared.experiment.presets import DEFAULT_PRESET, find_preset
 from shared.experiment.recipe import load_recipe
-from shared.experiment.request import SMOKE_PRESET, default_recipe
+from shared.experiment.request import SMOKE_PRESET
 from shared.files import sha256_file
 from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import detect
+from shared.runs.shipped import default_recipe
 
 VOCAB_SIZE = 8192
 WARM_UP_STEPS = 2

@@ -14,10 +14,10 @@ from services.trainer import kept_kernels
 from services.trainer.kept_kernels import Kept
 from services.trainer.limits import is_eager, startup_limit_s
 from shared.contracts import Choice, Job
-from shared.files import sha256_file
 from shared.machine.device import Device
+from shared.runs.shipped import shipped_recipes
 from shared.sandbox.strangers_folder import Refused
-from shared.settings import CHECKOUT, settings
+from shared.settings import settings
 
 MOST_OF_THE_LIMIT = 0.5
 """of the start-up limit may be spent on what is kept, so that whoever begins with it has at least as long again"""
@@ -33,7 +33,7 @@ class CompileCache:
     def __init__(self, job: Job, scratch: Path, choices: list[Choice]):
         self.job, self.choices = job, choices
         self.began_with: Kept | None = None
-        self.is_private = job.recipe_sha not in _shipped()
+        self.is_private = job.recipe_sha not in shipped_recipes()
         self.keeps = self.is_private and not is_eager(job) and settings().keep_kernels_gb > 0
         self.key = kept_kernels.key_of(job) if self.keeps else ""
         self.folder = self._private(scratch / "cache") if self.is_private else _shared()
@@ -114,7 +114,3 @@ def _shared() -> Path:
     shared = settings().home / "cache" / "shipped"
     shared.mkdir(parents=True, exist_ok=True)
     return shared
-
-
-def _shipped() -> set[str]:
-    return {sha256_file(recipe) for recipe in (CHECKOUT / "services/trainer/recipes").glob("gpt_*.py")}

@@ -14,11 +14,11 @@ from shared.experiment.request import (
     DEFAULT_BUDGET_S,
     TrainRequest,
     build_job,
-    default_recipe,
     validated,
 )
 from shared.files import sha256_file
 from shared.machine.hardware import detect
+from shared.runs.shipped import default_recipe
 from shared.settings import settings
 
 Mode = Literal["fast", "full"]

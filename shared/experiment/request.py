@@ -5,7 +5,6 @@
 
 import secrets
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -21,7 +20,7 @@ from shared.files import sha256_bytes, sha256_file
 from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import Hardware, Vendor, default_engine, detect
 from shared.machine.targets import find_target
-from shared.settings import CHECKOUT
+from shared.runs.shipped import default_recipe
 
 DEFAULT_BUDGET_S = 300.0
 SMOKE_PRESET, SMOKE_BUDGET_S = "m5-tiny", 5.0
@@ -87,10 +86,6 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
         "choices": tuple(choices),
     }
     return validated(Job, job | tuned | {key: request.set[key] for key in JOB_KEYS if key in request.set}), source
-
-
-def default_recipe(engine: str) -> Path:
-    return CHECKOUT / "services" / "trainer" / "recipes" / f"gpt_{engine}.py"
 
 
 def new_run_id(label: str, seed: int) -> str:

@@ -15,9 +15,9 @@ from pydantic import Field, ValidationError
 from shared.contracts import Contract, Job, OneLine, Rung, RunResult, Shape, Status
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.presets import find_preset
-from shared.files import sha256_file, write_atomic
+from shared.files import write_atomic
 from shared.runs.listing import ListedRun, list_runs
-from shared.settings import CHECKOUT
+from shared.runs.shipped import shipped_recipes
 
 PUBLISHED_DATASET = "climbmix"
 LARGEST_BPB = 100.0
@@ -92,11 +92,6 @@ def rows_of_runs(root: Path | None = None, *, runs: Iterable[ListedRun] | None =
     listed = reversed(list_runs(root=root)) if runs is None else runs
     found = [(run.job, run.result) for run in listed]
     return tuple(_row_of(job, result) for job, result in found if job and result and _counts(job, result, recipes))
-
-
-def shipped_recipes() -> frozenset[str]:
-    """SHA-256 of the recipes as they are in this checkout."""
-    return frozenset(map(sha256_file, (CHECKOUT / "services/trainer/recipes").glob("gpt_*.py")))
 
 
 def _counts(job: Job, result: RunResult, recipes: frozenset[str]) -> bool:

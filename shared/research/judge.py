@@ -8,9 +8,10 @@ from shared.research.book import Ruling
 from shared.research.comparable import Evidence, Key
 from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
-from shared.research.known import Known, rule_for, shipped_recipes
+from shared.research.known import Known, rule_for
 from shared.research.noise import Noise, how_to_measure, measured, why_not
 from shared.research.rule import ENOUGH_SEEDS, Decision, Verdict
+from shared.runs.shipped import shipped_recipes
 
 ADVICE = {
     Unranked.DEMO_CORPUS: "runs on the demo corpus are never ranked: `autoresearch prepare --corpus climbmix` on the "

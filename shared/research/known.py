@@ -3,12 +3,9 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 from shared.contracts import RunResult
 from shared.experiment.identity import idea_id
-from shared.experiment.request import default_recipe
-from shared.files import sha256_file
 from shared.fleet import keys
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
@@ -19,6 +16,7 @@ from shared.research.idea import Idea
 from shared.research.noise import Noise
 from shared.research.rule import Decision, Verdict, decide
 from shared.runs.listing import list_runs
+from shared.runs.shipped import shipped_recipes
 
 ENGINES = ("torch", "mlx")
 
@@ -184,12 +182,6 @@ def results_on_disk() -> dict[str, list[RunResult]]:
         if run.result is not None and run.result.idea is not None:
             found[run.result.idea].append(run.result)
     return found
-
-
-@cache
-def shipped_recipes() -> frozenset[str]:
-    """Their hashes."""
-    return frozenset(sha256_file(default_recipe(engine)) for engine in ENGINES)
 
 
 def most_again(idea: Idea) -> int:

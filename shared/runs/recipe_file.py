@@ -1,6 +1,7 @@
 """A recipe as a file: its size is limited at every door, because a larger one carries weights or validation text."""
 
 import lzma
+from collections.abc import Iterable
 from pathlib import Path
 
 from shared.contracts import LARGEST_RECIPE_BYTES
@@ -24,6 +25,11 @@ def check_size(num_bytes: int, name: str) -> None:
 def compressed_bytes(source: bytes) -> int:
     """What the source can know at most, however it is written: nothing random becomes shorter."""
     return len(lzma.compress(source, format=lzma.FORMAT_RAW, filters=_COMPRESSION))
+
+
+def added_bytes(source: bytes, known: Iterable[bytes]) -> int:
+    """What it can know beyond the one of the known sources that is most like it: nothing that stands there is new."""
+    return min(compressed_bytes(base + source) - compressed_bytes(base) for base in known)
 
 
 def check_knowledge(source: bytes, name: str) -> None:

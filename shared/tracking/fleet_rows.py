@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from shared.contracts import Rung, Shape
 from shared.evaluation.rungs import eval_signature
 from shared.quality import QualityRow
-from shared.quality.rows import shipped_recipes
+from shared.runs.shipped import shipped_recipes
 from shared.tracking import mlflow_mapping
 from shared.tracking.mlflow_store import reachable_client
 from shared.tracking.series import UNRANKED

@@ -6,8 +6,8 @@ The recipe is a stranger's text, and comparing is quadratic in its lines, so ver
 import difflib
 
 from shared.contracts import Job
-from shared.experiment.request import default_recipe
 from shared.files import sha256_bytes
+from shared.runs.shipped import default_recipe
 
 MOST_LINES = 4000
 

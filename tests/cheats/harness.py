@@ -94,6 +94,7 @@ class Outcome:
     status: str
     ranked: bool = False
     val_bpb: float | None = None
+    """as ranked where the source is the attack; else without its charge, so that no gain hides behind that"""
     reason: str = ""
     stains: tuple[str, ...] = ()
     """what else came of it: processes that outlived it, text or numbers in the record that no reader can trust"""
@@ -197,10 +198,17 @@ def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
         return outcome, str(directory.path)
     record = json.loads(directory.result_file.read_text())
     outcome = Outcome(
-        case.name, str(result.status), _is_ranked(result), result.val_bpb, result.reason,
+        case.name, str(result.status), _is_ranked(result), _number(case, directory), result.reason,
         (*_stains(record), *_forgeries(directory)), monotonic() - started,
     )  # fmt: skip
     return outcome, str(directory.path)
+
+
+def _number(case: Case, directory: RunDirectory) -> float | None:
+    evaluation = directory.evaluation()
+    if evaluation is None or evaluation.val_bpb is None or "ANSWER_ROWS" in case.orders:
+        return evaluation and evaluation.val_bpb
+    return evaluation.val_bpb - evaluation.source_bpb
 
 
 def _is_ranked(result: RunResult) -> bool:

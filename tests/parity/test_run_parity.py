@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("mlx.core", reason="mlx is not installed: pip install -e '.[mlx]'")
 
 from shared.contracts import Budget, CheckpointPolicy, Status
-from shared.experiment.request import default_recipe
 from shared.runs import checkpoint
+from shared.runs.shipped import default_recipe
 from shared.settings import CHECKOUT
 from tests.run_making import SHAPE, make_run
 

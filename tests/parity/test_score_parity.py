@@ -13,7 +13,7 @@ pytest.importorskip("mlx.core", reason="mlx is not installed: pip install -e '.[
 
 from services.evaluator.evaluate import evaluate
 from shared.contracts import Budget, Shape, Status
-from shared.experiment.request import default_recipe
+from shared.runs.shipped import default_recipe
 from shared.settings import CHECKOUT
 from tests.run_making import make_run
 

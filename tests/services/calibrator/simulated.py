@@ -28,11 +28,11 @@ from shared.contracts import Rung, Status
 from shared.data.dataset import open_dataset
 from shared.evaluation.rungs import RUNG_TOKENS, eval_signature
 from shared.experiment.presets import find_preset
-from shared.experiment.request import default_recipe
 from shared.files import sha256_file
 from shared.quality import QualityTable, published_rows
 from shared.quality.law import PRIOR_MEAN, law, points_of
 from shared.quality.model_size import model_size
+from shared.runs.shipped import default_recipe
 
 PRESETS = ("m5-tiny", "m5-small", "m5-balanced", "m5-large")
 START_S, FLOPS, NOISE = 6.0, 2e12, 0.004

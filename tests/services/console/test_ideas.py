@@ -8,7 +8,7 @@ from services.console import briefing
 from services.console.research import arguments
 from shared.contracts import Choice, EvaluationRecord, Integrity, Rung, RungChoice, Status, TrainingRecord
 from shared.data.dataset import Manifest
-from shared.experiment.request import TrainRequest, build_job, default_recipe, validated
+from shared.experiment.request import TrainRequest, build_job, validated
 from shared.experiment.run import gather
 from shared.research import comparable
 from shared.research import judge as judging
@@ -18,6 +18,7 @@ from shared.research.history import Row
 from shared.research.idea import propose
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.listing import list_runs
+from shared.runs.shipped import default_recipe
 from shared.settings import settings
 from tests import ideas
 from tests.ideas import RECIPE, TERMS

@@ -7,7 +7,7 @@ from services.evaluator.audit import spliced
 from shared.contracts import Shape
 from shared.engines import open_engine
 from shared.experiment.recipe import load_recipe
-from shared.experiment.request import default_recipe
+from shared.runs.shipped import default_recipe
 
 SHAPES = {
     "narrow": Shape(

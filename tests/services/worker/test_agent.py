@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from services.console.research import Fleet
-from shared.experiment.request import default_recipe
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
 from shared.research.idea import propose
 from shared.research.known import most_again
+from shared.runs.shipped import default_recipe
 from shared.settings import CHECKOUT, settings
 from tests import ideas
 from tests.hubs import HubQueue

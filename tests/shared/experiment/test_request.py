@@ -9,10 +9,11 @@ from shared.data.dataset import open_dataset
 from shared.experiment import request as request_module
 from shared.experiment.platform_default import PlatformDefault, write_default
 from shared.experiment.presets import find_preset
-from shared.experiment.request import TrainRequest, build_job, default_recipe, new_run_id, validated
+from shared.experiment.request import TrainRequest, build_job, new_run_id, validated
 from shared.machine.hardware import NvidiaProbe, apple_hardware, cpu_hardware, nvidia_hardware
 from shared.runs.directory import RunDirectory
 from shared.runs.recipe_file import InvalidRecipe
+from shared.runs.shipped import default_recipe
 from tests.platform_defaults import calibrated
 from tests.recipes import HONEST
 from tests.shared.tracking.finished_runs import RECIPE

@@ -6,8 +6,8 @@ import pytest
 
 from shared.contracts import Rung, Status
 from shared.quality import published_rows, published_runs, read_rows, rows_of_runs, write_rows
-from shared.quality.rows import shipped_recipes
 from shared.runs.listing import ListedRun
+from shared.runs.shipped import shipped_recipes
 from tests.shared.tracking.finished_runs import make_job, make_result
 
 SHIPPED = sorted(shipped_recipes())[0]

@@ -5,8 +5,8 @@ import pytest
 from shared.calibration.events import append_event
 from shared.contracts import Rung
 from shared.evaluation.rungs import eval_signature
-from shared.quality.rows import shipped_recipes
 from shared.runs.directory import write_record
+from shared.runs.shipped import shipped_recipes
 from shared.tracking import flush_outbox, keep_calibration_for_later, mlflow_store, pending_notes, record
 from shared.tracking.fleet_default import fleet_default
 from shared.tracking.fleet_rows import fleet_rows
