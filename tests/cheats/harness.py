@@ -6,6 +6,7 @@
 A recipe is one file below recipes/, put together from honest.py, the tools it names and itself. Constants at its
 top order what it needs: SECONDS or TOKENS (the budget), RUNS (how often it runs, the last one is judged), PREVIOUS
 (replaced by the folder of the run before), PRETRAINED and PADDING (by weights trained elsewhere and 9 MB of dots),
+RANK (how many numbers for each token BEGINNING is replaced by, of the product of those weights),
 ANSWER_ROWS (how many rows of validation text ANSWERS is replaced by),
 UNREAD (the kernel is asked to forget large libraries first, as if nobody had read them since the machine started),
 EVAL_BATCH, CURVE_POINTS and CHECKPOINT_EVERY (settings of the run), RESUMES (how often it is resumed after it ended).
@@ -83,6 +84,8 @@ class Case:
         if "PRETRAINED" in self.orders:
             text = text.replace('PRETRAINED = ""', f"PRETRAINED = {pretrained()!r}")
             text = text.replace('PADDING = ""', f"PADDING = {'.' * PADDING_BYTES!r}")
+        if "RANK" in self.orders:
+            text = text.replace('BEGINNING = ""', f"BEGINNING = {beginning(self.orders['RANK'])!r}")
         if "ANSWER_ROWS" in self.orders:
             text = text.replace('ANSWERS = ""', f"ANSWERS = {answers(self.orders['ANSWER_ROWS'])!r}")
         return text.encode()
@@ -206,7 +209,7 @@ def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
 
 def _number(case: Case, directory: RunDirectory) -> float | None:
     evaluation = directory.evaluation()
-    if evaluation is None or evaluation.val_bpb is None or "ANSWER_ROWS" in case.orders:
+    if evaluation is None or evaluation.val_bpb is None or {"ANSWER_ROWS", "RANK"} & case.orders.keys():
         return evaluation and evaluation.val_bpb
     return evaluation.val_bpb - evaluation.source_bpb
 
@@ -284,9 +287,29 @@ def _survivors(runs: Path, num_looks: int = 10) -> list[str]:
     return list(found.values())[:3]
 
 
-@cache
 def pretrained() -> str:
     """Weights that were trained for longer than any budget here, as text."""
+    import numpy as np
+
+    blob = b"".join(p.detach().numpy().astype(np.float16).tobytes() for p in _trained().weights())
+    return base64.b64encode(blob).decode()
+
+
+def beginning(rank: int) -> str:
+    """The largest `rank` terms of their product, a number in four bits each, as text: embed, then head."""
+    import numpy as np
+
+    embed_VC, head_VC = (p.detach().numpy() for p in _trained().weights())
+    product_VV = embed_VC @ head_VC.T
+    left, sizes, right = np.linalg.svd(product_VV - product_VV.mean(axis=1, keepdims=True))
+    both = np.concatenate([side[:, :rank] * np.sqrt(sizes[:rank]) for side in (left, right.T)]).ravel()
+    scale = np.float32(np.abs(both).max() / 7)
+    codes = (np.round(both / scale) + 7).astype(np.uint8)
+    return base64.b85encode(scale.tobytes() + (codes[::2] << 4 | codes[1::2]).tobytes()).decode()
+
+
+@cache
+def _trained() -> Any:
     import numpy as np
     import torch
 
@@ -297,8 +320,7 @@ def pretrained() -> str:
     recipe = Recipe(None, open_dataset(NAME).vocab_size, 42, None)
     for step in range(250):
         recipe.update(torch.from_numpy(rows.read(8 * step, 8).astype(np.int64)))
-    blob = b"".join(p.detach().numpy().astype(np.float16).tobytes() for p in recipe.weights())
-    return base64.b64encode(blob).decode()
+    return recipe
 
 
 @cache

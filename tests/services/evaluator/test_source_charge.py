@@ -1,0 +1,65 @@
+"""What a source could know is charged, and nothing else is."""
+
+import base64
+import math
+import random
+
+import pytest
+
+from services.evaluator.evaluate import evaluate
+from services.evaluator.scoring import BitsPerByte
+from services.evaluator.source_charge import FREE_BPB, source_charge
+from shared.runs.shipped import default_recipe, shipped_sources
+from tests.recipes import variant
+from tests.run_making import make_trained_run
+
+CHEAP = BitsPerByte(total_nats=1.4e6, total_bytes=1_100_000)
+"""the cheap rung at 4.2 bytes a token"""
+
+
+@pytest.mark.parametrize("source", shipped_sources())
+def test_a_shipped_recipe_is_charged_nothing(source):
+    assert source_charge(source, CHEAP) == (0, 0.0)
+
+
+@pytest.mark.parametrize("engine", ["torch", "mlx"])
+def test_an_edit_of_ten_lines_is_charged_nothing_on_the_cheap_rung(engine):
+    lines = default_recipe(engine).read_text().splitlines()
+    draw = random.Random(0)
+    for place in sorted(draw.sample(range(len(lines)), 10)):
+        lines[place] += f"  # was {draw.random():.3f}"
+    charge = source_charge("\n".join(lines).encode(), CHEAP)
+    assert 0 < charge.num_bytes < 400
+    assert charge.bpb == 0
+
+
+@pytest.mark.parametrize("num_bytes", [1000, 10_000])
+@pytest.mark.parametrize("base", [b"", *shipped_sources()], ids=["alone", "in the mlx recipe", "in the torch recipe"])
+def test_bytes_that_could_be_text_are_charged_whole_however_they_are_written(num_bytes, base):
+    payload = random.Random(1).randbytes(num_bytes)
+    for written in (base64.b85encode(payload), payload.hex().encode(), repr(payload).encode()):
+        charge = source_charge(base + b"DATA = '" + written + b"'\n", CHEAP)
+        assert charge.bpb >= 8 * num_bytes / CHEAP.total_bytes - FREE_BPB
+
+
+def test_what_is_removed_from_the_shipped_recipe_makes_no_room_for_data():
+    shipped = default_recipe("torch").read_bytes()
+    data = base64.b85encode(random.Random(2).randbytes(2000))
+    assert source_charge(shipped[:6000] + data, CHEAP).num_bytes >= 2000
+
+
+def test_the_same_bytes_weigh_less_where_more_text_is_scored():
+    source = default_recipe("torch").read_bytes() + b"# " + random.Random(3).randbytes(2000).hex().encode()
+    reference = BitsPerByte(CHEAP.total_nats * 6, CHEAP.total_bytes * 6)
+    assert source_charge(source, CHEAP).bpb > 0
+    assert source_charge(source, reference).bpb == 0
+
+
+def test_the_number_is_what_was_measured_and_the_charge_and_the_record_says_both(workplace):
+    data = random.Random(4).randbytes(20_000).hex()
+    record = evaluate(make_trained_run(variant(f"DATA = '{data}'")))
+    measured = record.total_nats / (math.log(2) * record.total_bytes)
+    assert record.source_bpb > 0
+    assert record.val_bpb == pytest.approx(measured + record.source_bpb)
+    choice = next(choice for choice in record.choices if choice.what == "recipe source")
+    assert f"{record.source_bpb:.4f} were added" in choice.reason
