@@ -13,7 +13,7 @@ LABEL = "autoresearch-worker"
 
 
 KEPT_ENVIRONMENT = ("ARE_HOME", "ARE_RUNS", "ARE_ENV_FILE", "ARE_TRACKING_URI", "HF_ENDPOINT", "PATH")
-"""of the shell that installs, without passwords: launchd starts programs with almost nothing"""
+"""of the shell that installs, without passwords: launchd and systemd start programs with almost nothing"""
 PATHS = ("ARE_HOME", "ARE_RUNS", "ARE_ENV_FILE")
 GUARDED = ("Documents", "Desktop", "Downloads")
 """folders of a Mac that a program without a window may not read until its owner allows it"""
@@ -80,11 +80,15 @@ def kept_environment() -> dict[str, str]:
 
 def systemd_unit(start: list[str]) -> str:
     """systemd sends SIGTERM to the worker alone, so that it can finish its attempt."""
+    environment = "\n".join(
+        f'Environment="{_escaped(name)}={_escaped(value)}"' for name, value in kept_environment().items()
+    )
     return f"""[Unit]
 Description=autoresearch worker
 
 [Service]
 WorkingDirectory={CHECKOUT}
+{environment}
 ExecStart={shlex.join(start)}
 Restart=on-failure
 RestartPreventExitStatus=2
@@ -95,3 +99,8 @@ TimeoutStopSec=7200
 [Install]
 WantedBy=default.target
 """
+
+
+def _escaped(text: str) -> str:
+    """Inside quotes of a unit file: systemd reads % as the start of a specifier."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from services.prepare.report import Report
 from shared.contracts import PackJob, PrepareJob
 from shared.data.dataset import DEMO_NOTICE, Dataset
+from shared.invalid import first_wrong
 from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.settings import settings
 
@@ -30,10 +31,7 @@ def parse(argument: str) -> PrepareJob | PackJob:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"not a valid {model.__name__}: {where or 'content'}: {message}") from None
+        raise ValueError(f"not a valid {model.__name__}: {first_wrong(error)}") from None
 
 
 def run(job: PrepareJob | PackJob, report: Report) -> Dataset:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from shared.calibration.job import Calibration
 from shared.files import write_atomic
+from shared.invalid import first_wrong
 from shared.settings import settings
 
 
@@ -46,5 +47,5 @@ def read_calibration(folder: Path) -> Calibration:
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no calibration") from None
     except ValidationError as error:
-        what = error.errors()[0]["msg"]
+        what = first_wrong(error)
         raise ValueError(f"{path} is damaged ({what}): delete it, the measurements beside it are kept") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from shared.experiment.platform_default import PlatformDefault
+from shared.invalid import first_wrong
 from shared.quality.rows import QualityRow, RowsRead, read_rows, write_rows
 from shared.settings import settings
 
@@ -52,9 +53,7 @@ def read_default_file(path: Path) -> PlatformDefault:
     try:
         return PlatformDefault.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise ValueError(f"{path} is no platform default ({where}: {first['msg']}): copy it again") from None
+        raise ValueError(f"{path} is no platform default ({first_wrong(error, 'it')}): copy it again") from None
 
 
 def promoted_rows_file() -> Path:

@@ -18,6 +18,7 @@ from shared.contracts import Contract, DatasetRef, Rung, Shape
 from shared.evaluation.costs import signature
 from shared.evaluation.rungs import AGING_AFTER, STALE_AFTER, eval_signature
 from shared.files import write_atomic
+from shared.invalid import first_wrong
 from shared.kernel_names import Kernels
 from shared.settings import settings
 
@@ -205,9 +206,7 @@ def read_default(hardware_key: str, engine: str) -> PlatformDefault | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is damaged ({where}: {first['msg']}): run autoresearch calibrate again") from None
+        raise ValueError(f"{path} is damaged ({first_wrong(error)}): run autoresearch calibrate again") from None
 
 
 def write_default(default: PlatformDefault) -> Path:

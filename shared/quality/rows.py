@@ -16,6 +16,7 @@ from shared.contracts import Contract, Job, OneLine, Rung, RunResult, Shape, Sta
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.presets import find_preset
 from shared.files import write_atomic
+from shared.invalid import first_wrong
 from shared.runs.listing import ListedRun, list_runs
 from shared.runs.shipped import shipped_recipes
 
@@ -132,9 +133,7 @@ def read_rows(path: Path) -> RowsRead:
         try:
             rows.append(QualityRow.model_validate(entry))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "row"
-            notes.append(f"{path.name}: row {number} left out, {where}: {first['msg']}")
+            notes.append(f"{path.name}: row {number} left out, {first_wrong(error, 'row')}")
     return RowsRead(tuple(rows), tuple(notes))
 
 

@@ -31,6 +31,7 @@ from pydantic import ValidationError
 
 from shared.contracts import Contract, EvaluationRecord, Job, RunResult, StepRecord, TrainingRecord
 from shared.files import sha256_bytes, write_atomic
+from shared.invalid import first_wrong
 from shared.runs.recipe_file import check_knowledge, read_source
 from shared.settings import settings
 
@@ -178,9 +179,7 @@ def read_record(path: Path, model: type[Record]) -> Record:
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{path} is not a valid {model.__name__}: {where or 'content'}: {first['msg']}") from None
+        raise ValueError(f"{path} is not a valid {model.__name__}: {first_wrong(error)}") from None
 
 
 def read_json(path: Path) -> dict:

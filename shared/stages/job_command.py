@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from shared.contracts import Contract
+from shared.invalid import first_wrong
 from shared.machine.device_lock import DeviceBusy
 from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.settings import settings
@@ -25,11 +26,7 @@ def parse_job(model: type[JobModel], arguments: list[str], maker: str) -> JobMod
     try:
         return model.model_validate_json(arguments[0])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "job"
-        raise ValueError(
-            f"not a valid {model.__name__}: {where}: {first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        raise ValueError(f"not a valid {model.__name__}: {first_wrong(error, 'job')}") from None
 
 
 def stages_here() -> Executor:
