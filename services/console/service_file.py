@@ -80,9 +80,7 @@ def kept_environment() -> dict[str, str]:
 
 def systemd_unit(start: list[str]) -> str:
     """systemd sends SIGTERM to the worker alone, so that it can finish its attempt."""
-    environment = "\n".join(
-        f'Environment="{_escaped(name)}={_escaped(value)}"' for name, value in kept_environment().items()
-    )
+    environment = "\n".join(f'Environment="{name}={_escaped(value)}"' for name, value in kept_environment().items())
     return f"""[Unit]
 Description=autoresearch worker
 

@@ -231,6 +231,15 @@ def test_what_launchd_is_told_holds_in_its_folder_and_names_no_password(monkeypa
     assert "ARE_TRACKING_URI" not in told
 
 
+def test_a_unit_of_systemd_knows_the_folders_of_the_shell_that_wrote_it(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARE_RUNS", "my 100% runs")
+    monkeypatch.setenv("ARE_TRACKING_URI", "http://me:secret@hub:5050")
+    unit = systemd_unit(["autoresearch", "worker"])
+    assert f'Environment="ARE_RUNS={tmp_path}/my 100%% runs"\n' in unit
+    assert "secret" not in unit
+
+
 def test_as_a_service_of_launchd_bad_input_is_a_clean_end():
     argv = [sys.executable, "-m", "services.worker", "--target", "abacus"]
     codes = [subprocess.run([*argv, *more], capture_output=True, timeout=60).returncode for more in ([], ["--service"])]
