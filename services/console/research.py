@@ -153,7 +153,7 @@ class Fleet:
         """The job that makes the run: the first that did not end without measuring anything."""
         from shared.fleet.view import view
 
-        for again in range(most_again(idea)):
+        for again in range(most_again(idea.recipe_sha)):
             seen = view(fleet, trial.job_id(index, again))
             if seen.state != "done" or _counts(idea, seen):
                 return seen.job_id

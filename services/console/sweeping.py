@@ -38,6 +38,7 @@ def work(file: Path, tag: str, hours: float, parallel: int | None, results: Path
         register = IdeaRegister(folder, header, target_of(header.plan))
         night = Night(folder, header, place, register, ends_at, lambda begun, ended: None)
         night.tell = partial(note, night, results / "results.tsv")
+        night.say = partial(print, flush=True)
         announce(night, hours)
         for number, ended in night.ended.items():  # a kill may have come between the log and this file
             append_results(results / "results.tsv", tag, night.begun[number].point, ended)

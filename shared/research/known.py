@@ -192,9 +192,9 @@ def shipped_recipes() -> frozenset[str]:
     return frozenset(sha256_file(default_recipe(engine)) for engine in ENGINES)
 
 
-def most_again(idea: Idea) -> int:
-    """How many jobs one run of it may take."""
-    return MOST_AGAIN_SHIPPED if idea.recipe_sha in shipped_recipes() else MOST_AGAIN
+def most_again(recipe_sha: str) -> int:
+    """How many jobs one run of a recipe may take."""
+    return MOST_AGAIN_SHIPPED if recipe_sha in shipped_recipes() else MOST_AGAIN
 
 
 def results_of_jobs(store: FleetStore, entries: Iterable[Proposal | Trial | Ruling]) -> dict[str, list[RunResult]]:
@@ -206,7 +206,7 @@ def results_of_jobs(store: FleetStore, entries: Iterable[Proposal | Trial | Ruli
         for trial in entries
         if isinstance(trial, Trial) and trial.idea in ideas
         for index in range(MOST_INDICES)
-        for again in range(most_again(ideas[trial.idea]))
+        for again in range(most_again(ideas[trial.idea].recipe_sha))
     ]
     pipeline = store.connection.pipeline(transaction=False)
     for _, job_id in jobs:
