@@ -11,7 +11,7 @@ from services.console.sweep_ideas import IdeaRegister
 from services.console.sweep_queue import QueuePlace
 from shared.contracts import Status
 from shared.data.dataset import default_dataset, open_dataset
-from shared.experiment.request import build_job, default_recipe
+from shared.experiment.request import build_job, check_keys, default_recipe
 from shared.files import sha256_bytes
 from shared.machine.awake import kept_awake
 from shared.machine.targets import find_target
@@ -89,6 +89,9 @@ def target_of(plan: Plan) -> str:
 
 def check(plan: Plan, source: bytes) -> None:
     """ValueError for what would fail in every run: constants, keys, and on this machine the base itself."""
+    check_keys(
+        [*plan.set, *(plan.space.set if plan.space else ()), *(key for point in plan.points for key in point.set)]
+    )
     for point in plan.points or (Point(),):
         with_constants(source, point.constants)
     if plan.space is not None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.console import sweep_ideas, sweep_queue
+from services.console import sweep_ideas, sweep_queue, sweeping
 from services.console.sweep_ideas import IdeaRegister
 from shared.files import sha256_bytes
 from shared.research.book import LocalBook, Proposal, Trial
@@ -24,6 +24,21 @@ def register(workplace, tmp_path):
         return IdeaRegister(folder, header, "cpu")
 
     return make
+
+
+TYPING_ERRORS = [
+    {"points": ({"set": {"deptth": 3}},)},
+    {"space": {"set": {"deptth": {"low": 1, "high": 3}}}},
+    {"points": ({"set": {"depth": 3}},), "set": {"deptth": 2}},
+]
+
+
+@pytest.mark.parametrize("content", TYPING_ERRORS)
+@pytest.mark.parametrize("where", [{"target": "cpu"}, {"dataset": "words"}], ids=["queue", "here"])
+def test_a_key_that_no_run_can_be_set_is_told_before_anything_is_run(workplace, content, where):
+    """Else the base would have a number, and every point of the night would crash."""
+    with pytest.raises(ValueError, match="unknown key 'deptth'"):
+        sweeping.check(Plan.model_validate({"preset": "m5-tiny", **where, **content}), BASE)
 
 
 def test_a_point_is_an_idea_whose_parent_is_the_base_and_has_drawn_seeds(register):
