@@ -89,6 +89,10 @@ def why_no_best(known: Known) -> str:
     return f"the start {start.idea.id} {said}{f' ({start.reason})' if start.reason else ''}"
 
 
+def nothing_counts(known: Known) -> str:
+    return f"there is nothing to look at: {why_no_best(known)}; `autoresearch brief` says what to do next"
+
+
 def why_unfenced() -> str:
     """Empty where recipes are fenced, or run unfenced because ARE_SANDBOX says so."""
     found = sandbox.describe()

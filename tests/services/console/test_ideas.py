@@ -293,6 +293,8 @@ def test_best_of_a_start_whose_run_does_not_count_names_the_reason_and_history_t
     assert f"next: autoresearch decide {row['id']} --wait" in said.err
     assert (row["state"], row["val_bpb"], row["not_counted"][0]["why"]) == ("no run counts", None, "over_budget")
     shown = autoresearch("history").out
+    for command in ("report", "prune"):
+        assert f"the start {row['id']} has no run that counts" in autoresearch(command, code=2).err
     assert f"not counted  {row['id']}  {row['not_counted'][0]['val_bpb']:.6f}  over_budget" in shown
 
 
