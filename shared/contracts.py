@@ -489,6 +489,6 @@ def evident_reasons(status: Status, rung: Rung | None, budget: Budget, training_
         Unranked.NOT_OK: status is not Status.OK,
         Unranked.SMOKE_RUNG: rung is Rung.SMOKE or (status is Status.OK and rung is None),
         Unranked.TOKEN_BUDGET: budget.tokens is not None,
-        Unranked.OVER_BUDGET: status is Status.OK and not budget.covers(training_seconds),
+        Unranked.OVER_BUDGET: status is Status.OK and rung is not Rung.SMOKE and not budget.covers(training_seconds),
     }
     return tuple(reason for reason, holds in shown.items() if holds)

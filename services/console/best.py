@@ -1,11 +1,15 @@
 """`autoresearch best`: the best recipe so far, how it came about, and a copy of it to go on from."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.console.options import AsJson, Hardware, Local
+
+if TYPE_CHECKING:
+    from services.console.briefing import State
 
 
 def best(
@@ -14,8 +18,8 @@ def best(
     local: Local = False,
     json: AsJson = False,
 ) -> None:
-    """Show the best kept idea of a machine and its lineage."""
-    from services.console import looking
+    """Show the best kept idea of a machine and its lineage. Exit code 1: there is none yet, and no file is written."""
+    from services.console import briefing, looking
     from services.console.research import place
 
     where = place(local)
@@ -23,7 +27,8 @@ def best(
     key = looking.key_at(known, hardware)
     found = known.best(key) if key else None
     if key is None or found is None:
-        raise ValueError(looking.NOTHING_YET)
+        tell_none(briefing.state(where, hardware, limit=1), briefing.why_no_best(known), json)
+        raise typer.Exit(1)
     idea, score = found
     if recipe is not None:
         recipe.write_bytes(where.recipe(idea))
@@ -40,3 +45,11 @@ def best(
     if recipe is not None:
         print(f"recipe    {recipe}")
     return None
+
+
+def tell_none(state: "State", why: str, json: bool) -> None:
+    from services.console.looking import print_json
+
+    print(f"autoresearch: there is no best recipe yet: {why}; next: {state.next[0]}", file=sys.stderr)
+    if json:
+        print_json({"id": None, "val_bpb": None, "reason": why, "next": list(state.next), "recipe": None})

@@ -8,9 +8,11 @@ from typing import Any
 from services.console import looking
 from services.console.research import Place
 from shared import sandbox
+from shared.experiment.request import SMOKE_PRESET
 from shared.research.comparable import Key
 from shared.research.history import Row, rows
 from shared.research.idea import Idea
+from shared.research.known import Known
 from shared.research.noise import Noise
 from shared.research.rule import ENOUGH_SEEDS, MOST_RUNS, resolvable
 from shared.settings import settings
@@ -72,6 +74,25 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
     )
 
 
+def why_no_best(known: Known) -> str:
+    """Where no start has a run that counts, nothing can be the best."""
+    starts = [row for row in rows(known) if row.idea.parent is None]
+    if not starts:
+        return "no idea was run here yet"
+    start, said = (
+        starts[-1],
+        {
+            "no run counts": "has no run that counts",
+            "crash": "came to no number",
+        }.get(starts[-1].state, "was not run yet"),
+    )
+    return f"the start {start.idea.id} {said}{f' ({start.reason})' if start.reason else ''}"
+
+
+def nothing_counts(known: Known) -> str:
+    return f"there is nothing to look at: {why_no_best(known)}; `autoresearch brief` says what to do next"
+
+
 def why_unfenced() -> str:
     """Empty where recipes are fenced, or run unfenced because ARE_SANDBOX says so."""
     found = sandbox.describe()
@@ -93,13 +114,22 @@ def _next(by_queue: bool, found: Sequence[Row], noise: Noise | None, best: tuple
     steps = [f"autoresearch decide {row.idea.id} --wait" for row in found if row.state == "undecided"]
     start = next((row.idea for row in found if row.state == "start"), None)
     if best is None:
-        begun = next((row.idea for row in found if row.idea.parent is None and row.state == "no run counts"), None)
-        first = f"autoresearch decide {begun.id} --wait" if begun else f"autoresearch {run} --note baseline"
-        return [first, *steps]
+        return [_first(run, [row for row in found if row.idea.parent is None]), *steps]
     steps += ["autoresearch best --recipe my_recipe.py", f"autoresearch {run} --recipe my_recipe.py --note '...'"]
     if start is not None and (noise is None or noise.num_seeds < ENOUGH_SEEDS):
         steps.append(f"autoresearch decide {start.id} --wait")  # any time: a promising idea would cause it too
     return steps
+
+
+def _first(run: str, starts: Sequence[Row]) -> str:
+    """How to come to a start that others are compared with. What was run is not to be submitted again."""
+    if begun := next((row.idea for row in starts if row.state == "no run counts"), None):
+        return f"autoresearch decide {begun.id} --wait"
+    crashed = {row.idea.preset for row in starts if row.state == "crash"}
+    if SMOKE_PRESET in crashed:
+        return "autoresearch doctor"
+    smaller = f" --preset {SMOKE_PRESET}" if crashed else ""
+    return f"autoresearch {run}{smaller} --note baseline"
 
 
 def show(state: State) -> None:

@@ -19,7 +19,7 @@ def history(
     from shared.research.history import rows
 
     known = place(local).known()
-    found = [row for row in rows(known) if hardware is None or (row.key and row.key.hardware_key == hardware)]
+    found = [row for row in rows(known) if hardware is None or hardware in row.hardware_keys]
     if json:
         return looking.print_json([row.as_json() for row in found[-limit:]])
     if not found:

@@ -46,6 +46,15 @@ def print_history(found: Sequence[Row], several_keys: bool = False) -> None:
         where = [row.key.hardware_key if row.key else ""] if several_keys else []
         table.add_row(*numbers, runs, Text(row.idea.note or row.idea.kind), *where)
     wide().print(table)
+    for line in (line for row in found for line in _not_counted(row)):
+        print(line)
+
+
+def _not_counted(row: Row) -> list[str]:
+    return [
+        f"not counted  {row.idea.id}  {one.val_bpb:.6f}  {one.why}  (run {one.run_id}, compared with nothing)"
+        for one in row.not_counted
+    ]
 
 
 def _said(value: float | None, form: str = ".6f") -> str:

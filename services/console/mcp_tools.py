@@ -24,7 +24,7 @@ class Tools:
     def __init__(self, place: Place):
         self.place = place
         self.workers = ThreadPoolExecutor(max_workers=1 if not place.is_fleet else 8)
-        self.going_on: dict[str, Future[dict[str, Any]]] = {}
+        self.going_on: dict[str, Future[Any]] = {}
 
     def status(self, limit: int = 10, hardware: str | None = None) -> dict[str, Any]:
         """The best recipe, what this machine can resolve, the last ideas, what runs, and what to do next."""
@@ -59,21 +59,24 @@ class Tools:
         return self._run_here(read_source(path), common, settings or {}, own)
 
     def wait(self, jobs: list[str], timeout_s: float = PATIENCE_S) -> dict[str, Any]:
-        """Wait until jobs have ended, at most `timeout_s` seconds; on a machine without hub, jobs are ideas."""
+        """Wait until jobs have ended, at most `timeout_s` seconds; on a machine without hub, jobs are ideas. An answer
+        that was lost is given again.
+        """
         if not self.place.is_fleet:
-            return {name: self._answer(name, timeout_s) for name in jobs}
+            return {name: self._first_run(name, timeout_s) for name in jobs}
         return Fleet().wait(jobs, timeout_s)
 
     def decide(self, idea: str, make_runs: bool = True, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """Keep or discard an idea, or say what is missing. `make_runs` makes the runs that could change the verdict;
-        while they last the answer is {"state": "running"}, and asking again waits on.
+        while they last the answer is {"state": "running"}, and asking again waits on. An answer that was lost is given
+        again.
         """
         name = f"decide {self.place.known().idea(idea).id}"
         if not make_runs:
             return verdicts.as_json(verdicts.conclude(self.place, idea))
         if name not in self.going_on:
             self._begin(name, lambda: verdicts.as_json(verdicts.conclude(self.place, idea, wait=True)))
-        return self._answer(name, timeout_s)
+        return self._verdict(name, self.going_on[name], timeout_s)
 
     def history(self, limit: int = 50) -> list[dict[str, Any]]:
         """Every idea, what it was compared with, and what became of it, the latest last."""
@@ -85,28 +88,32 @@ class Tools:
         asked = {name: value for name, value in common.items() if value}
         request = validated(TrainRequest, asked | {"preset": own["preset"], "set": settings})
         idea, trial, _ = written_down(request, source, own["note"], own["parent"])
-
-        def first_run() -> dict[str, Any]:
-            self.place.run(idea, trial, [0])
-            results = self.place.known().results.get(idea.id, ())
-            return {"state": "done", "runs": [one.model_dump(mode="json", exclude={"choices"}) for one in results]}
-
-        self._begin(idea.id, first_run)
+        if idea.id not in self.going_on or self.going_on[idea.id].done():
+            self._begin(idea.id, lambda: self.place.run(idea, trial, [0]))
         return {"idea": idea.id, "jobs": [idea.id]}
 
-    def _begin(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
+    def _begin(self, name: str, work: Callable[[], Any]) -> None:
         self.going_on[name] = self.workers.submit(work)
 
-    def _answer(self, name: str, timeout_s: float) -> dict[str, Any]:
-        """Of work that was begun. What went wrong in it is told once, then it may be begun again."""
-        if name not in self.going_on:
-            raise ValueError(f"nothing of the name {name} was begun here")
+    def _verdict(self, name: str, work: Future[dict[str, Any]], timeout_s: float) -> dict[str, Any]:
+        """Once it was told, asking again judges again, by the book and by what is known then."""
         try:
-            answer = self.going_on[name].result(timeout_s)
+            return work.result(timeout_s)
         except NotYet:
             return {"state": "running", "what": name}
-        except BaseException:
-            del self.going_on[name]
-            raise
-        del self.going_on[name]
-        return answer
+        finally:
+            if work.done():
+                self.going_on.pop(name, None)
+
+    def _first_run(self, name: str, timeout_s: float) -> dict[str, Any]:
+        """As the records have it, whoever began it. What went wrong before there was a record is told each time."""
+        idea = self.place.known().idea(name)
+        try:
+            if idea.id in self.going_on:
+                self.going_on[idea.id].result(timeout_s)
+        except NotYet:
+            return {"state": "running", "what": name}
+        results = self.place.known().results.get(idea.id, ())
+        if not results:
+            raise ValueError(f"no run of {idea.id} was begun here, and none has ended: decide makes one")
+        return {"state": "done", "runs": [one.model_dump(mode="json", exclude={"choices"}) for one in results]}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from services.console import looking, verdicts
+from services.console import briefing, looking, verdicts
 from services.console.proposals import register
 from services.console.research import Place
 from shared.experiment.identity import idea_id
@@ -35,7 +35,7 @@ def prune(place: Place, hardware: str | None, *, wait: bool) -> list[Pruned]:
     key = looking.key_at(known, hardware)
     best = known.best(key) if key else None
     if key is None or best is None:
-        raise ValueError(looking.NOTHING_YET)
+        raise ValueError(briefing.nothing_counts(known))
     done: list[Pruned] = []
     for one in known.lineage(best[0]):
         if one.kind == "change":

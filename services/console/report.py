@@ -14,14 +14,14 @@ def report(
     json: AsJson = False,
 ) -> None:
     """Write report.md, upstream's results.tsv and a picture of the progress, for each kind of comparable results."""
-    from services.console import looking
+    from services.console import briefing, looking
     from services.console.research import place
     from shared.research.report import write_report
 
     where = place(local)
     known = where.known()
     if not known.all_keys():
-        raise ValueError(looking.NOTHING_YET)
+        raise ValueError(briefing.nothing_counts(known))
     written = write_report(output, known, lambda key: looking.noise_of(where, known, key))
     if json:
         return looking.print_json({"files": [str(path) for path in written]})

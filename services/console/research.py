@@ -7,11 +7,11 @@ import getpass
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.contracts import Status
+from shared.contracts import RunResult, Status
 from shared.experiment.platform_default import PlatformDefault, read_default
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.research.book import Book, FleetBook, LocalBook, Proposal, Ruling, Trial
@@ -91,6 +91,11 @@ class Here:
                     run(job, source, NativeExecutor(), watch)
                 summary.record_run(directory)
 
+    def measured_nothing(self, run_id: str, is_answer: Callable[[RunResult], bool]) -> bool:
+        """Whether the run has ended with a result that is none."""
+        result = RunDirectory.of(run_id).result()
+        return result is not None and not is_answer(result)
+
     def default(self, key: Key) -> PlatformDefault | None:
         return read_default(key.hardware_key, key.engine)
 
@@ -153,7 +158,7 @@ class Fleet:
         """The job that makes the run: the first that did not end without measuring anything."""
         from shared.fleet.view import view
 
-        for again in range(most_again(idea)):
+        for again in range(most_again(idea.recipe_sha)):
             seen = view(fleet, trial.job_id(index, again))
             if seen.state != "done" or _counts(idea, seen):
                 return seen.job_id
@@ -161,6 +166,17 @@ class Fleet:
             f"{seen.job_id} measured nothing ({seen.summary}), nor did the {again} before it, and a run is not tried "
             "more often: submit the idea with another --time-budget, or on another --target"
         )
+
+    @staticmethod
+    def measured_nothing(job_id: str, is_answer: Callable[[RunResult], bool]) -> bool:
+        """Whether the job has ended without a result, or with one that is no answer."""
+        from services.console.hub_connection import hub, store
+        from shared.fleet.view import view
+
+        with hub() as connection:
+            seen = view(store(connection), job_id)
+        result = seen.outcome.result if seen.outcome else None
+        return seen.state == "done" and (result is None or not is_answer(result))
 
     def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
         from services.console.wait import look_patiently

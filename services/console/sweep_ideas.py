@@ -3,16 +3,23 @@ be judged by `autoresearch decide` like any other. A point that was run before i
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from services.console.research import Fleet, Here, whoami
 from services.console.sweep_queue import patiently
+from shared.contracts import RunResult
 from shared.experiment.identity import seed_of
 from shared.experiment.request import DEFAULT_BUDGET_S
 from shared.research.book import Proposal, Trial
+from shared.research.comparable import why_not
 from shared.research.idea import Idea, propose
+from shared.research.known import most_again
 from shared.sweep.folder import Header, Run, SweepFolder
-from shared.sweep.night import Entry
+from shared.sweep.night import Entry, usable
 from shared.sweep.plan import Point
+
+Answer = TypeVar("Answer")
 
 
 class IdeaRegister:
@@ -35,17 +42,21 @@ class IdeaRegister:
             target=self.target,
             asked={name: value for name, value in asked.items() if value != default[name]},
         )
-        self._write(lambda: self.place.put_recipe(source))
-        self._write(lambda: self.place.append(Proposal(idea=idea), trial))
-        runs = (Run(run_id=trial.job_id(index), seed=seed_of(idea.id, index)) for index in range(self.plan.seeds))
-        return Entry(idea.ref, tuple(runs))
+        self._asked(lambda: self.place.put_recipe(source))
+        self._asked(lambda: self.place.append(Proposal(idea=idea), trial))
+        return Entry(idea.ref, tuple(self._run(idea, trial, index) for index in range(self.plan.seeds)))
 
-    def _write(self, entry: Callable[[], None]) -> None:
+    def _run(self, idea: Idea, trial: Trial, index: int) -> Run:
+        """The first that says something of the point or has not ended: a cancelled one, say, is passed over."""
+        for again in range(most_again(idea.recipe_sha)):
+            run = Run(run_id=trial.job_id(index, again), seed=seed_of(idea.id, index), again=again)
+            if not self._asked(partial(self.place.measured_nothing, run.run_id, partial(is_answer, idea))):
+                break
+        return run
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
         """A hub that is away is waited for, as for its queue."""
-        if self.place.is_fleet:
-            patiently(entry)
-        else:
-            entry()
+        return patiently(ask) if self.place.is_fleet else ask()
 
     def _propose(self, point: Point, source: bytes, base: Idea | None) -> Idea:
         return propose(
@@ -57,3 +68,8 @@ class IdeaRegister:
             settings={**self.plan.set, **point.set},
             by=whoami(),
         )
+
+
+def is_answer(idea: Idea, result: RunResult) -> bool:
+    """Whether a run that ended before says something of its point, which is therefore not run again."""
+    return usable(result) or why_not(idea, result) is None

@@ -11,7 +11,7 @@ from services.console.sweep_ideas import IdeaRegister
 from services.console.sweep_queue import QueuePlace
 from shared.contracts import Status
 from shared.data.dataset import default_dataset, open_dataset
-from shared.experiment.request import build_job
+from shared.experiment.request import build_job, check_keys
 from shared.files import sha256_bytes
 from shared.machine.awake import kept_awake
 from shared.machine.targets import find_target
@@ -39,6 +39,7 @@ def work(file: Path, tag: str, hours: float, parallel: int | None, results: Path
         register = IdeaRegister(folder, header, target_of(header.plan))
         night = Night(folder, header, place, register, ends_at, lambda begun, ended: None)
         night.tell = partial(note, night, results / "results.tsv")
+        night.say = partial(print, flush=True)
         announce(night, hours)
         for number, ended in night.ended.items():  # a kill may have come between the log and this file
             append_results(results / "results.tsv", tag, night.begun[number].point, ended)
@@ -89,6 +90,9 @@ def target_of(plan: Plan) -> str:
 
 def check(plan: Plan, source: bytes) -> None:
     """ValueError for what would fail in every run: constants, keys, and on this machine the base itself."""
+    check_keys(
+        [*plan.set, *(plan.space.set if plan.space else ()), *(key for point in plan.points for key in point.set)]
+    )
     for point in plan.points or (Point(),):
         with_constants(source, point.constants)
     if plan.space is not None:

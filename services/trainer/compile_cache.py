@@ -56,6 +56,8 @@ class CompileCache:
             self.began_with = kept_kernels.take(self.key, place)
         except OSError as error:
             self._note("not used", f"what is kept could not be copied: {error}")
+        except kept_kernels.Damaged as error:
+            self._note("removed", f"what an earlier run of this recipe had left is damaged: {error}")
         if self.began_with:
             self._note(
                 f"of run {self.began_with.run_id}",

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from shared.bounds import one_line
 from shared.contracts import Contract, Job, RunId, Seconds
 from shared.files import sha256_bytes, sha256_file
 from shared.runs.directory import read_record, write_record
@@ -81,23 +82,44 @@ def _code() -> str:
     return digest.hexdigest()
 
 
+class Damaged(ValueError):
+    """What a set holds is not what was kept, as its message says. The set is removed."""
+
+
 def take(key: str, target: Path) -> Kept | None:
-    """Copies the set into `target`, a new folder. None when there is none; a damaged one is removed."""
+    """Copies the set into `target`, a new folder. None when there is none.
+
+    Damaged removes the set; OSError, a full disk for example, leaves it where it is. Neither leaves a `target`.
+    """
     place = folder() / key
     if not place.exists():
         return None
     with _locked():
         try:
-            kept = read_record(place / "kept.json", Kept)
+            kept = _checked(place)
             shutil.copytree(place / "files", target)
-            os.utime(place / "kept.json")
-        except (OSError, ValueError, shutil.Error):
-            kept = None
-        if kept is not None and _size(target) == (kept.num_files, kept.num_bytes):
-            return kept
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.rmtree(place, ignore_errors=True)
-        return None
+        except Damaged:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        except OSError:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        os.utime(place / "kept.json")
+    return kept
+
+
+def _checked(place: Path) -> Kept:
+    """The set's record. Damaged unless all of its files are there, each as long as it was in sum."""
+    try:
+        kept = read_record(place / "kept.json", Kept)
+    except (FileNotFoundError, ValueError) as error:
+        raise Damaged(f"its record kept.json cannot be read ({one_line(str(error), 200)})") from None
+    num_files, num_bytes = _size(place / "files")
+    if (num_files, num_bytes) != (kept.num_files, kept.num_bytes):
+        raise Damaged(
+            f"of {kept.num_files} files with {kept.num_bytes} bytes, {num_files} with {num_bytes} bytes are there"
+        )
+    return kept
 
 
 def keep(key: str, cache_folder: int, run_id: str, started: float, deadline: float) -> bool:

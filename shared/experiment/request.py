@@ -4,6 +4,7 @@
 """
 
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -88,6 +89,13 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
     return validated(Job, job | tuned | {key: request.set[key] for key in JOB_KEYS if key in request.set}), source
 
 
+def check_keys(names: Iterable[str]) -> None:
+    """ValueError for a name that no run can be set."""
+    known = {*Shape.model_fields, *JOB_KEYS}
+    if unknown := sorted(set(names) - known):
+        raise ValueError(f"unknown key '{', '.join(unknown)}': --set takes {', '.join(sorted(known))}")
+
+
 def new_run_id(label: str, seed: int) -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{label}-s{seed}-{secrets.token_hex(2)}"
 
@@ -136,10 +144,7 @@ def _shape(
     request: TrainRequest, hardware: Hardware, engine: str, choices: list[Choice]
 ) -> tuple[Shape, str | None, dict[str, Any]]:
     """The shape, its preset's name if it is one's, and what was tuned together with it."""
-    unknown = set(request.set) - set(Shape.model_fields) - set(JOB_KEYS)
-    if unknown:
-        keys = ", ".join(sorted({*Shape.model_fields, *JOB_KEYS}))
-        raise ValueError(f"unknown key '{', '.join(sorted(unknown))}': --set takes {keys}")
+    check_keys(request.set)
     base, tuned = _base(request, hardware, engine, choices)
     check_attention(engine, request.set.get("attention", "auto"))
     changes = {key: value for key, value in request.set.items() if key in Shape.model_fields}

@@ -44,7 +44,12 @@ class Trial(Contract):
 
     def job_id(self, index: int, again: int = 0) -> str:
         """Of the idea's run number `index`. One job has one outcome: `again` counts those that measured nothing."""
-        return f"{self.idea}-{self.terms}-{index}" + (f"-r{again}" if again else "")
+        return again_name(f"{self.idea}-{self.terms}-{index}", again)
+
+
+def again_name(first: str, again: int) -> str:
+    """Of a job that makes the same run as the job `first` does."""
+    return f"{first}-r{again}" if again else first
 
 
 class Ruling(Contract):

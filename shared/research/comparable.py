@@ -131,6 +131,11 @@ def why_not(idea: Idea, result: RunResult) -> LeftOut | None:
     return None
 
 
+def said_of(why: LeftOut, result: RunResult) -> str:
+    """The reason in its own words: what the run's record gives, where that is why it is left out."""
+    return ", ".join(result.unranked) if why is LeftOut.UNRANKED and result.unranked else str(why)
+
+
 def _elsewhere(key: Key, shape: Shape | None, result: RunResult) -> LeftOut | None:
     if not _is_at(key, result):
         return LeftOut.OTHER_KEY

@@ -6,11 +6,24 @@ from statistics import fmean, median
 from typing import Any, Literal
 
 from shared.contracts import RunResult
-from shared.research.comparable import Key, why_not
+from shared.research.comparable import Key, LeftOut, key_of, said_of, why_not
 from shared.research.idea import Idea
 from shared.research.known import Known
 
 State = Literal["start", "keep", "discard", "undecided", "crash", "no run counts", "not run"]
+
+
+@dataclass(frozen=True)
+class NotCounted:
+    """A run with a number that is compared with nothing."""
+
+    run_id: str
+    val_bpb: float
+    why: str
+    key: Key | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {**vars(self), "key": self.key and self.key.model_dump(mode="json")}
 
 
 @dataclass(frozen=True)
@@ -30,22 +43,30 @@ class Row:
     tokens_M: float | None = None
     """trained in the budget, median, as reported"""
     reason: str = ""
+    not_counted: tuple[NotCounted, ...] = ()
+    """in no other field: no verdict, standing, table or picture knows these numbers"""
+
+    @property
+    def hardware_keys(self) -> set[str]:
+        """Where its runs ran, also those that do not count."""
+        return {one.hardware_key for one in (self.key, *(run.key for run in self.not_counted)) if one}
 
     def as_json(self) -> dict[str, Any]:
         idea, key = self.idea, self.key
-        named = {name: value for name, value in vars(self).items() if name not in ("idea", "key")}
+        named = {name: value for name, value in vars(self).items() if name not in ("idea", "key", "not_counted")}
         about = {"id": idea.id, "parent": idea.parent, "kind": idea.kind, "note": idea.note, "by": idea.by}
         where = key and key.model_dump(mode="json")
-        return {**about, "made_at": idea.made_at.isoformat(), "settings": idea.settings, **named, "key": where}
+        beside = {"key": where, "not_counted": [one.as_json() for one in self.not_counted]}
+        return {**about, "made_at": idea.made_at.isoformat(), "settings": idea.settings, **named, **beside}
 
 
 def rows(known: Known, key: Key | None = None) -> list[Row]:
     """For one key, or for every key of every idea."""
     found: list[Row] = []
     for idea in known.ideas.values():
-        keys = known.keys(idea) if key is None else [one for one in known.keys(idea) if one == key]
-        found += [_row(known, idea, one) for one in keys]
-        if not known.keys(idea):
+        keys = known.keys(idea)
+        found += [_row(known, idea, one) for one in keys if key in (None, one)]
+        if not keys:
             found.append(_without_number(known, idea))
     return found
 
@@ -72,15 +93,34 @@ def _row(known: Known, idea: Idea, key: Key) -> Row:
         peak_vram_mb=middle(runs, "peak_vram_mb"),
         tokens_M=middle(runs, "total_tokens_M"),
         reason=ruling.reason if ruling else "",
+        not_counted=_not_counted(known, idea, key),
     )
 
 
 def _without_number(known: Known, idea: Idea) -> Row:
-    ended = [result for result in known.results.get(idea.id, ()) if why_not(idea, result) is None]
+    results = known.results.get(idea.id, ())
+    ended = [result for result in results if why_not(idea, result) is None]
     failed = [result for result in ended if result.val_bpb is None]
-    if not failed:
-        return Row(idea, None, "no run counts" if known.results.get(idea.id) else "not run")
-    return Row(idea, None, "crash", num_failed=len(failed), reason=f"{failed[-1].status}: {failed[-1].reason}")
+    beside = _not_counted(known, idea, None)
+    if failed:
+        said = f"{failed[-1].status}: {failed[-1].reason}"
+        return Row(idea, None, "crash", num_failed=len(failed), reason=said, not_counted=beside)
+    reasons = [said_of(why, one) for one in results if (why := why_not(idea, one))]
+    said = ", ".join(dict.fromkeys(reasons))
+    return Row(idea, None, "no run counts" if results else "not run", reason=said, not_counted=beside)
+
+
+def _not_counted(known: Known, idea: Idea, key: Key | None) -> tuple[NotCounted, ...]:
+    """Of one row of the idea, in the order in which they ended. A run whose key has no row stands with the first."""
+    keys = known.keys(idea)
+    left_out = dict(known.evidence(idea, key).left_out) if key else {}
+    found = []
+    for one in known.results.get(idea.id, ()):
+        own, why = key_of(one), why_not(idea, one) or left_out.get(one.run_id)
+        there = own if own in keys else next(iter(keys), None)
+        if one.val_bpb is not None and why not in (None, LeftOut.OTHER_KEY) and there == key:
+            found.append(NotCounted(one.run_id, one.val_bpb, said_of(why, one), own))
+    return tuple(found)
 
 
 def middle(runs: Sequence[RunResult], name: str) -> float | None:

@@ -184,9 +184,9 @@ def results_on_disk() -> dict[str, list[RunResult]]:
     return found
 
 
-def most_again(idea: Idea) -> int:
-    """How many jobs one run of it may take."""
-    return MOST_AGAIN_SHIPPED if idea.recipe_sha in shipped_recipes() else MOST_AGAIN
+def most_again(recipe_sha: str) -> int:
+    """How many jobs one run of a recipe may take."""
+    return MOST_AGAIN_SHIPPED if recipe_sha in shipped_recipes() else MOST_AGAIN
 
 
 def results_of_jobs(store: FleetStore, entries: Iterable[Proposal | Trial | Ruling]) -> dict[str, list[RunResult]]:
@@ -198,7 +198,7 @@ def results_of_jobs(store: FleetStore, entries: Iterable[Proposal | Trial | Ruli
         for trial in entries
         if isinstance(trial, Trial) and trial.idea in ideas
         for index in range(MOST_INDICES)
-        for again in range(most_again(ideas[trial.idea]))
+        for again in range(most_again(ideas[trial.idea].recipe_sha))
     ]
     pipeline = store.connection.pipeline(transaction=False)
     for _, job_id in jobs:

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from shared.contracts import Contract, IdeaRef, OneLine, RunId, RunResult, Sha256
 from shared.files import append_line, write_atomic
+from shared.research.book import again_name
 from shared.runs.directory import read_record, write_record
 from shared.sweep.plan import Plan, Point
 
@@ -39,6 +40,13 @@ class Run(Contract):
     run_id: RunId
     """also the job's name in a queue"""
     seed: int
+    again: int = 0
+    """how many were made before it on this seed, while others used the machine"""
+
+    def next(self) -> "Run":
+        """The same once more, under the name that `decide` would give it."""
+        first = self.run_id.removesuffix(again_name("", self.again))
+        return Run(run_id=again_name(first, self.again + 1), seed=self.seed, again=self.again + 1)
 
 
 class Begun(Contract):

@@ -13,6 +13,7 @@ from typing import Protocol
 from shared.contracts import IdeaRef, RunResult, Status, Unranked
 from shared.experiment.request import TrainRequest, validated
 from shared.files import sha256_bytes
+from shared.research.known import most_again
 from shared.sweep.constants import with_constants
 from shared.sweep.folder import Begun, Ended, Header, Run, SweepFolder, Verdict
 from shared.sweep.plan import Plan, Point
@@ -85,6 +86,7 @@ class Night:
         self.register, self.ends_at, self.tell = register, ends_at, tell
         self.begun, self.ended = folder.records()
         self.proposals = proposals_of(self.plan, folder.journal_file, header.tag)
+        self.say: Callable[[str], None] = lambda line: None
         self.open: dict[int, Open] = {}
         self.exhausted = False
 
@@ -92,6 +94,7 @@ class Night:
         """To the end of the time or of the points. ValueError when the base itself has no number."""
         if isinstance(self.proposals, Searched):
             self.proposals.take_up(self.begun, self.ended)
+        self._require_base()
         for number in sorted(self.begun.keys() - self.ended.keys()):
             self._start(self.begun[number])
         while self._fill() or self.open:
@@ -134,17 +137,38 @@ class Night:
 
     def _start(self, begun: Begun) -> None:
         self.begun[begun.number], self.open[begun.number] = begun, Open(begun)
-        source = self.folder.recipe(begun.recipe_sha)
         for run in begun.runs:
-            self.place.begin(Experiment(run.run_id, request_of(self.plan, begun.point, run.seed, begun.idea), source))
+            self._ask(begun, run)
+
+    def _ask(self, begun: Begun, run: Run) -> None:
+        source = self.folder.recipe(begun.recipe_sha)
+        self.place.begin(Experiment(run.run_id, request_of(self.plan, begun.point, run.seed, begun.idea), source))
 
     def _note(self, finished: Finished) -> None:
         for number, opened in list(self.open.items()):
-            if finished.run_id in {run.run_id for run in opened.begun.runs}:
-                opened.finished[finished.run_id] = finished
-                if len(opened.finished) == len(opened.begun.runs):
-                    del self.open[number]
-                    self._end(opened)
+            run = next((one for one in opened.begun.runs if one.run_id == finished.run_id), None)
+            if run is None:
+                continue
+            if was_disturbed(finished.result) and self._may_repeat(opened.begun, run):
+                self._repeat(opened, run)
+                continue
+            opened.finished[finished.run_id] = finished
+            if len(opened.finished) == len(opened.begun.runs):
+                del self.open[number]
+                self._end(opened)
+
+    def _may_repeat(self, begun: Begun, run: Run) -> bool:
+        return run.again + 1 < most_again(begun.recipe_sha) and time.time() + self.expected_s <= self.ends_at
+
+    def _repeat(self, opened: Open, run: Run) -> None:
+        """The point is written down anew, with the name of the run that takes the disturbed one's place."""
+        again = run.next()
+        runs = tuple(again if one == run else one for one in opened.begun.runs)
+        opened.begun = opened.begun.model_copy(update={"runs": runs})
+        self.folder.append(opened.begun)
+        self.begun[opened.begun.number] = opened.begun
+        self.say(f"#{opened.begun.number:<3} others used the machine while {run.run_id} trained: once more")
+        self._ask(opened.begun, again)
 
     def _end(self, opened: Open) -> None:
         ended = judged(opened.begun, list(opened.finished.values()), self.ended.values())
@@ -152,8 +176,15 @@ class Night:
         self.ended[ended.number] = ended
         self.proposals.tell(opened.begun, ended)
         self.tell(opened.begun, ended)
-        if ended.number == 0 and ended.val_bpb is None:
-            raise ValueError(f"the base has no number, so nothing can be compared with it: {ended.reason}")
+        self._require_base()
+
+    def _require_base(self) -> None:
+        """ValueError when it has ended and nothing can be compared with it."""
+        if 0 in self.ended and self.ended[0].val_bpb is None:
+            raise ValueError(
+                f"the base has no number, so nothing can be compared with it: {self.ended[0].reason}; when that is "
+                "mended, choose another --tag"
+            )
 
 
 def request_of(plan: Plan, point: Point, seed: int = 0, idea: IdeaRef | None = None) -> TrainRequest:
@@ -186,6 +217,11 @@ def verdict_of(score: float | None, results: Sequence[RunResult], earlier: Itera
         return "unranked"
     best = min((end.val_bpb for end in earlier if end.verdict == "keep" and end.val_bpb is not None), default=None)
     return "keep" if best is None or score < best else "discard"
+
+
+def was_disturbed(result: RunResult | None) -> bool:
+    """Whether it says nothing of the point, and may say more when it is made again."""
+    return result is not None and Unranked.BUSY_MACHINE in result.unranked
 
 
 def usable(result: RunResult) -> bool:

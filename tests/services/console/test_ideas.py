@@ -271,6 +271,44 @@ def test_brief_tells_an_agent_whose_own_sandbox_lets_no_other_begin_to_submit(au
     assert autoresearch("brief", "--json").json["unfenced"] == ""
 
 
+def test_best_without_a_best_says_why_and_what_to_do_and_writes_no_file(autoresearch, tmp_path):
+    file = tmp_path / "best.py"
+    said = autoresearch("best", "--recipe", str(file), code=1)
+    assert said.err.splitlines() == [
+        "autoresearch: there is no best recipe yet: no idea was run here yet; next: autoresearch train --note baseline"
+    ]
+    assert (said.out, file.exists()) == ("", False)
+    document = autoresearch("best", "--recipe", str(file), "--json", code=1).json
+    assert (document["id"], document["recipe"], document["reason"]) == (None, None, "no idea was run here yet")
+    assert document["next"] == ["autoresearch train --note baseline"]
+
+
+def test_best_of_a_start_whose_run_does_not_count_names_the_reason_and_history_the_number(
+    autoresearch, recipe, tmp_path
+):
+    mine = recipe(1.9, "OUTSIDE = 9\n")
+    autoresearch("train", "--recipe", mine, "--note", "slow to load", "--parent", "none", *TERMS)
+    said = autoresearch("best", "--recipe", str(tmp_path / "best.py"), code=1)
+    (row,) = autoresearch("history", "--json").json
+    assert f"the start {row['id']} has no run that counts (over_budget)" in said.err
+    assert f"next: autoresearch decide {row['id']} --wait" in said.err
+    assert (row["state"], row["val_bpb"], row["not_counted"][0]["why"]) == ("no run counts", None, "over_budget")
+    shown = autoresearch("history").out
+    for command in ("report", "prune"):
+        assert f"the start {row['id']} has no run that counts" in autoresearch(command, code=2).err
+    assert f"not counted  {row['id']}  {row['not_counted'][0]['val_bpb']:.6f}  over_budget" in shown
+
+
+def test_a_start_that_crashed_is_not_to_be_submitted_again_but_a_smaller_one(autoresearch, recipe):
+    mine = recipe(1.0, "CRASH = 1\n")
+    autoresearch("train", "--recipe", mine, "--note", "it crashes", "--parent", "none", *TERMS[2:], code=1)
+    said = autoresearch("best", "--json", code=1).json
+    assert "came to no number (crashed" in said["reason"]
+    assert said["next"] == ["autoresearch train --preset m5-tiny --note baseline"]
+    autoresearch("train", "--recipe", mine, "--note", "so too", "--parent", "none", *TERMS, code=1)
+    assert autoresearch("best", "--json", code=1).json["next"] == ["autoresearch doctor"]
+
+
 def test_prune_drops_what_is_not_missed_and_keeps_what_is(autoresearch, start, train, recipe, tmp_path):
     for quality, note in ((1.99, "a small one"), (1.98, "useful")):
         autoresearch("decide", train(quality, note), "--wait")

@@ -2,13 +2,17 @@
 
 import pytest
 
-from services.console import sweep_ideas, sweep_queue
+from services.console import sweep_ideas, sweep_queue, sweeping
 from services.console.sweep_ideas import IdeaRegister
+from shared.contracts import Integrity, Status, Unranked
 from shared.files import sha256_bytes
 from shared.research.book import LocalBook, Proposal, Trial
+from shared.runs.directory import RunDirectory, write_record
 from shared.sweep.folder import Header, SweepFolder
 from shared.sweep.plan import Plan, Point
 from tests.recipes import HONEST
+from tests.run_making import make_job
+from tests.shared.tracking.finished_runs import make_result
 
 BASE = HONEST.encode()
 WIDE = Point(set={"depth": "2"})
@@ -26,6 +30,21 @@ def register(workplace, tmp_path):
     return make
 
 
+TYPING_ERRORS = [
+    {"points": ({"set": {"deptth": 3}},)},
+    {"space": {"set": {"deptth": {"low": 1, "high": 3}}}},
+    {"points": ({"set": {"depth": 3}},), "set": {"deptth": 2}},
+]
+
+
+@pytest.mark.parametrize("content", TYPING_ERRORS)
+@pytest.mark.parametrize("where", [{"target": "cpu"}, {"dataset": "words"}], ids=["queue", "here"])
+def test_a_key_that_no_run_can_be_set_is_told_before_anything_is_run(workplace, content, where):
+    """Else the base would have a number, and every point of the night would crash."""
+    with pytest.raises(ValueError, match="unknown key 'deptth'"):
+        sweeping.check(Plan.model_validate({"preset": "m5-tiny", **where, **content}), BASE)
+
+
 def test_a_point_is_an_idea_whose_parent_is_the_base_and_has_drawn_seeds(register):
     entered = register(seeds=2)
     base, point = entered.enter(Point(), BASE), entered.enter(WIDE, BASE)
@@ -40,6 +59,32 @@ def test_the_same_point_has_the_same_runs_in_another_sweep(register):
     assert register().enter(WIDE, BASE).runs == register().enter(WIDE, BASE).runs
 
 
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [
+        ({}, 0),
+        ({"unranked": (Unranked.DEMO_CORPUS,), "ranked": False}, 0),
+        ({"unranked": (Unranked.BUSY_MACHINE,), "ranked": False}, 1),
+        ({"status": Status.CANCELLED}, 1),
+        ({"status": Status.OUT_OF_MEMORY}, 0),
+    ],
+    ids=["ranked", "demo corpus", "disturbed", "cancelled", "out of memory"],
+)
+def test_what_ended_before_is_the_answer_unless_it_says_nothing_of_the_point(register, changes, again):
+    entered = register()
+    entry = entered.enter(WIDE, BASE)
+    directory = RunDirectory.of(entry.runs[0].run_id)
+    directory.create(make_job(BASE, run_id=directory.path.name), BASE)
+    failed = {"val_bpb": None, "unranked": (Unranked.NOT_OK,), "ranked": False} if "status" in changes else {}
+    result = make_result(directory.path.name, seed=entry.runs[0].seed).model_copy(
+        update={"recipe_sha": sha256_bytes(BASE), "idea": entry.idea.id, "integrity": Integrity.FULL} | failed | changes
+    )
+    write_record(directory.result_file, result)
+    (run,) = entered.enter(WIDE, BASE).runs
+    assert (run.again, run.seed) == (again, entry.runs[0].seed)
+    assert run.run_id == entry.runs[0].run_id + ("-r1" if again else "")
+
+
 def test_what_its_runs_ask_for_is_in_the_book(register):
     register(time_budget=60.0).enter(WIDE, BASE)
     (trial,) = [entry for entry in LocalBook().entries() if isinstance(entry, Trial)]
@@ -51,6 +96,9 @@ def test_a_hub_that_is_away_is_waited_for(register, monkeypatch):
 
     class Away:
         is_fleet = True
+
+        def measured_nothing(self, *arguments):
+            return False
 
         def put_recipe(self, source):
             if failures:

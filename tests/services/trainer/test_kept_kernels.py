@@ -1,5 +1,6 @@
 """What an edited recipe compiled is there for its next run, and nothing else ever is. Real trainers."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -142,17 +143,47 @@ def test_what_one_run_kept_stays_when_another_one_that_began_at_the_same_time_co
     assert kept_files() == {"kernel": "a"}
 
 
-def test_a_damaged_set_is_removed_and_the_next_run_compiles_itself(workplace, tmp_path):
-    for number, expected in ((1, None), (2, "of run a"), (3, None)):
-        cache = cache_of(tmp_path / str(number), b"recipe")
-        assert (cache.choices[0].chosen if cache.choices else None) == expected
-        if number == 1:
-            (cache.folder / "kernel").write_text("kernel")
-            cache.keep("a", started=monotonic())
-        elif number == 2:
-            next(kept_kernels.folder().glob("*/files/kernel")).write_text("ker")
+DAMAGED = {
+    "a file was cut short": ("files/kernel", "ker", "of 1 files with 6 bytes, 1 with 3 bytes are there"),
+    "the record is cut short": ("kept.json", "{", "its record kept.json cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_set_is_removed_and_the_run_says_so_and_compiles_itself(workplace, tmp_path, name):
+    file, content, why = DAMAGED[name]
+    for run in "ab":
+        cache = cache_of(tmp_path / run, b"recipe")
+        if run == "b":
+            assert not (cache.folder / "kernel").exists()
+        (cache.folder / "kernel").write_text("kernel")
+        cache.keep(run, started=monotonic())
         cache.close()
-    assert not list(kept_kernels.folder().glob("*/"))
+        if run == "a":
+            next(kept_kernels.folder().glob(f"*/{file}")).write_text(content)
+    assert [choice.chosen for choice in cache.choices] == ["removed", "kept"]
+    assert cache.choices[0].what == "compiled kernels"
+    assert why in cache.choices[0].reason
+    assert first_kept().run_id == "b"
+
+
+def test_a_set_that_the_disk_has_no_room_for_stays_for_the_next_run(workplace, tmp_path, monkeypatch):
+    cache = cache_of(tmp_path / "a", b"recipe")
+    (cache.folder / "kernel").write_text("kernel")
+    cache.keep("a", started=monotonic())
+    cache.close()
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(kept_kernels.shutil, "copytree", full)
+        with pytest.raises(OSError, match="No space left"):
+            kept_kernels.take(cache.key, tmp_path / "b")
+    assert kept_files() == {"kernel": "kernel"}
+    again = cache_of(tmp_path / "c", b"recipe")
+    assert [choice.chosen for choice in again.choices] == ["of run a"]
+    again.close()
 
 
 def test_the_set_that_was_used_longest_ago_makes_room(workplace, tmp_path, monkeypatch):

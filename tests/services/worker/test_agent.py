@@ -34,6 +34,12 @@ def brief_says() -> list[list[str]]:
     return [shlex.split(line)[1:] for line in re.findall(r"^ {4,7}(autoresearch .*)$", text, flags=re.MULTILINE)]
 
 
+def brief_mentions(beginning: str) -> list[str]:
+    """The command or option in the text of program.md that begins so, as words."""
+    text = (CHECKOUT / "program.md").read_text()
+    return shlex.split(re.search(rf"`({re.escape(beginning)}[^`]*)`", text)[1])
+
+
 class Agent:
     """Knows nothing but program.md; `edit` is its only invention."""
 
@@ -52,10 +58,11 @@ class Agent:
             self.run(*first, *TERMS)  # whoever sets the machine up chooses budget and dataset; ideas inherit them
         self.run(*self.take_best)
 
-    def test(self, source: str, why: str) -> dict:
+    def test(self, source: str, why: str, parent: str | None = None) -> dict:
         self.recipe.write_text(source)
         self.run(*self.smoke, "--dataset", "words", code=None)
-        said = self.run(*self.filled(self.submit, TARGET="cpu", WHY=why), code=None)
+        of_another = self.filled(brief_mentions("--parent"), IDEA=parent) if parent else []
+        said = self.run(*self.filled(self.submit, TARGET="cpu", WHY=why), *of_another, code=None)
         idea = next(line for line in map(parsed, said.out.splitlines()) if "idea" in line)["idea"]
         verdict = self.run(*self.filled(self.decide, IDEA=idea), code=None)
         if verdict.code == 0:
@@ -87,6 +94,19 @@ def test_an_agent_that_follows_the_brief_keeps_the_better_idea_and_drops_the_oth
     assert (state["best"]["id"], state["where"]) == (better["idea"], "the hub")
     assert state["counts"] == {"start": 1, "keep": 1, "discard": 1, "crash": 1}
     assert state["waiting"] == []
+
+    older = agent.test(RECIPE.format(quality=1.999), "a change of the start", parent=better["parent"])
+    assert older["parent"] == better["parent"]
+
+
+def test_the_brief_says_how_the_noise_of_a_machine_is_measured_before_the_first_idea(autoresearch, hub):
+    assert autoresearch("brief", "--json").json["noise"] is None
+    measure = ["cpu" if word == "TARGET" else word for word in brief_mentions("autoresearch submit --target")[1:]]
+    assert measure.pop() == "--wait"  # there is no worker here
+    (job,) = autoresearch(*measure, "--json").json["jobs"]
+    (waiting,) = autoresearch("brief", "--json").json["waiting"]
+    assert (waiting["job"], waiting["state"]) == (job, "queued")
+    assert hub.queue().fetch_job(job).func_name.endswith(".calibrate")
 
 
 def test_two_agents_share_one_book_and_do_not_repeat_each_other(autoresearch, worker, tmp_path):
@@ -151,7 +171,7 @@ def test_a_shipped_recipe_is_tried_more_often_than_one_that_could_choose_its_run
     shipped = default_recipe("torch")
     ours = propose(shipped.read_bytes())
     theirs = propose(shipped.read_bytes() + b"MINE = 1\n")
-    assert most_again(ours) > most_again(theirs)
+    assert most_again(ours.recipe_sha) > most_again(theirs.recipe_sha)
 
 
 def test_an_mlflow_that_is_away_costs_a_line_and_no_verdict(autoresearch, worker, tmp_path, monkeypatch):

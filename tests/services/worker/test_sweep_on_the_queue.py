@@ -32,13 +32,13 @@ def sweep(hub, workplace, tmp_path):
     (tmp_path / "mine.py").write_text("UNUSED = 1  # sweep\n" + HONEST)
     (tmp_path / "night.toml").write_text(SWEEP)
     env = {**os.environ, "ARE_REDIS_URL": hub.url, "ARE_ENV_FILE": str(tmp_path / "none"), "PYTHONPATH": str(CHECKOUT)}
-    argv = [sys.executable, "-c", COMMAND, "sweep", str(tmp_path / "night.toml"), "--tag", "n", "--hours", "1"]
+    argv = [sys.executable, "-c", COMMAND, "sweep", str(tmp_path / "night.toml"), "--hours", "1"]
     argv += ["--results", str(tmp_path / "results"), "--json"]
     started = []
 
-    def start() -> subprocess.Popen:
+    def start(tag: str = "n") -> subprocess.Popen:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(argv, env=env, cwd=tmp_path, **pipes))
+        started.append(subprocess.Popen([*argv, "--tag", tag], env=env, cwd=tmp_path, **pipes))
         return started[-1]
 
     yield start
@@ -76,6 +76,20 @@ def test_a_sweep_that_was_killed_with_its_hub_goes_on_and_enqueues_nothing_twice
     _, errors = sweep().communicate(timeout=60)
     assert "continue 3 points have ended" in errors
     assert jobs(hub) == names
+
+
+def test_a_base_that_somebody_cancelled_ends_its_sweep_and_is_run_again_by_the_next_one(
+    hub, sweep, start_worker, tmp_path
+):
+    first = sweep()
+    (job,) = wait_for(lambda: jobs(hub))
+    hub.store.ask_to_cancel(job)
+    start_worker()
+    _, errors = first.communicate(timeout=60)
+    assert "the base has no number" in errors
+    _, errors = sweep(tag="m").communicate(timeout=60)
+    assert "the sweep has ended: every point was tried, 3 points" in errors
+    assert [hub.store.outcome(name).status for name in (job, f"{job}-r1")] == ["cancelled", "ok"]
 
 
 def test_a_sweep_without_a_hub_is_one_line(hub, sweep):

@@ -132,6 +132,13 @@ def test_a_smoke_run_is_never_ranked():
     assert (result.status, result.ranked, result.unranked) == (Status.OK, False, (Unranked.SMOKE_RUNG,))
 
 
+def test_a_smoke_run_on_a_slow_machine_does_not_say_that_it_took_longer_than_its_budget():
+    """It is compared with nothing, so there is nothing that its budget could be unfair to."""
+    trained = TRAINED.model_copy(update={"training_seconds": 60.0})
+    scored = SCORED.model_copy(update={"rung": SCORED.rung.model_copy(update={"rung": Rung.SMOKE})})
+    assert gather(make_job(budget=Budget(seconds=5)), trained, scored, 90).unranked == (Unranked.SMOKE_RUNG,)
+
+
 def test_a_token_budget_is_never_ranked_because_the_recipes_own_process_counts_the_steps():
     result = run(make_job(budget=Budget(tokens=512)), SOURCE, Scripted())
     assert (result.status, result.ranked, result.unranked) == (Status.OK, False, (Unranked.TOKEN_BUDGET,))

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.contracts import Budget, Unranked
 from shared.research import results_tsv
 from shared.research.book import Ruling
 from shared.research.history import rows, standings
@@ -70,6 +71,42 @@ def test_standings_list_what_nothing_beats_in_both_score_and_memory():
     wasteful, third = kept(idea("waste = 1"), 1.985, 1.986, memory=400.0)
     found = standings(known((START, base), large, small, wasteful, rulings=(first, second, third)))
     assert [row.idea.note for row in found] == ["large = 1", "small = 1"]
+
+
+SLOW = {"unranked": (Unranked.OVER_BUDGET,), "training_seconds": 330.0}
+
+
+def test_a_number_that_does_not_count_is_shown_with_its_reason_and_stands_nowhere_else(tmp_path):
+    lucky, start = idea("lucky = 1"), results(START, 2.0, 2.0)
+    state = known((START, start), (lucky, [result(lucky, 0, 1.0, **SLOW)]))
+    row = rows(state)[-1]
+    assert (row.state, row.reason, row.val_bpb, row.effect) == ("no run counts", "over_budget", None, None)
+    (told,) = row.as_json()["not_counted"]
+    assert told == {
+        "run_id": f"{lucky.id}-0", "val_bpb": 1.0, "why": "over_budget", "key": KEY.model_dump(mode="json"),
+    }  # fmt: skip
+    assert row.hardware_keys == {KEY.hardware_key}
+    assert [one.idea.id for one in standings(state)] == [START.id]
+    assert state.best(KEY) == (START, 2.0)
+    results_tsv.write(tmp_path / "results.tsv", rows(state))
+    assert "1.000000" not in (tmp_path / "results.tsv").read_text()
+
+
+def test_a_run_that_does_not_count_beside_ones_that_do_changes_none_of_their_numbers():
+    one = idea()
+    other_budget = {"budget": Budget(seconds=20), "unranked": (Unranked.BUSY_MACHINE,), "training_seconds": 20.0}
+    runs = [result(one, 0, 1.9), result(one, 1, 1.0, **SLOW), result(one, 0, 1.5, run_id="again")]
+    state = known((START, results(START, 2.0)), (one, [*runs, result(one, 2, 0.5, run_id="short", **other_budget)]))
+    (row,) = rows(state, KEY)[1:]
+    assert (row.val_bpb, row.num_runs, row.effect) == (1.9, 1, pytest.approx(0.1))
+    assert {told.run_id: told.why for told in row.not_counted} == {
+        f"{one.id}-1": "over_budget", "again": "repeated", "short": "busy_machine",
+    }  # fmt: skip
+
+
+def test_a_run_that_counts_for_another_key_is_told_there_alone():
+    state = on_two_machines((0.01, 0.02))
+    assert [row.not_counted for row in rows(state)] == [()] * 4
 
 
 def test_upstreams_table_has_a_line_for_each_idea_that_was_run(tmp_path):

@@ -261,6 +261,61 @@ def test_a_base_without_a_number_ends_the_sweep_with_its_reason(tmp_path):
         a_night(tmp_path, plan, Scored()).run()
 
 
+class Disturbed(Scored):
+    """Others use the machine during the first runs."""
+
+    def __init__(self, times: int, **options):
+        super().__init__(**options)
+        self.times = times
+
+    def answer(self, experiment):
+        finished = super().answer(experiment)
+        if len(self.asked) > self.times:
+            return finished
+        busy = {"ranked": False, "unranked": (Unranked.BUSY_MACHINE,)}
+        return Finished(finished.run_id, finished.result.model_copy(update=busy))
+
+
+def test_a_run_that_others_disturbed_is_made_again_under_the_name_that_decide_gives_it(tmp_path):
+    place = Disturbed(times=2)
+    night = a_night(tmp_path, LISTED, place)
+    night.run()
+    first, *again = [experiment.run_id for experiment in place.asked[:3]]
+    assert again == [f"{first}-r1", f"{first}-r2"]
+    assert {experiment.request.seed for experiment in place.asked[:3]} == {42}
+    assert [end.verdict for end in night.told] == ["keep", "discard", "crash", "keep"]
+    assert night.begun[0].runs[0].run_id == night.ended[0].results[0].run_id == again[1]
+
+
+def test_a_sweep_that_was_killed_between_two_tries_goes_on_with_the_later_one(tmp_path):
+    place = Disturbed(times=1, die_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        a_night(tmp_path, LISTED, place).run()
+    second = Scored()
+    a_night(tmp_path, LISTED, second).run()
+    assert second.asked[0].run_id == f"{place.asked[0].run_id}-r1"
+
+
+def test_a_recipe_that_is_always_disturbed_is_tried_three_times_and_then_has_no_number(tmp_path):
+    place = Disturbed(times=99)
+    with pytest.raises(ValueError, match=r"the base has no number.*not ranked: busy_machine.*another --tag"):
+        a_night(tmp_path, LISTED, place).run()
+    assert len(place.asked) == 3
+    with pytest.raises(ValueError, match="the base has no number"):
+        a_night(tmp_path, LISTED, place).run()
+    assert len(place.asked) == 3
+
+
+def test_nothing_is_made_again_that_would_end_too_late(tmp_path):
+    place = Disturbed(times=99)
+    night = a_night(tmp_path, LISTED, place)
+    ask = place.begin
+    place.begin = lambda experiment: (ask(experiment), setattr(night, "ends_at", 0.0))
+    with pytest.raises(ValueError, match="the base has no number"):
+        night.run()
+    assert len(place.asked) == 1
+
+
 def test_what_is_not_ranked_is_never_kept(tmp_path):
     class Demo(Scored):
         def answer(self, experiment):
