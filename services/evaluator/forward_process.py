@@ -20,7 +20,7 @@ from services.evaluator.messages import (
     Serving,
 )
 from shared.contracts import Choice, Contract, Integrity, Job
-from shared.engines.shared_buffer import DeviceBuffer, HostBuffer
+from shared.engines.shared_buffer import SEALED, DeviceBuffer, HostBuffer
 from shared.machine.device import Device
 from shared.runs.directory import RunDirectory
 from shared.sandbox.launch import RecipeProcess, new_scratch
@@ -34,6 +34,11 @@ FEW_PAGES = 32
 
 NO_HELPERS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 """a recipe that compiles does it in its own process, which has to be alone once rows are shown"""
+
+
+KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+"""The C library keeps memory that a pass gave back. Else it asks the kernel for hundreds of megabytes in every pass, and
+to clear them takes nearly half of the processor time of a pass on a CPU. The numbers stay the same."""
 
 
 class ForwardProcess:
@@ -52,7 +57,8 @@ class ForwardProcess:
         self.tokens = HostBuffer.create(2 * shape_BT[0] * shape_BT[1])
         self.tokens_BT = self.tokens.mapped().view(np.uint16).reshape(shape_BT)
         self.host_logits = HostBuffer.create(4 * shape_BTV[0] * shape_BTV[1] * shape_BTV[2])
-        self.logits_BTV = np.empty(shape_BTV, np.float32)
+        mapped = self.host_logits.mapped().view(np.float32).reshape(shape_BTV) if SEALED else None
+        self.logits_BTV = np.empty(shape_BTV, np.float32) if mapped is None else mapped
         self.device_logits, self.why_host = share_on_device(job.device, shape_BTV)
         self.request = Serve(
             job=job,
@@ -69,7 +75,7 @@ class ForwardProcess:
             answers=ANSWERS,
             readable=(run.recipe_file, weights, *curve),
             secret=secret,
-            environment=NO_HELPERS,
+            environment=environment(job),
             gpu=not Device.parse(job.device).is_cpu,
         )
         self._opened: Opened | None = None
@@ -118,7 +124,7 @@ class ForwardProcess:
     def logits(self, tokens_nT: np.ndarray) -> Any:
         """tokens [n <= B, T] -> logits [n, T, V], which the next call overwrites.
 
-        From host memory they are a copy that the recipe's process cannot change; device memory is still shared.
+        They are still shared with the recipe's process, but for memory that is not sealed: that is copied first.
         The batch is always full, the last row repeated, so that a row's numbers do not depend on its company's size.
         """
         n = len(tokens_nT)
@@ -128,7 +134,8 @@ class ForwardProcess:
         self.peak_vram_mb = self._ask(Forward(), Forwarded).peak_vram_mb
         if on_device and self.device_logits:
             return self.device_logits.array[:n]
-        self.host_logits.read_into(self.logits_BTV[:n].data.cast("B"))
+        if not SEALED:
+            self.host_logits.read_into(self.logits_BTV[:n].data.cast("B"))
         return self.logits_BTV[:n]
 
     @property
@@ -159,6 +166,10 @@ class ForwardProcess:
 
     def _expect(self, answer: type[Contract]) -> Any:
         return self.process.expect(answer, self.deadline - monotonic(), LATE)
+
+
+def environment(job: Job) -> dict[str, str]:
+    return NO_HELPERS | (KEEPS_MEMORY if Device.parse(job.device).is_cpu else {})
 
 
 def read_through(file: Path) -> None:
