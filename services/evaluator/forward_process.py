@@ -1,6 +1,7 @@
 """The evaluator's view of a recipe process: give it tokens, get logits. What it does wrong ends in Ended."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,10 +21,13 @@ from services.evaluator.messages import (
     Serving,
 )
 from shared.contracts import Choice, Contract, Integrity, Job
+from shared.engines import IMPORTED_LATE
 from shared.engines.shared_buffer import SEALED, DeviceBuffer, HostBuffer
 from shared.machine.device import Device
 from shared.runs.directory import RunDirectory
+from shared.sandbox.ending import Isolation, strongest
 from shared.sandbox.launch import RecipeProcess, new_scratch
+from shared.sandbox.preloaded import Preloaded
 
 LATE = "had not answered by the end of ARE_EVAL_TIMEOUT_S"
 FILE_NAMES = FILE_PAGES = 256
@@ -37,8 +41,8 @@ NO_HELPERS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 
 KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
-"""The C library keeps memory that a pass gave back. Else it asks the kernel for hundreds of megabytes in every pass, and
-to clear them takes nearly half of the processor time of a pass on a CPU. The numbers stay the same."""
+"""The C library keeps memory that a pass gave back. Else it asks the kernel for hundreds of megabytes in every pass,
+and to clear them takes nearly half of a pass's processor time on a CPU. The numbers stay the same."""
 
 
 class ForwardProcess:
@@ -46,11 +50,12 @@ class ForwardProcess:
 
     As a context manager it leaves nothing behind, also not what it prints, since it could print the validation rows.
     deadline: of the whole evaluation, in seconds of the monotonic clock. curve: other weights it will be asked to load.
+    nursery: of `preloaded`
     """
 
     def __init__(
         self, run: RunDirectory, job: Job, *, weights: Path, vocab_size: int, shape_BT: tuple[int, int],
-        deadline: float, secret: Sequence[Path], curve: Sequence[Path] = (),
+        deadline: float, secret: Sequence[Path], curve: Sequence[Path] = (), nursery: Preloaded | None = None,
     ):  # fmt: skip
         self.job, self.deadline = job, deadline
         shape_BTV = (*shape_BT, vocab_size)
@@ -77,6 +82,7 @@ class ForwardProcess:
             secret=secret,
             environment=environment(job),
             gpu=not Device.parse(job.device).is_cpu,
+            nursery=nursery,
         )
         self._opened: Opened | None = None
         self._serving: Serving | None = None
@@ -139,6 +145,11 @@ class ForwardProcess:
         return self.logits_BTV[:n]
 
     @property
+    def import_s(self) -> float:
+        """How long it took to import what this process had imported when it was started."""
+        return self.process.nursery.import_s if self.process.nursery else 0.0
+
+    @property
     def is_cold(self) -> bool:
         """Whether the first pass may do what later ones do not: compile kernels, or read libraries from the disk."""
         return not Device.parse(self.job.device).is_cpu or self.process.pages_read > FEW_PAGES
@@ -166,6 +177,16 @@ class ForwardProcess:
 
     def _expect(self, answer: type[Contract]) -> Any:
         return self.process.expect(answer, self.deadline - monotonic(), LATE)
+
+
+def preloaded(run: RunDirectory, job: Job) -> AbstractContextManager[Preloaded | None]:
+    """A nursery for the processes of one evaluation; None where a process cannot be forked and be alone, or must not:
+    MLX has threads once it is imported.
+    """
+    if job.engine != "torch" or strongest() is not Isolation.NAMESPACE:
+        return nullcontext()
+    modules = (f"shared.engines.{job.engine}_engine", *IMPORTED_LATE[job.engine])
+    return Preloaded("services.evaluator.server", modules, new_scratch(run.path), environment(job))
 
 
 def environment(job: Job) -> dict[str, str]:
