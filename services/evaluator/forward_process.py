@@ -99,6 +99,7 @@ class ForwardProcess:
 
     def __exit__(self, *_: object) -> None:
         self.process.end()
+        del self.logits_BTV  # before the next process needs as much memory
         self.tokens.close()
         self.host_logits.close()
         if self.device_logits:
