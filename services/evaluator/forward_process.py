@@ -181,10 +181,11 @@ class ForwardProcess:
 
 
 def preloaded(run: RunDirectory, job: Job) -> AbstractContextManager[Preloaded | None]:
-    """A nursery for the processes of one evaluation; None where a process cannot be forked and be alone, or must not:
-    MLX has threads once it is imported.
+    """A nursery for the processes of one evaluation; None where a fork cannot be alone, or might not work: MLX has
+    threads once it is imported, and on a GPU it was never tried. CUDA works in no fork of a process that asked for it.
     """
-    if job.engine != "torch" or strongest() is not Isolation.NAMESPACE:
+    is_cpu = Device.parse(job.device).is_cpu
+    if job.engine != "torch" or not is_cpu or strongest() is not Isolation.NAMESPACE:
         return nullcontext()
     modules = (f"shared.engines.{job.engine}_engine", *IMPORTED_LATE[job.engine])
     return Preloaded("services.evaluator.server", modules, new_scratch(run.path), environment(job))
