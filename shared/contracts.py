@@ -38,7 +38,7 @@ from shared.kernel_names import Kernels
 
 
 class Contract(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Status(StrEnum):

@@ -27,7 +27,6 @@ def _default_home() -> Path:
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="ARE_",
-        use_attribute_docstrings=True,
         # a container's passwords come as files, e.g. /run/secrets/are_worker_redis_url
         secrets_dir=SECRETS if SECRETS.is_dir() else None,
     )

@@ -5,8 +5,9 @@ Two limits. Beyond what no honest recipe needs, the run is rejected. Long before
 counts as training time in the ranking (EvaluationRecord.outside_seconds): a slow first call costs a short run its rank,
 not its number.
 
-The evaluator measures with its own clock. The time from the start of a process until the engine is open is spent by
-our own code alone, before the recipe is imported: it tells how slow this machine is today, and the limits follow it.
+The evaluator measures with its own clock. The time from the start of a process (or of what it is a fork of, see
+shared/sandbox/nursery.py) until the engine is open is spent by our own code alone, before the recipe is imported: it
+tells how slow this machine is today, and the limits follow it.
 """
 
 from collections.abc import Callable
@@ -129,7 +130,7 @@ class MeasuredProcess:
             started = monotonic()
             self.process.await_opened()
             opened = monotonic()
-            self.opening_s = opened - started
+            self.opening_s = self.process.import_s + opened - started
             assert self.process.serving
             self._load_s = monotonic() - opened
             self._loaded("build() and load()", self._load_s)

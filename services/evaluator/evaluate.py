@@ -13,7 +13,7 @@ import numpy as np
 from services.evaluator.audit import Difference, audit, draw_probes, limits_on, screen, secret_random, verdict
 from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, compute_limits
 from services.evaluator.evaluation import Evaluation, Number
-from services.evaluator.forward_process import ForwardProcess
+from services.evaluator.forward_process import ForwardProcess, preloaded
 from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
 from services.evaluator.source_charge import source_charge
 from shared.contracts import Check, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status, VoidCause
@@ -27,6 +27,7 @@ from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.recipe_file import read_source
 from shared.sandbox.launch import Ended
+from shared.sandbox.preloaded import Preloaded
 from shared.settings import settings
 
 LARGEST_LOGITS_BYTES = 2**29
@@ -70,13 +71,20 @@ def final_checkpoint(run: RunDirectory) -> Path:
 
 
 def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested: str) -> None:
+    with preloaded(evaluation.run, evaluation.job) as nursery:
+        _score_and_audit(evaluation, dataset, weights, requested, nursery)
+
+
+def _score_and_audit(
+    evaluation: Evaluation, dataset: Dataset, weights: Path, requested: str, nursery: Preloaded | None
+) -> None:
     """One recipe process at a time: the scoring one has ended before the auditing one starts."""
     job, rows = evaluation.job, dataset.validation_rows()
     engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
     evaluation.framework = f"{engine.name} {engine.version}"
     limits = compute_limits(job, evaluation.run.training(), weights, dataset.vocab_size)
     batch_size = _batch_size(evaluation, dataset.vocab_size)
-    fresh = _process_starter(evaluation, weights, dataset, batch_size, limits)
+    fresh = _process_starter(evaluation, weights, dataset, batch_size, limits, nursery)
     with fresh() as scorer:
         evaluation.integrity = scorer.process.integrity
         rung = _choose_rung(evaluation, scorer.process, rows, batch_size, requested)
@@ -97,7 +105,12 @@ Starter = Callable[[], MeasuredProcess]
 
 
 def _process_starter(
-    evaluation: Evaluation, weights: Path, dataset: Dataset, batch_size: int, limits: ComputeLimits
+    evaluation: Evaluation,
+    weights: Path,
+    dataset: Dataset,
+    batch_size: int,
+    limits: ComputeLimits,
+    nursery: Preloaded | None,
 ) -> Starter:
     deadline = evaluation.started + settings().eval_timeout_s
     secret = (dataset.rows_file("validation", EVAL_SEQ_LEN), dataset.split_path("validation"))
@@ -112,6 +125,7 @@ def _process_starter(
             deadline=deadline,
             secret=secret,
             curve=[folder / "model.safetensors" for folder in checkpoint.curve_folders(evaluation.run.checkpoint_dir)],
+            nursery=nursery,
         )
         return MeasuredProcess(process, limits, evaluation.spent, evaluation.passes.one_more)
 

@@ -1,6 +1,7 @@
 """The evaluator's view of a recipe process: give it tokens, get logits. What it does wrong ends in Ended."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,10 +21,13 @@ from services.evaluator.messages import (
     Serving,
 )
 from shared.contracts import Choice, Contract, Integrity, Job
-from shared.engines.shared_buffer import DeviceBuffer, HostBuffer
+from shared.engines import IMPORTED_LATE
+from shared.engines.shared_buffer import SEALED, DeviceBuffer, HostBuffer
 from shared.machine.device import Device
 from shared.runs.directory import RunDirectory
+from shared.sandbox.ending import Isolation, strongest
 from shared.sandbox.launch import RecipeProcess, new_scratch
+from shared.sandbox.preloaded import Preloaded
 
 LATE = "had not answered by the end of ARE_EVAL_TIMEOUT_S"
 FILE_NAMES = FILE_PAGES = 256
@@ -36,23 +40,30 @@ NO_HELPERS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 """a recipe that compiles does it in its own process, which has to be alone once rows are shown"""
 
 
+KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+"""The C library keeps memory that a pass gave back. Else it asks the kernel for hundreds of megabytes in every pass,
+and to clear them takes nearly half of a pass's processor time on a CPU. The numbers stay the same."""
+
+
 class ForwardProcess:
     """One sandboxed process with the recipe and its weights, alone in the world while it lives.
 
     As a context manager it leaves nothing behind, also not what it prints, since it could print the validation rows.
     deadline: of the whole evaluation, in seconds of the monotonic clock. curve: other weights it will be asked to load.
+    nursery: of `preloaded`
     """
 
     def __init__(
         self, run: RunDirectory, job: Job, *, weights: Path, vocab_size: int, shape_BT: tuple[int, int],
-        deadline: float, secret: Sequence[Path], curve: Sequence[Path] = (),
+        deadline: float, secret: Sequence[Path], curve: Sequence[Path] = (), nursery: Preloaded | None = None,
     ):  # fmt: skip
         self.job, self.deadline = job, deadline
         shape_BTV = (*shape_BT, vocab_size)
         self.tokens = HostBuffer.create(2 * shape_BT[0] * shape_BT[1])
         self.tokens_BT = self.tokens.mapped().view(np.uint16).reshape(shape_BT)
         self.host_logits = HostBuffer.create(4 * shape_BTV[0] * shape_BTV[1] * shape_BTV[2])
-        self.logits_BTV = np.empty(shape_BTV, np.float32)
+        mapped = self.host_logits.mapped().view(np.float32).reshape(shape_BTV) if SEALED else None
+        self.logits_BTV = np.empty(shape_BTV, np.float32) if mapped is None else mapped
         self.device_logits, self.why_host = share_on_device(job.device, shape_BTV)
         self.request = Serve(
             job=job,
@@ -69,8 +80,9 @@ class ForwardProcess:
             answers=ANSWERS,
             readable=(run.recipe_file, weights, *curve),
             secret=secret,
-            environment=NO_HELPERS,
+            environment=environment(job),
             gpu=not Device.parse(job.device).is_cpu,
+            nursery=nursery,
         )
         self._opened: Opened | None = None
         self._serving: Serving | None = None
@@ -87,6 +99,7 @@ class ForwardProcess:
 
     def __exit__(self, *_: object) -> None:
         self.process.end()
+        del self.logits_BTV  # before the next process needs as much memory
         self.tokens.close()
         self.host_logits.close()
         if self.device_logits:
@@ -118,7 +131,7 @@ class ForwardProcess:
     def logits(self, tokens_nT: np.ndarray) -> Any:
         """tokens [n <= B, T] -> logits [n, T, V], which the next call overwrites.
 
-        From host memory they are a copy that the recipe's process cannot change; device memory is still shared.
+        They are still shared with the recipe's process, but for memory that is not sealed: that is copied first.
         The batch is always full, the last row repeated, so that a row's numbers do not depend on its company's size.
         """
         n = len(tokens_nT)
@@ -128,8 +141,14 @@ class ForwardProcess:
         self.peak_vram_mb = self._ask(Forward(), Forwarded).peak_vram_mb
         if on_device and self.device_logits:
             return self.device_logits.array[:n]
-        self.host_logits.read_into(self.logits_BTV[:n].data.cast("B"))
+        if not SEALED:
+            self.host_logits.read_into(self.logits_BTV[:n].data.cast("B"))
         return self.logits_BTV[:n]
+
+    @property
+    def import_s(self) -> float:
+        """How long it took to import what this process had imported when it was started."""
+        return self.process.nursery.import_s if self.process.nursery else 0.0
 
     @property
     def is_cold(self) -> bool:
@@ -159,6 +178,21 @@ class ForwardProcess:
 
     def _expect(self, answer: type[Contract]) -> Any:
         return self.process.expect(answer, self.deadline - monotonic(), LATE)
+
+
+def preloaded(run: RunDirectory, job: Job) -> AbstractContextManager[Preloaded | None]:
+    """A nursery for the processes of one evaluation; None where a fork cannot be alone, or might not work: MLX has
+    threads once it is imported, and on a GPU it was never tried. CUDA works in no fork of a process that asked for it.
+    """
+    is_cpu = Device.parse(job.device).is_cpu
+    if job.engine != "torch" or not is_cpu or strongest() is not Isolation.NAMESPACE:
+        return nullcontext()
+    modules = (f"shared.engines.{job.engine}_engine", *IMPORTED_LATE[job.engine])
+    return Preloaded("services.evaluator.server", modules, new_scratch(run.path), environment(job))
+
+
+def environment(job: Job) -> dict[str, str]:
+    return NO_HELPERS | (KEEPS_MEMORY if Device.parse(job.device).is_cpu else {})
 
 
 def read_through(file: Path) -> None:

@@ -1,8 +1,8 @@
 """Memory that a trusted process owns and a recipe's process writes: host memory for any engine, or device memory.
 
 The owner creates it, the recipe's process maps it and writes, nothing else is shared. On Linux the host's is sealed:
-it can neither shrink nor grow, so reading it cannot fault. What is read was first copied out, so nobody can change it
-afterwards. On CUDA both processes map the same device allocation (shared/engines/cuda_ipc.py).
+it can neither shrink nor grow, so reading it cannot fault. What is computed with was first copied out, so nobody can
+change it afterwards. On CUDA both processes map the same device allocation (shared/engines/cuda_ipc.py).
 """
 
 import fcntl
@@ -17,6 +17,8 @@ import numpy as np
 _F_ADD_SEALS = getattr(fcntl, "F_ADD_SEALS", 1033)
 _SEAL_SEAL, _SEAL_SHRINK, _SEAL_GROW = 1, 2, 4
 _LARGEST_READ = 1 << 30
+SEALED = hasattr(os, "memfd_create")
+"""whether memory is sealed here, so that its owner may read it as it is mapped: no other process can cut it short"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class HostBuffer:
     def create(cls, num_bytes: int) -> "HostBuffer":
         descriptor = _unnamed_file()
         os.truncate(descriptor, num_bytes)
-        if hasattr(os, "memfd_create"):
+        if SEALED:
             fcntl.fcntl(descriptor, _F_ADD_SEALS, _SEAL_SEAL | _SEAL_SHRINK | _SEAL_GROW)
         return cls(descriptor, num_bytes)
 
@@ -57,7 +59,7 @@ class HostBuffer:
 
 
 def _unnamed_file() -> int:
-    if hasattr(os, "memfd_create"):
+    if SEALED:
         return os.memfd_create("buffer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     descriptor, path = tempfile.mkstemp()
     os.unlink(path)

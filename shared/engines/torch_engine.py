@@ -209,9 +209,10 @@ class TorchEngine:
         targets_N = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.int64)).reshape(-1).to(self.handle.torch)
         nats_N, mode_N = torch.empty(2, targets_N.numel(), device=self.handle.torch)
         for part, logits_CV in self._private_chunks(logits):
-            lowest_C1, highest_C1 = logits_CV.aminmax(dim=-1, keepdim=True)
+            # aminmax does both fifteen times slower on a CPU
+            lowest_C1, highest_C1 = logits_CV.amin(-1, keepdim=True), logits_CV.amax(-1, keepdim=True)
             target_C1 = logits_CV.gather(-1, targets_N[part, None])
-            mode_C1 = (logits_CV - highest_C1).exp_().sum(-1, keepdim=True).log_()
+            mode_C1 = logits_CV.sub_(highest_C1).exp_().sum(-1, keepdim=True).log_()
             # Also true of NaN and infinities: a comparison with NaN is false.
             usable_C1 = (lowest_C1 >= -LARGEST_LOGIT) & (highest_C1 <= LARGEST_LOGIT)
             mode_N[part] = mode_C1.where(usable_C1, torch.nan).squeeze(-1)

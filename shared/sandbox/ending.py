@@ -15,6 +15,7 @@ from contextlib import suppress
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -27,7 +28,24 @@ _PR_SET_CHILD_SUBREAPER = 36
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: the machine's own, which no container has
 
 _adopting = False
-_started: dict[int, subprocess.Popen] = {}
+
+
+class Process(Protocol):
+    """What is used here of subprocess.Popen."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+_started: dict[int, Process] = {}
 
 
 class Isolation(StrEnum):
@@ -51,12 +69,17 @@ def adopt_orphans() -> None:
         _adopting = ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
-def know(process: subprocess.Popen) -> None:
+def know(process: Process) -> None:
     """Tells a started child from an adopted daemon."""
     _started[process.pid] = process
 
 
-def end(process: subprocess.Popen, isolation: Isolation, started_at: float) -> None:
+def forget(process: Process) -> None:
+    """It has ended."""
+    _started.pop(process.pid, None)
+
+
+def end(process: Process, isolation: Isolation, started_at: float) -> None:
     """SIGKILL for the process and all it started. TimeoutError names what survives TIMEOUT_S."""
     if isolation is Isolation.NAMESPACE:
         _end_namespace(process)
@@ -64,10 +87,10 @@ def end(process: subprocess.Popen, isolation: Isolation, started_at: float) -> N
         _end_everyone_else(process)
     else:
         _end_tree(process, started_at)
-    _started.pop(process.pid, None)
+    forget(process)
 
 
-def company(process: subprocess.Popen, isolation: Isolation, started_at: float) -> int:
+def company(process: Process, isolation: Isolation, started_at: float) -> int:
     """How many processes live beside the program that was started, as far as they are found."""
     if isolation is not Isolation.NAMESPACE:
         return len(_living_tree(process, started_at) - {process.pid})
@@ -105,7 +128,7 @@ def _namespaces_are_permitted() -> bool:
     return tried.returncode == 0
 
 
-def _end_namespace(process: subprocess.Popen) -> None:
+def _end_namespace(process: Process) -> None:
     """The launcher outside kills process 1 inside, and ends itself when the kernel has ended all the others."""
     process.terminate()
     try:
@@ -115,7 +138,7 @@ def _end_namespace(process: subprocess.Popen) -> None:
         raise TimeoutError(f"processes of {process.pid} survive SIGKILL") from None
 
 
-def _end_everyone_else(process: subprocess.Popen) -> None:
+def _end_everyone_else(process: Process) -> None:
     """kill(-1) reaches, in one sweep that no fork escapes, every process but the caller and process 1."""
     deadline = time.monotonic() + TIMEOUT_S
     while _anyone_else():
@@ -136,7 +159,7 @@ def _anyone_else() -> bool:
     return True
 
 
-def _reap_orphans(process: subprocess.Popen) -> None:
+def _reap_orphans(process: Process) -> None:
     """Adopted daemons; the child itself is collected by Popen."""
     if process.returncode is None:
         return
@@ -145,7 +168,7 @@ def _reap_orphans(process: subprocess.Popen) -> None:
             pass
 
 
-def _end_tree(process: subprocess.Popen, started_at: float) -> None:
+def _end_tree(process: Process, started_at: float) -> None:
     """Everything that is found is stopped first, so that what was found does not fork between looking and killing."""
     deadline = time.monotonic() + TIMEOUT_S
     stopped: set[int] = set()
@@ -165,7 +188,7 @@ def _signal_all(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _living_tree(child: subprocess.Popen, started_at: float) -> set[int]:
+def _living_tree(child: Process, started_at: float) -> set[int]:
     child.poll()
     parent_of, members = {}, set()
     for process in psutil.process_iter():

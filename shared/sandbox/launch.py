@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from shared import sandbox
 from shared.contracts import Choice, Contract, Integrity, OneLine, Status, VoidCause
@@ -29,6 +29,9 @@ from shared.sandbox.policy import SandboxKind
 from shared.sandbox.processes import Child, start
 from shared.sandbox.traces import PROCESSES, Traces, counts
 from shared.settings import CHECKOUT, settings
+
+if TYPE_CHECKING:
+    from shared.sandbox.preloaded import Preloaded
 
 ENTER_TIMEOUT_S = 60.0
 LOOK_EVERY_S = 0.5
@@ -93,6 +96,7 @@ class RecipeProcess:
     readable, writable: what it needs besides its scratch folder: the recipe, weights, a compile cache
     secret: what it tries to read in vain; what is not even here, as in a container, needs no fence
     gpu: whether it may open the GPUs of this machine
+    nursery: starts it instead, with what that has imported and its environment; only where it is alone in a namespace
     """
 
     def __init__(
@@ -107,12 +111,15 @@ class RecipeProcess:
         secret: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
         gpu: bool = True,
+        nursery: "Preloaded | None" = None,
     ):
         self.module, self.scratch = module, scratch
         self.answers: Mapping[str, type[Contract]] = {**answers, "failed": Failed}
         self.output, self.secret = output or scratch / "output.log", secret
         self.readable, self.writable, self.environment, self.gpu = readable, writable, environment or {}, gpu
         self.isolation = ending.strongest()
+        self.nursery = nursery if self.isolation is Isolation.NAMESPACE else None
+        self._pages_before = 0
         self.sandbox = Choice(what="sandbox", chosen=SandboxKind.NONE, reason="not entered")
         self.traces: Traces | None = None
         self.counts_traces = False
@@ -143,19 +150,25 @@ class RecipeProcess:
         )
         enabled, found = settings().sandbox == "on", sandbox.describe()
         self.channel, theirs = Channel.pair()
-        argv = [sys.executable, "-m", self.module, str(theirs.fileno())]
-        self.child = start(
-            sandbox.wrap(argv, policy) if enabled else argv,
-            output=self.output,
-            env_extra={"PYTHONPATH": str(CHECKOUT), **self.environment},
-            pass_fds=(theirs.fileno(),),
-            scratch=self.scratch,
-            isolation=self.isolation,
-        )
+        self.child = self._start_child(theirs.fileno(), policy if enabled else None)
         theirs.close()
         must_fail = tuple(path for path in self.secret if path.exists())
         alone = self.isolation is Isolation.NAMESPACE
         self.channel.send(Fence(enabled=enabled, found=found, alone=alone, policy=policy, must_fail=must_fail))
+
+    def _start_child(self, channel: int, policy: sandbox.Policy | None) -> Child:
+        if self.nursery:
+            self._pages_before = self.nursery.pages_read()
+            return self.nursery.start(channel, output=self.output, scratch=self.scratch)
+        argv = [sys.executable, "-m", self.module, str(channel)]
+        return start(
+            sandbox.wrap(argv, policy) if policy else argv,
+            output=self.output,
+            env_extra={"PYTHONPATH": str(CHECKOUT), **self.environment},
+            pass_fds=(channel,),
+            scratch=self.scratch,
+            isolation=self.isolation,
+        )
 
     def await_opened(self, opened: type[Opened], timeout_s: float, late: str) -> Any:
         """An `Opened`, or what is said in its place. From now on the names of files are counted."""
@@ -170,8 +183,8 @@ class RecipeProcess:
 
     @property
     def pages_read(self) -> float:
-        """From disks, since it was started. 0 where that is not counted."""
-        return self.traces.pages_read if self.traces else 0
+        """From disks, since it was started or what it was forked from imported. 0 where that is not counted."""
+        return self._pages_before + self.traces.pages_read if self.traces else 0
 
     def limit_traces(self, *, names: int, pages: int | None = None) -> None:
         """From now on, before it is given what nobody else may learn (traces.py). Ended when it is not alone and must

@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
@@ -30,15 +31,21 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main() -> None:
     by, parent, mode, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+    die_with(parent, by)
+    if mode == "shared":
+        os.execvp(program[0], program)
+    run_alone(lambda: os.execvp(program[0], program) if program else None)
+
+
+def die_with(parent: int, by: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
-    if mode == "shared":
-        os.execvp(program[0], program)
-    _run_alone(program)
 
 
-def _run_alone(program: list[str]) -> None:
+def run_alone(become: Callable[[], None]) -> None:
+    """Never returns. become: what the process inside does, with standard input, output and all descriptors open here;
+    when it returns, the process has ended well."""
     _enter_namespaces()
     outcome_read, outcome_write = os.pipe()
     alive_read, alive_write = os.pipe()
@@ -54,7 +61,7 @@ def _run_alone(program: list[str]) -> None:
     init = os.fork()
     if init == 0:
         os.close(alive_write)
-        _be_init(program, outcome_write, alive_read)
+        _be_init(become, outcome_write, alive_read)
     _close_all_but(outcome_read, alive_write)
     os.waitpid(init, 0)
     _end_like(os.read(outcome_read, 16))
@@ -71,7 +78,7 @@ def _end_like(outcome: bytes) -> None:
     os._exit(os.waitstatus_to_exitcode(status))
 
 
-def _be_init(program: list[str], outcome: int, alive: int) -> None:
+def _be_init(become: Callable[[], None], outcome: int, alive: int) -> None:
     """Process 1 of the namespace: starts the program, collects orphans, and takes all along when it ends."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
@@ -81,9 +88,8 @@ def _be_init(program: list[str], outcome: int, alive: int) -> None:
     started = os.fork()
     if started == 0:
         os.setsid()  # a signal to its process group must not reach the processes outside
-        if not program:
-            os._exit(0)
-        os.execvp(program[0], program)
+        become()
+        os._exit(0)
     _close_all_but(outcome)
     while True:
         pid, status = os.wait()

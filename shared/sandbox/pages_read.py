@@ -21,7 +21,7 @@ def open_own() -> int:
     """OSError where the kernel does not count."""
     descriptor = os.open("/proc/self/io", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _pages(descriptor)
+        count(descriptor)
     except BaseException:
         os.close(descriptor)
         raise
@@ -41,7 +41,7 @@ class PagesRead:
     def counted(self) -> float:
         """Since the process began. Infinite when it closed the count to others of its user; 0 when it is gone."""
         try:
-            return _pages(self._descriptor)
+            return count(self._descriptor)
         except ProcessLookupError:
             return 0
         except OSError:
@@ -58,8 +58,8 @@ class PagesRead:
         return counted > self._most or math.isinf(counted)
 
 
-def _pages(descriptor: int) -> int:
-    """OSError when there is no such count, or no right to it."""
+def count(descriptor: int) -> int:
+    """Of the process whose /proc/PID/io is open. OSError when there is no such count, or no right to it."""
     for line in os.pread(descriptor, 4096, 0).splitlines():
         name, _, number = line.partition(b":")
         if name == b"read_bytes":

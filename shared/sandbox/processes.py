@@ -41,7 +41,7 @@ _PASSED_PREFIXES += ("GOMP_", "TRITON_", "CUTE_DSL_", "FLASH_ATTENTION_", "MLX_"
 class Child:
     """A started process. As a context manager it leaves no process of its tree behind."""
 
-    process: subprocess.Popen
+    process: ending.Process
     log: CappedLog
     isolation: Isolation
     started_at: float = field(default_factory=time.time)

@@ -41,7 +41,7 @@ class SlowProcess:
     def await_opened(self) -> None:
         self.clock.now += OPENING_S
 
-    is_cold = False
+    import_s, is_cold = 0.0, False
     warm_up = _take_time
 
     def limit_traces(self) -> None:
@@ -181,3 +181,10 @@ def test_what_is_free_is_free_once_and_little_of_a_short_budget(measured):
 def test_a_recipe_that_reports_few_tokens_gets_a_twentieth_of_the_budget_for_a_pass():
     limits = ComputeLimits(kernels_s=0.0, weights_s=1.0, of_budget_s=3.0, training_token_s=100.0)
     assert limits.usual_s(16_384) == pytest.approx(15.0)
+
+
+def test_what_was_imported_before_a_process_was_forked_is_a_part_of_its_opening(measured):
+    process = measured(0.2)
+    process._starting.import_s = 3.0
+    with process:
+        assert process.opening_s == 3.0 + OPENING_S

@@ -11,11 +11,13 @@ import pytest
 
 from services.evaluator.audit import audit
 from services.evaluator.evaluate import evaluate
-from services.evaluator.forward_process import ForwardProcess
-from shared.contracts import Status
+from services.evaluator.forward_process import ForwardProcess, preloaded
+from shared.contracts import Integrity, Status
 from shared.data.dataset import open_dataset
 from shared.evaluation.costs import read_costs
 from shared.machine.stops import Stops
+from shared.sandbox.ending import Isolation, strongest
+from shared.sandbox.preloaded import Preloaded
 from tests.recipes import CHEATS, HONEST, variant
 from tests.run_making import make_run, make_trained_run, weights_file
 from tests.unread_files import forget_or_skip
@@ -358,3 +360,21 @@ def test_a_name_that_a_recipe_gives_its_attention_does_not_choose_the_rung(workp
     evaluate(make_trained_run(hardware_key="cpu-named"))
     record = evaluate(make_trained_run(variant(NAMES_ITS_ATTENTION), run_id="b", hardware_key="cpu-named", rung="auto"))
     assert record.rung.confidence == "single"
+
+
+@pytest.mark.parametrize(("engine", "device"), [("torch", "cuda:0"), ("mlx", "cpu"), ("mlx", "mps")])
+def test_no_process_is_forked_where_that_might_not_work(workplace, engine, device):
+    job = make_run().job().model_copy(update={"engine": engine, "device": device})
+    with preloaded(make_run(), job) as nursery:
+        assert nursery is None
+
+
+@pytest.mark.skipif(strongest() is not Isolation.NAMESPACE, reason="forks cannot be alone here")
+def test_the_framework_is_imported_once_for_all_processes_of_an_evaluation(workplace, monkeypatch):
+    nurseries, born = [], []
+    enter, start = Preloaded.__enter__, Preloaded.start
+    monkeypatch.setattr(Preloaded, "__enter__", lambda self: nurseries.append(self) or enter(self))
+    monkeypatch.setattr(Preloaded, "start", lambda self, *a, **k: born.append(self) or start(self, *a, **k))
+    record = evaluate(make_trained_run())
+    assert (record.status, record.integrity) == (Status.OK, Integrity.FULL)
+    assert born == 2 * nurseries

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,9 @@ HARMLESS += ["page_cache_without_waiting", "how_long_a_file_lives"]
 HARMLESS = [f"try_{name}" for name in HARMLESS]
 
 
+Ask = Callable[[dict, int, Path], dict]
+
+
 @pytest.fixture(scope="module")
 def secret(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("dataset") / "validation.bin"
@@ -46,8 +50,8 @@ def secret(tmp_path_factory) -> Path:
     return path
 
 
-def run_probes(names: list[str], secret: Path, scratch: Path, *, fenced: bool) -> dict:
-    """What happened to every probe, all in one process."""
+def run_probes(names: list[str], secret: Path, scratch: Path, *, fenced: bool, ask: Ask | None = None) -> dict:
+    """What happened to every probe, all in one process. ask: starts it, by default as `ask_child`."""
     rows = secret.with_name("rows.bin")
     rows.write_text("rows")
     abstract = f"are-test-{os.getpid()}-{fenced}"
@@ -73,7 +77,7 @@ def run_probes(names: list[str], secret: Path, scratch: Path, *, fenced: bool) -
             "port": tcp.getsockname()[1],
             "parent_fd": held_open.fileno(),
         }
-        return ask_child(orders, rows_file.fileno(), scratch / "output.log")
+        return (ask or ask_child)(orders, rows_file.fileno(), scratch / "output.log")
 
 
 def ask_child(orders: dict, rows_fd: int, output: Path) -> dict:
