@@ -15,6 +15,7 @@ from shared.contracts import Status
 from shared.experiment.platform_default import Confidence, read_default
 from shared.files import write_atomic
 from shared.settings import settings
+from shared.stages.executors import DISK_FAULT
 from tests.services.calibrator.simulated_stages import SimulatedStages
 
 
@@ -179,6 +180,24 @@ def test_what_a_journal_lost_with_its_torn_line_is_found_in_its_run_directory(fi
         path.unlink()
     _, stages = run(job)
     assert not run_ids(stages) & run_ids(before)
+
+
+def test_a_disk_that_is_full_ends_it_with_the_stages_line_and_with_room_it_goes_on():
+    class Full(SimulatedStages):
+        """The disk has room for four trainings."""
+
+        def execute(self, stage, arguments, watch):
+            if stage == "trainer" and len(self.trained) == 4:
+                return DISK_FAULT, "No space left on device: runs; make room"
+            return super().execute(stage, arguments, watch)
+
+    full = Full()
+    with pytest.raises(OSError, match=r"^No space left on device: runs; make room$"):
+        run(job_of(), full)
+    default, roomy = run(job_of())
+    assert len(full.trained) == 4
+    assert not run_ids(full) & run_ids(roomy)
+    assert read_default(default.hardware_key, "torch") == default
 
 
 def test_another_machines_folder_is_refused(finished):
