@@ -109,13 +109,15 @@ class Session:
 def calibrate(job: CalibrateJob, executor: Executor, now: Now = monotonic) -> PlatformDefault:
     """The device is held from the first probe to the last. ValueError, in one line, for what nobody can measure."""
     folder, calibration = job.place, job.calibration
-    lay_out(folder, calibration)
+    damage = lay_out(folder, calibration)
     with ExitStack() as folder_lock:
         with device_lock(calibration.device):
             folder_lock.enter_context(only_one(folder))
             executor.reclaim()
             session = Session(folder, calibration, executor, now)
             session.begin(job.force)
+            if damage:
+                session.work.say(damage)
             for place in range(len(PHASES)):
                 session.run_phase(place)
             session.tidy()

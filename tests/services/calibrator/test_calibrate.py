@@ -10,7 +10,7 @@ import pytest
 from services.calibrator.calibrate import PHASES, calibrate
 from services.calibrator.report import write
 from shared.calibration.events import read_events
-from shared.calibration.job import CalibrateJob, CalibrationRequest, build_calibration
+from shared.calibration.job import CalibrateJob, Calibration, CalibrationRequest, build_calibration
 from shared.contracts import Status
 from shared.experiment.platform_default import Confidence, read_default
 from shared.files import write_atomic
@@ -171,6 +171,16 @@ def test_a_damaged_phase_is_named_and_made_again_without_training_a_probe_again(
     assert "phase-search.json is damaged and is made again" in [event.says for event in events]
 
 
+def test_a_damaged_calibration_file_is_named_and_made_again_and_the_measurements_beside_it_count(finished):
+    job, _ = job_of(), finished
+    (job.place / "calibration.json").write_text("{")
+    _, stages = run(job)
+    assert stages.trained == []
+    events, _ = read_events(job.place)
+    assert "calibration.json is damaged and is made again" in [event.says for event in events]
+    assert Calibration.model_validate_json((job.place / "calibration.json").read_bytes()) == job.calibration
+
+
 def test_what_a_journal_lost_with_its_torn_line_is_found_in_its_run_directory(finished):
     job, (_, before) = job_of(), finished
     (journal,) = job.place.glob("probes-*.jsonl")
@@ -211,6 +221,12 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     write_atomic(tmp_path / "notes.txt", "mine")
     with pytest.raises(ValueError, match="is not empty and holds no calibration"):
         run(job_of(folder=tmp_path))
+
+
+def test_a_file_is_no_folder(tmp_path):
+    write_atomic(tmp_path / "notes.txt", "mine")
+    with pytest.raises(ValueError, match=r"notes.txt is no folder: choose another --output-dir"):
+        run(job_of(folder=tmp_path / "notes.txt"))
 
 
 def test_force_measures_everything_again(finished):
