@@ -14,9 +14,10 @@ from shared.calibration.job import CalibrateJob, Calibration, CalibrationRequest
 from shared.contracts import Status
 from shared.experiment.platform_default import Confidence, read_default
 from shared.files import write_atomic
+from shared.quality.model_size import model_size
 from shared.settings import settings
 from shared.stages.executors import DISK_FAULT
-from tests.services.calibrator.simulated_stages import SimulatedStages
+from tests.services.calibrator.simulated_stages import VOCAB_SIZE, SimulatedStages
 
 
 def use(place, prepared_home, patch):
@@ -154,6 +155,20 @@ def test_a_family_that_crashes_never_ends_it():
 def test_a_machine_on_which_nothing_runs_is_told_why_in_one_line():
     with pytest.raises(ValueError, match=r"no shape ran on cpu: crashed: simulated crashed"):
         run(job_of(), SimulatedStages(fault=lambda job: Status.CRASHED))
+
+
+def test_where_the_first_step_is_not_over_in_time_a_smaller_one_is_tried_and_there_is_a_default():
+    """As with MLX on a CPU and the BLAS that its package for Linux brings."""
+    from shared.experiment.presets import find_preset
+
+    tiny = find_preset("m5-tiny").shape
+    a_minute_a_step = tiny.total_batch_size * model_size(tiny, VOCAB_SIZE).flops_per_token / 60
+    default, stages = run(job_of(), SimulatedStages(flops=a_minute_a_step, warm_up_steps=3))
+    measured = [one for one in read_events(job_of().place)[0] if one.kind == "probe" and one.status == "ok"]
+    assert measured
+    assert (default.family, default.confidence) == ("m5-tiny", Confidence.LOW)
+    assert default.tok_per_sec == pytest.approx(stages.tok_per_sec(default.shape), rel=0.2)
+    assert stages.clock() <= 610
 
 
 def test_with_hardly_any_time_there_is_a_default_that_says_how_unsure_it_is():
