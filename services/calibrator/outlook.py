@@ -163,14 +163,8 @@ class Outlook:
     @cached_property
     def _fastest(self) -> list[Candidate]:
         """Of what differs only in the size of its passes, the fastest: the others at best leave memory free."""
-        taken: set[Shape] = set()
-        fastest = []
-        for shape in self.offered:
-            if shape not in taken:
-                alike = [one for one in self.space.siblings(shape) if one.shape in self.offered]
-                taken.update(one.shape for one in alike)
-                fastest.append(max(alike, key=self.projections.rates.of))
-        return fastest
+        groups = ([one for one in alike if one.shape in self.offered] for alike in self.space.alike)
+        return [max(group, key=self.projections.rates.of) for group in groups if group]
 
 
 class Failures:
