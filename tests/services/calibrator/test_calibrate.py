@@ -1,8 +1,10 @@
 """A whole calibration on simulated stages: what it ends with, what it survives, and that it measures nothing twice."""
 
 import json
+import os
 import random
 import shutil
+import time
 from collections import Counter
 
 import pytest
@@ -15,6 +17,7 @@ from shared.contracts import Status
 from shared.experiment.platform_default import Confidence, read_default
 from shared.files import write_atomic
 from shared.quality.model_size import model_size
+from shared.runs.directory import RunDirectory
 from shared.settings import settings
 from shared.stages.executors import DISK_FAULT
 from tests.services.calibrator.simulated_stages import VOCAB_SIZE, SimulatedStages
@@ -133,6 +136,22 @@ def test_killed_again_and_again_it_goes_on_and_no_finished_probe_is_trained_twic
     assert set(began) == set(finished)
     assert kills >= 1
     assert stages.clock() <= 650
+
+
+def test_the_minutes_of_a_probe_in_which_it_was_killed_count_too():
+    """By when its run was last written to: a line about the machine comes every 10 s."""
+
+    def killed_after_half_a_minute(job):
+        file = RunDirectory.of(job.run_id).system_file
+        file.touch()
+        os.utime(file, (time.time() + 30, time.time() + 30))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(job_of(), SimulatedStages(fault=killed_after_half_a_minute))
+    run(job_of())
+    first, second = (event.spent_s for event in read_events(job_of().place)[0] if event.kind == "plan")
+    assert second - first == pytest.approx(30, abs=3)
 
 
 def test_a_probe_that_hangs_is_ended_by_its_limit_and_there_is_a_default():
