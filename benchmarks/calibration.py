@@ -4,10 +4,12 @@ Not a test: it prints medians over seeds with bootstrap intervals. Regret is how
 at 300 s, known to the simulation alone, is above that of the best shape on offer. All methods choose among the same
 shapes and pay the same virtual seconds for start-up, training and evaluation: a twentieth of what the grid takes,
 half an hour at most. The search was tuned on other machines than those that are the default here.
-Run: OMP_NUM_THREADS=1 python -m benchmarks.calibration [--seeds 20] [--machines server ...] [--workers 1]
+Run: OMP_NUM_THREADS=1 python -m benchmarks.calibration [--seeds 20] [--machines server ...] [--workers 1] [--keep FILE]
+20 seeds of the five machines take about half an hour of one core; with --keep a later run goes on where one was ended.
 """
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -156,6 +158,27 @@ def regrets(name: str, seed: int) -> dict[str, float]:
     return {method: score / best - 1 for method, score in scores.items()} | {"grid s": grid_s, "allowed s": allowance_s}
 
 
+class Kept:
+    """Results of earlier runs in a file of JSON lines: [machine, seed, result]."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        lines = path.read_text().splitlines() if path and path.exists() else []
+        self._known = {(name, seed): result for name, seed, result in map(json.loads, lines)}
+
+    def missing(self, name: str, seeds: Iterable[int]) -> list[int]:
+        return [seed for seed in seeds if (name, seed) not in self._known]
+
+    def add(self, name: str, seed: int, result: dict[str, float]) -> None:
+        self._known[name, seed] = result
+        if self.path:
+            with self.path.open("a") as file:
+                file.write(json.dumps([name, seed, result]) + "\n")
+
+    def of(self, name: str, seeds: Iterable[int]) -> list[dict[str, float]]:
+        return [self._known[name, seed] for seed in seeds]
+
+
 def interval(values: np.ndarray) -> str:
     """Median and its 90 % bootstrap interval, in percent."""
     drawn = np.median(np.random.default_rng(0).choice(values, (2000, len(values))), axis=1)
@@ -179,12 +202,16 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--machines", nargs="+", default=HELD_OUT)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="file of results, written after each seed and read at the start")
     arguments = parser.parse_args()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    everything = []
+    kept, everything = Kept(arguments.keep), []
     with ProcessPoolExecutor(arguments.workers) as processes:
         for name in arguments.machines:
-            results = list(processes.map(regrets, [name] * len(seeds), seeds))
+            missing = kept.missing(name, seeds)
+            for seed, result in zip(missing, processes.map(regrets, [name] * len(missing), missing), strict=True):
+                kept.add(name, seed, result)
+            results = kept.of(name, seeds)
             report(name, results)
             everything += results
     report("all of them", everything)

@@ -1,5 +1,6 @@
 """Atomic, durable files: a reader sees the old content or the new, never half, also after a power cut."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -8,6 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """A full disk names the file that it had no room for: write and fsync do not know it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -18,7 +32,7 @@ def atomic_writer(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with naming(path), open(temporary, "wb") as file:
             yield file
             file.flush()
             if durable:
@@ -43,7 +57,7 @@ def append_line(path: Path, line: str) -> None:
     Where two may write at once, they hold a lock.
     """
     is_new = not path.exists()
-    with open(path, "a+b") as file:
+    with naming(path), open(path, "a+b") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             file.write(b"" if file.read(1) == b"\n" else b"\n")
@@ -58,7 +72,8 @@ def sync_directory(directory: Path) -> None:
     """Makes renames in `directory` durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        sync(descriptor)
+        with naming(directory):
+            sync(descriptor)
     finally:
         os.close(descriptor)
 

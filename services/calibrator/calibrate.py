@@ -6,6 +6,7 @@ events.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -27,6 +28,7 @@ from shared.calibration.job import CalibrateJob, Calibration
 from shared.experiment.platform_default import PlatformDefault, write_default
 from shared.machine.device_lock import device_lock
 from shared.quality import QualityTable
+from shared.settings import settings
 from shared.stages.executors import Executor
 
 
@@ -36,7 +38,7 @@ class Session:
     def __init__(self, folder: Path, calibration: Calibration, executor: Executor, now: Now = monotonic):
         journal = Journal(folder / f"probes-{calibration.machine_signature[:8]}.jsonl")
         self.machine = Experiments(calibration, journal, executor, now)
-        clock = Clock(calibration.minutes, spent_before(folder), now)
+        clock = Clock(calibration.minutes, spent_before(folder, calibration.id), now)
         known = known_rows(calibration)
         table, left_out = table_for(calibration, known.rows), said(known.notes)
         lab = Lab(calibration, executor, now)
@@ -109,13 +111,15 @@ class Session:
 def calibrate(job: CalibrateJob, executor: Executor, now: Now = monotonic) -> PlatformDefault:
     """The device is held from the first probe to the last. ValueError, in one line, for what nobody can measure."""
     folder, calibration = job.place, job.calibration
-    lay_out(folder, calibration)
+    damage = lay_out(folder, calibration)
     with ExitStack() as folder_lock:
         with device_lock(calibration.device):
             folder_lock.enter_context(only_one(folder))
             executor.reclaim()
             session = Session(folder, calibration, executor, now)
             session.begin(job.force)
+            if damage:
+                session.work.say(damage)
             for place in range(len(PHASES)):
                 session.run_phase(place)
             session.tidy()
@@ -153,7 +157,15 @@ def only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def spent_before(folder: Path) -> float:
+def spent_before(folder: Path, calibration_id: str) -> float:
     """Seconds that an unfinished calibration has used; 0 when the last one came to its end."""
     events, _ = read_events(folder) if events_file(folder).exists() else ([], 0)
-    return 0.0 if not events or events[-1].kind == "finished" else events[-1].spent_s
+    if not events or events[-1].kind == "finished":
+        return 0.0
+    return events[-1].spent_s + untold_s(events[-1].at, calibration_id)
+
+
+def untold_s(since: datetime, calibration_id: str) -> float:
+    """Of a probe during which it was killed: until its run directory was last written to, which is every 10 s."""
+    files = settings().runs.glob(f"{calibration_id}-*/*.jsonl")
+    return max(0.0, max((file.stat().st_mtime for file in files), default=0.0) - since.timestamp())

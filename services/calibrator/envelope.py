@@ -14,7 +14,7 @@ from services.calibrator.envelope_model import BAND_LIMITS, Band, Envelope, Fami
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.tune import FIRST_LIMIT
 from services.calibrator.work import Work
-from shared.contracts import Contract, Rung, Shape
+from shared.contracts import Contract, Rung, Shape, Status
 from shared.experiment.platform_default import Tuning
 from shared.experiment.presets import find_preset
 from shared.quality.model_size import model_size
@@ -72,12 +72,14 @@ def _measure_family(
 
 def probed_shape(work: Work, name: str, rows: int, seconds: float, known: Sequence[Outcome]) -> Shape:
     """The preset with another device batch: as many passes in a step as the preset has, fewer where a step would take
-    more than half of the probe."""
+    more than half of the probe; one while nothing is known but that a probe took too long."""
     base = find_preset(name).shape
     tokens = rows * base.seq_len
     passes = max(1, base.total_batch_size // tokens)
     if rate := _flops_rate(work, known):
         passes = max(1, min(passes, int(rate * seconds / 2 / (tokens * work.flops_per_token(base)))))
+    elif any(one.status is Status.TIMED_OUT for one in known):
+        passes = 1
     return base.model_copy(update={"device_batch_size": rows, "total_batch_size": passes * tokens})
 
 
@@ -152,9 +154,11 @@ def fit_family(work: Work, name: str, found: Sequence[Outcome]) -> Family:
 
 
 def _largest_pass(work: Work, memory: Line, found: Sequence[Outcome]) -> int:
-    """What survived. Where nothing failed: as far as memory is predicted to reach, at most four times that."""
-    survived = max(pass_tokens(outcome.probe.shape) for outcome in found if outcome.is_ok)
-    if any(not outcome.is_ok for outcome in found):
+    """What survived. Where nothing failed and more brought more: as far as memory is predicted to reach, at most four
+    times that. Larger passes would push out those on offer that train faster (services/calibrator/space.py)."""
+    good = [outcome for outcome in found if outcome.is_ok]
+    survived = max(pass_tokens(outcome.probe.shape) for outcome in good)
+    if len(good) < len(found) or _has_levelled(good):
         return survived
     room = BAND_LIMITS[Band.PRESSURED] * work.machine.memory_mb - memory.base
     return max(survived, min(GROWTH * survived, int(room / memory.slope) if memory.slope else GROWTH * survived))

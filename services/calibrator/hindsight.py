@@ -13,7 +13,7 @@ import numpy as np
 
 from services.calibrator.envelope_model import alike, model_of
 from services.calibrator.findings import Findings, chosen_shape, own_table
-from services.calibrator.outlook import ruled_out
+from services.calibrator.outlook import Failures
 from services.calibrator.projection import Rates
 from services.calibrator.space import Candidate, NothingFits, Space
 from services.calibrator.work import Work
@@ -82,7 +82,8 @@ class Hindsight:
         """Every shape that fits, trains enough steps in so many target budgets and did not fail."""
         if budgets not in self._offers:
             offered = self._space(budgets * self.target_s).values()
-            self._offers[budgets] = [one for one in offered if not ruled_out(one, self.outcomes)]
+            failures = Failures(self.outcomes)
+            self._offers[budgets] = [one for one in offered if not failures.rule_out(one)]
         return self._offers[budgets]
 
     def _space(self, seconds: float) -> Mapping[Shape, Candidate]:
@@ -121,8 +122,13 @@ class Hindsight:
     @cached_property
     def rival(self) -> Rival | None:
         """The best of all, when that is not the chosen shape or its equal."""
-        best, chosen = self.best(), chosen_shape(self.found)
-        if best is None or chosen is None or alike(best.shape, chosen.shape):
+        best = self.best()
+        return self.beside_chosen(best) if best else None
+
+    def beside_chosen(self, best: Candidate) -> Rival | None:
+        """None when it is the chosen shape, its equal or worse."""
+        chosen = chosen_shape(self.found)
+        if chosen is None or alike(best.shape, chosen.shape):
             return None
         timed = self.timed(best)
         ahead, spread = self.ahead(timed, Timed(chosen.shape, chosen.tok_per_sec))

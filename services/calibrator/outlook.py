@@ -78,7 +78,8 @@ class Outlook:
 
     @cached_property
     def offered(self) -> dict[Shape, Candidate]:
-        return {shape: one for shape, one in self.space.candidates.items() if not ruled_out(one, self.seen)}
+        failures = Failures(self.seen)
+        return {shape: one for shape, one in self.space.candidates.items() if not failures.rule_out(one)}
 
     @cached_property
     def beliefs(self) -> Beliefs:
@@ -162,28 +163,26 @@ class Outlook:
     @cached_property
     def _fastest(self) -> list[Candidate]:
         """Of what differs only in the size of its passes, the fastest: the others at best leave memory free."""
-        taken: set[Shape] = set()
-        fastest = []
-        for shape in self.offered:
-            if shape not in taken:
-                alike = [one for one in self.space.siblings(shape) if one.shape in self.offered]
-                taken.update(one.shape for one in alike)
-                fastest.append(max(alike, key=self.projections.rates.of))
-        return fastest
+        groups = ([one for one in alike if one.shape in self.offered] for alike in self.space.alike)
+        return [max(group, key=self.projections.rates.of) for group in groups if group]
 
 
-def ruled_out(candidate: Candidate, outcomes: Sequence[Outcome]) -> bool:
-    """By a failed probe of that shape, or by one of its model that ran out of memory in passes no larger."""
-    return any(
-        candidate.shape == one.probe.shape
-        or (
-            one.status is Status.OUT_OF_MEMORY
-            and candidate.preset == one.probe.preset
-            and pass_tokens(candidate.shape) >= pass_tokens(one.probe.shape)
-        )
-        for one in outcomes
-        if not one.is_ok
-    )
+class Failures:
+    """What failed probes rule out: their own shape, and of a model that ran out of memory every pass as large."""
+
+    def __init__(self, outcomes: Sequence[Outcome]):
+        failed = [one.probe for one in outcomes if not one.is_ok]
+        self._shapes = {probe.shape for probe in failed}
+        self._passes: dict[str, int] = {}
+        """smallest that ran out of memory, in tokens, by preset"""
+        for probe in (one.probe for one in outcomes if one.status is Status.OUT_OF_MEMORY):
+            tokens = pass_tokens(probe.shape)
+            self._passes[probe.preset] = min(tokens, self._passes.get(probe.preset, tokens))
+
+    def rule_out(self, candidate: Candidate) -> bool:
+        smallest = self._passes.get(candidate.preset)
+        too_large = smallest is not None and pass_tokens(candidate.shape) >= smallest
+        return too_large or candidate.shape in self._shapes
 
 
 def _chances(outcomes: Sequence[Outcome]) -> defaultdict[str, float]:

@@ -5,8 +5,9 @@ Also decides how much validation text the probes are scored on: scoring must not
 
 from collections.abc import Sequence
 
-from services.calibrator.envelope_model import Envelope
+from services.calibrator.envelope_model import Envelope, pass_tokens
 from services.calibrator.measurement import Outcome
+from services.calibrator.space import device_batches
 from services.calibrator.work import Work
 from shared.contracts import Contract, Rung, Shape
 from shared.evaluation.rungs import tokens_for
@@ -45,9 +46,8 @@ def prior(work: Work, envelope: Envelope, outcomes: Sequence[Outcome]) -> Prior:
 
 
 def _expected(work: Work, envelope: Envelope, name: str) -> Expected | None:
-    shape = find_preset(name).shape
-    family = envelope.family(shape)
-    if family is None or not family.largest_pass_tokens:
+    shape = fitting(envelope, find_preset(name).shape)
+    if shape is None:
         return None
     speed = envelope.tok_per_sec(shape, work.flops_per_token(shape))
     said = work.table.predict(shape, max(1, round(speed * work.calibration.target_seconds)))
@@ -59,6 +59,16 @@ def _expected(work: Work, envelope: Envelope, name: str) -> Expected | None:
         spread=said.spread,
         sources=said.sources,
     )
+
+
+def fitting(envelope: Envelope, shape: Shape) -> Shape | None:
+    """It, in passes no larger than what survived here; None where not even a row does."""
+    family = envelope.family(shape)
+    most = family.largest_pass_tokens if family else 0
+    if pass_tokens(shape) <= most:
+        return shape
+    rows = device_batches(shape.rows_per_step, most // shape.seq_len)
+    return shape.model_copy(update={"device_batch_size": rows[0]}) if rows else None
 
 
 def _affordable_rung(work: Work, outcomes: Sequence[Outcome]) -> tuple[Rung, str]:

@@ -1,13 +1,25 @@
-"""One more confirming run where the others changed what is expected: of the shape that hindsight puts ahead."""
+"""Where the confirming runs changed what is expected: one more, of the shape that hindsight puts ahead.
+
+Without time for that, a shape that the search trained as long as the confirming runs were counts as confirmed by that.
+"""
 
 from dataclasses import replace
 
-from services.calibrator.confirm import FIRST_SEED, SHORTEST_S, Confirmation, choose, compared, overhead_s
+from services.calibrator.confirm import (
+    FIRST_SEED,
+    SHORTEST_S,
+    Confirmation,
+    ConfirmedRun,
+    choose,
+    compared,
+    overhead_s,
+)
 from services.calibrator.envelope_model import Envelope
 from services.calibrator.findings import Findings, own_table
 from services.calibrator.hindsight import Hindsight, Rival
 from services.calibrator.measurement import Probe
 from services.calibrator.noise import SEEDS
+from services.calibrator.projection import is_row
 from services.calibrator.ranking import Ranked
 from services.calibrator.work import Work
 
@@ -18,12 +30,13 @@ def reconsidered(work: Work, found: Findings, confirmation: Confirmation) -> Con
     assert found.prior
     assert found.envelope
     chosen = confirmation.chosen
-    rival = Hindsight(work, replace(found, confirm=confirmation)).rival
+    hindsight = Hindsight(work, replace(found, confirm=confirmation))
+    rival = hindsight.rival
     if chosen is None or rival is None or not confirmation.runs:
         return confirmation
     cost_s = confirmation.seconds + overhead_s(found.outcomes(), {rival.preset})
     if cost_s > work.clock.remaining_s - _kept_s(work, found, chosen):
-        return confirmation
+        return _by_the_search(found, confirmation, hindsight)
     work.say(f"{rival.preset} is now expected to be {rival.ahead:.4f} better: it is confirmed too")
     probe = Probe(
         preset=rival.preset, shape=rival.shape, seconds=confirmation.seconds, seed=FIRST_SEED, rung=found.prior.rung,
@@ -33,6 +46,27 @@ def reconsidered(work: Work, found: Findings, confirmation: Confirmation) -> Con
     runs = (*confirmation.runs, compared(table, work.measure(probe, limit_s=3.0 * cost_s)))
     best, reason = choose(work, [chosen, _ranked(rival, found.envelope.envelope)], runs, found.search, table)
     return confirmation.model_copy(update={"runs": runs, "chosen": best, "reason": reason})
+
+
+def _by_the_search(found: Findings, confirmation: Confirmation, hindsight: Hindsight) -> Confirmation:
+    assert found.search
+    assert found.envelope
+    long = {
+        one.probe.shape: one
+        for one in found.search.outcomes
+        if is_row(one) and one.probe.seconds >= confirmation.seconds
+    }
+    rivals = [hindsight.beside_chosen(one) for one in hindsight.offers() if one.shape in long]
+    best = max(filter(None, rivals), key=lambda one: one.ahead, default=None)
+    if best is None:
+        return confirmation
+    run = ConfirmedRun(outcome=long[best.shape], said=None, said_spread=0.0)
+    reason = (
+        f"its run in the search was as long as the confirming one, after which it is expected to be {best.ahead:.4f} "
+        "bpb better than the search's first"
+    )
+    update = {"runs": (*confirmation.runs, run), "chosen": _ranked(best, found.envelope.envelope), "reason": reason}
+    return confirmation.model_copy(update=update)
 
 
 def _kept_s(work: Work, found: Findings, chosen: Ranked) -> float:

@@ -6,6 +6,7 @@ are below the largest that fits.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -84,6 +85,17 @@ class Space:
         *model, _ = self._params[shape]
         found = (self.offers.get((*model, smaller)) for smaller in range(SMALLER_PASSES + 1))
         return [one for one in found if one]
+
+    @cached_property
+    def alike(self) -> list[list[Candidate]]:
+        """All candidates, those together that differ only in the size of their passes."""
+        taken: set[Shape] = set()
+        groups = []
+        for shape in self.candidates:
+            if shape not in taken:
+                groups.append(self.siblings(shape))
+                taken.update(one.shape for one in groups[-1])
+        return groups
 
     def nearest(self, shape: Shape) -> Candidate | None:
         """The offer closest to a shape that was good elsewhere; None: its model is not on offer."""

@@ -10,7 +10,7 @@ from services.console.interruption import ends_like_ctrl_c
 from services.console.packages import require
 from shared.experiment.request import validated
 from shared.settings import settings
-from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, NativeExecutor
+from shared.stages.executors import NativeExecutor, raise_fault
 
 if TYPE_CHECKING:
     from shared.calibration.job import CalibrateJob
@@ -56,11 +56,10 @@ def calibrate(
 
 
 def run_calibration(job: "CalibrateJob", as_json: bool) -> int:
-    """Runs the stage and shows what it tells. Returns the exit code; ValueError for wrong input."""
+    """Runs the stage and shows what it tells: the exit code. ValueError for wrong input, OSError for the disk."""
     with calibration_view.shown(job.place, quiet=as_json) as watch:
         code, line = NativeExecutor(term_timeout_s=30.0).execute("calibrator", [job.model_dump_json()], watch)
-    if code in (BAD_INPUT, DEVICE_BUSY):
-        raise ValueError(line)
+    raise_fault(code, line)
     if code:
         why = line or f"exit code {code}"
         raise ValueError(f"the calibration was ended ({why}); run the same command again to continue")

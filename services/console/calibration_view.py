@@ -92,6 +92,8 @@ def _refresh(live: Live, view: View) -> None:
 
 def picture(view: View) -> Group:
     """Phases with the one that runs, the newest probes, the best, and the time left."""
+    if view.plan is None:
+        return Group(Text("starting", style="dim"))
     left_s = max(0.0, view.total_s - view.spent_s)
     bar = ProgressBar(total=view.total_s or 1.0, completed=view.spent_s, width=40)
     head = Table.grid(padding=(0, 2))
@@ -184,7 +186,7 @@ def print_default(default: PlatformDefault) -> None:
 
 def summary_rows(default: PlatformDefault) -> list[tuple[str, str]]:
     shape = default.shape
-    tuned = [f"{key} {value}" for key, value in default.tuning.model_dump().items() if value != "auto"]
+    tuned = [f"{key} {value}" for key, value in default.tuning.model_dump().items() if value not in ("auto", {})]
     rows = [
         ("machine", f"{default.hardware_key}, {default.engine}"),
         ("family", f"{default.family}: depth {shape.depth}, d_model {shape.d_model}, heads {shape.heads}"),

@@ -7,7 +7,7 @@ import typer
 
 from services.console.interruption import ends_like_ctrl_c
 from shared.experiment.request import validated
-from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, NativeExecutor
+from shared.stages.executors import NativeExecutor, raise_fault
 
 
 def ask(model: str, as_json: bool, **values: Any) -> None:
@@ -18,8 +18,7 @@ def ask(model: str, as_json: bool, **values: Any) -> None:
     job = commands.LabJob(command=validated(getattr(commands, model), given))
     with ends_like_ctrl_c():
         code, line = NativeExecutor(term_timeout_s=30.0).execute("kernel-lab", [job.model_dump_json()], lambda _: None)
-    if code in (BAD_INPUT, DEVICE_BUSY):
-        raise ValueError(line)
+    raise_fault(code, line)
     if code:
         raise ValueError(f"the kernel lab was ended ({line or f'exit code {code}'}); run the same command again")
     answer = commands.take_answer(job)

@@ -10,7 +10,7 @@ import typer
 
 from services.console.interruption import ends_like_ctrl_c
 from services.console.train import pairs
-from shared.stages.executors import BAD_INPUT, NativeExecutor
+from shared.stages.executors import NativeExecutor, raise_fault
 
 if TYPE_CHECKING:
     from shared.kernel_lab.estimate import Estimate, EstimateRequest
@@ -78,8 +78,7 @@ def run_estimate(request: "EstimateRequest") -> "Estimate":
     from shared.kernel_lab.estimate import Estimate
 
     code, line = EstimateExecutor().execute("estimate", [request.model_dump_json()], lambda stage: None)
-    if code == BAD_INPUT:
-        raise ValueError(line)
+    raise_fault(code, line)
     if code:
         raise ValueError(f"the estimate was ended ({line or f'exit code {code}'}); run it again")
     return Estimate.model_validate_json(request.answer.read_bytes())

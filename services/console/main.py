@@ -1,7 +1,7 @@
 """The `autoresearch` command. Each subcommand is one file here; `--help` stays fast, because it imports no framework.
 
-Exit codes: 0 success, 1 the experiment ended without a number, 2 wrong input (one line explains it), 130 interrupted;
-`decide` has its own.
+Exit codes: 0 success, 1 the experiment ended without a number, 2 wrong input, 74 a full disk or a folder that is closed
+to us, 130 interrupted; one line explains those but 1. `decide` has its own.
 """
 
 import errno
@@ -43,6 +43,7 @@ from services.console import (
 )
 from services.console.packages import what_is_missing
 from shared.settings import CHECKOUT
+from shared.stages.executors import BAD_INPUT, DISK_FAULT
 
 app = typer.Typer(
     help="Language-model research on the hardware you own: train a recipe for a fixed budget and score it (val_bpb).",
@@ -79,7 +80,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         fail(what_is_missing(error))
     except OSError as error:
-        fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + advice_for(error))
+        fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + advice_for(error), DISK_FAULT)
 
 
 def advice_for(error: OSError) -> str:
@@ -88,6 +89,6 @@ def advice_for(error: OSError) -> str:
     return "; `autoresearch runs prune` makes room" if error.errno == errno.ENOSPC else ""
 
 
-def fail(message: str) -> NoReturn:
+def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     print("autoresearch:", *message.split(), file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

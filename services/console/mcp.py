@@ -33,13 +33,13 @@ def mcp(local: Local = False) -> None:
 
 
 def told(tool: Callable[..., Any], error: type[Exception]) -> Callable[..., Any]:
-    """The tool, whose ValueError reaches the client: the SDK keeps the text of any other exception to itself."""
+    """The tool, whose ValueError or OSError reaches the client: the SDK keeps the text of any other to itself."""
 
     @wraps(tool)
     def call(**arguments: Any) -> Any:
         try:
             return tool(**arguments)
-        except ValueError as mistake:
+        except (ValueError, OSError) as mistake:
             raise error(" ".join(str(mistake).split())) from None
 
     return call

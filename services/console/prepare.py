@@ -15,7 +15,7 @@ from shared.experiment.request import validated
 from shared.machine.awake import kept_awake
 from shared.sandbox.parent_death import dies_with_parent
 from shared.settings import CHECKOUT
-from shared.stages.executors import BAD_INPUT, last_line
+from shared.stages.executors import last_line, raise_fault
 
 CLEAR_UP_S = 10.0
 
@@ -47,14 +47,14 @@ def prepare(
 
 
 def make_dataset(job: PrepareJob, reports_to: int | None = None) -> int:
-    """Exit code 0 when it is there, 1 when it could not be made. ValueError when the job, corpus or disk is at fault.
+    """Exit code 0 when it is there, 1 when it could not be made. ValueError when the job or the corpus is at fault,
+    OSError when the disk is.
 
     reports_to: a descriptor, in place of stdout
     """
     require("data")
     code, said = attended([sys.executable, "-m", "services.prepare", job.model_dump_json()], reports_to)
-    if code == BAD_INPUT:
-        raise ValueError(last_line(said).removeprefix("prepare: "))
+    raise_fault(code, last_line(said).removeprefix("prepare: "))
     sys.stderr.write(said)
     return 1 if code else 0
 

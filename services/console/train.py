@@ -136,10 +136,11 @@ def resumable(directory: RunDirectory) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"autoresearch: the run was interrupted; {hint}", file=sys.stderr)
         raise
-    except ValueError as error:
-        if not directory.training_file.exists():
+    except (ValueError, OSError) as error:
+        told_by_a_stage = not getattr(error, "strerror", None)
+        if not directory.training_file.exists() or not told_by_a_stage:
             raise
-        raise ValueError(f"{error}; after that, {hint}") from None
+        raise type(error)(f"{error}; after that, {hint}") from None
 
 
 def read_recipe(path: Path) -> bytes:

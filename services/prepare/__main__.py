@@ -1,7 +1,8 @@
 """Makes a dataset, or rows of one more length: python -m services.prepare '{"corpus": "stdlib"}'.
 
-The argument is a PrepareJob or a PackJob (shared/contracts.py). Exit 0 when the dataset is there; 2 with one line
-on stderr when the job, the corpus or the disk is at fault. Run it again after anything: it goes on where it was.
+The argument is a PrepareJob or a PackJob (shared/contracts.py). Exit 0 when the dataset is there; with one line on
+stderr 2 when the job or the corpus is at fault, 74 when the disk is. Run it again after anything: it goes on where it
+was.
 """
 
 import json
@@ -19,6 +20,7 @@ from shared.data.dataset import DEMO_NOTICE, Dataset
 from shared.invalid import first_wrong
 from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.settings import settings
+from shared.stages.executors import BAD_INPUT, DISK_FAULT, line_of
 
 
 def parse(argument: str) -> PrepareJob | PackJob:
@@ -53,12 +55,12 @@ def main() -> int:
         dataset = run(parse(sys.argv[1]), report)
     except ValueError as error:
         print(f"prepare: {error}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     except OSError as error:
         # Full disk, no permission: what was half written is gone, what was finished stays for the next run.
-        where = error.filename or settings().home
-        print(f"prepare: {error.strerror or error}: {where}; make room or access, then run it again", file=sys.stderr)
-        return 2
+        line = line_of(error, settings().home, "make room or access, then run it again")
+        print(f"prepare: {line}", file=sys.stderr)
+        return DISK_FAULT
     report.say(f"dataset: {dataset.manifest.name} {dataset.manifest.fingerprint[:12]} in {dataset.path}")
     if dataset.manifest.is_demo:
         report.say(f"corpus: {DEMO_NOTICE}")

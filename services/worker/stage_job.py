@@ -5,7 +5,7 @@ import time
 from services.worker.attempt import Attempt, InfrastructureFault
 from services.worker.watch import WAITING, Cancelled, Slept, watching
 from shared.contracts import Contract, Status
-from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, INTERRUPTED, Executor, Watch
+from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, DISK_FAULT, INTERRUPTED, Executor, Watch
 
 DEVICE_POLL_S = 1.0
 
@@ -21,6 +21,8 @@ def run_stage(attempt: Attempt, stage: str, job: Contract, executor: Executor | 
         raise InfrastructureFault(str(slept)) from slept
     if code < 0 or code == INTERRUPTED:
         raise InfrastructureFault(f"the {stage} was ended from outside (exit code {code})")
+    if code == DISK_FAULT:
+        raise InfrastructureFault(line)
     if code:
         return (Status.INVALID if code == BAD_INPUT else Status.CRASHED), line
     return Status.OK, line

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from shared.calibration.job import Calibration
 from shared.files import write_atomic
-from shared.invalid import first_wrong
 from shared.settings import settings
 
 
@@ -25,27 +24,32 @@ def calibration_file(folder: Path) -> Path:
     return folder / "calibration.json"
 
 
-def lay_out(folder: Path, calibration: Calibration) -> None:
-    """Writes calibration.json. ValueError when the folder holds another machine's calibration, or no calibration."""
-    earlier = read_calibration(folder) if calibration_file(folder).exists() else None
+def lay_out(folder: Path, calibration: Calibration) -> str:
+    """Writes calibration.json. Returns what was wrong with the one that was there; empty when nothing was.
+
+    ValueError when the folder holds another machine's calibration, or something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: choose another --output-dir")
+    path = calibration_file(folder)
+    if not path.exists() and folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and holds no calibration: choose another --output-dir")
+    earlier, damage = _read(path)
     if earlier is not None and earlier.hardware_key != calibration.hardware_key:
         raise ValueError(
             f"{folder} holds a calibration of {earlier.hardware_key}, this machine is {calibration.hardware_key}: "
             "choose another --output-dir"
         )
-    if earlier is None and folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty and holds no calibration: choose another --output-dir")
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(calibration_file(folder), calibration.model_dump_json(indent=2) + "\n")
+    write_atomic(path, calibration.model_dump_json(indent=2) + "\n")
+    return damage
 
 
-def read_calibration(folder: Path) -> Calibration:
-    """ValueError when there is none, or it is damaged."""
-    path = calibration_file(folder)
+def _read(path: Path) -> tuple[Calibration | None, str]:
+    """Of a damaged one nothing is needed: measurements are found by what they depend on."""
     try:
-        return Calibration.model_validate_json(path.read_bytes())
+        return Calibration.model_validate_json(path.read_bytes()), ""
     except FileNotFoundError:
-        raise ValueError(f"{folder} holds no calibration") from None
-    except ValidationError as error:
-        what = first_wrong(error)
-        raise ValueError(f"{path} is damaged ({what}): delete it, the measurements beside it are kept") from None
+        return None, ""
+    except ValidationError:
+        return None, f"{path.name} is damaged and is made again"

@@ -29,7 +29,7 @@ from shared.machine.crowd import is_crowded
 from shared.machine.device_lock import check_idle, device_lock, foreign_processes
 from shared.machine.vitals import noting_vitals
 from shared.runs.directory import RunDirectory, write_record
-from shared.stages.executors import BAD_INPUT, Executor, Watch
+from shared.stages.executors import Executor, Watch, raise_fault
 
 Record = TypeVar("Record", TrainingRecord, EvaluationRecord)
 
@@ -40,8 +40,9 @@ FINAL = frozenset({Status.OK, Status.DIVERGED, Status.REJECTED, Status.INVALID})
 def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
     """Lays the run directory out and works on it to the end.
 
-    Every end of an experiment is a result. ValueError only for what stands outside it: a dataset, device or disk that
-    cannot be used, a run id that is taken. What was trained until then stays, to be resumed; if nothing was, nothing.
+    Every end of an experiment is a result. ValueError only for what stands outside it: a dataset or device that cannot
+    be used, a run id that is taken; OSError for the disk. What was trained until then stays, to be resumed; if nothing
+    was, nothing.
     """
     open_reference(job.dataset)
     directory = RunDirectory.of(job.run_id)
@@ -52,7 +53,7 @@ def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambd
             raise ValueError(f"{directory.path} exists: resume it, or choose another run id") from None
         try:
             return _work(directory, executor, watch)
-        except ValueError:
+        except (ValueError, OSError):
             if not directory.checkpoint_dir.exists():
                 shutil.rmtree(directory.path)
             raise
@@ -110,8 +111,7 @@ def _train(directory: RunDirectory, executor: Executor, watch: Watch) -> Trainin
     directory.training_file.unlink(missing_ok=True)
     check_idle(job.device)
     code, line = executor.execute("trainer", [str(directory.path)], watch)
-    if code == BAD_INPUT:
-        raise ValueError(line)
+    raise_fault(code, line)
     if others := foreign_processes(job.device):
         directory.discard_checkpoint()  # disturbed steps are fewer: there is nothing to go on from
         reason = f"void: {others[0]} used {job.device} during training"
@@ -145,6 +145,7 @@ def _ensure_rows(job: Job, executor: Executor, watch: Watch) -> None:
         return
     pack = PackJob(dataset=job.dataset, seq_len=job.shape.seq_len)
     code, line = executor.execute("prepare", [pack.model_dump_json()], watch)
+    raise_fault(code, line)
     if code:
         raise ValueError(line or f"rows of {job.shape.seq_len} tokens could not be packed")
 
@@ -160,8 +161,7 @@ def _evaluate(
     """The record of an earlier evaluation stays until there is a new one, and is not taken for it."""
     earlier = _version(directory.evaluation_file)
     code, line = executor.execute("evaluator", [str(directory.path), *([rung] if rung else [])], watch)
-    if code == BAD_INPUT:
-        raise ValueError(line)
+    raise_fault(code, line)
     if _version(directory.evaluation_file) == earlier:
         reason = line or "the evaluator left no record"
         write_record(directory.evaluation_file, EvaluationRecord(status=Status.CRASHED, reason=reason, void=lost(code)))

@@ -13,6 +13,7 @@ recipe's learning rates; nanochat's best grows with D^0.383. 3.2 is what an untr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -79,11 +80,14 @@ class Points:
 
 
 def points_of(shapes_and_tokens: Sequence[tuple[Shape, int]], vocab_size: int) -> Points:
-    columns = np.array([_point(shape, tokens, vocab_size) for shape, tokens in shapes_and_tokens]).reshape(-1, 6)
-    return Points(*columns.T)
+    shapes = np.array([_of_shape(shape, vocab_size) for shape, _ in shapes_and_tokens]).reshape(-1, 5)
+    tokens = np.array([max(tokens, 1) for _, tokens in shapes_and_tokens], dtype=float)
+    return Points(*np.vstack((shapes.T, np.log(tokens))))
 
 
-def _point(shape: Shape, num_tokens: int, vocab_size: int) -> tuple[float, ...]:
+@lru_cache(maxsize=1 << 14)
+def _of_shape(shape: Shape, vocab_size: int) -> tuple[float, ...]:
+    """A search asks for the same thousands of shapes after every probe."""
     size = model_size(shape, vocab_size)
     halves = sum(window < shape.seq_len for window in window_sizes(shape)) / shape.depth
     return (
@@ -92,30 +96,62 @@ def _point(shape: Shape, num_tokens: int, vocab_size: int) -> tuple[float, ...]:
         np.log(shape.seq_len),
         halves,
         np.log(shape.total_batch_size),
-        np.log(max(num_tokens, 1)),
     )
 
 
 def law(parameters: np.ndarray, points: Points) -> np.ndarray:
-    """val_bpb [n] of the climbmix corpus for one value of every parameter (complex ones too, see `slopes`)."""
-    E, log_A, a, log_B, b, log_p, log_F, f, log_T, c, w, log_best, log_g = parameters
-    above_best = points.log_batch - log_best - BEST_BATCH_GROWTH * (points.log_tokens - np.log(5e8))
-    log_useful = points.log_tokens - np.log(1 + np.exp(log_g) * (np.exp(above_best) + np.exp(-above_best)))
-    log_size, log_data = log_A - a * points.log_params, log_B - b * (log_useful - np.log(5e7))
-    p = np.exp(log_p)
-    raw = (
-        E
-        + np.exp(np.log(np.exp(p * log_size) + np.exp(p * log_data)) / p)
-        + np.exp(log_F + f * (points.log_params - log_useful + np.log(5e6)))
-        + np.exp(log_T - FIRST_STEPS * (points.log_tokens - np.log(3e4)))
-        + c * (np.sqrt(EVAL_SEQ_LEN / np.minimum(np.exp(points.log_seq), EVAL_SEQ_LEN)) - 1)
-        + w * points.half_windows
-    )
-    return UNTRAINED_BPB * (1 + (UNTRAINED_BPB / raw) ** BEND) ** (-1 / BEND)
+    """val_bpb [n] of the climbmix corpus for one value of every parameter."""
+    return _Terms(parameters, points).val_bpb
 
 
 def slopes(parameters: np.ndarray, points: Points) -> np.ndarray:
-    """Derivatives of the law by each parameter, [n, number of parameters], exact to rounding (complex step)."""
-    step = 1e-30
-    moved = parameters + 1j * step * np.eye(len(parameters))
-    return np.stack([law(values, points).imag / step for values in moved], axis=-1)
+    """Derivatives of the law by each parameter, [n, number of parameters]."""
+    return _Terms(parameters, points).slopes()
+
+
+class _Terms:
+    """The summands of `raw` at each point, each an array [n]."""
+
+    def __init__(self, parameters: np.ndarray, points: Points):
+        E, log_A, a, log_B, b, log_p, log_F, f, log_T, c, w, log_best, log_g = parameters
+        above_best = points.log_batch - log_best - BEST_BATCH_GROWTH * (points.log_tokens - np.log(5e8))
+        self.above, self.below = np.exp(log_g + above_best), np.exp(log_g - above_best)
+        self.wasted = 1 + self.above + self.below
+        log_useful = points.log_tokens - np.log(self.wasted)
+        self.params, self.data = points.log_params, log_useful - np.log(5e7)
+        self.hunger = points.log_params - log_useful + np.log(5e6)
+        self.a, self.b, self.p, self.f = a, b, np.exp(log_p), f
+        self.log_size, self.log_data = log_A - a * self.params, log_B - b * self.data
+        size, data = np.exp(self.p * self.log_size), np.exp(self.p * self.log_data)
+        self.share_of_size = size / (size + data)
+        self.log_learned = np.log(size + data) / self.p
+        self.learned = np.exp(self.log_learned)
+        self.starved = np.exp(log_F + f * self.hunger)
+        self.first = np.exp(log_T - FIRST_STEPS * (points.log_tokens - np.log(3e4)))
+        self.short = np.sqrt(EVAL_SEQ_LEN / np.minimum(np.exp(points.log_seq), EVAL_SEQ_LEN)) - 1
+        self.half_windows = points.half_windows
+        self.raw = E + self.learned + self.starved + self.first + c * self.short + w * self.half_windows
+        self.bend = (UNTRAINED_BPB / self.raw) ** BEND
+        self.val_bpb = UNTRAINED_BPB * (1 + self.bend) ** (-1 / BEND)
+
+    def slopes(self) -> np.ndarray:
+        of_size, of_data = self.learned * self.share_of_size, self.learned * (1 - self.share_of_size)
+        by_useful = -self.b * of_data - self.f * self.starved
+        mixed = self.share_of_size * self.log_size + (1 - self.share_of_size) * self.log_data
+        columns = (
+            np.ones_like(self.raw),  # E
+            of_size,  # log A
+            -of_size * self.params,  # a
+            of_data,  # log B
+            -of_data * self.data,  # b
+            self.learned * (mixed - self.log_learned),  # log p
+            self.starved,  # log F
+            self.starved * self.hunger,  # f
+            self.first,  # log T
+            self.short,  # c
+            self.half_windows,  # w
+            by_useful * (self.above - self.below) / self.wasted,  # log batch_best
+            -by_useful * (self.above + self.below) / self.wasted,  # log g
+        )
+        by_raw = self.val_bpb / (1 + self.bend) * self.bend / self.raw
+        return np.stack(columns, axis=-1) * by_raw[:, None]

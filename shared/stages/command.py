@@ -7,20 +7,19 @@ from types import FrameType
 
 from shared.contracts import EvaluationRecord, Status, TrainingRecord
 from shared.sandbox.launch import Ended
-from shared.stages.executors import BAD_INPUT
+from shared.stages.executors import BAD_INPUT, DISK_FAULT, line_of
 
 
 def exit_code(work: Callable[[], TrainingRecord | EvaluationRecord], run_directory: str) -> int:
-    """0 when the record is of a good end, 1 when it says of another, BAD_INPUT and a line when there is none."""
+    """0 when the record is of a good end, 1 of another; BAD_INPUT or DISK_FAULT and a line when there is none."""
     try:
         record = work()
     except ValueError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
-        where = error.filename or run_directory
-        print(f"{error.strerror or error}: {where}; make room, then resume it", file=sys.stderr)
-        return BAD_INPUT
+        print(line_of(error, run_directory, "make room, then resume it"), file=sys.stderr)
+        return DISK_FAULT
     return 0 if record.status is Status.OK else 1
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from shared.machine.awake import kept_awake
@@ -20,6 +21,10 @@ Watch = Callable[[str], None]
 """called with the name of the stage that runs"""
 
 BAD_INPUT = 2
+DISK_FAULT = 74
+"""exit code of a stage when this machine's disk is full, or a file is closed to it (EX_IOERR of sysexits.h): nobody's
+input is wrong, and with room the same command goes on
+"""
 DEVICE_BUSY = 75
 """exit code of a stage when somebody else has the device (EX_TEMPFAIL of sysexits.h)"""
 INTERRUPTED = 130
@@ -31,11 +36,24 @@ class Executor(Protocol):
         """Runs `python -m services.<stage> <arguments>`, calls `watch` some times a second meanwhile.
 
         ValueError when the table has no such stage.
-        Returns the exit code and the last line of stderr: one clear line when the code is BAD_INPUT.
+        Returns the exit code and the last line of stderr: one clear line when `raise_fault` raises the code.
         """
 
     def reclaim(self) -> None:
         """Brings home what stages of callers that died had written elsewhere."""
+
+
+def raise_fault(code: int, line: str) -> None:
+    """ValueError for wrong input or a device in use, OSError for the disk, with the stage's own line; else nothing."""
+    if code in (BAD_INPUT, DEVICE_BUSY):
+        raise ValueError(line)
+    if code == DISK_FAULT:
+        raise OSError(line)
+
+
+def line_of(error: OSError, where: Path | str, advice: str) -> str:
+    """What the disk refused and where. An error of another stage is its line, and stays as it is."""
+    return f"{error.strerror}: {error.filename or where}; {advice}" if error.strerror else str(error)
 
 
 SPIN_COUNT = "20000"

@@ -13,7 +13,15 @@ from shared.invalid import first_wrong
 from shared.machine.device_lock import DeviceBusy
 from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.settings import settings
-from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, INTERRUPTED, Executor, NativeExecutor
+from shared.stages.executors import (
+    BAD_INPUT,
+    DEVICE_BUSY,
+    DISK_FAULT,
+    INTERRUPTED,
+    Executor,
+    NativeExecutor,
+    line_of,
+)
 from shared.stages.spool import SpoolExecutor
 
 JobModel = TypeVar("JobModel", bound=Contract)
@@ -42,8 +50,8 @@ def end_with_starter() -> None:
 
 
 def job_exit_code(work: Callable[[], object]) -> int:
-    """0 when the work was done, whatever came of it; else BAD_INPUT, DEVICE_BUSY or INTERRUPTED, and one line on
-    stderr. From here on SIGTERM ends it as Ctrl-C does."""
+    """0 when the work was done, whatever came of it; else BAD_INPUT, DEVICE_BUSY, DISK_FAULT or INTERRUPTED, and one
+    line on stderr. From here on SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     end_with_starter()
     try:
@@ -55,9 +63,8 @@ def job_exit_code(work: Callable[[], object]) -> int:
         print(*str(error).split(), file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
-        where = error.filename or settings().home
-        print(f"{error.strerror or error}: {where}; make room or access, then run it again", file=sys.stderr)
-        return BAD_INPUT
+        print(line_of(error, settings().home, "make room or access, then run it again"), file=sys.stderr)
+        return DISK_FAULT
     except KeyboardInterrupt:
         print("interrupted; run the same command again", file=sys.stderr)
         return INTERRUPTED

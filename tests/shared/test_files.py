@@ -76,9 +76,16 @@ def test_kill_minus_9_half_way_leaves_the_old_content(file):
 def test_a_full_disk_leaves_the_old_content_and_nothing_beside_it(small_disk):
     file = small_disk / "record.json"
     write_atomic(file, "old")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as full:
         write_atomic(file, b"x" * 2**24)
+    assert full.value.filename == str(file)
     assert content(small_disk) == {"record.json": b"old"}
+
+
+def test_a_full_disk_says_which_file_a_line_had_no_room_in(small_disk):
+    with pytest.raises(OSError, match="No space left") as full:
+        append_line(small_disk / "lines.jsonl", "x" * 2**24)
+    assert full.value.filename == str(small_disk / "lines.jsonl")
 
 
 def test_a_reader_beside_a_busy_writer_never_sees_half(file):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 
 from services.calibrator.envelope_model import Band, model_of
 from services.calibrator.hindsight import Timed
@@ -90,7 +91,10 @@ class Points:
         return self.subject.book.probes(family.probes) if family else ()
 
     def here(self, shape: Shape) -> tuple[Shape, float] | None:
-        """The shape with passes that fit this machine, and its tokens/s; None where the model does not fit."""
+        """The shape and its tokens/s as it ran, else with the largest passes that fit and what the family's line says;
+        None where the model does not fit."""
+        if speeds := [one.tok_per_sec for one in self.subject.own_outcomes(shape) if one.tok_per_sec]:
+            return shape, median(speeds)
         envelope = self.subject.envelope.envelope
         family = envelope.family(shape)
         fits = family.largest_pass_tokens // shape.seq_len if family else 0

@@ -7,7 +7,7 @@ from services.calibrator.envelope_model import alike
 from services.calibrator.hindsight import interval
 from services.calibrator.report.contract import Beside, Zone
 from services.calibrator.report.points import Point, Points
-from services.calibrator.report.subject import Subject, merged
+from services.calibrator.report.subject import Subject, ids_of, merged
 from services.calibrator.space import FEWEST_STEPS
 from services.calibrator.work import describe_shape
 from shared.experiment.presets import PRESETS, preset_of
@@ -132,7 +132,7 @@ def _beside(subject: Subject, points: Points, run: PublishedRun) -> Beside:
     fitting, speed = here
     memory_mb = subject.envelope.envelope.memory_of(fitting)
     numbers: dict[str, Any] = {"here_tok_per_sec": speed, "here_share": speed / theirs, "here_memory_mb": memory_mb}
-    sources = merged(source, points.speed_sources(fitting))
+    sources = merged(source, ids_of(subject.own_outcomes(fitting)), points.speed_sources(fitting))
     tokens = speed * PUBLISHED_SECONDS
     if tokens < fitting.total_batch_size:
         reason = f"one step of {fitting.total_batch_size:,} tokens takes longer than {PUBLISHED_SECONDS:g} s here"

@@ -40,6 +40,8 @@ class SimulatedStages:
     memory_mb: float = 8000.0
     noise: float = 0.002
     startup_s: float = 4.0
+    warm_up_steps: int = 0
+    """before the clock starts; where a step takes long they are what a probe costs"""
     fault: Callable[[Job], Status | str | None] = lambda job: None
     """how a job ends instead: a status, or "hangs"; None lets it be"""
     trained: list[Job] = field(default_factory=list)
@@ -69,8 +71,8 @@ class SimulatedStages:
             write_record(directory.training_file, TrainingRecord(status=fault, reason=f"simulated {fault}"))
             return
         seconds = float(job.budget.seconds or 0)
-        self._pass(self.startup_s + seconds, watch)
         speed = self.tok_per_sec(job.shape)
+        self._pass(self.startup_s + self.warm_up_steps * job.shape.total_batch_size / speed + seconds, watch)
         steps = max(1, int(speed * seconds / job.shape.total_batch_size))
         record = TrainingRecord(
             status=Status.OK,

@@ -1,8 +1,10 @@
 """A whole calibration on simulated stages: what it ends with, what it survives, and that it measures nothing twice."""
 
 import json
+import os
 import random
 import shutil
+import time
 from collections import Counter
 
 import pytest
@@ -10,12 +12,15 @@ import pytest
 from services.calibrator.calibrate import PHASES, calibrate
 from services.calibrator.report import write
 from shared.calibration.events import read_events
-from shared.calibration.job import CalibrateJob, CalibrationRequest, build_calibration
+from shared.calibration.job import CalibrateJob, Calibration, CalibrationRequest, build_calibration
 from shared.contracts import Status
 from shared.experiment.platform_default import Confidence, read_default
 from shared.files import write_atomic
+from shared.quality.model_size import model_size
+from shared.runs.directory import RunDirectory
 from shared.settings import settings
-from tests.services.calibrator.simulated_stages import SimulatedStages
+from shared.stages.executors import DISK_FAULT
+from tests.services.calibrator.simulated_stages import VOCAB_SIZE, SimulatedStages
 
 
 def use(place, prepared_home, patch):
@@ -133,6 +138,22 @@ def test_killed_again_and_again_it_goes_on_and_no_finished_probe_is_trained_twic
     assert stages.clock() <= 650
 
 
+def test_the_minutes_of_a_probe_in_which_it_was_killed_count_too():
+    """By when its run was last written to: a line about the machine comes every 10 s."""
+
+    def killed_after_half_a_minute(job):
+        file = RunDirectory.of(job.run_id).system_file
+        file.touch()
+        os.utime(file, (time.time() + 30, time.time() + 30))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(job_of(), SimulatedStages(fault=killed_after_half_a_minute))
+    run(job_of())
+    first, second = (event.spent_s for event in read_events(job_of().place)[0] if event.kind == "plan")
+    assert second - first == pytest.approx(30, abs=3)
+
+
 def test_a_probe_that_hangs_is_ended_by_its_limit_and_there_is_a_default():
     default, stages = run(job_of(), SimulatedStages(fault=lambda job: "hangs" if job.shape.depth == 4 else None))
     assert default.family != "m5-small"
@@ -155,6 +176,20 @@ def test_a_machine_on_which_nothing_runs_is_told_why_in_one_line():
         run(job_of(), SimulatedStages(fault=lambda job: Status.CRASHED))
 
 
+def test_where_the_first_step_is_not_over_in_time_a_smaller_one_is_tried_and_there_is_a_default():
+    """As with MLX on a CPU and the BLAS that its package for Linux brings."""
+    from shared.experiment.presets import find_preset
+
+    tiny = find_preset("m5-tiny").shape
+    a_minute_a_step = tiny.total_batch_size * model_size(tiny, VOCAB_SIZE).flops_per_token / 60
+    default, stages = run(job_of(), SimulatedStages(flops=a_minute_a_step, warm_up_steps=3))
+    measured = [one for one in read_events(job_of().place)[0] if one.kind == "probe" and one.status == "ok"]
+    assert measured
+    assert (default.family, default.confidence) == ("m5-tiny", Confidence.LOW)
+    assert default.tok_per_sec == pytest.approx(stages.tok_per_sec(default.shape), rel=0.2)
+    assert stages.clock() <= 610
+
+
 def test_with_hardly_any_time_there_is_a_default_that_says_how_unsure_it_is():
     default, stages = run(job_of(budget=1))
     assert default.confidence is Confidence.LOW
@@ -170,6 +205,16 @@ def test_a_damaged_phase_is_named_and_made_again_without_training_a_probe_again(
     assert "phase-search.json is damaged and is made again" in [event.says for event in events]
 
 
+def test_a_damaged_calibration_file_is_named_and_made_again_and_the_measurements_beside_it_count(finished):
+    job, _ = job_of(), finished
+    (job.place / "calibration.json").write_text("{")
+    _, stages = run(job)
+    assert stages.trained == []
+    events, _ = read_events(job.place)
+    assert "calibration.json is damaged and is made again" in [event.says for event in events]
+    assert Calibration.model_validate_json((job.place / "calibration.json").read_bytes()) == job.calibration
+
+
 def test_what_a_journal_lost_with_its_torn_line_is_found_in_its_run_directory(finished):
     job, (_, before) = job_of(), finished
     (journal,) = job.place.glob("probes-*.jsonl")
@@ -179,6 +224,24 @@ def test_what_a_journal_lost_with_its_torn_line_is_found_in_its_run_directory(fi
         path.unlink()
     _, stages = run(job)
     assert not run_ids(stages) & run_ids(before)
+
+
+def test_a_disk_that_is_full_ends_it_with_the_stages_line_and_with_room_it_goes_on():
+    class Full(SimulatedStages):
+        """The disk has room for four trainings."""
+
+        def execute(self, stage, arguments, watch):
+            if stage == "trainer" and len(self.trained) == 4:
+                return DISK_FAULT, "No space left on device: runs; make room"
+            return super().execute(stage, arguments, watch)
+
+    full = Full()
+    with pytest.raises(OSError, match=r"^No space left on device: runs; make room$"):
+        run(job_of(), full)
+    default, roomy = run(job_of())
+    assert len(full.trained) == 4
+    assert not run_ids(full) & run_ids(roomy)
+    assert read_default(default.hardware_key, "torch") == default
 
 
 def test_another_machines_folder_is_refused(finished):
@@ -192,6 +255,12 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     write_atomic(tmp_path / "notes.txt", "mine")
     with pytest.raises(ValueError, match="is not empty and holds no calibration"):
         run(job_of(folder=tmp_path))
+
+
+def test_a_file_is_no_folder(tmp_path):
+    write_atomic(tmp_path / "notes.txt", "mine")
+    with pytest.raises(ValueError, match=r"notes.txt is no folder: choose another --output-dir"):
+        run(job_of(folder=tmp_path / "notes.txt"))
 
 
 def test_force_measures_everything_again(finished):

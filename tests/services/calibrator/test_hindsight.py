@@ -7,7 +7,7 @@ import pytest
 
 from services.calibrator.conclusion import how_sure, platform_default
 from services.calibrator.findings import Findings
-from services.calibrator.hindsight import Hindsight
+from services.calibrator.hindsight import Hindsight, Rival
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.reconsider import reconsidered
 from services.calibrator.report.markdown import as_markdown
@@ -166,6 +166,32 @@ def test_without_time_for_that_and_the_noise_the_choice_stands(reported):
     for remaining_s in (0.0, found.confirm.seconds + 20):
         work = replace(reported.work, clock=Spent(remaining_s))
         assert reconsidered(work, before_confirming(found), found.confirm) == found.confirm
+
+
+def searched(found: Findings, rival: Rival, seconds: float) -> Outcome:
+    """A run of the search that scores what was expected."""
+    steps = round(rival.tok_per_sec * seconds) // rival.shape.total_batch_size
+    probe = Probe(preset=rival.preset, shape=rival.shape, seconds=seconds, rung=found.prior.rung, tuning=found.tuning)
+    return Outcome(
+        probe=probe, status=Status.OK, val_bpb=rival.val_bpb, num_tokens=steps * rival.shape.total_batch_size,
+        num_steps=steps, tok_per_sec=rival.tok_per_sec, wall_seconds=seconds + 9, run_id="long",
+    )  # fmt: skip
+
+
+def test_without_that_time_a_shape_whose_run_in_the_search_was_as_long_is_taken_with_that_run(reported):
+    """Seen on a CPU: the confirming run was four times slower than thought and told that a shape the search had
+    trained for longer was better, and with a minute too few to repeat it the worse one became the default."""
+    found = before_confirming(surprised(reported))
+    confirmation = surprised(reported).confirm
+    rival = Hindsight(reported.work, replace(found, confirm=confirmation)).rival
+    work = replace(reported.work, clock=Spent(0.0))
+    for seconds, chosen in ((confirmation.seconds / 2, confirmation.chosen.shape), (confirmation.seconds, rival.shape)):
+        long = searched(found, rival, seconds)
+        search = found.search.model_copy(update={"outcomes": (*found.search.outcomes, long)})
+        again = reconsidered(work, replace(found, search=search), confirmation)
+        assert again.chosen.shape == chosen
+        assert (again.outcomes[-1] == long) == (chosen == rival.shape)
+    assert "its run in the search was as long" in again.reason
 
 
 def test_a_choice_that_nothing_beats_is_not_reconsidered(reported, monkeypatch):

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from statistics import median
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from services.calibrator.report.contract import Report
 from services.calibrator.report.markdown import as_markdown
 from services.calibrator.report.points import Points
 from services.calibrator.report.scaling import BUDGETS, NUM_BUDGETS, crossing_of, first_below
-from services.calibrator.report.subject import Book, Subject
+from services.calibrator.report.subject import Book, Subject, id_of
 from services.calibrator.report.write import build_report
 from services.calibrator.rungs import RungCosts
 from shared.calibration.events import read_events
@@ -138,6 +139,18 @@ def test_other_machines_stand_beside_with_the_same_shape_here(reported):
         assert one.here_memory_mb == pytest.approx(envelope.memory_of(fitting))
     assert "| MB there | MiB here |" in reported.markdown
     assert "| 45,060 |" in reported.markdown
+
+
+def test_a_shape_that_ran_here_stands_beside_them_as_it_ran(reported):
+    """Its line predicts the speed of the largest passes that fit, which may be several times slower."""
+    ran = {one.probe.shape: one for one in reported.found.outcomes(tuned=True) if one.is_ok}
+    same = [one for one in reported.report.beside if one.shape in ran]
+    assert same
+    for one in same:
+        runs = reported.found.good_runs(one.shape)
+        assert one.here_tok_per_sec == pytest.approx(median(run.tok_per_sec for run in runs))
+        assert one.reason == ""
+        assert {id_of(run) for run in runs} <= set(one.sources)
 
 
 def test_rows_that_could_not_be_read_are_on_the_page(reported):

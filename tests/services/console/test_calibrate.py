@@ -88,6 +88,10 @@ def test_a_terminal_shows_phases_probes_what_runs_the_best_and_the_time_left(tol
     assert "best so far  x" in text
 
 
+def test_before_the_plan_is_known_a_terminal_shows_that_it_starts_and_no_minutes(tmp_path):
+    assert drawn(View(tmp_path)).split() == ["starting"]
+
+
 def test_time_goes_on_between_events(told):
     view = View(told)
     view.read_to = 0
@@ -131,6 +135,10 @@ def test_a_default_is_shown_with_its_evaluation_batch_and_what_pairing_by_seed_i
     rows = dict(summary_rows(calibrated(noise=floor.model_dump(), eval_batch_size=None)))
     assert rows["rung"] == "cheap"
     assert rows["noise"].endswith("runs each")
+
+
+def test_a_default_whose_tuning_is_the_engines_own_names_no_setting():
+    assert dict(summary_rows(calibrated(tuning={})))["tuning"] == "the engine's own choice"
 
 
 def test_a_terminal_gets_the_last_words_too(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from services.worker.watch import WAITING
 from shared.contracts import PrepareJob, Status
 from shared.fleet.contracts import AttemptRecord
 from shared.kernel_lab.job import Evidence, LabJob
-from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, INTERRUPTED
+from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, DISK_FAULT, INTERRUPTED
 
 JOB = LabJob(command=Evidence())
 
@@ -43,6 +43,11 @@ def attempt_with(hub):
 def test_a_stage_that_was_ended_from_outside_is_started_again(attempt_with, code):
     with pytest.raises(InfrastructureFault, match="the kernel-lab was ended from outside"):
         run_stage(attempt_with(Ending(code)), "kernel-lab", JOB)
+
+
+def test_a_full_disk_of_this_host_is_no_fault_of_the_job_which_is_started_again(attempt_with):
+    with pytest.raises(InfrastructureFault, match="one line"):
+        run_stage(attempt_with(Ending(DISK_FAULT)), "calibrator", JOB)
 
 
 @pytest.mark.parametrize(("code", "status"), [(0, Status.OK), (BAD_INPUT, Status.INVALID), (1, Status.CRASHED)])

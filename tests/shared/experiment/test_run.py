@@ -28,7 +28,7 @@ from shared.machine.device_lock import DeviceBusy, ForeignProcess, device_lock
 from shared.runs.checkpoint import latest
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import CHECKOUT, settings
-from shared.stages.executors import BAD_INPUT, NativeExecutor
+from shared.stages.executors import BAD_INPUT, DISK_FAULT, NativeExecutor
 from tests.device_holding import held_elsewhere
 from tests.executor_contract import processes_of, wait_for
 from tests.recipes import HONEST, variant
@@ -212,6 +212,12 @@ def test_a_real_stage_packs_them(tmp_path, monkeypatch):
 def test_bad_input_leaves_no_run_behind(workplace):
     with pytest.raises(ValueError, match="rows are corrupt"):
         run(make_job(), SOURCE, Scripted(training=(BAD_INPUT, "rows are corrupt")))
+    assert not list(workplace.iterdir())
+
+
+def test_a_full_disk_is_said_so_and_leaves_no_run_behind_that_trained_nothing(workplace):
+    with pytest.raises(OSError, match=r"^No space left on device: runs; make room$"):
+        run(make_job(), SOURCE, Scripted(training=(DISK_FAULT, "No space left on device: runs; make room")))
     assert not list(workplace.iterdir())
 
 

@@ -35,7 +35,7 @@ def test_a_full_disk_is_named_with_its_place_and_what_to_do(capsys):
     def full() -> TrainingRecord:
         raise OSError(28, "No space left on device")
 
-    assert exit_code(full, "runs/mine") == 2
+    assert exit_code(full, "runs/mine") == 74
     assert capsys.readouterr().err == "No space left on device: runs/mine; make room, then resume it\n"
 
 

@@ -45,7 +45,8 @@ def test_a_job_is_read():
     ("error", "code", "line"),
     [
         (ValueError("no such\nshape"), 2, "no such shape"),
-        (OSError(28, "No space left on device", "here"), 2, "No space left on device: here; make room or access, then"),
+        (OSError(28, "No space left on device", "here"), 74, "No space left on device: here; make room or access"),
+        (OSError("No space left on device: here; make room"), 74, "No space left on device: here; make room\n"),
         (DeviceBusy("the device is in use"), 75, "the device is in use"),
         (KeyboardInterrupt(), 130, "interrupted; run the same command again"),
     ],
