@@ -22,11 +22,11 @@ STORE = Path(__file__).with_name("estimates.jsonl")
 UPSTREAM, OURS, TRITON = "upstream", "ours", "ours, Triton"
 TRITON_KERNELS = {
     "attention_prelude": "triton_epilogue",
-    "block_prelude": "triton_fused",
+    "blend_rmsnorm": "triton_fused",
     "cross_entropy_full": "triton_recompute",
-    "fused_mlp": "triton_saved",
-    "muon_symmetric_matmul": "triton_triangle",
-    "residual_rmsnorm": "triton_fused",
+    "muon_polynomial": "triton_triangle",
+    "residual_linear": "triton_epilogue",
+    "residual_mlp": "triton_saved",
     "value_embed_gate": "triton_fused",
 }
 """asked for by name: the best set that the estimate knows"""

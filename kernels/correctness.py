@@ -24,6 +24,8 @@ TORCH_DTYPES = {
     DType.INT64: torch.int64,
 }
 _COARSE = (torch.float32, torch.bfloat16, torch.float16)
+CHANCES = 6
+"""how often signs are drawn: in a row of a few numbers all may be alike, and then nothing that cancels is moved"""
 Results = dict[str, Tensor]
 """{"output y": ..., "gradient of x": ...}"""
 
@@ -116,11 +118,13 @@ def _sizes(reference: Callable, of: Definition, workload: Workload, inputs: Any,
 
 
 def _moved(reference: Callable, of: Definition, inputs: Any, cotangents: Any, right: Results) -> dict[str, float]:
-    """The larger of two: all inputs one rounding larger, and each larger or smaller by chance."""
+    """The largest of some: everything that comes in one rounding larger, and each number larger or smaller by chance."""
     generator = torch.Generator().manual_seed(0)
     others = [
-        forward_backward(reference, of, _beside(inputs, generator, by_chance), cotangents)
-        for by_chance in (False, True)
+        forward_backward(
+            reference, of, _beside(inputs, generator, by_chance), _beside(cotangents, generator, by_chance)
+        )
+        for by_chance in (False, *[True] * CHANCES)
     ]
     return {name: max(float((other[name] - x).abs().max()) if x.numel() else 0.0 for other in others)
             for name, x in right.items()}  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 
+from kernels.muon_polynomial.torch_reference import muon_polynomial
 from kernels.muon_symmetric_matmul.coefficients import POLAR_EXPRESS
 
 
@@ -17,13 +18,11 @@ def symmetric_matmul(x: torch.Tensor) -> torch.Tensor:
     return x @ x.mT
 
 
-def polar_express(g_NRC: torch.Tensor, steps: int, product: Callable = symmetric_matmul) -> torch.Tensor:
+def polar_express(g_NRC: torch.Tensor, steps: int, polynomial: Callable = muon_polynomial) -> torch.Tensor:
     """Nearly the orthogonal factor U V^T of each matrix: x <- a x + (b A + c A^2) x with A = x x^T, `steps` times."""
     wide = g_NRC.shape[-2] <= g_NRC.shape[-1]
     x = g_NRC if wide else g_NRC.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS[:steps]:
-        A = product(x)
-        B = torch.baddbmm(A, A, A, beta=b, alpha=c)  # scaled and added by the product's own kernel
-        x = torch.baddbmm(x, B, x, beta=a)
+        x = polynomial(x, a, b, c)
     return x if wide else x.mT

@@ -11,9 +11,10 @@ BLOCK_R = 64
 
 @triton.jit
 def _triangle_kernel(
-    x_ptr, y_ptr, R, C, x_matrix, x_row, x_column,
-    BR: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+    x_ptr, y_ptr, R, C, x_matrix, x_row, x_column, scale, own,
+    ADDS: tl.constexpr, BR: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
+    """y = x x^T; ADDS: scale x x^T + own x of a symmetric x."""
     i, j, matrix = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     if j <= i:
         rows, columns = i * BR + tl.arange(0, BR), j * BR + tl.arange(0, BR)
@@ -32,8 +33,11 @@ def _triangle_kernel(
                 other=0.0,
             )
             total = tl.dot(a, b, total, input_precision=PRECISION)
-        y = total.to(y_ptr.dtype.element_ty)
         seen = (rows[:, None] < R) & (columns[None, :] < R)
+        if ADDS:
+            x = tl.load(x_ptr + rows[:, None] * x_row + columns[None, :] * x_column, mask=seen, other=0.0)
+            total = scale * total + own * x.to(tl.float32)
+        y = total.to(y_ptr.dtype.element_ty)
         y_ptr += matrix * R * R
         tl.store(y_ptr + rows[:, None] * R + columns[None, :], y, mask=seen)
         if j < i:
@@ -45,14 +49,22 @@ def symmetric_matmul(x: torch.Tensor) -> torch.Tensor:
     return _forward(x)
 
 
-@torch.library.custom_op("autoresearch::muon_symmetric_matmul", mutates_args=())
-def _forward(x: torch.Tensor) -> torch.Tensor:
+def triangle(x: torch.Tensor, scale: float = 1.0, own: float = 0.0) -> torch.Tensor:
+    """scale x x^T + own x, [N, R, R]; with `own` x must be symmetric."""
     N, R, C = x.shape
     y = x.new_empty(N, R, R)
     tiles, wide = triton.cdiv(R, BLOCK_R), x.dtype == torch.float32
     tile = {"BR": BLOCK_R, "BK": 32 if wide else 64, "PRECISION": "ieee" if wide else "tf32"}
-    _triangle_kernel[(tiles, tiles, N)](x, y, R, C, *x.stride(), **tile, num_warps=4, num_stages=3)
+    tensors, lengths = (x, y), (R, C, *x.stride())
+    _triangle_kernel[(tiles, tiles, N)](
+        *tensors, *lengths, scale, own, ADDS=own != 0.0, **tile, num_warps=4, num_stages=3
+    )
     return y
+
+
+@torch.library.custom_op("autoresearch::muon_symmetric_matmul", mutates_args=())
+def _forward(x: torch.Tensor) -> torch.Tensor:
+    return triangle(x)
 
 
 @_forward.register_fake

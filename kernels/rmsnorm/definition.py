@@ -11,7 +11,8 @@ DEFINITION = Definition(
     outputs={"y": tensor("N", "C")},
     reference={"torch": "torch_reference.py::rmsnorm", "mlx": "mlx_reference.py::rmsnorm"},
     gradients=("x",),
-    test_axes=({"N": 1, "C": 1}, {"N": 3, "C": 37}, {"N": 70, "C": 129}),
+    # with one channel the gradient is nothing but rounding: right kernels failed in 61 to 102 of 1,000 draws
+    test_axes=({"N": 1, "C": 5}, {"N": 3, "C": 37}, {"N": 70, "C": 129}),
     bench_axes=({"N": 32768, "C": 384}, {"N": 16384, "C": 512}),
     wrong={"wrong/torch_mean_kept.py": Status.INCORRECT_NUMERICAL, "wrong/torch_in_float32.py": Status.INCORRECT_DTYPE},
     family=Family.NORM,

@@ -26,6 +26,12 @@ KERNELS = {
     "value_embed_gate": "triton_fused",
 }
 PRELUDE = {"attention_prelude": "triton_epilogue", "cross_entropy_full": "triton_recompute"}
+RESIDUAL = {
+    "blend_rmsnorm": "triton_fused",
+    "muon_polynomial": "triton_triangle",
+    "residual_linear": "triton_epilogue",
+    "residual_mlp": "triton_saved",
+}
 
 
 def kernels() -> None:
@@ -73,3 +79,6 @@ if __name__ == "__main__":
     kernels()
     recipe(KERNELS)
     recipe(KERNELS | PRELUDE)
+    recipe(KERNELS | RESIDUAL)
+    recipe({"residual_linear": "triton_epilogue"})
+    recipe({"residual_mlp": "triton_saved"})

@@ -14,7 +14,7 @@ CATALOG = """
 rmsnorm layernorm residual_blend residual_rmsnorm qk_rmsnorm rope_qk_fused rotary_embedding logits_softcap
 activation_pointwise reduce softmax value_embed_gate ve_lookup_reshape attention_mask_local proj_head_reshape
 loss_logits_cast_softcap cross_entropy_prelude cross_entropy_full attention_prelude block_prelude fused_mlp
-muon_symmetric_matmul launch_fusion
+muon_symmetric_matmul launch_fusion residual_linear residual_mlp blend_rmsnorm muon_polynomial
 """
 
 

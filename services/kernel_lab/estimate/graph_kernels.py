@@ -19,11 +19,14 @@ from torch._inductor.scheduler import BaseSchedulerNode, ExternKernelSchedulerNo
 from torch.fx import Node
 from torch.utils.flop_counter import flop_registry
 
-from kernels.op_cost import OpCost, cost_of_op, has_cost
+from kernels.op_cost import OpCost, cost_of_op, has_cost, stored_bytes
 from services.kernel_lab.estimate.origins import op_of
 from shared.kernel_lab.estimate import Kind
 
 PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "_scaled_mm"}
+ADDING = {"addmm", "baddbmm"}
+"""products that are added to an array, which PyTorch copies to where the sum will lie; a row vector it does not
+(aten/src/ATen/native/cuda/Blas.cpp)"""
 
 
 @dataclass(frozen=True)
@@ -125,4 +128,7 @@ def cost_of_call(target: Any, arguments: tuple[Any, ...], named: dict[str, Any],
     count = flop_registry.get(target.overloadpacket)
     if count is None or has_cost(target._schema.name):
         return cost
-    return OpCost(cost.bytes, int(count(*arguments, **named, out_val=result)), cost.launches)
+    flops = int(count(*arguments, **named, out_val=result))
+    if target.overloadpacket.__name__ in ADDING and stored_bytes(arguments[0]) == stored_bytes(result):
+        return OpCost(cost.bytes + stored_bytes(arguments[0]) + stored_bytes(result), flops, cost.launches + 1)
+    return OpCost(cost.bytes, flops, cost.launches)

@@ -112,6 +112,7 @@ def _counted(
 
 
 def _stored(state: dict[str, Any]) -> int:
-    """Arrays that share their memory count once."""
+    """Arrays that begin at the same place in memory count once."""
     arrays = [array for group in state.values() for array in group.values() if isinstance(array, torch.Tensor)]
-    return sum({id(array.untyped_storage()): stored_bytes(array) for array in arrays}.values())
+    places = {(id(array.untyped_storage()), array.storage_offset()): stored_bytes(array) for array in arrays}
+    return sum(places.values())

@@ -9,6 +9,7 @@ Letters of tensor names: B batch, T tokens, C d_model, H query heads, G key/valu
 K half of D, V vocabulary, N matrices of one shape.
 """
 
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -16,14 +17,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from kernels.attention.choose import choose_attention
+from kernels.blend_rmsnorm.torch_reference import blend_rmsnorm
 from kernels.block_prelude.torch_reference import block_prelude
 from kernels.choose import choose_kernels
 from kernels.cross_entropy_full.torch_chunked import cross_entropy_full
 from kernels.fused_mlp.torch_reference import fused_mlp
 from kernels.launch_fusion.whole_step import choose_step
 from kernels.logits_softcap.torch_reference import logits_softcap
+from kernels.muon_polynomial.torch_reference import muon_polynomial
 from kernels.muon_symmetric_matmul.torch_reference import polar_express, symmetric_matmul
 from kernels.residual_blend.torch_reference import residual_blend
+from kernels.residual_linear.torch_reference import residual_linear
 from kernels.residual_rmsnorm.torch_reference import residual_rmsnorm
 from kernels.rmsnorm.torch_reference import rmsnorm
 from kernels.rope_qk_fused.torch_reference import rope_qk_fused
@@ -64,10 +68,14 @@ X0_INIT = 0.1
 # Ops that a kernel promoted on this hardware may compute instead (kernels/choose.py)
 OPS = {
     "attention_prelude": None,  # none of its own: Attention.heads
+    "blend_rmsnorm": blend_rmsnorm,  # block_prelude's part where residual_mlp was chosen
     "block_prelude": block_prelude,
     "cross_entropy_full": cross_entropy_full,
     "fused_mlp": fused_mlp,
+    "muon_polynomial": None,  # none of its own: polynomial_of
     "muon_symmetric_matmul": symmetric_matmul,
+    "residual_linear": None,  # none of their own: Block.forward
+    "residual_mlp": None,
     "residual_rmsnorm": residual_rmsnorm,
     "rope_qk_fused": rope_qk_fused,
     "value_embed_gate": value_embed_gate,
@@ -111,8 +119,7 @@ class Attention(nn.Module):
         if self.gate is not None:
             gate_BTG = self.gate(x_BTC[..., : self.gate.weight.shape[1]])
             v_BTGD = ops.value_embed_gate(v_BTGD, ve_BTGD.view(v_BTGD.shape), gate_BTG)
-        y_BTHD = attend(q_BTHD, k_BTGD, v_BTGD, self.window)
-        return self.out(y_BTHD.flatten(2))
+        return attend(q_BTHD, k_BTGD, v_BTGD, self.window).flatten(2)
 
     def heads(self, x_BTC, rotary, ops):
         """Queries, keys and values: by one kernel where one was chosen, else by three products and one for the rest."""
@@ -140,10 +147,15 @@ class Block(nn.Module):
         self.mlp = MLP(shape.d_model)
 
     def forward(self, x_BTC, normed_BTC, ve_BTGD, rotary, attend, ops):
-        """The residual stream after attention, and what the MLP adds to it."""
-        y_BTC = self.attention(normed_BTC, ve_BTGD, rotary, attend, ops)
-        x_BTC, normed_BTC = ops.residual_rmsnorm(x_BTC, y_BTC)
-        return x_BTC, self.mlp(normed_BTC, ops)
+        """The residual stream after attention, and what the MLP adds to it; None where a kernel has added it."""
+        heads_BTC = self.attention(normed_BTC, ve_BTGD, rotary, attend, ops)
+        if ops.residual_linear is None and ops.residual_mlp is None:
+            x_BTC, normed_BTC = ops.residual_rmsnorm(x_BTC, self.attention.out(heads_BTC))
+            return x_BTC, self.mlp(normed_BTC, ops)
+        x_BTC = (ops.residual_linear or residual_linear)(x_BTC, heads_BTC, self.attention.out.weight)
+        if ops.residual_mlp is None:
+            return x_BTC, self.mlp(rmsnorm(x_BTC), ops)
+        return ops.residual_mlp(x_BTC, self.mlp.up.weight, self.mlp.down.weight), None
 
 
 class GPT(nn.Module):
@@ -178,8 +190,13 @@ class GPT(nn.Module):
             x_BTC, y_BTC = block(x_BTC, normed_BTC, value_embeds.get(str(layer)), rotary, self.attend, self.ops)
             if layer + 1 < len(self.blocks):
                 blend = self.resid_lambdas[layer + 1], self.x0_lambdas[layer + 1]
-                x_BTC, normed_BTC = self.ops.block_prelude(x_BTC, y_BTC, x0_BTC, *blend)
-        return self.ops.residual_rmsnorm(x_BTC, y_BTC)[1]
+                x_BTC, normed_BTC = self.prelude(x_BTC, y_BTC, x0_BTC, *blend)
+        return rmsnorm(x_BTC) if y_BTC is None else self.ops.residual_rmsnorm(x_BTC, y_BTC)[1]
+
+    def prelude(self, x_BTC, y_BTC, x0_BTC, a, b):
+        if y_BTC is None:
+            return self.ops.blend_rmsnorm(x_BTC, x0_BTC, a, b)
+        return self.ops.block_prelude(x_BTC, y_BTC, x0_BTC, a, b)
 
     def loss(self, rows):
         x_BTC = self.hidden(rows[:, :-1])
@@ -245,43 +262,45 @@ def adamw(model: GPT, rates_on_device: bool) -> torch.optim.AdamW:
 class Muon:
     """Momentum, orthogonalized (Polar Express), variance-reduced (NorMuon, arXiv 2510.05491), cautious weight decay.
 
-    Matrices of one shape are stacked and updated together.
+    Matrices of one shape are updated together. They lie in one array from then on, which no step needs to stack.
     """
 
-    def __init__(self, matrices: list[nn.Parameter], device, symmetric_matmul):
+    def __init__(self, matrices: list[nn.Parameter], device, polynomial):
         self.groups = {}
         for shape in sorted({p.shape for p in matrices}):
             params = [p for p in matrices if p.shape == shape]
+            p_NRC = torch.stack([p.detach() for p in params])
+            for p, part in zip(params, p_NRC.unbind(), strict=True):
+                p.data = part
             momentum_NRC = torch.zeros(len(params), *shape, device=device.torch)
             variance = momentum_NRC.mean(-1 if shape[0] >= shape[1] else -2, keepdim=True)
             lr = torch.zeros((), device=device.torch)
-            self.groups[f"{shape[0]}x{shape[1]}"] = (params, momentum_NRC, variance, lr)
+            self.groups[f"{shape[0]}x{shape[1]}"] = (params, p_NRC, momentum_NRC, variance, lr)
         # 0-d tensors: a Python number that changes every step would recompile the update
         self.momentum, self.decay = (torch.zeros((), device=device.torch) for _ in range(2))
         self.dtype = device.dtype
         self.update = device.compile(muon_update, dynamic=False)
-        self.symmetric_matmul = symmetric_matmul
+        self.polynomial = polynomial
 
     def set_rates(self, momentum: float, lr: float, decay: float):
         self.momentum.fill_(momentum)
         self.decay.fill_(decay)
-        for params, _, _, rate in self.groups.values():
+        for params, _, _, _, rate in self.groups.values():
             rows, columns = params[0].shape
             rate.fill_(lr * max(1.0, rows / columns) ** 0.5)
 
     @torch.no_grad()
     def step(self):
-        for params, momentum_NRC, variance, lr in self.groups.values():
-            p_NRC, g_NRC = torch.stack(params), torch.stack([p.grad for p in params])
+        for params, p_NRC, momentum_NRC, variance, lr in self.groups.values():
+            g_NRC = torch.stack([p.grad for p in params])
             rates = self.momentum, lr, self.decay
-            self.update(p_NRC, g_NRC, momentum_NRC, variance, *rates, self.dtype, self.symmetric_matmul)
-            torch._foreach_copy_(params, list(p_NRC.unbind()))
+            self.update(p_NRC, g_NRC, momentum_NRC, variance, *rates, self.dtype, self.polynomial)
 
 
-def muon_update(p_NRC, g_NRC, momentum_NRC, variance, momentum, lr, decay, dtype, symmetric_matmul):
+def muon_update(p_NRC, g_NRC, momentum_NRC, variance, momentum, lr, decay, dtype, polynomial):
     momentum_NRC.lerp_(g_NRC, 1 - momentum)
     g_NRC = g_NRC.lerp(momentum_NRC, momentum)  # Nesterov
-    g_NRC = polar_express(g_NRC.to(dtype), MUON_STEPS, symmetric_matmul).float()
+    g_NRC = polar_express(g_NRC.to(dtype), MUON_STEPS, polynomial).float()
     # Rows (columns of wide matrices) are divided by their running RMS; then the norm from before is restored.
     reduced = -1 if variance.shape[-1] == 1 else -2
     mean_square = g_NRC.square().mean(reduced, keepdim=True)
@@ -293,6 +312,11 @@ def muon_update(p_NRC, g_NRC, momentum_NRC, variance, momentum, lr, decay, dtype
     g_NRC = g_NRC * (scale * (norm / scaled_norm.clamp_min(1e-10)))
     agree = (g_NRC * p_NRC) >= 0  # cautious: decay only where the update shrinks the weight too
     p_NRC.sub_(lr * g_NRC + lr * decay * p_NRC * agree)
+
+
+def polynomial_of(ops):
+    """A step of Polar Express: by one kernel where one was chosen, else by products."""
+    return ops.muon_polynomial or partial(muon_polynomial, gram=ops.muon_symmetric_matmul)
 
 
 def lr_multiplier(progress: float) -> float:
@@ -313,7 +337,7 @@ class Recipe:
     def __init__(self, shape: Shape, model: GPT, device):
         self.shape, self.model = shape, model
         self.adamw = adamw(model, device.whole_step)
-        self.muon = Muon(list(model.blocks.parameters()), device, model.ops.muon_symmetric_matmul)
+        self.muon = Muon(list(model.blocks.parameters()), device, polynomial_of(model.ops))
         self.steps = 0
         self.multiplier = lr_multiplier(0.0)
         self._parameters, self._graphs = list(model.parameters()), device.graphs
@@ -377,7 +401,7 @@ class Recipe:
         optimizer = {"steps": torch.tensor(self.steps)}
         for name, p in self.model.named_parameters():
             optimizer |= {f"{name}.{key}": value for key, value in self.adamw.state.get(p, {}).items()}
-        for shape, (_, momentum_NRC, variance, _) in self.muon.groups.items():
+        for shape, (_, _, momentum_NRC, variance, _) in self.muon.groups.items():
             optimizer |= {f"muon.{shape}.momentum": momentum_NRC, f"muon.{shape}.variance": variance}
         return {"model": self.model.state_dict(), "optimizer": optimizer}
 

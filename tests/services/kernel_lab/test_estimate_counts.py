@@ -61,6 +61,16 @@ def test_one_product_and_one_pointwise_kernel_equal_the_count_by_hand(fake):
     assert (pointwise.launches, pointwise.bytes, pointwise.flops) == (1, BF16 * 2 * M * N, 0)
 
 
+def test_what_a_product_is_added_to_is_copied_first_unless_it_is_a_row(fake):
+    batched = Counting(lambda s, x, w: torch.baddbmm(s, x, w, beta=2.0))
+    batched(bf16(3, M, N), bf16(3, M, K), bf16(3, K, N))
+    assert batched.total == (2, BF16 * 3 * (M * K + K * N + 4 * M * N), 3 * 2 * M * K * N)
+    torch._dynamo.reset()
+    row = Counting(torch.addmm, compiled=False)
+    row(bf16(N), bf16(M, K), bf16(K, N))
+    assert row.total == (1, BF16 * (N + M * K + K * N + M * N), 2 * M * K * N)
+
+
 def test_forward_and_backward_of_a_product_are_three_products(fake):
     def loss(x, w):
         (x @ w).square().sum().backward()

@@ -1,5 +1,7 @@
 """The torch recipe against formulas, its protocol, and the parameter counts of the presets."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -113,11 +115,23 @@ def test_a_state_of_another_model_is_refused():
         build(shape_of(depth=3)).load(state)
 
 
-def test_state_tensors_own_their_memory():
+def test_state_tensors_are_contiguous_and_do_not_overlap():
     state = build(shape_of()).state()
     tensors = [tensor for arrays in state.values() for tensor in arrays.values()]
-    assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == len(tensors)
     assert all(tensor.is_contiguous() for tensor in tensors)
+    places = sorted((tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes) for tensor in tensors)
+    assert all(end <= start for (_, end), (start, _) in pairwise(places))
+
+
+def test_a_loaded_matrix_is_what_the_optimizer_goes_on_with():
+    """Matrices of a block are parts of the arrays that Muon updates."""
+    recipe = build(shape_of())
+    recipe.load({"model": build(shape_of(), seed=1).state()["model"]})
+    for params, p_NRC, *_ in recipe.muon.groups.values():
+        assert torch.equal(torch.stack([p.detach() for p in params]), p_NRC)
+    before = recipe.model.blocks[0].mlp.up.weight.detach().clone()
+    recipe.step(rows_of(shape_of()), 0.0)
+    assert not torch.equal(recipe.model.blocks[0].mlp.up.weight, before)
 
 
 def test_later_tokens_leave_earlier_logits_alone():
