@@ -17,6 +17,8 @@ from shared.research.noise import Noise
 from shared.research.rule import ENOUGH_SEEDS, MOST_RUNS, resolvable
 from shared.settings import settings
 
+NO_NUMBER = {"no run counts": "has no run that counts", "crash": "came to no number"}
+
 
 @dataclass(frozen=True)
 class State:
@@ -79,13 +81,8 @@ def why_no_best(known: Known) -> str:
     starts = [row for row in rows(known) if row.idea.parent is None]
     if not starts:
         return "no idea was run here yet"
-    start, said = (
-        starts[-1],
-        {
-            "no run counts": "has no run that counts",
-            "crash": "came to no number",
-        }.get(starts[-1].state, "was not run yet"),
-    )
+    start = starts[-1]
+    said = NO_NUMBER.get(start.state, "was not run yet")
     return f"the start {start.idea.id} {said}{f' ({start.reason})' if start.reason else ''}"
 
 

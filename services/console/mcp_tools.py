@@ -74,9 +74,10 @@ class Tools:
         name = f"decide {self.place.known().idea(idea).id}"
         if not make_runs:
             return verdicts.as_json(verdicts.conclude(self.place, idea))
-        if name not in self.going_on:
-            self._begin(name, lambda: verdicts.as_json(verdicts.conclude(self.place, idea, wait=True)))
-        return self._verdict(name, self.going_on[name], timeout_s)
+        work = self.going_on.get(name) or self._begin(
+            name, lambda: verdicts.as_json(verdicts.conclude(self.place, idea, wait=True))
+        )
+        return self._verdict(name, work, timeout_s)
 
     def history(self, limit: int = 50) -> list[dict[str, Any]]:
         """Every idea, what it was compared with, and what became of it, the latest last."""
@@ -92,8 +93,9 @@ class Tools:
             self._begin(idea.id, lambda: self.place.run(idea, trial, [0]))
         return {"idea": idea.id, "jobs": [idea.id]}
 
-    def _begin(self, name: str, work: Callable[[], Any]) -> None:
-        self.going_on[name] = self.workers.submit(work)
+    def _begin(self, name: str, work: Callable[[], Any]) -> Future[Any]:
+        begun = self.going_on[name] = self.workers.submit(work)
+        return begun
 
     def _verdict(self, name: str, work: Future[dict[str, Any]], timeout_s: float) -> dict[str, Any]:
         """Once it was told, asking again judges again, by the book and by what is known then."""
@@ -102,15 +104,15 @@ class Tools:
         except NotYet:
             return {"state": "running", "what": name}
         finally:
-            if work.done():
-                self.going_on.pop(name, None)
+            if work.done() and self.going_on.get(name) is work:
+                del self.going_on[name]
 
     def _first_run(self, name: str, timeout_s: float) -> dict[str, Any]:
         """As the records have it, whoever began it. What went wrong before there was a record is told each time."""
         idea = self.place.known().idea(name)
         try:
-            if idea.id in self.going_on:
-                self.going_on[idea.id].result(timeout_s)
+            if begun := self.going_on.get(idea.id):
+                begun.result(timeout_s)
         except NotYet:
             return {"state": "running", "what": name}
         results = self.place.known().results.get(idea.id, ())

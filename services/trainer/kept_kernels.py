@@ -95,6 +95,8 @@ def take(key: str, target: Path) -> Kept | None:
     if not place.exists():
         return None
     with _locked():
+        if not place.exists():  # somebody else made room
+            return None
         try:
             kept = _checked(place)
             shutil.copytree(place / "files", target)

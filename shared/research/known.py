@@ -193,13 +193,14 @@ def results_of_jobs(store: FleetStore, entries: Iterable[Proposal | Trial | Ruli
     """By idea, of the jobs that follow from its trials; what was enqueued under other names is none of its runs."""
     entries = list(entries)
     ideas = {entry.idea.id: entry.idea for entry in entries if isinstance(entry, Proposal)}
-    jobs = [
+    every = (
         (trial.idea, trial.job_id(index, again))
         for trial in entries
         if isinstance(trial, Trial) and trial.idea in ideas
         for index in range(MOST_INDICES)
         for again in range(most_again(ideas[trial.idea].recipe_sha))
-    ]
+    )
+    jobs = list(dict.fromkeys(every))  # a trial may be in the book more than once: two sweeps with one base, say
     pipeline = store.connection.pipeline(transaction=False)
     for _, job_id in jobs:
         pipeline.hget(keys.job(job_id), "outcome")

@@ -1,6 +1,7 @@
 """The tools of `autoresearch mcp` on a machine of its own, without the SDK."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -43,11 +44,19 @@ def test_an_answer_that_was_lost_is_given_again_also_by_a_server_that_was_starte
     assert verdicts == ["discard"] * 3
 
 
-def test_who_lost_the_answer_to_submit_asks_again_and_the_run_is_made_once(tools, tmp_path):
+def test_who_lost_the_answer_to_submit_asks_again_and_the_run_is_made_once(tools, tmp_path, monkeypatch):
     path = tmp_path / "mine.py"
     path.write_text(RECIPE.format(quality=2.5))
+    run, both_were_sent = tools.place.run, Event()
+
+    def begun_late(*arguments):
+        assert both_were_sent.wait(30)
+        run(*arguments)
+
+    monkeypatch.setattr(tools.place, "run", begun_late)
     sent = [tools.submit(str(path), "worse", time_budget=0.3, **TERMS) for _ in range(2)]
     assert sent[0] == sent[1]
+    both_were_sent.set()
     tools.workers.shutdown()
     assert len(tools.wait(sent[0]["jobs"])[sent[0]["idea"]]["runs"]) == 1
     with pytest.raises(ValueError, match=f"is idea {sent[0]['idea']}"):

@@ -167,6 +167,17 @@ def test_an_idea_whose_runs_do_not_count_says_why_and_may_be_sent_with_another_b
     autoresearch(*submit, "--time-budget", "0.06")
 
 
+def test_a_trial_that_stands_in_the_book_twice_has_each_run_once(autoresearch, worker, tmp_path):
+    """Every sweep writes its base down."""
+    mine = tmp_path / "mine.py"
+    mine.write_text(RECIPE.format(quality=1.99))
+    said = autoresearch("submit", "--target", "cpu", "--recipe", str(mine), *TERMS, "--note", "x", "--json", "--wait")
+    idea = next(line for line in map(parsed, said.out.splitlines()) if "idea" in line)["idea"]
+    Fleet().append(*Fleet().known().trials[idea])
+    assert len(Fleet().known().results[idea]) == 1
+    assert autoresearch("history", "--json").json[-1]["not_counted"] == []
+
+
 def test_a_shipped_recipe_is_tried_more_often_than_one_that_could_choose_its_runs():
     shipped = default_recipe("torch")
     ours = propose(shipped.read_bytes())
