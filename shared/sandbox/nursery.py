@@ -33,7 +33,8 @@ class Start(Contract):
 
 
 class Imported(Contract):
-    """All modules are."""
+    at: float
+    """of the monotonic clock, which is one for all processes"""
 
 
 def main(descriptor: int, server: str, modules: Sequence[str]) -> None:
@@ -42,7 +43,7 @@ def main(descriptor: int, server: str, modules: Sequence[str]) -> None:
     for module in (server, *modules):
         importlib.import_module(module)
     check_unshared(Path("/proc/self/maps").read_text())
-    channel.send(Imported())
+    channel.send(Imported(at=time.monotonic()))
     with suppress(ChannelClosed):
         while True:
             message, descriptors = channel.receive(REQUEST_TIMEOUT_S)
