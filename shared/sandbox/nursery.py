@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,8 @@ class Imported(Contract):
 
 def main(descriptor: int, server: str, modules: Sequence[str]) -> None:
     """server: the module that every process serves (serving.py)"""
+    # Since Python 3.12, said of a fork beside threads, which could hold a lock: those of imported libraries only wait.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     owner, channel = os.getppid(), Channel.from_fd(descriptor)
     for module in (server, *modules):
         importlib.import_module(module)
