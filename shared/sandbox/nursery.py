@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,16 +34,19 @@ class Start(Contract):
 
 
 class Imported(Contract):
-    """All modules are."""
+    at: float
+    """of the monotonic clock, which is one for all processes"""
 
 
 def main(descriptor: int, server: str, modules: Sequence[str]) -> None:
     """server: the module that every process serves (serving.py)"""
+    # Since Python 3.12, said of a fork beside threads, which could hold a lock: those of imported libraries only wait.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     owner, channel = os.getppid(), Channel.from_fd(descriptor)
     for module in (server, *modules):
         importlib.import_module(module)
     check_unshared(Path("/proc/self/maps").read_text())
-    channel.send(Imported())
+    channel.send(Imported(at=time.monotonic()))
     with suppress(ChannelClosed):
         while True:
             message, descriptors = channel.receive(REQUEST_TIMEOUT_S)

@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
 from shared.sandbox import ending, pages_read
 from shared.sandbox.channel import Channel, ChannelClosed
-from shared.sandbox.nursery import Start
+from shared.sandbox.nursery import Imported, Start
 from shared.sandbox.output_log import CappedLog
 from shared.sandbox.parent_death import dies_with_parent
 from shared.sandbox.processes import Child, child_environment
@@ -37,6 +37,7 @@ class Preloaded:
         self.modules, self.scratch = (server, *modules), scratch
         self.environment = {"PYTHONPATH": str(CHECKOUT), **environment}
         self._pages_told = 0
+        self._import_s: float | None = None
 
     def __enter__(self) -> "Preloaded":
         ending.adopt_orphans()
@@ -55,7 +56,7 @@ class Preloaded:
         ending.know(self._process)
         theirs.close()
         if len(os.sched_getaffinity(0)) == 1:
-            assert self.import_s  # how long it takes says how slow the machine is: nothing of ours may run beside it
+            self.await_import()  # how long it takes says how slow the machine is: nothing of ours may run beside it
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,25 +65,33 @@ class Preloaded:
         ending.forget(self._process)
         self._channel.close()
 
-    @cached_property
+    @property
     def import_s(self) -> float:
-        """How long starting and importing took, waited for. RuntimeError when a module cannot be imported."""
-        try:
-            self._channel.receive(IMPORT_TIMEOUT_S)
-        except (ChannelClosed, TimeoutError) as error:
-            raise RuntimeError(f"the process that imports {', '.join(self.modules)} did not: {error}") from None
-        return monotonic() - self._started
+        """How long starting and importing took; waits until it is known."""
+        return self.await_import()
+
+    def await_import(self) -> float:
+        """RuntimeError when a module cannot be imported."""
+        if self._import_s is None:
+            try:
+                message, _ = self._channel.receive(IMPORT_TIMEOUT_S)
+            except (ChannelClosed, TimeoutError) as error:
+                raise RuntimeError(f"the process that imports {', '.join(self.modules)} did not: {error}") from None
+            self._import_s = Imported.model_validate(message).at - self._started
+        return self._import_s
 
     def pages_read(self) -> int:
-        """From disks, since this was asked last."""
-        with open(f"/proc/{self._process.pid}/io", "rb") as file:
+        """From disks, since this was asked last; 0 where that is not counted."""
+        self.await_import()
+        with suppress(OSError), open(f"/proc/{self._process.pid}/io", "rb") as file:
             counted = pages_read.count(file.fileno())
-        since, self._pages_told = counted - self._pages_told, counted
-        return since
+            since, self._pages_told = counted - self._pages_told, counted
+            return since
+        return 0
 
     def start(self, channel: int, *, output: Path, scratch: Path) -> Child:
         """A process that serves the server on `channel`, alone in the world as if processes.start had started it."""
-        assert self.import_s
+        self.await_import()
         request = Start(environment=child_environment(scratch, self.environment))
         read_end, write_end = os.pipe()
         pid_read, pid_write = os.pipe()

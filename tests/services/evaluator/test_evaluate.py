@@ -364,8 +364,8 @@ def test_a_name_that_a_recipe_gives_its_attention_does_not_choose_the_rung(workp
 
 @pytest.mark.parametrize(("engine", "device"), [("torch", "cuda:0"), ("mlx", "cpu"), ("mlx", "mps")])
 def test_no_process_is_forked_where_that_might_not_work(workplace, engine, device):
-    job = make_run().job().model_copy(update={"engine": engine, "device": device})
-    with preloaded(make_run(), job) as nursery:
+    run = make_run()
+    with preloaded(run, run.job().model_copy(update={"engine": engine, "device": device})) as nursery:
         assert nursery is None
 
 

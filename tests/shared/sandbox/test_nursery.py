@@ -11,9 +11,10 @@ import pytest
 from shared import sandbox
 from shared.contracts import Contract, Integrity
 from shared.sandbox import ending
+from shared.sandbox.channel import Channel
 from shared.sandbox.ending import Isolation
 from shared.sandbox.launch import Ended, Opened, RecipeProcess, new_scratch
-from shared.sandbox.nursery import check_unshared
+from shared.sandbox.nursery import Imported, check_unshared
 from shared.sandbox.preloaded import Preloaded
 from shared.settings import CHECKOUT
 from tests.shared.sandbox.born_server import Outcomes
@@ -116,6 +117,28 @@ def test_nursery_and_process_die_with_their_owner(workplace, tmp_path):
         assert len(family) == 4  # the nursery; outside, first and last process of the one it started
         owner.send_signal(signal.SIGKILL)
     assert psutil.wait_procs(family, timeout=10)[1] == []
+
+
+def test_how_long_importing_took_does_not_depend_on_when_it_is_asked(tmp_path):
+    """Limits follow it: what the owner did meanwhile must not widen them."""
+    nursery = Preloaded(SERVER, [], tmp_path, environment={})
+    nursery._started = 100.0
+    nursery._channel, theirs = Channel.pair()
+    theirs.send(Imported(at=103.5))
+    assert nursery.import_s == 3.5
+    assert nursery.import_s == 3.5
+
+
+def test_pages_are_counted_when_all_is_imported(nursery, tmp_path, monkeypatch):
+    """Else the rest would be taken for what the next process read."""
+    order = []
+    await_import = nursery.await_import
+    monkeypatch.setattr(nursery, "await_import", lambda: order.append("imported") or await_import())
+    monkeypatch.setattr("shared.sandbox.pages_read.count", lambda _: order.append("counted") or 100 * len(order))
+    with started(nursery, tmp_path) as process:
+        assert order[:2] == ["imported", "counted"]
+        assert process._pages_before == 200
+    assert nursery.pages_read() == 100 * len(order) - 200
 
 
 def test_a_module_that_cannot_be_imported_is_named(workplace, tmp_path):
