@@ -128,9 +128,16 @@ class Outlook:
     def opening(self) -> Option | None:
         """The shortest budget of the first start that has no outcome yet, then of a model that has none."""
         tried = {shape for shape, seconds in self.tried if seconds >= self._real_s}
-        starts = (self.space.nearest(start) for start in self.inputs.starts)
-        fresh = (one for one in starts if one and one.shape in self.offered and one.shape not in tried)
+        starts = filter(None, map(self._fastest_like, self.inputs.starts))
+        fresh = (one for one in starts if one.shape not in tried)
         return next((options[0] for one in fresh if (options := self.options(one))), None) or self._model_to_open()
+
+    def _fastest_like(self, start: Shape) -> Candidate | None:
+        """What trains as the nearest offer does, with the passes that are fastest here."""
+        nearest = self.space.nearest(start)
+        alike = self.space.siblings(nearest.shape) if nearest else []
+        offered = [one for one in alike if one.shape in self.offered]
+        return max(offered, key=self.projections.rates.of, default=None)
 
     @property
     def _real_s(self) -> float:

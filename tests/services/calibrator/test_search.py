@@ -80,6 +80,24 @@ def test_every_model_is_measured_and_the_starts_come_first(tmp_path):
     assert {outcome.probe.preset for outcome in result.outcomes} == {*OFFERED}
 
 
+def test_a_start_runs_with_the_passes_that_are_fastest_here_not_with_the_largest(tmp_path):
+    """As on a CPU, where four times the pass was four times slower and the first probe took it."""
+    machine, start = machine_with(), PRESETS["m5-tiny"].shape
+    inputs = SearchInputs(
+        envelope=machine.envelope(OFFERED), presets={"m5-tiny": start}, starts=(start,), allowance_s=400
+    )  # fmt: skip
+    table = QualityTable((), "corpus", hardware_key="here")
+    largest, *smaller = inputs.space().siblings(inputs.space().nearest(start).shape)
+    measured = [
+        machine.measure(Probe(preset="m5-tiny", shape=one.shape, seconds=5.0, rung=Rung.SMOKE), limit_s=1000)
+        for one in (largest, smaller[1])
+    ]
+    known = [
+        one.model_copy(update={"tok_per_sec": speed}) for one, speed in zip(measured, (2000.0, 8000.0), strict=True)
+    ]
+    assert Search(inputs, table, machine, tmp_path, known).next_probe().shape == smaller[1].shape
+
+
 def test_a_model_whose_speed_was_measured_for_a_few_seconds_still_gets_a_probe_of_its_own(tmp_path):
     """Steps enough to be a row, but nothing that tells what it learns in minutes."""
     machine = machine_with()
