@@ -118,7 +118,7 @@ def _sizes(reference: Callable, of: Definition, workload: Workload, inputs: Any,
 
 
 def _moved(reference: Callable, of: Definition, inputs: Any, cotangents: Any, right: Results) -> dict[str, float]:
-    """The largest of some: all that comes in is one rounding larger, or each number larger or smaller by chance."""
+    """The largest of some: all that comes in one rounding larger, and each number larger or smaller by chance."""
     generator = torch.Generator().manual_seed(0)
     others = [
         forward_backward(

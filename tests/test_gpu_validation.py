@@ -63,7 +63,7 @@ def test_what_was_predicted_stands_beside_what_is_measured():
     measured = []
     lines = gpu_kernels.estimate_lines("gb10", lambda shape, kernels: measured.append((shape, kernels)) or (1e5, 100.0))
     assert len(lines) == len(kept) == len(measured) > 0
-    assert {kernels.get("fused_mlp") for _, kernels in measured} == {None, "triton_saved"}
+    assert {kernels.get("residual_mlp") for _, kernels in measured} == {None, "triton_saved"}
     assert all(line[3] == "100,000" and line[5].endswith(" %") for line in lines)
 
 
