@@ -22,6 +22,7 @@ from shared.data.rows import Rows
 from shared.engines import ATTENTION_BACKENDS, Engine, open_engine
 from shared.evaluation.costs import CostKey, EvalCost, append_cost, read_costs, runtime_signature, shape_signature
 from shared.evaluation.rungs import EVAL_SEQ_LEN, choose_rung, eval_signature, evaluation_batch, rows_for, shortfall
+from shared.machine.device import Device
 from shared.machine.stops import Stops
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
@@ -135,6 +136,10 @@ def _process_starter(
 def _batch_size(evaluation: Evaluation, vocab_size: int) -> int:
     job = evaluation.job
     wish = job.eval_batch_size or evaluation_batch(job.shape.total_batch_size)
+    if job.engine == "mlx" and Device.parse(job.device).is_cpu and wish > 1:
+        # measured with OpenBLAS 0.3.21 on an AMD processor: from four rows of 2048 tokens on
+        evaluation.note("eval_batch_size", "1", "MLX on a CPU: the place of a row among others changes its last bits")
+        wish = 1
     fits = max(1, LARGEST_LOGITS_BYTES // (4 * EVAL_SEQ_LEN * vocab_size))
     if wish > fits:
         evaluation.note("eval_batch_size", str(fits), f"{wish} rows of logits are more than 512 MiB")

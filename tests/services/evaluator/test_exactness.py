@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from services.evaluator.audit import spliced
+from services.evaluator.evaluate import _batch_size
+from services.evaluator.evaluation import Evaluation
 from shared.contracts import Shape
 from shared.engines import open_engine
+from shared.experiment.presets import find_preset
 from shared.experiment.recipe import load_recipe
+from shared.runs.directory import RunDirectory
 from shared.runs.shipped import default_recipe
+from tests.run_making import make_job
 
 SHAPES = {
     "narrow": Shape(
@@ -37,6 +42,17 @@ def test_a_row_gives_the_same_numbers_at_every_place_of_a_batch_and_a_prefix_wha
     altered = nats(recipe, engine, spliced(rows, others, cuts)[order], rows[order])
     before = np.arange(SEQ_LEN)[None] <= cuts[order, None]
     assert np.array_equal(altered[before], said[order][before])
+
+
+@pytest.mark.parametrize(("engine", "device", "rows"), [("mlx", "cpu", 1), ("torch", "cpu", 6), ("mlx", "metal", 6)])
+def test_mlx_on_a_cpu_scores_a_row_at_a_time_since_its_place_among_many_changes_the_last_bits(
+    engine, device, rows, workplace
+):
+    """With OpenBLAS 0.3.21 on an AMD processor, from 4 rows of 2048 tokens on: 2e-6 nats, and the run was rejected."""
+    shape = find_preset("m5-tiny").shape
+    job = make_job(engine=engine, device=device, shape=shape, eval_batch_size=6)
+    evaluation = Evaluation(RunDirectory(workplace / "run-1"), job)
+    assert _batch_size(evaluation, vocab_size=8192) == rows == evaluation.eval_batch_size
 
 
 def train(recipe, engine, shape: Shape, random: np.random.Generator) -> None:
