@@ -4,7 +4,8 @@
     python -I -S launcher.py SIGNAL PARENT alone  PROGRAM ARGUMENTS...    runs it in namespaces of its own
     python -I -S launcher.py SIGNAL PARENT alone                          tries whether that is permitted
 
-It runs between fork and the real program, since Python code in a fork of a process with threads is not safe.
+It runs between fork and the real program, since Python code in a fork of a process with threads is not safe. Only
+nursery.py, whose threads never do anything, forks and calls `run_alone` itself.
 
 Alone means: process, mount, IPC and network namespaces of its own, with its own /proc, an empty /dev/shm and no access
 times written. This process stays outside and ends as the program ended. Inside a tiny init is process 1; when it
