@@ -2,8 +2,8 @@
 
 A source that holds validation text lowers the nats of that text by at most one bit for each bit of its own (it is a
 code for the text, and no code does better for free). Its bits are those of its compressed size beyond the shipped
-recipes, per byte of text that was scored. The first FREE_BPB are not charged: they leave room for a new idea's code,
-and are half of what any cheat may gain.
+recipes, per byte of text that was scored. The first FREE_BYTES are not charged, nor what is worth less than FREE_BPB:
+an idea's code has room in them, and on the cheap rung (1.1 MB) they are less than the 0.01 that any cheat may gain.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from shared.runs.recipe_file import added_bytes
 from shared.runs.shipped import shipped_sources
 
 FREE_BPB = 0.005
+FREE_BYTES = 1024
 
 
 class SourceCharge(NamedTuple):
@@ -21,18 +22,20 @@ class SourceCharge(NamedTuple):
     """compressed, beyond the shipped recipe that is most like it"""
     worth_bpb: float
     """the most that so many bytes can lower val_bpb by"""
+    free_bpb: float
 
     @property
     def bpb(self) -> float:
-        return max(0.0, self.worth_bpb - FREE_BPB)
+        return max(0.0, self.worth_bpb - self.free_bpb)
 
     @property
     def choice(self) -> Choice:
         reason = "compressed, beyond the shipped recipes; as validation text they could lower val_bpb by "
-        reason += f"{self.worth_bpb:.4f}, of which {FREE_BPB:g} are free and {self.bpb:.4f} were added to it"
+        reason += f"{self.worth_bpb:.4f}, of which {self.free_bpb:.4f} are free and {self.bpb:.4f} were added to it"
         return Choice(what="recipe source", chosen=f"{self.num_bytes} bytes", reason=reason)
 
 
 def source_charge(source: bytes, scored: BitsPerByte) -> SourceCharge:
     num_bytes = 0 if source in shipped_sources() else added_bytes(source, shipped_sources())
-    return SourceCharge(num_bytes, 8 * num_bytes / scored.total_bytes)
+    bpb_per_byte = 8 / scored.total_bytes
+    return SourceCharge(num_bytes, num_bytes * bpb_per_byte, max(FREE_BPB, FREE_BYTES * bpb_per_byte))

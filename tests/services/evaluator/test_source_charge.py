@@ -8,7 +8,7 @@ import pytest
 
 from services.evaluator.evaluate import evaluate
 from services.evaluator.scoring import BitsPerByte
-from services.evaluator.source_charge import FREE_BPB, source_charge
+from services.evaluator.source_charge import FREE_BPB, FREE_BYTES, source_charge
 from shared.runs.shipped import default_recipe, shipped_sources
 from tests.recipes import variant
 from tests.run_making import make_trained_run
@@ -19,7 +19,8 @@ CHEAP = BitsPerByte(total_nats=1.4e6, total_bytes=1_100_000)
 
 @pytest.mark.parametrize("source", shipped_sources())
 def test_a_shipped_recipe_is_charged_nothing(source):
-    assert source_charge(source, CHEAP) == (0, 0.0)
+    charge = source_charge(source, CHEAP)
+    assert (charge.num_bytes, charge.bpb) == (0, 0.0)
 
 
 @pytest.mark.parametrize("engine", ["torch", "mlx"])
@@ -39,7 +40,7 @@ def test_bytes_that_could_be_text_are_charged_whole_however_they_are_written(num
     payload = random.Random(1).randbytes(num_bytes)
     for written in (base64.b85encode(payload), payload.hex().encode(), repr(payload).encode()):
         charge = source_charge(base + b"DATA = '" + written + b"'\n", CHEAP)
-        assert charge.bpb >= 8 * num_bytes / CHEAP.total_bytes - FREE_BPB
+        assert charge.bpb >= 8 * (num_bytes - FREE_BYTES) / CHEAP.total_bytes
 
 
 def test_what_is_removed_from_the_shipped_recipe_makes_no_room_for_data():
@@ -53,6 +54,10 @@ def test_the_same_bytes_weigh_less_where_more_text_is_scored():
     reference = BitsPerByte(CHEAP.total_nats * 6, CHEAP.total_bytes * 6)
     assert source_charge(source, CHEAP).bpb > 0
     assert source_charge(source, reference).bpb == 0
+
+
+def test_what_is_free_is_less_than_a_cheat_may_gain_on_the_cheap_rung():
+    assert max(FREE_BPB, 8 * FREE_BYTES / CHEAP.total_bytes) < 0.01
 
 
 def test_the_number_is_what_was_measured_and_the_charge_and_the_record_says_both(workplace):
