@@ -92,6 +92,11 @@ def print_meaning(result: RunResult, evaluation: EvaluationRecord | None = None)
         f"\n[bold]val_bpb {result.val_bpb:.4f}[/bold]: the model needs that many bits for each byte of text it has not "
         "seen. Lower is better; 8 is no model at all."
     )
+    if evaluation and evaluation.source_bpb:
+        console.print(
+            f"{evaluation.source_bpb:.4f} of it were not measured: they are charged for what the recipe's source adds "
+            "to the shipped recipes (recipe source, above)."
+        )
     if not result.ranked:
         console.print(f"Not ranked, not comparable: {'; '.join(WHY_UNRANKED[reason] for reason in result.unranked)}.")
 

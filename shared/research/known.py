@@ -18,8 +18,6 @@ from shared.research.rule import Decision, Verdict, decide
 from shared.runs.listing import list_runs
 from shared.runs.shipped import shipped_recipes
 
-ENGINES = ("torch", "mlx")
-
 
 @dataclass(frozen=True)
 class Known:

@@ -112,6 +112,13 @@ def test_the_summary_says_why_its_rung_can_be_trusted(capsys):
     assert "costs 4 s (measured, confidence repeated, fresh)" in said
 
 
+@pytest.mark.parametrize(("charged", "told"), [(0.0123, True), (0.0, False)])
+def test_the_summary_says_how_much_of_the_number_was_charged_and_not_measured(capsys, charged, told):
+    result = make_result()
+    print_meaning(result, make_evaluation(result).model_copy(update={"source_bpb": charged}))
+    assert ("0.0123 of it were not measured" in capsys.readouterr().out) == told
+
+
 def test_output_of_a_recipe_is_shown_without_what_steers_a_terminal(tmp_path, capsys):
     file = tmp_path / "output.log"
     file.write_bytes(b"loss 3\n\x1b[2Jgone\x07\n")
