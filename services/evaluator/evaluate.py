@@ -31,7 +31,8 @@ from shared.sandbox.launch import Ended
 from shared.sandbox.preloaded import Preloaded
 from shared.settings import settings
 
-LARGEST_LOGITS_BYTES = 2**29
+LARGEST_LOGITS_BYTES, LARGEST_ON_CPU = 2**29, 2**27
+"""of one pass. A CPU gains nothing by more, and the first pass, which takes the memory, would be five times the usual"""
 
 
 def evaluate(run: RunDirectory, requested_rung: str | None = None) -> EvaluationRecord:
@@ -136,13 +137,16 @@ def _process_starter(
 def _batch_size(evaluation: Evaluation, vocab_size: int) -> int:
     job = evaluation.job
     wish = job.eval_batch_size or evaluation_batch(job.shape.total_batch_size)
-    if job.engine == "mlx" and Device.parse(job.device).is_cpu and wish > 1:
+    is_cpu = Device.parse(job.device).is_cpu
+    if job.engine == "mlx" and is_cpu and wish > 1:
         # measured with OpenBLAS 0.3.21 on an AMD processor: from four rows of 2048 tokens on
         evaluation.note("eval_batch_size", "1", "MLX on a CPU: the place of a row among others changes its last bits")
         wish = 1
-    fits = max(1, LARGEST_LOGITS_BYTES // (4 * EVAL_SEQ_LEN * vocab_size))
+    largest = LARGEST_ON_CPU if is_cpu else LARGEST_LOGITS_BYTES
+    fits = max(1, largest // (4 * EVAL_SEQ_LEN * vocab_size))
     if wish > fits:
-        evaluation.note("eval_batch_size", str(fits), f"{wish} rows of logits are more than 512 MiB")
+        reason = f"{wish} rows of logits are more than {largest >> 20} MiB"
+        evaluation.note("eval_batch_size", str(fits), reason)
     evaluation.eval_batch_size = min(wish, fits)
     return min(wish, fits)
 
