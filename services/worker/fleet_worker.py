@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from rq.worker import Worker
 from services.worker.attempt import Attempt, current
 from services.worker.connection import patient, quick, told_to_end
 from services.worker.fleet_job import FleetJob, FleetQueue, Refused
+from services.worker.log_lines import ending, is_news
 from services.worker.recovery import settle_old_attempts
 from shared.contracts import Status
 from shared.fleet.contracts import JOB_ID_PATTERN, AttemptRecord, Outcome
@@ -49,6 +51,7 @@ class Post:
 class FleetWorker(Worker):
     job_class = FleetJob
     queue_class = FleetQueue
+    log_result_lifespan = False
     post: Post
     begun: Begun | None = None
     queue_is_gone = False
@@ -67,6 +70,7 @@ class FleetWorker(Worker):
             log_job_description=False,
         )
         worker.post = post
+        log.addFilter(is_news)
         worker.push_exc_handler(worker._look_at_abandoned)
         return worker
 
@@ -91,6 +95,9 @@ class FleetWorker(Worker):
             execution = next(iter(self.executions.values()), None)
             self.handle_job_failure(job, queue, exc_string="the worker was told to stop at once", execution=execution)
             raise
+        with suppress(RedisError):
+            known = self.store.outcome(job.id) if re.fullmatch(JOB_ID_PATTERN, job.id) else None
+            log.info("job %s: %s", job.id, ending(known))
 
     def prepare_execution(self, job: FleetJob) -> Execution:
         """The fencing number is handed out before the horse is started, so both know it."""

@@ -42,3 +42,17 @@ def test_jobs_run_one_after_another_and_each_is_recorded_once(hub, start_worker,
 
     assert [hub.outcome(name).result.val_bpb for name in names] == [2.000001, 2.000002, 2.000003]
     assert len(list(workplace.glob("*/result.json"))) == 3
+
+
+def test_a_worker_prints_the_start_and_the_end_of_each_job_and_no_routine(hub, start_worker):
+    worker = start_worker()
+    name = hub.enqueue(job_id="one", recipe=HONEST, seed=1, time_budget="0.1", **SMALL)
+    broken = hub.enqueue(job_id="two", recipe=HONEST, time_budget="none")
+    hub.outcome(name)
+    hub.outcome(broken)
+
+    wait_for(lambda: "job two: invalid: " in worker.output())
+    assert "cpu: one" in worker.output()
+    assert "job one: ok: val_bpb 2.000001 (cheap" in worker.output()
+    for routine in ("cleaning", "Job OK", "Successfully", "is kept for"):
+        assert routine not in worker.output()
