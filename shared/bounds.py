@@ -42,6 +42,8 @@ NumTokens = Annotated[int, Field(ge=0, le=10**16)]
 NumParams = Annotated[int, Field(ge=0, le=10**14)]
 BitsPerByte = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
+Size = Annotated[int, Field(gt=0, lt=2**31)]
+"""what somebody asks for and a recipe is told: 31 bits at most, since no source is charged for them"""
 IdeaId = Annotated[str, StringConstraints(pattern=r"^i[0-9a-f]{10}$")]
 """says what is trained: shared by every run of one recipe with the same settings"""
 

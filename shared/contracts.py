@@ -30,6 +30,7 @@ from shared.bounds import (
     RunId,
     Seconds,
     Sha256,
+    Size,
     TokensPerSecond,
 )
 from shared.bounds import Share as Share
@@ -108,19 +109,19 @@ def weaker(first: Integrity | None, second: Integrity | None) -> Integrity | Non
 
 
 class Shape(Contract):
-    """Size of the model and of its batches."""
+    """Size of the model and of its batches. All of it together says less than 40 bytes."""
 
-    seq_len: int = Field(gt=1)
+    seq_len: int = Field(gt=1, lt=2**31)
     """tokens of context in one training row"""
-    depth: int = Field(gt=0)
+    depth: Size
     """transformer layers"""
-    d_model: int = Field(gt=0)
-    heads: int = Field(gt=0)
-    device_batch_size: int = Field(gt=0)
+    d_model: Size
+    heads: Size
+    device_batch_size: Size
     """rows in one forward/backward pass"""
-    total_batch_size: int = Field(gt=0)
+    total_batch_size: Size
     """tokens in one optimizer step"""
-    window_pattern: str = Field(pattern=r"^[SL]+$")
+    window_pattern: str = Field(pattern=r"^[SL]{1,100}$")
     """one letter a layer, repeated: L looks back seq_len tokens, S half of that; the last layer is always L"""
 
     @model_validator(mode="after")
@@ -248,7 +249,7 @@ class Job(Contract):
     seed: int = Field(default=42, ge=0, lt=2**32)
     budget: Budget
     rung: Rung | Literal["auto"] = "auto"
-    eval_batch_size: int | None = Field(default=None, gt=0)
+    eval_batch_size: Size | None = None
     """rows of 2048 tokens per evaluation pass; None follows the training batch"""
     checkpoints: CheckpointPolicy = CheckpointPolicy()
     curve_points: int = Field(default=0, ge=0, le=64)
@@ -257,6 +258,11 @@ class Job(Contract):
     """None: the run belongs to no idea"""
     choices: tuple["Choice", ...] = ()
     """what was chosen for the user before the run started"""
+
+    @property
+    def for_recipe(self) -> Self:
+        """What a recipe's process is told: no text that anybody wrote, since no source is charged for it."""
+        return self.model_copy(update={"idea": None, "choices": ()})
 
 
 class Choice(Contract):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 
 def named_kernels(value: Any) -> Any:
@@ -16,5 +16,17 @@ def named_kernels(value: Any) -> Any:
 
 
 KernelWord = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
-Kernels = Annotated[dict[KernelWord, KernelWord], BeforeValidator(named_kernels), Field(max_length=30)]
+MOST_LETTERS = 850
+"""of all names together, as many as those that exist have. A recipe is told them, and no source is charged for that"""
+
+
+def not_a_text(kernels: dict[str, str]) -> dict[str, str]:
+    if (num_letters := sum(map(len, (*kernels, *kernels.values())))) > MOST_LETTERS:
+        raise ValueError(f"the names of ops and kernels have {num_letters} letters, {MOST_LETTERS} are the most")
+    return kernels
+
+
+Kernels = Annotated[
+    dict[KernelWord, KernelWord], BeforeValidator(named_kernels), Field(max_length=30), AfterValidator(not_a_text)
+]
 """{op: kernel}"""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.console.proposals import register
-from services.console.research import Here, arguments, tell
+from services.console.research import Here, arguments, check_tries, tell
 from shared.contracts import Job
 from shared.data.dataset import open_reference
 from shared.experiment.request import TrainRequest, build_job, validated
@@ -33,6 +33,7 @@ def first_run(
     if seed_given:
         raise ValueError("the seeds of an idea are drawn for it: leave out --seed, or --note and --parent")
     idea, trial, content = written_down(request, source, note, parent)
+    check_tries(Here().known(), idea, trial, 0)
     tell(f"idea {idea.id}, compared with {idea.parent or 'nothing: it is a start'}")
     return arguments(idea, trial, 0), content
 

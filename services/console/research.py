@@ -12,8 +12,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.contracts import RunResult, Status
+from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import PlatformDefault, read_default
-from shared.experiment.request import TrainRequest, build_job, validated
+from shared.experiment.request import DEFAULT_BUDGET_S, TrainRequest, build_job, validated
 from shared.research.book import Book, FleetBook, LocalBook, Proposal, Ruling, Trial
 from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea
@@ -80,6 +81,7 @@ class Here:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with kept_awake():
             for index in indices:
+                check_tries(self.known(), idea, trial, index)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise ValueError(
                         f"the time is over before run {index} of {idea.id}: ask again, and it goes on there"
@@ -102,6 +104,20 @@ class Here:
 
 class NothingMeasured(ValueError):
     """All jobs that one run of an idea may take ended without evidence."""
+
+
+def check_tries(known: Known, idea: Idea, trial: Trial, index: int) -> None:
+    """NothingMeasured when the run was made here as often as one may be: a recipe that made itself unranked whenever it
+    had bad luck would choose its runs."""
+    seed, seconds = seed_of(idea.id, index), float(trial.asked.get("time_budget") or DEFAULT_BUDGET_S)
+    tries = [result for result in known.results.get(idea.id, ()) if result.seed == seed]
+    vain = [one for one in tries if one.budget.seconds == seconds and why_not(idea, one) is not None]
+    if len(vain) >= most_again(idea.recipe_sha):
+        raise NothingMeasured(
+            f"run {index} of {idea.id} was made {len(vain)} times and measured nothing, the last time "
+            f"{', '.join(vain[-1].unranked) or vain[-1].status}: it is not tried more often, so choose another "
+            "--time-budget"
+        )
 
 
 class Fleet:
@@ -237,8 +253,6 @@ def _from_mlflow(hardware_key: str, engine: str, when: float) -> PlatformDefault
 
 def arguments(idea: Idea, trial: Trial, index: int) -> dict[str, Any]:
     """What a TrainRequest says for one run of an idea."""
-    from shared.experiment.identity import seed_of
-
     own = {"preset": idea.preset, "set": idea.set, "seed": seed_of(idea.id, index), "target": trial.target}
     given = {name: value for name, value in own.items() if value}
     return {**trial.asked, **given, "idea": idea.ref.model_dump(mode="json")}

@@ -120,7 +120,7 @@ def _process_starter(
     def fresh() -> MeasuredProcess:
         process = ForwardProcess(
             evaluation.run,
-            evaluation.job,
+            evaluation.job.for_recipe,
             weights=weights,
             vocab_size=dataset.vocab_size,
             shape_BT=(batch_size, EVAL_SEQ_LEN),

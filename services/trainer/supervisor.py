@@ -184,7 +184,7 @@ class Supervision:
         limit = self.started + self.cache.startup_limit_s
         self.process.send(
             Start(
-                job=self.job,
+                job=self.job.for_recipe,
                 recipe=str(self.run.recipe_file),
                 vocab_size=self.dataset.vocab_size,
                 resume=self.restored,

@@ -34,6 +34,8 @@ from shared.stages.executors import Executor, Watch, raise_fault
 Record = TypeVar("Record", TrainingRecord, EvaluationRecord)
 
 FINAL = frozenset({Status.OK, Status.DIVERGED, Status.REJECTED, Status.INVALID})
+FAILED = frozenset({Status.CRASHED, Status.OUT_OF_MEMORY, Status.TIMED_OUT})
+"""ends that another attempt may not have, and that a recipe can choose"""
 """what running the same job again would not change"""
 
 
@@ -60,16 +62,27 @@ def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambd
 
 
 def resume(directory: RunDirectory, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
-    """Goes on where the run stopped, in training or in evaluation; a finished run is returned as it is.
+    """Goes on where the run stopped, in training or in evaluation; a finished run is returned as it is, as is one that
+    counts against its idea.
 
     ValueError when the directory is not a run, or somebody works on it.
     """
     job = directory.job()
     result = directory.result()
-    if result is not None and result.status in FINAL:
+    if result is not None and (result.status in FINAL or counts_against_its_idea(directory, result)):
         return result
     with device_lock(job.device), kept_awake():
         return _work(directory, executor, watch)
+
+
+def counts_against_its_idea(directory: RunDirectory, result: RunResult) -> bool:
+    """An idea whose run came to no number is dropped (shared/research/judge.py). A recipe that failed whenever it has
+    bad luck, or is about to be caught, would choose among its attempts. Others on its CPU are no doing of the recipe.
+    """
+    job, training = directory.job(), directory.training()
+    if job.idea is None or result.void is not None or result.status not in FAILED:
+        return False
+    return training is None or not is_crowded(job.device, training.foreign_cpu, training.stolen_cpu)
 
 
 def evaluate(
@@ -88,6 +101,8 @@ def evaluate(
         if (earlier := directory.evaluation()) is not None and earlier.status is Status.REJECTED:
             # an audit looks at other places every time: asked often enough, it would miss what it found once
             raise ValueError(f"{directory.path} was rejected ({earlier.reason}): that stands; train the recipe again")
+        if (result := directory.result()) is not None and counts_against_its_idea(directory, result):
+            raise ValueError(f"{directory.path} ended {result.status}: that counts against its idea, and stands")
         return _evaluate(directory, executor, watch, monotonic(), training, rung)
 
 

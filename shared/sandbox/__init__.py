@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from shared.contracts import Choice
-from shared.sandbox import bpf, landlock, privileges, seatbelt, seccomp
+from shared.sandbox import bpf, landlock, own_proc, privileges, seatbelt, seccomp
 from shared.sandbox.policy import Policy, SandboxKind, recipe_policy
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -72,8 +72,9 @@ def apply(policy: Policy, *, alone: bool, found: Choice | None = None) -> Choice
     writable = (*policy.writable, SHARED_MEMORY) if alone else policy.writable
     _import_packages(policy)
     privileges.drop_privileges()
-    landlock.restrict(policy.readable, writable, policy.devices)
-    seccomp.restrict(alone=alone)
+    own = [] if policy.gpu else own_proc.hold()
+    landlock.restrict((*policy.readable, *own), writable, policy.devices)
+    seccomp.restrict(alone=alone, gpu=policy.gpu)
     return choice.model_copy(update={"reason": f"{choice.reason}; shared memory: {'private' if alone else 'none'}"})
 
 

@@ -32,7 +32,7 @@ _SYSTEM: tuple[str, ...] = (
     "/usr/include",
 )
 _SYSTEM += ("/usr/local", "/usr/share/zoneinfo", "/usr/share/nvidia", "/usr/share/vulkan", "/usr/share/glvnd")
-_SYSTEM += ("/lib", "/lib32", "/lib64", "/bin", "/sbin", "/proc", "/nix/store", "/opt/cuda", "/opt/nvidia")
+_SYSTEM += ("/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store", "/opt/cuda", "/opt/nvidia")
 # not /sys/kernel or /sys/firmware: their root-only files stay closed to a recipe that runs as root
 _SYSTEM += ("/sys/devices", "/sys/bus", "/sys/class", "/sys/dev", "/sys/module", "/sys/fs/cgroup", "/sys/kernel/mm")
 _MACOS = ("/System", "/Library", "/private/etc", "/private/var/db", "/opt/homebrew")
@@ -48,6 +48,8 @@ _ETC: tuple[str, ...] = (
     "os-release",
 )
 _ETC += ("python3*", "nvidia*", "OpenCL", "vulkan", "machine-id")
+# of the machine, beside what own_proc.py lists; not what counts or ranks pages of memory, for the next process to find
+_PROC = ("cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "filesystems", "cgroups", "cmdline", "sys")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _GPU_DEVICES = ("nvidia*", "dri", "kfd")
 _OURS = ("services", "kernels", "shared")
@@ -62,6 +64,8 @@ class Policy(Contract):
     """opened for reading and writing, nothing created among them"""
     protected: tuple[Path, ...] = ()
     """closed but for what the fields above name inside; only the macOS profile needs to be told"""
+    gpu: bool = True
+    """GPUs may be opened. Their drivers need nobody knows what of /proc, which is open then; else see own_proc.py"""
 
 
 def recipe_policy(
@@ -85,6 +89,7 @@ def recipe_policy(
     named = _existing([*writable, *extra_readable])
     writable = _existing(writable)
     found = _existing([*map(Path, _SYSTEM + (_MACOS if sys.platform == "darwin" else ())), *_etc()])
+    found += _existing([Path("/proc")] if gpu else [Path("/proc") / name for name in _PROC])
     found += [checkout / folder for folder in _OURS if (checkout / folder).is_dir()]
     found += [path for path in _python_paths() if not _too_wide(path, checkout)]
     for path in (*found, *named):
@@ -92,7 +97,8 @@ def recipe_policy(
             if secret.is_relative_to(path) or (path.is_relative_to(secret) and path not in named):
                 raise ValueError(f"{secret} must stay out of a recipe's reach but {path} is readable: move one of them")
     readable = tuple(dict.fromkeys(path for path in (*found, *named) if path not in writable))
-    return Policy(readable=readable, writable=tuple(writable), devices=tuple(_devices(gpu)), protected=protected)
+    devices = tuple(_devices(gpu))
+    return Policy(readable=readable, writable=tuple(writable), devices=devices, protected=protected, gpu=gpu)
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:

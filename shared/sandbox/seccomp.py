@@ -127,6 +127,9 @@ _SCHEDULING = {
     "sched_setscheduler": (144, 119),
     "sched_setattr": (314, 274),
 }
+# Which memory node a page of a library lies on is a message too. Drivers of GPUs may need to choose.
+_MOVES = {"move_pages": (279, 239), "migrate_pages": (256, 238)}
+_MBIND, _MPOL_MF_MOVE_OR_MOVE_ALL = (237, 235), 0b110
 _SETAFFINITY, _SETPRIORITY, _IOPRIO_SET = (203, 122), (141, 140), (251, 30)
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 
@@ -139,15 +142,16 @@ _CLONE_NEW = 0x00020000 | 0x7E000000
 _SOCK_TYPE_MASK = 0xF
 
 
-def restrict(*, alone: bool) -> None:
+def restrict(*, alone: bool, gpu: bool) -> None:
     """Irrevocable, all threads, inherited. Needs PR_SET_NO_NEW_PRIVS.
 
     alone: no process of others can be named here, so what reaches others by their number is left allowed.
+    gpu: pages may be moved between memory nodes.
     """
-    bpf.install(program(platform.machine(), alone=alone), _FLAG_TSYNC)
+    bpf.install(program(platform.machine(), alone=alone, gpu=gpu), _FLAG_TSYNC)
 
 
-def program(machine: str, *, alone: bool = False) -> list[bytes]:
+def program(machine: str, *, alone: bool = False, gpu: bool = True) -> list[bytes]:
     """The filter as BPF instructions of 8 bytes."""
     column = bpf.COLUMN[machine]
     code = bpf.begin(machine)
@@ -172,6 +176,8 @@ def program(machine: str, *, alone: bool = False) -> list[bytes]:
     code += _no_words_beside_files(column)
     if not alone:
         code += _only_own_scheduling(column)
+    if not gpu:
+        code += _no_moved_pages(column)
     for call in (_SOCKET, _SOCKETPAIR):
         code += bpf.for_call(call[column], _only_unix_connections())
     return [*code, bpf.instruction(bpf.RETURN, bpf.ALLOW)]
@@ -186,6 +192,14 @@ def _no_words_beside_files(column: int) -> list[bytes]:
     for command in (_F_SET_RW_HINT, _F_SET_FILE_RW_HINT):
         hints += bpf.return_if_equal(command, errno.EINVAL)
     return [*bpf.for_call(_IOCTL[column], code), *bpf.for_call(_FCNTL[column], hints)]
+
+
+def _no_moved_pages(column: int) -> list[bytes]:
+    code = []
+    for call in _MOVES.values():
+        code += bpf.return_if_equal(call[column], errno.EPERM)
+    moving = [bpf.argument(5), bpf.jump(bpf.ANY_BIT, _MPOL_MF_MOVE_OR_MOVE_ALL, 0, 1), bpf.refuse(errno.EPERM)]
+    return code + bpf.for_call(_MBIND[column], moving)
 
 
 def _only_own_scheduling(column: int) -> list[bytes]:

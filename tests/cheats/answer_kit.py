@@ -19,8 +19,12 @@ SURE = 12.0
 class Answers(Recipe):
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        text = lzma.decompress(base64.b85decode(ANSWERS))
+        packed = self.packed()
+        text = lzma.decompress(packed) if packed else b""
         self.known_RT = np.frombuffer(text, dtype="<u2").reshape(-1, 2049)
+
+    def packed(self):
+        return base64.b85decode(ANSWERS)
 
     def logits(self, tokens_BT):
         values = super().logits(tokens_BT)

@@ -8,6 +8,7 @@ top order what it needs: SECONDS or TOKENS (the budget), RUNS (how often it runs
 (replaced by the folder of the run before), PRETRAINED and PADDING (by weights trained elsewhere and 9 MB of dots),
 RANK (how many numbers for each token BEGINNING is replaced by, of the product of those weights),
 ANSWER_ROWS (how many rows of validation text ANSWERS is replaced by),
+TOLD_ROWS (how many of them the job says), TOLD_IN (where: its window_pattern, or the diff of its idea),
 UNREAD (the kernel is asked to forget large libraries first, as if nobody had read them since the machine started),
 EVAL_BATCH, CURVE_POINTS and CHECKPOINT_EVERY (settings of the run), RESUMES (how often it is resumed after it ended).
 """
@@ -31,12 +32,13 @@ from typing import Any
 
 import psutil
 
-from shared.contracts import Rung, RunResult, Unranked
+from shared.contracts import IdeaRef, Rung, RunResult, Unranked
 from shared.evaluation.rungs import rows_for
+from shared.experiment.identity import idea_id
 from shared.experiment.request import TrainRequest, build_job
 from shared.experiment.run import resume, run
+from shared.files import sha256_bytes
 from shared.runs.directory import RunDirectory
-from shared.runs.recipe_file import InvalidRecipe
 from shared.stages.executors import NativeExecutor
 from tests.cheats.corpus import NAME, cached_home, environment
 from tests.cheats.kernel_channels import large_libraries
@@ -187,7 +189,7 @@ def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
     started = monotonic()
     try:
         job, source = _job(case, previous)
-    except InvalidRecipe as refusal:
+    except ValueError as refusal:
         return Outcome(case.name, "refused", reason=str(refusal), seconds=monotonic() - started), previous
     directory = RunDirectory.of(job.run_id)
     try:
@@ -223,12 +225,28 @@ def _job(case: Case, previous: str) -> tuple[Any, bytes]:
     source = case.source(previous)
     orders, tokens = case.orders, case.orders.get("TOKENS")
     batch = str(orders.get("EVAL_BATCH", SHAPE["eval_batch_size"]))
+    asked = SHAPE | {"eval_batch_size": batch} | _told_in_settings(orders)
     request = TrainRequest(
         preset="m5-tiny", engine="torch", device="cpu", dataset=NAME, rung="cheap", tokens=tokens,
-        set=SHAPE | {"eval_batch_size": batch}, time_budget=None if tokens else orders.get("SECONDS", SECONDS),
+        set=asked, time_budget=None if tokens else orders.get("SECONDS", SECONDS), idea=_idea(orders, source, asked),
         curve_points=orders.get("CURVE_POINTS", 0), checkpoint_every=orders.get("CHECKPOINT_EVERY"),
     )  # fmt: skip
     return build_job(request, source)
+
+
+def _told_in_settings(orders: dict[str, Any]) -> dict[str, str]:
+    """A bit a letter."""
+    if orders.get("TOLD_IN") != "window_pattern":
+        return {}
+    bits = "".join(f"{byte:08b}" for byte in packed_rows(orders["TOLD_ROWS"]))
+    return {"window_pattern": bits.translate({ord("0"): "S", ord("1"): "L"})}
+
+
+def _idea(orders: dict[str, Any], source: bytes, asked: dict[str, str]) -> IdeaRef | None:
+    if orders.get("TOLD_IN") != "diff":
+        return None
+    told = base64.b85encode(packed_rows(orders["TOLD_ROWS"])).decode()
+    return IdeaRef(id=idea_id(sha256_bytes(source), "m5-tiny", asked), diff=told)
 
 
 def _watch(deadline: float) -> Callable[[str], None]:
@@ -323,14 +341,18 @@ def _trained() -> Any:
     return recipe
 
 
-@cache
 def answers(num_rows: int) -> str:
-    """The first validation rows that the cheap rung scores, compressed, as text."""
+    return base64.b85encode(packed_rows(num_rows)).decode()
+
+
+@cache
+def packed_rows(num_rows: int) -> bytes:
+    """The first validation rows that the cheap rung scores, compressed."""
     from shared.data.dataset import open_dataset
 
     rows = open_dataset(NAME).validation_rows()
     chosen = rows.tokens[rows_for(Rung.CHEAP, rows.num_rows)[:num_rows]]
-    return base64.b85encode(lzma.compress(chosen.tobytes(), preset=9)).decode()
+    return lzma.compress(chosen.tobytes(), preset=9)
 
 
 def main(words: list[str]) -> None:

@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from kernels import catalog
 from shared import contracts
 from shared.contracts import (
     Budget,
@@ -15,6 +16,7 @@ from shared.contracts import (
     Choice,
     Contract,
     EvaluationRecord,
+    IdeaRef,
     Integrity,
     PrepareJob,
     RunResult,
@@ -25,6 +27,7 @@ from shared.contracts import (
     Unranked,
     weaker,
 )  # fmt: skip
+from shared.kernel_names import Kernels
 from tests.shared.tracking.finished_runs import make_evaluation, make_job, make_result, make_steps
 
 SHAPE = {
@@ -59,6 +62,8 @@ def test_a_record_cannot_be_changed():
         ({"total_batch_size": 12289}, "4 x 512 = 2048"),
         ({"window_pattern": "SXL"}, "pattern"),
         ({"window_pattern": ""}, "pattern"),
+        ({"window_pattern": "S" * 101}, "pattern"),
+        ({"depth": 10**100}, "less than 2147483648"),
         ({"width": 3}, "Extra inputs"),
     ],
 )
@@ -70,6 +75,21 @@ def test_a_shape_that_does_not_fit_together_says_why(change, message):
 def test_a_step_is_so_many_rows_in_so_many_passes():
     shape = Shape(**SHAPE)
     assert (shape.rows_per_step, shape.accumulation_steps) == (24, 6)
+
+
+def test_a_recipe_is_told_nothing_that_anybody_wrote():
+    told = Choice(what="dataset", chosen="climbmix", reason="some text")
+    job = make_job().model_copy(update={"idea": IdeaRef(id="i0123456789", diff="a text"), "choices": (told,)})
+    assert "text" not in job.for_recipe.model_dump_json()
+    assert job.for_recipe == job.model_copy(update={"idea": None, "choices": ()})
+
+
+def test_all_kernels_there_are_can_be_named_and_no_text():
+    named = {op: [one.name.split("/")[1] for one in catalog.solutions(op)] for op in catalog.ops()}
+    longest = {op: max(kernels, key=len) for op, kernels in named.items() if kernels}
+    assert TypeAdapter(Kernels).validate_python(longest) == longest
+    with pytest.raises(ValidationError, match="850 are the most"):
+        TypeAdapter(Kernels).validate_python({f"op_{number}": "s" * 50 for number in range(20)})
 
 
 @pytest.mark.parametrize(

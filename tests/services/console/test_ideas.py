@@ -191,6 +191,18 @@ def test_runs_that_do_not_count_are_not_made_for_ever(autoresearch, start, train
     assert len(list_runs()) == before + 1
 
 
+def test_a_recipe_that_makes_itself_unranked_does_not_choose_its_runs_here_either(autoresearch, start, recipe):
+    mine = ["train", "--recipe", recipe(1.99, "OUTSIDE = 9\n"), "--note", "slow to load", *TERMS]
+    for _ in range(3):
+        autoresearch(*mine)
+    made = len(list_runs())
+    assert "made 3 times and measured nothing, the last time over_budget" in autoresearch(*mine, code=2).err
+    idea = [entry for entry in LocalBook().entries() if isinstance(entry, Trial)][-1].idea
+    said = autoresearch("decide", idea, "--wait", "--json", code=2).json
+    assert "not tried more often" in said["advice"]
+    assert len(list_runs()) == made
+
+
 def test_an_idea_that_was_run_with_two_budgets_is_judged_for_each(autoresearch, start, train, recipe):
     better = train(1.99, "a better one")
     other = [*TERMS[:5], "0.07", *TERMS[6:]]

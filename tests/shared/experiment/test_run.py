@@ -14,6 +14,7 @@ from shared.contracts import (
     Budget,
     CheckpointPolicy,
     EvaluationRecord,
+    IdeaRef,
     Integrity,
     Rung,
     Status,
@@ -23,7 +24,7 @@ from shared.contracts import (
 )
 from shared.data.dataset import dataset_fingerprint, open_dataset
 from shared.experiment import run as experiment
-from shared.experiment.run import FINAL, evaluate, gather, resume, run, why_unranked
+from shared.experiment.run import FAILED, FINAL, evaluate, gather, resume, run, why_unranked
 from shared.machine.device_lock import DeviceBusy, ForeignProcess, device_lock
 from shared.runs.checkpoint import latest
 from shared.runs.directory import RunDirectory, write_record
@@ -301,6 +302,21 @@ def test_an_evaluation_is_tried_again_without_training_again(status):
     executor = Scripted()
     assert resume(run_of(), executor).status is Status.OK
     assert executor.calls == [("evaluator",)]
+
+
+@pytest.mark.parametrize("status", sorted(FAILED))
+def test_a_run_that_counts_against_its_idea_is_not_tried_until_it_goes_well(status):
+    scripted = Scripted(evaluation=ended(status, EvaluationRecord))
+    first = run(make_job(idea=IdeaRef(id="i0123456789")), SOURCE, scripted)
+    assert resume(run_of(), Scripted()) == first
+    with pytest.raises(ValueError, match="counts against its idea"):
+        evaluate(run_of(), None, Scripted())
+
+
+def test_an_idea_may_be_tried_again_where_others_had_the_processors():
+    crowded = TRAINED.model_copy(update={"status": Status.TIMED_OUT, "foreign_cpu": 0.5})
+    run(make_job(idea=IdeaRef(id="i0123456789")), SOURCE, Scripted(training=crowded))
+    assert resume(run_of(), Scripted()).status is Status.OK
 
 
 def test_a_trained_run_whose_checkpoint_was_deleted_is_trained_again():

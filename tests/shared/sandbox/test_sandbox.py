@@ -146,13 +146,13 @@ def test_the_secret_is_as_it_was(outcomes, secret):
     assert not Path("/dev/shm/are-planted").exists()
 
 
-def run_fenced(code: str, scratch: Path, prepare: str = "") -> subprocess.CompletedProcess:
+def run_fenced(code: str, scratch: Path, prepare: str = "", *, gpu: bool = True) -> subprocess.CompletedProcess:
     script = scratch / "fenced.py"
     script.write_text(
         "import os, sys, tempfile\nfrom pathlib import Path\n"
         "from shared.sandbox import apply, recipe_policy, verify\nfrom shared.settings import CHECKOUT\n"
         f"scratch = Path({str(scratch)!r})\n{prepare}\n"
-        "policy = recipe_policy(CHECKOUT, [scratch])\napply(policy, alone=False)\n" + code
+        f"policy = recipe_policy(CHECKOUT, [scratch], gpu={gpu})\napply(policy, alone=False)\n" + code
     )
     environment = {**os.environ, "HOME": str(scratch), "TMPDIR": str(scratch), "PYTHONPATH": str(CHECKOUT)}
     return subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=300)
@@ -167,7 +167,8 @@ def test_our_packages_are_found_from_a_checkout_that_cannot_be_listed(tmp_path):
 
 
 @needs_fence
-def test_torch_trains_inside_the_fence(tmp_path):
+@pytest.mark.parametrize("gpu", [False, True])
+def test_torch_trains_inside_the_fence(tmp_path, gpu):
     pytest.importorskip("torch")
     code = (
         "import torch\n"
@@ -177,13 +178,14 @@ def test_torch_trains_inside_the_fence(tmp_path):
         "optimizer.step()\n"
         "print((torch.randn(256, 256) @ torch.randn(256, 256)).shape)"
     )
-    done = run_fenced(code, tmp_path)
+    done = run_fenced(code, tmp_path, gpu=gpu)
     assert "torch.Size([256, 256])" in done.stdout, done.stderr
 
 
 @needs_fence
 @pytest.mark.slow
-def test_torch_compiles_inside_the_fence(tmp_path):
+@pytest.mark.parametrize("gpu", [False, True])
+def test_torch_compiles_inside_the_fence(tmp_path, gpu):
     pytest.importorskip("torch")
     code = (
         "import torch\n"
@@ -192,7 +194,7 @@ def test_torch_compiles_inside_the_fence(tmp_path):
         "square(x).backward()\n"
         "print(torch.allclose(x.grad, 2 * torch.relu(x.detach())))"
     )
-    done = run_fenced(code, tmp_path)
+    done = run_fenced(code, tmp_path, gpu=gpu)
     assert done.stdout.strip() == "True", done.stderr
 
 
@@ -275,9 +277,11 @@ def test_a_link_to_a_dataset_is_the_dataset(tmp_path):
 # the filter, interpreted: so the architecture that does not run here is tested too
 
 
-def verdict(machine: str, number: int, *arguments: int, alone: bool = False, **other: int) -> int | None:
+def verdict(
+    machine: str, number: int, *arguments: int, alone: bool = False, gpu: bool = True, **other: int
+) -> int | None:
     """The errno the filter answers with, or None when it allows the call."""
-    answer = filters.verdict(seccomp.program(machine, alone=alone), machine, number, *arguments, **other)
+    answer = filters.verdict(seccomp.program(machine, alone=alone, gpu=gpu), machine, number, *arguments, **other)
     return None if answer == bpf.ALLOW else answer & 0xFFFF
 
 
@@ -305,6 +309,15 @@ class TestFilter:
             assert verdict(machine, call[column], own, 0) is None
             assert verdict(machine, call[column], own, 4711) == errno.EPERM
             assert verdict(machine, call[column], own + 1, 0) == errno.EPERM
+
+    def test_pages_stay_on_their_memory_node_where_no_gpu_is(self, machine, column):
+        mbind, interleave, move = seccomp._MBIND[column], (0, 4096, 3, 0, 0, 0), (0, 4096, 3, 0, 0, 2)
+        assert verdict(machine, mbind, *interleave, gpu=False) is None
+        assert verdict(machine, mbind, *move, gpu=False) == errno.EPERM
+        assert verdict(machine, mbind, *move) is None
+        for call in seccomp._MOVES.values():
+            assert verdict(machine, call[column], gpu=False) == errno.EPERM
+            assert verdict(machine, call[column]) is None
 
     def test_no_other_family_gets_a_socket(self, machine, column):
         for call, family in itertools.product((seccomp._SOCKET, seccomp._SOCKETPAIR), OTHER_FAMILIES):
