@@ -34,9 +34,9 @@ from shared.stages.executors import Executor, Watch, raise_fault
 Record = TypeVar("Record", TrainingRecord, EvaluationRecord)
 
 FINAL = frozenset({Status.OK, Status.DIVERGED, Status.REJECTED, Status.INVALID})
+"""what running the same job again would not change"""
 FAILED = frozenset({Status.CRASHED, Status.OUT_OF_MEMORY, Status.TIMED_OUT})
 """ends that another attempt may not have, and that a recipe can choose"""
-"""what running the same job again would not change"""
 
 
 def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
