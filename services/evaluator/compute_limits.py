@@ -134,8 +134,7 @@ class MeasuredProcess:
             assert self.process.serving
             self._load_s = monotonic() - opened
             self._loaded("build() and load()", self._load_s)
-            if self.process.is_cold:
-                self._pass(self.process.warm_up)
+            self._pass(self.process.warm_up)
             self.process.limit_traces()
         except BaseException:
             self._starting.__exit__(None, None, None)

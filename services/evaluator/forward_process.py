@@ -30,11 +30,9 @@ from shared.sandbox.launch import RecipeProcess, new_scratch
 from shared.sandbox.preloaded import Preloaded
 
 LATE = "had not answered by the end of ARE_EVAL_TIMEOUT_S"
-FILE_NAMES = FILE_PAGES = 256
-"""how many calls may name a file once rows are shown, and how many pages may come from a disk: docs/security.md says
-what they could tell others"""
-FEW_PAGES = 32
-"""from the disk, while a process started: all that it needs was in memory"""
+FILE_NAMES, FILE_PAGES, NAMES_A_POINT = 32, 256, 3
+"""how many calls may name a file once rows are shown, how many pages may come from a disk, and how many more names each
+point of a curve may take, whose weights are a file: docs/security.md says what they could tell others"""
 
 NO_HELPERS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 """a recipe that compiles does it in its own process, which has to be alone once rows are shown"""
@@ -58,6 +56,7 @@ class ForwardProcess:
         deadline: float, secret: Sequence[Path], curve: Sequence[Path] = (), nursery: Preloaded | None = None,
     ):  # fmt: skip
         self.job, self.deadline = job, deadline
+        self.num_names = FILE_NAMES + NAMES_A_POINT * len(curve)
         shape_BTV = (*shape_BT, vocab_size)
         self.tokens = HostBuffer.create(2 * shape_BT[0] * shape_BT[1])
         self.tokens_BT = self.tokens.mapped().view(np.uint16).reshape(shape_BT)
@@ -150,19 +149,14 @@ class ForwardProcess:
         """How long it took to import what this process had imported when it was started."""
         return self.process.nursery.import_s if self.process.nursery else 0.0
 
-    @property
-    def is_cold(self) -> bool:
-        """Whether the first pass may do what later ones do not: compile kernels, or read libraries from the disk."""
-        return not Device.parse(self.job.device).is_cpu or self.process.pages_read > FEW_PAGES
-
     def warm_up(self) -> None:
-        """A pass over zeros, before it is shown a row."""
+        """A pass over zeros, before it is shown a row: it may import, compile kernels and read libraries."""
         self.tokens_BT[:] = 0
         self._ask(Forward(), Forwarded)
 
     def limit_traces(self) -> None:
         """Before it is shown a row."""
-        self.process.limit_traces(names=FILE_NAMES, pages=FILE_PAGES)
+        self.process.limit_traces(names=self.num_names, pages=FILE_PAGES)
 
     def load(self, weights: Path) -> None:
         assert self.serving

@@ -119,7 +119,6 @@ class RecipeProcess:
         self.readable, self.writable, self.environment, self.gpu = readable, writable, environment or {}, gpu
         self.isolation = ending.strongest()
         self.nursery = nursery if self.isolation is Isolation.NAMESPACE else None
-        self._pages_before = 0
         self.sandbox = Choice(what="sandbox", chosen=SandboxKind.NONE, reason="not entered")
         self.traces: Traces | None = None
         self.counts_traces = False
@@ -158,7 +157,6 @@ class RecipeProcess:
 
     def _start_child(self, channel: int, policy: sandbox.Policy | None) -> Child:
         if self.nursery:
-            self._pages_before = self.nursery.pages_read()
             return self.nursery.start(channel, output=self.output, scratch=self.scratch)
         argv = [sys.executable, "-m", self.module, str(channel)]
         return start(
@@ -180,11 +178,6 @@ class RecipeProcess:
             _close(descriptors)
         self.why_uncounted = getattr(message, "why_uncounted", "")
         return self._unless_failed(message)
-
-    @property
-    def pages_read(self) -> float:
-        """From disks, since it was started or what it was forked from imported. 0 where that is not counted."""
-        return self._pages_before + self.traces.pages_read if self.traces else 0
 
     def limit_traces(self, *, names: int, pages: int | None = None) -> None:
         """From now on, before it is given what nobody else may learn (traces.py). Ended when it is not alone and must

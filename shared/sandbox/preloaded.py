@@ -11,11 +11,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from shared.sandbox import ending, pages_read
+from shared.sandbox import ending
 from shared.sandbox.channel import Channel, ChannelClosed
 from shared.sandbox.nursery import Imported, Start
 from shared.sandbox.output_log import CappedLog
@@ -36,7 +35,6 @@ class Preloaded:
     def __init__(self, server: str, modules: Sequence[str], scratch: Path, environment: Mapping[str, str]):
         self.modules, self.scratch = (server, *modules), scratch
         self.environment = {"PYTHONPATH": str(CHECKOUT), **environment}
-        self._pages_told = 0
         self._import_s: float | None = None
 
     def __enter__(self) -> "Preloaded":
@@ -79,15 +77,6 @@ class Preloaded:
                 raise RuntimeError(f"the process that imports {', '.join(self.modules)} did not: {error}") from None
             self._import_s = Imported.model_validate(message).at - self._started
         return self._import_s
-
-    def pages_read(self) -> int:
-        """From disks, since this was asked last; 0 where that is not counted."""
-        self.await_import()
-        with suppress(OSError), open(f"/proc/{self._process.pid}/io", "rb") as file:
-            counted = pages_read.count(file.fileno())
-            since, self._pages_told = counted - self._pages_told, counted
-            return since
-        return 0
 
     def start(self, channel: int, *, output: Path, scratch: Path) -> Child:
         """A process that serves the server on `channel`, alone in the world as if processes.start had started it."""

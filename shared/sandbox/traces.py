@@ -48,11 +48,6 @@ class Traces:
         self._names.__exit__()
         self._pages.close()
 
-    @property
-    def pages_read(self) -> float:
-        """Since the process began."""
-        return self._pages.counted()
-
     def limit(self, *, names: int, pages: int | None) -> None:
         """How many more calls may name a file, and how many pages may come from a disk. Where these are limited the
         process may also start no other, since only its own are counted."""

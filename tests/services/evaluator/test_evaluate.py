@@ -4,7 +4,6 @@ import math
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,23 +86,11 @@ def logits(self, tokens_BT):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has no way to count names")
-@pytest.mark.parametrize(("number", "status"), [(10, Status.OK), (300, Status.REJECTED)])
+@pytest.mark.parametrize(("number", "status"), [(2, Status.OK), (40, Status.REJECTED)])
 def test_a_forward_pass_may_open_a_few_files_and_not_tell_what_it_saw_by_names(workplace, number, status):
     record = evaluate(make_trained_run(variant(ASKS_FOR_NAMES.replace("NUMBER", str(number)))))
     assert record.status is status, record.reason
     assert record.reason.startswith("file names: " if status is Status.REJECTED else "")
-
-
-@pytest.mark.parametrize(
-    ("device", "pages_read", "is_cold"), [("cuda:0", 0, True), ("cpu", 1000, True), ("cpu", 1, False)]
-)
-def test_a_process_that_compiles_kernels_or_read_its_libraries_from_the_disk_is_cold(
-    workplace, device, pages_read, is_cold
-):
-    process = ForwardProcess.__new__(ForwardProcess)
-    process.job = make_run().job().model_copy(update={"device": device})
-    process.process = SimpleNamespace(pages_read=pages_read)
-    assert process.is_cold is is_cold
 
 
 def test_it_is_warmed_up_by_zeros(workplace):

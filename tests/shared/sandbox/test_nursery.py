@@ -129,18 +129,6 @@ def test_how_long_importing_took_does_not_depend_on_when_it_is_asked(tmp_path):
     assert nursery.import_s == 3.5
 
 
-def test_pages_are_counted_when_all_is_imported(nursery, tmp_path, monkeypatch):
-    """Else the rest would be taken for what the next process read."""
-    order = []
-    await_import = nursery.await_import
-    monkeypatch.setattr(nursery, "await_import", lambda: order.append("imported") or await_import())
-    monkeypatch.setattr("shared.sandbox.pages_read.count", lambda _: order.append("counted") or 100 * len(order))
-    with started(nursery, tmp_path) as process:
-        assert order[:2] == ["imported", "counted"]
-        assert process._pages_before == 200
-    assert nursery.pages_read() == 100 * len(order) - 200
-
-
 def test_a_module_that_cannot_be_imported_is_named(workplace, tmp_path):
     with (
         Preloaded(SERVER, ["no_such_module"], tmp_path / "unused", environment={}) as nursery,
