@@ -27,7 +27,8 @@ def best(
     key = looking.key_at(known, hardware)
     found = known.best(key) if key else None
     if key is None or found is None:
-        tell_none(briefing.state(where, hardware, limit=1), briefing.why_no_best(known), json)
+        state = briefing.state(where, hardware, limit=1)
+        tell_none(state, briefing.why_no_best(known, state.waiting), json)
         raise typer.Exit(1)
     idea, score = found
     if recipe is not None:

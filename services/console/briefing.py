@@ -71,17 +71,19 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
         counts=dict(Counter(row.state for row in found)),
         last=found[-limit:],
         waiting=waiting,
-        next=_next(place.is_fleet or bool(unfenced), found, noise, best),
+        next=_next(place.is_fleet or bool(unfenced), found, noise, best, waiting, _target(known)),
         unfenced=unfenced,
     )
 
 
-def why_no_best(known: Known) -> str:
-    """Where no start has a run that counts, nothing can be the best."""
+def why_no_best(known: Known, waiting: Sequence[dict[str, str]] = ()) -> str:
+    """Where no start has a run that counts, nothing can be the best. waiting: jobs of the fleet that have not ended."""
     starts = [row for row in rows(known) if row.idea.parent is None]
     if not starts:
         return "no idea was run here yet"
     start = starts[-1]
+    if job := _job_of(start.idea, waiting):
+        return f"the start {start.idea.id} has not ended: {job['what']}"
     said = NO_NUMBER.get(start.state, "was not run yet")
     return f"the start {start.idea.id} {said}{f' ({start.reason})' if start.reason else ''}"
 
@@ -106,12 +108,31 @@ def _waiting() -> list[dict[str, str]]:
     return [{"job": one.job_id, "state": one.state, "what": one.summary} for one in seen if not one.is_over]
 
 
-def _next(by_queue: bool, found: Sequence[Row], noise: Noise | None, best: tuple[Idea, float] | None) -> list[str]:
-    run = "submit --target TARGET --wait" if by_queue else "train"
+def _target(known: Known) -> str:
+    """Where an idea was sent last."""
+    return next((trials[-1].target for trials in reversed([*known.trials.values()]) if trials), "TARGET")
+
+
+def _job_of(idea: Idea, waiting: Sequence[dict[str, str]]) -> dict[str, str] | None:
+    """The first of its jobs that waits or runs."""
+    return next((job for job in waiting if job["job"].startswith(f"{idea.id}-")), None)
+
+
+def _next(
+    by_queue: bool,
+    found: Sequence[Row],
+    noise: Noise | None,
+    best: tuple[Idea, float] | None,
+    waiting: Sequence[dict[str, str]] = (),
+    target: str = "TARGET",
+) -> list[str]:
+    run = f"submit --target {target} --wait" if by_queue else "train"
     steps = [f"autoresearch decide {row.idea.id} --wait" for row in found if row.state == "undecided"]
     start = next((row.idea for row in found if row.state == "start"), None)
     if best is None:
-        return [_first(run, [row for row in found if row.idea.parent is None]), *steps]
+        starts = [row for row in found if row.idea.parent is None]
+        under_way = next(filter(None, (_job_of(row.idea, waiting) for row in reversed(starts))), None)
+        return [f"autoresearch wait {under_way['job']}" if under_way else _first(run, starts), *steps]
     steps += ["autoresearch best --recipe my_recipe.py", f"autoresearch {run} --recipe my_recipe.py --note '...'"]
     if start is not None and (noise is None or noise.num_seeds < ENOUGH_SEEDS):
         steps.append(f"autoresearch decide {start.id} --wait")  # any time: a promising idea would cause it too

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from services.console.proposals import register
+from services.console.proposals import register, seconds_of
 from services.console.research import Fleet
 from services.console.submit import checked
 from shared.machine.targets import find_target
@@ -16,8 +16,8 @@ NATIVE_ENGINE = {"mac": "mlx"}
 
 def enqueue_idea(
     source: str | None, targets: list[str], common: Mapping[str, Any], own: Mapping[str, Any]
-) -> tuple[str, list[str], str]:
-    """(group, jobs, idea). ValueError for an idea that was tested before, or that no worker would run."""
+) -> tuple[str, list[str], dict[str, Any]]:
+    """(group, jobs, what was submitted). ValueError for an idea that was tested before, or that no worker would run."""
     settings = common["set"]
     asked = {name: value for name, value in checked_terms(common, own, targets).items() if name != "target"}
     engine = NATIVE_ENGINE.get(find_target(targets[0]).name, "torch")
@@ -29,7 +29,7 @@ def enqueue_idea(
         if there != trial:
             place.append(there)
         jobs += place.enqueue(idea, there, [0], group)
-    return group, jobs, idea.id
+    return group, jobs, {"idea": idea.id, "parent": idea.parent, "budget_seconds": seconds_of(trial.asked)}
 
 
 def checked_terms(common: Mapping[str, Any], own: Mapping[str, Any], targets: list[str]) -> dict[str, Any]:

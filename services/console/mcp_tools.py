@@ -54,8 +54,8 @@ class Tools:
             if target is None:
                 raise ValueError("choose the kind of hardware, for example target cpu: each has a queue of its own")
             source = read_source(path).decode()
-            group, jobs, idea = enqueue_idea(source, [target], common | {"set": settings or {}}, own)
-            return {"idea": idea, "group": group, "jobs": jobs}
+            group, jobs, about = enqueue_idea(source, [target], common | {"set": settings or {}}, own)
+            return {**about, "group": group, "jobs": jobs}
         return self._run_here(read_source(path), common, settings or {}, own)
 
     def wait(self, jobs: list[str], timeout_s: float = PATIENCE_S) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Writes an idea into the book before its first run: against which parent, and that nobody had it before."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.console.research import Place, whoami
@@ -35,7 +35,7 @@ def register(
     """
     check_terms(asked)
     known = place.known()
-    asked = with_budget(known, target, asked)
+    asked = with_budget(known, parent, target, asked)
     before = find_parent(known, place, parent, engine, target, asked, preset, settings or {})
     asked = with_terms_of(known, before, target, asked)
     if not exactly:
@@ -52,7 +52,7 @@ def register(
     )
     if before is not None and idea.id == before.id:
         idea = before  # the shipped recipe itself
-    refuse_known(known, idea)
+    refuse_known(known, idea, asked)
     trial = Trial(idea=idea.id, target=target, asked=dict(asked))
     place.put_recipe(source)
     place.append(*([] if idea.id in known.ideas else [Proposal(idea=idea)]), trial)
@@ -67,12 +67,28 @@ def check_terms(asked: Mapping[str, Any]) -> None:
         raise ValueError("runs with a token budget are not ranked, so they test no idea: use --time-budget")
 
 
-def with_budget(known: Known, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """With the time that others on this target were given last, where none is asked for."""
-    there = [key for key in known.all_keys() if key.hardware_key in hardware_of(known, target)]
-    if "time_budget" in asked or not there or there[0].budget_seconds == DEFAULT_BUDGET_S:
+def with_budget(known: Known, parent: str | None, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """With the time that the named parent was given last on this target, else others, where none is asked for.
+
+    A run need not have ended, nor count: what it was asked for stands in the book before it begins.
+    """
+    if "time_budget" in asked:
         return dict(asked)
-    return {**asked, "time_budget": there[0].budget_seconds}
+    named = known.idea(parent).id if parent not in (None, START) else ""
+    counted = (key.budget_seconds for key in known.all_keys() if key.hardware_key in hardware_of(known, target))
+    everybody = [trial for trials in known.trials.values() for trial in trials]
+    seconds = last_budget(known.trials.get(named, ()), target) or next(counted, None) or last_budget(everybody, target)
+    return dict(asked) if seconds in (None, DEFAULT_BUDGET_S) else {**asked, "time_budget": seconds}
+
+
+def last_budget(trials: Sequence[Trial], target: str) -> float | None:
+    """Seconds; None where nothing was sent to that target."""
+    there = [trial for trial in trials if trial.target == target]
+    return seconds_of(there[-1].asked) if there else None
+
+
+def seconds_of(asked: Mapping[str, Any]) -> float:
+    return float(asked.get("time_budget") or DEFAULT_BUDGET_S)
 
 
 def with_terms_of(known: Known, parent: Idea | None, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +128,7 @@ def find_parent(
 
 def keys_at(known: Known, target: str, asked: Mapping[str, Any]) -> list[Key]:
     """The latest first."""
-    seconds, there = float(asked.get("time_budget") or DEFAULT_BUDGET_S), hardware_of(known, target)
+    seconds, there = seconds_of(asked), hardware_of(known, target)
     return [key for key in known.all_keys() if key.hardware_key in there and key.budget_seconds == seconds]
 
 
@@ -129,9 +145,10 @@ def inherited(
     return parent.preset, {**parent.set, **(settings or {})}
 
 
-def refuse_known(known: Known, idea: Idea) -> None:
-    """ValueError for a recipe that has a result already, or differs from one in comments alone."""
-    if idea.id in known.ideas and any(why_not(idea, result) is None for result in known.results.get(idea.id, ())):
+def refuse_known(known: Known, idea: Idea, asked: Mapping[str, Any]) -> None:
+    """ValueError for a recipe that has a result at this budget, or differs from one in comments alone."""
+    ran = [result for result in known.results.get(idea.id, ()) if result.budget.seconds == seconds_of(asked)]
+    if idea.id in known.ideas and any(why_not(idea, result) is None for result in ran):
         raise ValueError(
             f"this recipe with these settings is idea {idea.id} ('{known.ideas[idea.id].note}') and was run: "
             f"`autoresearch decide {idea.id} --wait` adds the runs it needs; running it again is no new evidence"

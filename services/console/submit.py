@@ -52,7 +52,7 @@ def submit(
     if not target:
         example = f"--target {target_here()} for this machine"
         raise ValueError(f"choose the kind of hardware, for example {example}: each has a queue of its own")
-    idea_id = None
+    about: dict[str, Any] = {}
     common = dict(
         time_budget=time_budget, tokens=tokens, dataset=dataset, rung=rung, smoke=smoke, set=pairs(set_ or [])
     )
@@ -67,7 +67,7 @@ def submit(
         own = {"note": note or "", "parent": parent, "preset": preset[0] if preset else None}
         if first:
             raise ValueError("--first is for experiments of their own: leave out --note and --parent")
-        group_id, job_ids, idea_id = enqueue_idea(checked_source(recipe) if recipe else None, target, common, own)
+        group_id, job_ids, about = enqueue_idea(checked_source(recipe) if recipe else None, target, common, own)
     else:
         source = checked_source(recipe) if recipe else None
         presets: list[str | None] = [*preset] if preset else [None]
@@ -76,20 +76,20 @@ def submit(
             for name, shape, number in product(target, presets, seed or [42])
         ]
         group_id, job_ids = enqueue(TRAIN, requests, source, first)
-    conclude(group_id, job_ids, wait, json, idea_id)
+    conclude(group_id, job_ids, wait, json, about)
 
 
-def conclude(group_id: str, job_ids: list[str], wait: bool, json: bool, idea_id: str | None) -> None:
+def conclude(group_id: str, job_ids: list[str], wait: bool, json: bool, about: dict[str, Any]) -> None:
     """With --json one document at the very end: the group, its jobs and, if they were waited for, their outcomes."""
     if not json:
-        if idea_id:
-            print(f"idea {idea_id}")
+        if about:
+            against = about["parent"] or "nothing: it is a start"
+            print(f"idea {about['idea']}, {about['budget_seconds']:g} s, compared with {against}")
         print(f"group {group_id}", *job_ids, sep="\n", flush=True)
     views, code = waiting.until_over([group_id]) if wait else ([], 0)
     if json:
-        named = {"idea": idea_id} if idea_id else {}
         ended = {"outcomes": document(views)["jobs"]} if wait else {}
-        print(json_module.dumps({"group": group_id, "jobs": job_ids, **named, **ended}))
+        print(json_module.dumps({"group": group_id, "jobs": job_ids, **about, **ended}))
     elif wait:
         show(views, json=False)
     if code:

@@ -32,7 +32,7 @@ from shared.sandbox.preloaded import Preloaded
 from shared.settings import settings
 
 LARGEST_LOGITS_BYTES, LARGEST_ON_CPU = 2**29, 2**27
-"""of one pass. A CPU gains nothing by more, and the first pass, which takes the memory, would be five times the usual"""
+"""of one pass. A CPU gains nothing by more, and its first pass, which takes the memory, would be five times as long"""
 
 
 def evaluate(run: RunDirectory, requested_rung: str | None = None) -> EvaluationRecord:

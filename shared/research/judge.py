@@ -17,7 +17,7 @@ ADVICE = {
     Unranked.DEMO_CORPUS: "runs on the demo corpus are never ranked: `autoresearch prepare --corpus climbmix` on the "
     "worker's machine, or parquet:DIR with text of your own, makes a dataset that counts",
     Unranked.BUSY_MACHINE: "let this machine do nothing else while an idea runs, or send it to another one, then "
-    "decide again",
+    "decide again with --wait",
     Unranked.OVER_BUDGET: "its training, with what it computed beside it (choice `compute beside the budget`), took "
     "longer than the budget: submit it with a longer --time-budget, or decide again when the machine is idle",
 }

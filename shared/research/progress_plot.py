@@ -36,7 +36,8 @@ def plot_progress(rows: Sequence[Row], path: Path, where: str) -> None:
     axes.set_ylabel("val_bpb")
     axes.legend(frameon=False, fontsize=8)
     plotting.quiet(axes)
-    plotting.title(axes, f"{sum(row.state == 'keep' for row in rows)} of {len(rows)} ideas were kept", where)
+    ideas = [row for row in rows if row.state != "start"]
+    plotting.title(axes, f"{sum(row.state == 'keep' for row in ideas)} of {len(ideas)} ideas were kept", where)
     return plotting.save(figure, path)
 
 

@@ -16,6 +16,7 @@ from shared.research.book import LocalBook, Proposal, Trial
 from shared.research.comparable import LeftOut
 from shared.research.history import Row
 from shared.research.idea import propose
+from shared.research.known import Known
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.listing import list_runs
 from shared.runs.shipped import default_recipe
@@ -214,6 +215,26 @@ def test_an_idea_that_was_run_with_two_budgets_is_judged_for_each(autoresearch, 
     assert kept["key"]["budget_seconds"] == 0.05
 
 
+def test_a_recipe_that_was_run_may_be_submitted_for_another_time(autoresearch, start, train, recipe):
+    better = train(1.99, "a better one")
+    longer = [*TERMS[:5], "0.07", *TERMS[6:]]
+    autoresearch("train", "--recipe", recipe(1.99), "--note", "longer", *longer)
+    assert {run.result.budget.seconds for run in list_runs() if run.job.idea.id == better} == {0.05, 0.07}
+    assert "no new evidence" in autoresearch("train", "--recipe", recipe(1.99), "--note", "x", *longer, code=2).err
+    listed = autoresearch("history").out
+    assert "0.05 s" in listed
+    assert "0.07 s" in listed
+
+
+def test_an_idea_is_given_the_time_of_its_parent_also_when_no_run_of_that_counts(autoresearch, start, recipe):
+    longer = [*TERMS[:5], "0.07", *TERMS[6:]]
+    autoresearch("train", "--recipe", recipe(1.99, "OUTSIDE = 9\n"), "--note", "slow", *longer)
+    parent = [entry for entry in LocalBook().entries() if isinstance(entry, Proposal)][-1].idea.id
+    unsaid = [*TERMS[:4], *TERMS[6:]]
+    autoresearch("train", "--recipe", recipe(1.98), "--note", "child", "--parent", parent, *unsaid)
+    assert [entry for entry in LocalBook().entries() if isinstance(entry, Trial)][-1].asked["time_budget"] == 0.07
+
+
 def test_a_demo_corpus_tests_no_idea(autoresearch, recipe, monkeypatch):
     monkeypatch.setattr(Manifest, "is_demo", property(lambda self: True))
     assert "climbmix" in autoresearch("train", "--recipe", recipe(1.9), "--note", "x", *TERMS, code=2).err
@@ -263,6 +284,21 @@ def test_brief_goes_on_with_a_start_whose_runs_did_not_count():
     said = briefing._next(True, [Row(start, None, "no run counts")], None, None)
     assert said == [f"autoresearch decide {start.id} --wait"]
     assert "baseline" in briefing._next(True, [Row(start, None, "not run")], None, None)[0]
+
+
+def test_a_start_that_waits_or_runs_is_waited_for_and_not_submitted_again():
+    start = propose(RECIPE.encode())
+    waiting = [{"job": f"{start.id}-123456-0", "state": "running", "what": "training 40%"}]
+    found = [Row(start, None, "not run")]
+    assert briefing._next(True, found, None, None, waiting) == [f"autoresearch wait {start.id}-123456-0"]
+    known = Known({start.id: start}, {}, {}, {})
+    assert briefing.why_no_best(known, waiting) == f"the start {start.id} has not ended: training 40%"
+
+
+def test_the_next_idea_goes_where_the_last_one_went():
+    start = propose(RECIPE.encode())
+    known = Known({start.id: start}, {start.id: [Trial(idea=start.id, target="gb10", asked={})]}, {}, {})
+    assert briefing._target(known) == "gb10"
 
 
 def test_brief_on_an_empty_book_says_how_to_begin(autoresearch):
