@@ -8,8 +8,8 @@ hundred thousand.
 import os
 from pathlib import Path
 
-_FILES = ("status", "stat", "statm", "maps", "cmdline", "comm", "environ", "auxv", "limits", "cgroup", "mounts")
-_FILES += ("mountinfo", "io", "fd")
+_FILES: tuple[str, ...] = ("status", "stat", "statm", "maps", "cmdline", "comm", "environ", "auxv", "limits", "cgroup")
+_FILES += ("mounts", "mountinfo", "io", "fd")
 
 
 def hold() -> list[Path]:
