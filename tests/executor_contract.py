@@ -61,6 +61,14 @@ def wait_for(condition, timeout_s: float = 60.0):
     return value
 
 
+def is_gone(process: psutil.Process) -> bool:
+    """Also when nobody has collected it yet, as an orphan that this process has adopted."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def has_trained(run) -> bool:
     return run.metrics_file.exists() and run.metrics_file.stat().st_size > 0
 

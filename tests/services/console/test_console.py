@@ -30,7 +30,7 @@ from shared.data.dataset import open_dataset, prepared_datasets
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import CHECKOUT, settings
 from tests.device_holding import held_elsewhere
-from tests.executor_contract import processes_of, wait_for
+from tests.executor_contract import is_gone, processes_of, wait_for
 from tests.recipes import BROKEN, HONEST, variant
 from tests.run_making import SHAPE, make_run, make_trained_run, weights_file
 from tests.services.prepare.tiny_corpus import write_corpus
@@ -280,7 +280,7 @@ def test_a_prepare_that_is_told_to_end_leaves_nothing_running(tmp_path, number):
         process.kill()
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
     assert ("run the same command again to continue" in error) == (number != signal.SIGKILL)
-    wait_for(lambda: not preparing.is_running())
+    wait_for(lambda: is_gone(preparing))
     assert not list(home.rglob("*.tmp"))
 
 

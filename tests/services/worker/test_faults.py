@@ -10,6 +10,7 @@ from shared.contracts import Status
 from shared.fleet.contracts import Outcome
 from shared.runs.directory import RunDirectory
 from tests.device_holding import held_elsewhere
+from tests.executor_contract import is_gone
 from tests.fleet import command_line, horse_of, intervals, is_keeper, overlaps, wait_for
 from tests.recipes import HONEST
 
@@ -25,11 +26,6 @@ def stage_of(worker) -> psutil.Process:
         return [one for one in tree if "fleet_stage.py" in " ".join(command_line(one)) and not is_keeper(one)]
 
     return wait_for(look)[0]
-
-
-def is_gone(process: psutil.Process) -> bool:
-    """Also when nobody has collected it yet."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def horse_at_work(worker) -> psutil.Process:
@@ -107,7 +103,8 @@ def test_a_frozen_worker_finds_its_job_taken_and_its_result_refused(hub, start_w
     The worker goes on after its horse: it ends a horse that has lost its lease, and then there is no result to refuse.
     """
     first = start_worker("one")
-    job = hub.enqueue(job_id="sleeper", **SHORT | {"time_budget": 0.5})
+    job = hub.enqueue(job_id="sleeper", **SHORT | {"time_budget": 2.0})
+    stage_of(first)  # its horse has said that the job has started
     horse = horse_of(first)
     frozen = [horse, *horse.children(recursive=True)]
     for process in (psutil.Process(first.pid), *frozen):

@@ -10,9 +10,10 @@ from shared.contracts import Status, VoidCause
 from shared.files import write_atomic
 from shared.fleet.contracts import Delivery
 from shared.runs.directory import RunDirectory, read_record
+from tests.executor_contract import is_gone
 from tests.fleet import wait_for
 from tests.recipes import HONEST
-from tests.services.worker.test_faults import is_gone, running, stage_of
+from tests.services.worker.test_faults import running, stage_of
 
 JOB = {"recipe": HONEST, "dataset": "words", "preset": "m5-tiny"}
 

@@ -5,9 +5,10 @@ import pytest
 
 from shared.contracts import Status, VoidCause
 from shared.runs.directory import RunDirectory
+from tests.executor_contract import is_gone
 from tests.fleet import overlaps, wait_for
 from tests.recipes import HONEST
-from tests.services.worker.test_faults import is_gone, running, stage_of
+from tests.services.worker.test_faults import running, stage_of
 from tests.services.worker.test_resume import JOB, SHAPE
 
 LONG = {"recipe": HONEST, "dataset": "words", "preset": "m5-tiny", "time_budget": 30.0}
