@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from services.console.proposals import register, seconds_of
+from services.console.proposals import described, register
 from services.console.research import Fleet
 from services.console.submit import checked
 from shared.machine.targets import find_target
@@ -29,7 +29,7 @@ def enqueue_idea(
         if there != trial:
             place.append(there)
         jobs += place.enqueue(idea, there, [0], group)
-    return group, jobs, {"idea": idea.id, "parent": idea.parent, "budget_seconds": seconds_of(trial.asked)}
+    return group, jobs, described(idea, trial)
 
 
 def checked_terms(common: Mapping[str, Any], own: Mapping[str, Any], targets: list[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from services.console import briefing, verdicts
 from services.console.idea_here import written_down
 from services.console.idea_jobs import enqueue_idea
+from services.console.proposals import described
 from services.console.research import Fleet, Place
 from shared.experiment.request import TrainRequest, validated
 from shared.research.history import rows
@@ -91,7 +92,7 @@ class Tools:
         idea, trial, _ = written_down(request, source, own["note"], own["parent"])
         if idea.id not in self.going_on or self.going_on[idea.id].done():
             self._begin(idea.id, lambda: self.place.run(idea, trial, [0]))
-        return {"idea": idea.id, "jobs": [idea.id]}
+        return {**described(idea, trial), "jobs": [idea.id]}
 
     def _begin(self, name: str, work: Callable[[], Any]) -> Future[Any]:
         begun = self.going_on[name] = self.workers.submit(work)

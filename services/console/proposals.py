@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.console.research import Place, whoami
+from services.console.research import Place, seconds_of, whoami
 from shared.experiment.request import DEFAULT_BUDGET_S
 from shared.research.book import Proposal, Trial
 from shared.research.comparable import Key, why_not
@@ -59,6 +59,11 @@ def register(
     return place.known().ideas[idea.id], trial
 
 
+def described(idea: Idea, trial: Trial) -> dict[str, Any]:
+    """What was submitted, for whoever submitted it."""
+    return {"idea": idea.id, "parent": idea.parent, "budget_seconds": seconds_of(trial.asked)}
+
+
 def check_terms(asked: Mapping[str, Any]) -> None:
     """ValueError for runs that no rule could compare."""
     if asked.get("smoke"):
@@ -85,10 +90,6 @@ def last_budget(trials: Sequence[Trial], target: str) -> float | None:
     """Seconds; None where nothing was sent to that target."""
     there = [trial for trial in trials if trial.target == target]
     return seconds_of(there[-1].asked) if there else None
-
-
-def seconds_of(asked: Mapping[str, Any]) -> float:
-    return float(asked.get("time_budget") or DEFAULT_BUDGET_S)
 
 
 def with_terms_of(known: Known, parent: Idea | None, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import getpass
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -109,7 +109,7 @@ class NothingMeasured(ValueError):
 def check_tries(known: Known, idea: Idea, trial: Trial, index: int) -> None:
     """NothingMeasured when the run was made here as often as one may be: a recipe that made itself unranked whenever it
     had bad luck would choose its runs."""
-    seed, seconds = seed_of(idea.id, index), float(trial.asked.get("time_budget") or DEFAULT_BUDGET_S)
+    seed, seconds = seed_of(idea.id, index), seconds_of(trial.asked)
     tries = [result for result in known.results.get(idea.id, ()) if result.seed == seed]
     vain = [one for one in tries if one.budget.seconds == seconds and why_not(idea, one) is not None]
     if len(vain) >= most_again(idea.recipe_sha):
@@ -118,6 +118,11 @@ def check_tries(known: Known, idea: Idea, trial: Trial, index: int) -> None:
             f"{', '.join(vain[-1].unranked) or vain[-1].status}: it is not tried more often, so choose another "
             "--time-budget"
         )
+
+
+def seconds_of(asked: Mapping[str, Any]) -> float:
+    """The training budget that runs of a trial ask for."""
+    return float(asked.get("time_budget") or DEFAULT_BUDGET_S)
 
 
 class Fleet:

@@ -127,6 +127,7 @@ def test_two_agents_that_decide_at_once_make_each_run_once(autoresearch, worker,
     mine.write_text(RECIPE.format(quality=1.99))
     said = autoresearch("submit", "--target", "cpu", "--recipe", str(mine), *TERMS, "--note", "x", "--json")
     idea = said.json["idea"]
+    assert (said.json["parent"] is not None, said.json["budget_seconds"]) == (True, 0.05)
     found = []
     threads = [threading.Thread(target=lambda: found.append(conclude(Fleet(), idea, wait=True))) for _ in range(2)]
     for thread in threads:
