@@ -11,7 +11,7 @@ from shared.contracts import Rung
 from shared.runs.directory import RunDirectory
 from shared.sandbox.ending import adopt_orphans
 from shared.sandbox.parent_death import exit_with_parent
-from shared.stages.command import end_on_signals, exit_code
+from shared.stages.command import end_on_signals, exit_code, leave
 
 
 def main() -> int:
@@ -26,4 +26,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

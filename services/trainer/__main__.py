@@ -10,7 +10,7 @@ from pathlib import Path
 from services.trainer.supervisor import supervise
 from shared.runs.directory import RunDirectory
 from shared.sandbox.parent_death import exit_with_parent
-from shared.stages.command import exit_code
+from shared.stages.command import exit_code, leave
 
 
 def main() -> int:
@@ -23,4 +23,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -1,9 +1,11 @@
 """What the command of a stage does around its work: signals become an end, and errors become an exit code."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 from shared.contracts import EvaluationRecord, Status, TrainingRecord
 from shared.sandbox.launch import Ended
@@ -21,6 +23,14 @@ def exit_code(work: Callable[[], TrainingRecord | EvaluationRecord], run_directo
         print(line_of(error, run_directory, "make room, then resume it"), file=sys.stderr)
         return DISK_FAULT
     return 0 if record.status is Status.OK else 1
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process after its work, whose contexts have cleared up and whose records are on the disk. Freeing what
+    an interpreter with PyTorch in it holds would take another 0.4 s of every experiment."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def end_on_signals() -> None:
