@@ -14,7 +14,7 @@ import torch
 
 from kernels.records import Definition, Framework, Status
 from services.kernel_lab.messages import ANSWERS, Loaded, Opened, Ran, Refused, Run, Serve
-from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, view, write
+from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, part_of, view, write
 from shared import contracts
 from shared.contracts import Choice, Contract, one_line
 from shared.engines.shared_buffer import DeviceBuffer, HostBuffer
@@ -164,6 +164,11 @@ class CandidateProcess:
     def read(self, places: tuple[Placed, ...]) -> dict[str, torch.Tensor]:
         """Copies, which the other process cannot change any more."""
         return {place.name: self._copy(place) for place in places}
+
+    def part(self, place: Placed, start: int, count: int) -> torch.Tensor:
+        """A copy of some of its numbers."""
+        memory = self.results_memory if self.on_device is None else self.on_device.array.view(torch.uint8)
+        return part_of(memory, place, start, count).cpu().clone()
 
     def _copy(self, place: Placed) -> torch.Tensor:
         if self.on_device is not None:
