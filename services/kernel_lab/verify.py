@@ -26,7 +26,7 @@ from kernels.correctness import (
     truth_of,
 )
 from kernels.inputs import dtype_of, random_cotangents, random_inputs
-from kernels.records import Correctness, Definition, ScalarInput, Status, Trace, Workload
+from kernels.records import Correctness, Definition, DType, ScalarInput, Status, Trace, Workload
 from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes, secret_random, secret_shift
 from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import EventKind
@@ -82,20 +82,24 @@ def _line(one: Trace) -> str:
 def draw_case(
     of: Definition, workload: Workload, reference: Callable, device: str, *, transposed: bool = False
 ) -> Case:
-    """transposed: what comes in lies the other way round in memory, as a view of somebody else's result may."""
+    """transposed: activations and what gradients come in with lie the other way round in memory, as a view of
+    somebody else's result may. Weights never do: they have a dtype of their own."""
     random = secret_random()
     inputs = torch_inputs(of, random_inputs(of, workload, random), workload.precision, device)
     cotangents = torch_cotangents(of, random_cotangents(of, workload, random), workload.precision, device)
     if transposed:
-        inputs = {name: turned(x) if isinstance(x, torch.Tensor) else x for name, x in inputs.items()}
-        cotangents = {name: turned(dy) for name, dy in cotangents.items()}
+        views = [name for name, spec in of.inputs.items() if spec.dtype is DType.PRECISION]
+        inputs = {name: turned(x) if name in views else x for name, x in inputs.items()}
+        cotangents = {name: turned(dy) for name, dy in cotangents.items()}  # type: ignore[misc]
     plain = forward_backward(reference, of, inputs, cotangents)
     return Case(inputs, cotangents, plain, truth_of(reference, of, workload, inputs, cotangents))
 
 
-def turned(x: torch.Tensor) -> torch.Tensor:
+def turned(x: torch.Tensor | int | float) -> torch.Tensor | int | float:
     """The same numbers, the last two axes the other way round in memory."""
-    return x if x.dim() < 2 else x.detach().mT.contiguous().mT.requires_grad_(x.requires_grad)
+    if not isinstance(x, torch.Tensor) or x.dim() < 2:
+        return x
+    return x.detach().mT.contiguous().mT.requires_grad_(x.requires_grad)
 
 
 def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quick: bool = False) -> list[Trace]:
