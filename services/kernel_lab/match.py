@@ -149,7 +149,8 @@ class Match:
 
     def _take(self, variant: Variant, drawn: list[int], visit: Visit) -> dict[int, Taken]:
         """At once: what is handed over while the other one is timed comes too late."""
-        started, taken = perf_counter(), {}
+        started = perf_counter()
+        taken: dict[int, Taken] = {}
         for slot in drawn:
             if len(taken) < FEWEST_CHECKS or perf_counter() - started < TAKING_S:
                 taken[slot] = variant.take(slot, visit, self.slots)

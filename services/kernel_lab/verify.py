@@ -133,26 +133,25 @@ def secret_size(of: Definition) -> list[Workload]:
 
 
 def draw_axes(of: Definition) -> dict[str, int]:
-    """No length is one that the definition names, if its constraints leave another."""
-    choices = {axis: _unknown_lengths(of, axis) for axis in of.test_axes[-1]}
-    for _ in range(DRAWS):
-        axes = {axis: secrets.choice(lengths) for axis, lengths in choices.items()}
-        with suppress(ValueError):
-            of.check(axes)
-            return axes
-    return _draw_first_axis(of, choices)
-
-
-def _draw_first_axis(of: Definition, choices: dict[str, list[int]]) -> dict[str, int]:
-    last = of.test_axes[-1]
-    first = next(iter(last))
-    return last | {first: secrets.choice(choices[first])}
+    """No length is one that the definition names, if its constraints leave another; else at least not all of them."""
+    for lengths_of in (_unknown_lengths, _all_lengths):
+        choices = {axis: lengths_of(of, axis) for axis in of.test_axes[-1]}
+        for _ in range(DRAWS):
+            axes = {axis: secrets.choice(lengths) for axis, lengths in choices.items()}
+            with suppress(ValueError):
+                of.check(axes)
+                return axes
+    return dict(of.test_axes[-1])
 
 
 def _unknown_lengths(of: Definition, axis: str) -> list[int]:
     length = of.test_axes[-1][axis]
     known = {axes[axis] for axes in (*of.test_axes, *of.bench_axes)}
     return [number for number in range(max(2, length // 2), length + length // 4 + 8) if number not in known]
+
+
+def _all_lengths(of: Definition, axis: str) -> list[int]:
+    return [*range(1, 4 * of.test_axes[-1][axis] + 1)]
 
 
 def _with_other_numbers(of: Definition, workload: Workload) -> Workload:
