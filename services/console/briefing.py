@@ -8,7 +8,7 @@ from typing import Any
 from services.console import looking
 from services.console.research import Place
 from shared import sandbox
-from shared.experiment.request import SMOKE_PRESET
+from shared.experiment.presets import SMOKE_PRESET
 from shared.research.comparable import Key
 from shared.research.history import Row, rows
 from shared.research.idea import Idea

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.console.research import NothingMeasured, Place, tell, whoami
 from shared.experiment.platform_default import all_defaults
-from shared.experiment.request import DEFAULT_BUDGET_S
+from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Ruling, Trial
 from shared.research.comparable import Evidence, Key
 from shared.research.idea import Idea

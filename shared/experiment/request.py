@@ -15,7 +15,14 @@ from shared.data.dataset import default_dataset, open_dataset
 from shared.engines import check_attention
 from shared.experiment.identity import check_identity
 from shared.experiment.platform_default import judge, read_default
-from shared.experiment.presets import DEFAULT_PRESET, find_preset, preset_of
+from shared.experiment.presets import (
+    DEFAULT_BUDGET_S,
+    DEFAULT_PRESET,
+    SMOKE_BUDGET_S,
+    SMOKE_PRESET,
+    find_preset,
+    preset_of,
+)
 from shared.experiment.recipe import check_source
 from shared.files import sha256_bytes, sha256_file
 from shared.machine.device import Device, DeviceKind
@@ -23,8 +30,6 @@ from shared.machine.hardware import Hardware, Vendor, default_engine, detect
 from shared.machine.targets import find_target
 from shared.runs.shipped import default_recipe
 
-DEFAULT_BUDGET_S = 300.0
-SMOKE_PRESET, SMOKE_BUDGET_S = "m5-tiny", 5.0
 PERIODIC_CHECKPOINT_S = 300.0
 
 

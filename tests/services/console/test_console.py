@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import typer
 
 from services.console import main as console
 from services.console import summary, train
@@ -39,7 +38,7 @@ from tests.shared.tracking.finished_runs import make_run as make_finished_run
 from tests.small_disk import mounted
 
 SLOW = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
-COMMANDS = tuple(typer.main.get_command(console.app).commands)
+COMMANDS = console.EVERY
 HEAVY = {"torch", "mlflow", "pyarrow", "tiktoken", "matplotlib", "rustbpe", "huggingface_hub"}
 SHAPE_OPTIONS = [
     word
@@ -84,6 +83,27 @@ def test_help_is_quick_and_imports_none_of_the_work(command):
     done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage" in done.stdout
+
+
+LIGHT = """
+import sys
+from services.console.main import main
+try:
+    main()
+except SystemExit as end:
+    assert end.code in (0, 1, None), end.code
+print(sorted({"numpy", "psutil", "redis", "rq", "scipy", "services.console.train"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", ["history", "brief", "best", "runs"])
+def test_what_is_asked_beside_a_run_on_a_cpu_imports_nothing_that_it_does_not_need(command, tmp_path):
+    """What takes a second of a slow processor is a second that the run beside it did not have."""
+    places = {"ARE_HOME": str(tmp_path / "home"), "ARE_RUNS": str(tmp_path), "ARE_ENV_FILE": str(tmp_path / "none")}
+    argv = [sys.executable, "-c", LIGHT, *command.split()]
+    done = subprocess.run(argv, cwd=CHECKOUT, env=os.environ | places, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_without_a_command_it_shows_what_there_is(autoresearch):
