@@ -15,6 +15,7 @@ from shared.research.idea import Idea
 from shared.research.judge import Judged, judge
 from shared.research.known import Known
 from shared.research.rule import MOST_RUNS, Verdict, resolvable
+from shared.research.steps import num_steps
 
 MOST_ROUNDS = 24
 
@@ -130,6 +131,8 @@ def as_json(judged: Judged) -> dict[str, Any]:
         "note": idea.note,
         "key": judged.key and judged.key.model_dump(mode="json"),
         **{name: value for name, value in asdict(judged.decision).items() if name != "resolvable"},
+        "num_steps": num_steps(judged.runs.results),
+        "parent_num_steps": num_steps(judged.pool.results),
         "runs": [_run_row(result) for result in (*judged.runs.results, *judged.runs.failed)],
         "pool": [_run_row(result) for result in judged.pool.results],
         "left_out": dict(judged.runs.left_out),
@@ -140,7 +143,7 @@ def as_json(judged: Judged) -> dict[str, Any]:
 
 
 def _run_row(result: Any) -> dict[str, Any]:
-    return {"run_id": result.run_id, "seed": result.seed, "status": result.status, "val_bpb": result.val_bpb}
+    return {name: getattr(result, name) for name in ("run_id", "seed", "status", "val_bpb", "num_steps")}
 
 
 def advice(judged: Judged) -> str:
@@ -169,6 +172,9 @@ def show(judged: Judged, json: bool) -> None:
         print(f"where    {judged.key}")
     if decision.effect is not None:
         print(f"effect   {-decision.effect:+.6f} val_bpb, {decision.num_runs} runs against {decision.num_pool}")
+    if mine := num_steps(judged.runs.results):
+        before = num_steps(judged.pool.results)
+        print(f"steps    {mine:g} a run{f', {before:g} of its parent' if before else ''} (medians, as recipes report)")
     if judged.noise:
         print(f"noise    sigma {judged.noise.sigma:.6f} ({judged.noise.source})")
     if decision.resolvable:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from shared.contracts import Unranked
 from shared.experiment.platform_default import PlatformDefault
+from shared.research import steps
 from shared.research.book import Ruling
 from shared.research.comparable import Evidence, Key
 from shared.research.comparable import why_not as why_not_run
@@ -65,6 +66,8 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
         decision = replace(decision, reason=f"held against {against.id}, the best by now: {decision.reason}")
     if not pool.results and (elsewhere := sorted({str(one) for one in known.keys(against)})):
         decision = replace(decision, reason=f"{decision.reason} here; it ran on {'; '.join(elsewhere)}")
+    if said := steps.told(runs.results, pool.results):
+        decision = replace(decision, reason=f"{decision.reason}; {said}")
     missing = noise is None and decision.verdict is Verdict.UNDECIDED
     advice = how_to_measure(why_not(default, key, pool.shape or runs.shape) or "no noise floor") if missing else ""
     return Judged(idea, key, decision, noise, runs, pool, advice, against)

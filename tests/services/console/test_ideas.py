@@ -104,6 +104,15 @@ def test_a_better_idea_is_kept_and_its_fresh_run_is_its_number(autoresearch, sta
     assert autoresearch("decide", better, "--json").json["reason"].startswith("decided on")
 
 
+def test_decide_and_history_show_the_steps_beside_val_bpb(autoresearch, train):
+    autoresearch("train", "--note", "baseline", *TERMS)
+    worse = train(2.5, "worse")
+    said = autoresearch("decide", worse, "--json", code=1).json
+    assert (said["num_steps"], said["parent_num_steps"], said["runs"][0]["num_steps"]) == (10, 10, 10)
+    assert "steps    10 a run, 10 of its parent" in autoresearch("decide", worse, code=1).out
+    assert "val_bpb   steps" in autoresearch("history").out
+
+
 def test_when_the_time_is_over_no_further_run_is_begun_on_this_machine(autoresearch, start, train):
     better = train(1.99, "a better one")
     before = len(list_runs())

@@ -1,5 +1,6 @@
 """The book read by somebody who does not trust whoever wrote in it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -221,3 +222,32 @@ def test_an_idea_whose_runs_do_not_count_is_told_what_to_do_about_it(reason, adv
     state = known((START, []), (GOOD, [result(GOOD, 0, 1.5, unranked=(reason,))]))
     assert advice in judge(state, GOOD, None, None).advice
     assert {row.idea.id: row.state for row in rows(state, None)}[GOOD.id] == "no run counts"
+
+
+def with_steps(mine: int, before: int, **changes):
+    base = [result(START, index, value, num_steps=before) for index, value in enumerate((2.0, 2.001, 1.999))]
+    return known((START, base), (GOOD, [result(GOOD, 0, 2.1, num_steps=mine, **changes)]))
+
+
+@pytest.mark.parametrize(
+    ("mine", "said"),
+    [
+        (88, "its runs report 12% fewer steps (88 against 100): a step of it costs more, or the machine was slower"),
+        (112, "its runs report 12% more steps (112 against 100): a step of it costs less, or the machine was faster"),
+        (97, ""),
+        (0, ""),
+    ],
+)
+def test_notably_fewer_or_more_steps_are_said_and_decide_nothing(mine, said):
+    judged = judge(with_steps(mine, 100), GOOD, KEY, None)
+    alike = judge(with_steps(100, 100), GOOD, KEY, None)
+    assert judged.decision == replace(alike.decision, reason=judged.decision.reason)
+    assert judged.decision.reason.startswith(alike.decision.reason)
+    assert ("steps" in judged.decision.reason) == bool(said)
+    assert said in judged.decision.reason
+
+
+def test_steps_of_another_shape_are_not_compared():
+    """A larger batch makes fewer steps, which says nothing of the machine."""
+    larger = SHAPE.model_copy(update={"total_batch_size": 2 * SHAPE.total_batch_size})
+    assert "steps" not in judge(with_steps(50, 100, shape=larger), GOOD, KEY, None).decision.reason
