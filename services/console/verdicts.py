@@ -11,6 +11,7 @@ from shared.experiment.platform_default import all_defaults
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Ruling, Trial
 from shared.research.comparable import Evidence, Key
+from shared.research.doubt import doubt
 from shared.research.idea import Idea
 from shared.research.judge import Judged, judge
 from shared.research.known import Known
@@ -21,13 +22,22 @@ MOST_ROUNDS = 24
 
 
 def conclude(
-    place: Place, name: str, hardware: str | None = None, *, wait: bool = False, timeout_s: float | None = None
+    place: Place,
+    name: str,
+    hardware: str | None = None,
+    *,
+    wait: bool = False,
+    timeout_s: float | None = None,
+    again: bool = False,
 ) -> Judged:
-    """Final verdicts are written down and stay; --wait makes runs as long as they can change the verdict."""
+    """Final verdicts are written down and stay; --wait makes runs as long as they can change the verdict.
+
+    `again`: a keep is judged by what is known of the noise today. Until that is decided it stands.
+    """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     before = -1
     for _ in range(MOST_ROUNDS):
-        judged = look(place, name, hardware)
+        judged = look(place, name, hardware, again)
         needs = judged.decision.idea_needs or judged.decision.parent_needs
         if not wait or not needs or judged.num_seen <= before:
             break  # runs that do not count, a demo corpus for example, would not count the next time either
@@ -36,17 +46,20 @@ def conclude(
         try:
             make_runs(place, place.known(), judged, left_s)
         except NothingMeasured as said:
-            return replace(look(place, name, hardware), advice=str(said))
+            return replace(look(place, name, hardware, again), advice=str(said))
     if judged.decision.verdict is not Verdict.UNDECIDED and judged.key is not None and judged.idea.parent is not None:
-        write_down(place, judged)
+        write_down(place, judged, again)
     return judged
 
 
-def look(place: Place, name: str, hardware: str | None) -> Judged:
+def look(place: Place, name: str, hardware: str | None, again: bool = False) -> Judged:
     known = place.known()
     idea = known.idea(name)
     key = choose_key(known, idea, hardware)
-    return judge(known, idea, key, place.default(key) if key else None)
+    default = place.default(key) if key else None
+    judged = judge(known, idea, key, default, again=again)
+    doubted = None if again or key is None else doubt(known, known.rulings.get((idea.id, key)), default)
+    return replace(judged, advice=doubted.said) if doubted else judged
 
 
 def choose_key(known: Known, idea: Idea, hardware: str | None) -> Key | None:
@@ -93,13 +106,13 @@ def run_more(
     place.run(idea, mine, indices, timeout_s)
 
 
-def write_down(place: Place, judged: Judged) -> None:
-    if (judged.idea.id, judged.key) in place.known().rulings:
+def write_down(place: Place, judged: Judged, again: bool = False) -> None:
+    if not again and (judged.idea.id, judged.key) in place.known().rulings:
         return
-    place.append(ruling_of(judged))
+    place.append(ruling_of(judged, pruned=again and judged.decision.verdict is Verdict.DISCARD))
 
 
-def ruling_of(judged: Judged) -> Ruling:
+def ruling_of(judged: Judged, *, pruned: bool = False) -> Ruling:
     decision, noise, key = judged.decision, judged.noise, judged.key
     assert key is not None
     return Ruling(
@@ -116,6 +129,7 @@ def ruling_of(judged: Judged) -> Ruling:
         runs=tuple(result.run_id for result in judged.runs.results[: decision.num_runs]),
         pool=tuple(result.run_id for result in judged.pool.results),
         published=decision.published,
+        pruned=pruned,
         by=whoami(),
         made_at=datetime.now(UTC),
     )
@@ -152,7 +166,8 @@ def advice(judged: Judged) -> str:
         return judged.advice
     if needs := decision.idea_needs + decision.parent_needs:
         whose = "its parent" if decision.parent_needs else "it"
-        return f"`autoresearch decide {judged.idea.id} --wait` makes {needs} more run{'s' * (needs > 1)} of {whose}"
+        command = f"autoresearch decide {judged.idea.id}{' --again' * judged.again} --wait"
+        return f"`{command}` makes {needs} more run{'s' * (needs > 1)} of {whose}"
     effect = decision.effect or 0.0
     if noise and decision.verdict is Verdict.DISCARD and 0 < effect < (decision.resolvable or 0.0):
         quieter = [one for one in all_defaults() if one.noise and one.noise.sigma < noise.sigma / 2]

@@ -36,6 +36,8 @@ class Judged:
     """what to do next, where the decision does not say it"""
     against: Idea | None = None
     """whose runs the pool is; None: nobody's"""
+    again: bool = False
+    """a keep is tried again: it stands until this is decided"""
 
     @property
     def num_seen(self) -> int:
@@ -43,8 +45,11 @@ class Judged:
         return sum(len(side.results) + len(side.failed) for side in (self.runs, self.pool))
 
 
-def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None) -> Judged:
-    """`key` None: the idea has no evidence yet. `default`: of the key's machine, None when nobody knows one."""
+def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None, *, again: bool = False) -> Judged:
+    """`key` None: the idea has no evidence yet. `default`: of the key's machine, None when nobody knows one.
+
+    `again`: as if a keep had not been decided yet, by what is known today. ValueError for what was not kept.
+    """
     if key is None:
         return _without_evidence(known, idea)
     runs = known.evidence(idea, key)
@@ -54,7 +59,9 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
     against = known.ideas[ruling.against or idea.parent] if ruling else known.opponent(idea, key)
     pool = _pool(known, idea, against, key, runs)
     noise = noise_at(known, key, default, pool)
-    if ruling:
+    if again and (ruling is None or ruling.verdict is not Verdict.KEEP):
+        raise ValueError(f"only what was kept is tried again, and idea {idea.id} was not kept on {key.hardware_key}")
+    if ruling and not again:
         return Judged(idea, key, _as_ruled(ruling), noise, runs, pool, against=against)
     if runs.failed:
         last = runs.failed[0]
@@ -70,7 +77,7 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
         decision = replace(decision, reason=f"{decision.reason}; {said}")
     missing = noise is None and decision.verdict is Verdict.UNDECIDED
     advice = how_to_measure(why_not(default, key, pool.shape or runs.shape) or "no noise floor") if missing else ""
-    return Judged(idea, key, decision, noise, runs, pool, advice, against)
+    return Judged(idea, key, decision, noise, runs, pool, advice, against, again)
 
 
 def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evidence) -> Noise | None:

@@ -76,12 +76,20 @@ def measured_start() -> str:
     LocalBook().put_recipe(source)
     for entry in (Proposal(idea=idea), trial):
         LocalBook().append(entry)
-    for index in range(8):
+    make_start_runs(range(8), lambda seed: 2.0 + seed % 1000 / 1e6)
+    return idea.id
+
+
+def make_start_runs(indices, val_bpb) -> None:
+    """Of the first start; `val_bpb` by seed."""
+    idea = next(entry.idea for entry in LocalBook().entries() if isinstance(entry, Proposal))
+    trial = next(entry for entry in LocalBook().entries() if isinstance(entry, Trial))
+    source = LocalBook().recipe(idea.recipe_sha)
+    for index in indices:
         job, _ = build_job(validated(TrainRequest, arguments(idea, trial, index)), source)
         directory = RunDirectory.of(job.run_id)
         directory.create(job, source)
-        write_record(directory.result_file, gather(job, TRAINED, scored(2.0 + job.seed % 1000 / 1e6), 1.0))
-    return idea.id
+        write_record(directory.result_file, gather(job, TRAINED, scored(val_bpb(job.seed)), 1.0))
 
 
 def test_the_seeds_of_the_start_measure_the_noise(autoresearch):
@@ -242,6 +250,47 @@ def test_an_idea_is_given_the_time_of_its_parent_also_when_no_run_of_that_counts
     unsaid = [*TERMS[:4], *TERMS[6:]]
     autoresearch("train", "--recipe", recipe(1.98), "--note", "child", "--parent", parent, *unsaid)
     assert [entry for entry in LocalBook().entries() if isinstance(entry, Trial)][-1].asked["time_budget"] == 0.07
+
+
+def noise_grows() -> None:
+    """The machine's speed on other days: later runs of the start differ a hundred times as much."""
+    make_start_runs(range(8, 16), lambda seed: 2.0 + seed % 1000 / 1e4 - 0.05)
+
+
+def test_a_keep_that_todays_noise_does_not_bear_is_doubted_and_stands_until_it_is_tried_again(
+    autoresearch, start, train
+):
+    better = train(1.99, "a better one")
+    autoresearch("decide", better, "--wait")
+    assert autoresearch("brief", "--json").json["doubts"] == []
+    noise_grows()
+    state, command = autoresearch("brief", "--json").json, f"autoresearch decide {better} --again --wait"
+    (doubt,) = state["doubts"]
+    assert (doubt["id"], doubt["command"], state["best"]["id"]) == (better, command, better)
+    assert doubt["sigma"] > 3 * doubt["sigma_then"]
+    assert command in state["next"]
+    for shown in (autoresearch("brief").out, autoresearch("best").out):
+        assert f"doubt     {better} was kept with sigma" in shown
+    asked = autoresearch("decide", better)
+    assert asked.out.startswith("keep")
+    assert f"`{command}` tries it again" in asked.out
+    assert autoresearch("best", "--json").json["id"] == better, "looking changes nothing"
+    again = autoresearch("decide", better, "--again", "--wait", "--json", code=None).json
+    assert again["verdict"] == "discard"
+    assert autoresearch("best", "--json").json["id"] == start
+    assert autoresearch("brief", "--json").json["doubts"] == []
+    assert "only what was kept" in autoresearch("decide", better, "--again", code=2).err
+
+
+def test_a_keep_that_stands_again_is_doubted_no_longer(autoresearch, start, train):
+    better = train(1.9985, "a better one")
+    autoresearch("decide", better, "--wait")
+    make_start_runs(range(8, 16), lambda seed: 2.0 + (seed % 1000 - 450) / 1.6e5)
+    assert len(autoresearch("best", "--json").json["doubts"]) == 1
+    kept = autoresearch("decide", better, "--again", "--wait", "--json").json
+    assert kept["verdict"] == "keep"
+    best = autoresearch("best", "--json").json
+    assert (best["id"], best["doubts"], len(best["lineage"])) == (better, [], 2)
 
 
 def test_a_demo_corpus_tests_no_idea(autoresearch, recipe, monkeypatch):

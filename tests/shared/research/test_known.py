@@ -5,15 +5,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.contracts import Unranked
+from shared.contracts import DatasetRef, Rung, Unranked
+from shared.experiment.platform_default import NoiseFloor, PlatformDefault
 from shared.research import judge as judging
 from shared.research.book import FleetBook, LocalBook, Proposal, Ruling, Trial
+from shared.research.doubt import doubts
 from shared.research.history import rows
 from shared.research.idea import propose
 from shared.research.judge import judge
 from shared.research.known import read_known
 from shared.research.rule import Verdict
 from tests.fleet import RedisServer
+from tests.platform_defaults import calibrated
 from tests.shared.research.makers import KEY, SHAPE, START, idea, known, recipe, result, results
 
 GOOD = idea("better = 1")
@@ -89,6 +92,42 @@ def test_the_first_of_two_verdicts_counts():
     dropped = ruling(Verdict.DISCARD, published=None)
     found = kept(dropped, ruling(published=1.99 + 1e-4))
     assert found.rulings[GOOD.id, KEY] == dropped
+
+
+@pytest.mark.parametrize(("sigma", "which"), [(0.01, 1), (0.0005, 0)])
+def test_a_keep_may_be_kept_again_by_a_larger_noise_alone(sigma, which):
+    """By a smaller one, somebody could choose which run is published."""
+    both = [ruling(published=1.9701), ruling(published=1.9701, sigma=sigma)]
+    found = kept(*both, good=(1.97, 1.9701))
+    assert found.rulings[GOOD.id, KEY] == both[which]
+    assert found.line(KEY) == [START, GOOD]
+
+
+def noisy(sigma: float) -> PlatformDefault:
+    about = {"low": sigma / 2, "high": sigma * 2, "num_seeds": 8, "budget_seconds": 20.0, "weak": False}
+    noise = NoiseFloor(sigma=sigma, rung=Rung.CHEAP, run_ids=(), **about)
+    dataset = DatasetRef(name="words", fingerprint=KEY.dataset)
+    return calibrated(shape=SHAPE, noise=noise, dataset=dataset, eval_signature=KEY.eval_signature)
+
+
+def test_a_keep_is_doubted_when_the_noise_has_grown():
+    state = kept(ruling(published=1.99 + 1e-4))
+    assert doubts(state, KEY, noisy(0.001)) == []
+    assert doubts(state, KEY, None) == [], "nothing is known"
+    (one,) = doubts(state, KEY, noisy(0.01))
+    assert (one.idea, one.sigma_then, one.noise.sigma) == (GOOD, 0.001, 0.01)
+    assert one.command == f"autoresearch decide {GOOD.id} --again --wait"
+
+
+def test_a_doubted_keep_below_the_best_is_tried_by_taking_it_out():
+    later = idea("later = 1", parent=GOOD)
+    second = ruling(
+        idea=later.id, published=1.8, runs=(f"{later.id}-0", f"{later.id}-1"), pool=(f"{GOOD.id}-0", f"{GOOD.id}-1")
+    )
+    pairs = [(START, results(START, 2.0, 2.0)), (GOOD, results(GOOD, 1.99, 1.9901)), (later, results(later, 1.81, 1.8))]
+    state = known(*pairs, rulings=(ruling(published=1.9901), second))
+    (one,) = doubts(state, KEY, noisy(0.01))
+    assert (one.idea, one.is_best, one.command) == (GOOD, False, "autoresearch prune --wait")
 
 
 def test_an_idea_under_a_name_that_is_not_its_own_is_not_read():
