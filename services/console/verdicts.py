@@ -39,7 +39,8 @@ def conclude(
     for _ in range(MOST_ROUNDS):
         judged = look(place, name, hardware, again)
         needs = judged.decision.idea_needs or judged.decision.parent_needs
-        if not wait or not needs or judged.num_seen <= before:
+        is_measured = judged.idea.parent is None and judged.noise is not None and before >= 0
+        if not wait or not needs or is_measured or judged.num_seen <= before:
             break  # runs that do not count, a demo corpus for example, would not count the next time either
         before = judged.num_seen
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -167,7 +168,8 @@ def advice(judged: Judged) -> str:
     if needs := decision.idea_needs + decision.parent_needs:
         whose = "its parent" if decision.parent_needs else "it"
         command = f"autoresearch decide {judged.idea.id}{' --again' * judged.again} --wait"
-        return f"`{command}` makes {needs} more run{'s' * (needs > 1)} of {whose}"
+        anyhow = "; ideas need not wait for them" if judged.idea.parent is None and judged.noise else ""
+        return f"`{command}` makes {needs} more run{'s' * (needs > 1)} of {whose}{anyhow}"
     effect = decision.effect or 0.0
     if noise and decision.verdict is Verdict.DISCARD and 0 < effect < (decision.resolvable or 0.0):
         quieter = [one for one in all_defaults() if one.noise and one.noise.sigma < noise.sigma / 2]

@@ -11,7 +11,7 @@ from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
 from shared.research.known import Known, rule_for
 from shared.research.noise import Noise, how_to_measure, measured, why_not
-from shared.research.rule import ENOUGH_SEEDS, Decision, Verdict
+from shared.research.rule import ENOUGH_SEEDS, FEWEST_SEEDS, Decision, Verdict
 from shared.runs.shipped import shipped_recipes
 
 ADVICE = {
@@ -120,14 +120,19 @@ def _as_ruled(ruling: Ruling) -> Decision:
 
 
 def _judge_start(known: Known, idea: Idea, key: Key, runs: Evidence, default: PlatformDefault | None) -> Judged:
-    """There is nothing to compare it with; its runs are the pool of its children and measure the noise."""
+    """There is nothing to compare it with; its runs are the pool of its children and measure the noise.
+
+    First the few that ideas are tried by, then, for who asks again, as many as make sigma known.
+    """
     noise, count = noise_at(known, key, default, runs), len(runs.values)
     said = f"it is a start, which others are compared with: {count} run{'' if count == 1 else 's'}"
     if runs.failed:
         said = f"it is a start, and a run of it came to no number ({runs.failed[0].status})"
-    enough = 0 if noise is not None and noise.num_seeds >= ENOUGH_SEEDS else max(0, ENOUGH_SEEDS - count)
+    needs = max(0, ENOUGH_SEEDS - noise.num_seeds) if noise else max(0, FEWEST_SEEDS - count)
+    if noise and needs and not runs.failed:
+        said += f"; sigma rests on {noise.num_seeds} seeds, which is weak and enough to try ideas"
     verdict = Verdict.DISCARD if runs.failed else Verdict.KEEP if count else Verdict.UNDECIDED
-    decision = Decision(verdict, said, num_runs=count, idea_needs=0 if runs.failed else enough)
+    decision = Decision(verdict, said, num_runs=count, idea_needs=0 if runs.failed else needs)
     return Judged(idea, key, decision, noise, runs, Evidence())
 
 

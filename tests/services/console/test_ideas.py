@@ -92,12 +92,14 @@ def make_start_runs(indices, val_bpb) -> None:
         write_record(directory.result_file, gather(job, TRAINED, scored(val_bpb(job.seed)), 1.0))
 
 
-def test_the_seeds_of_the_start_measure_the_noise(autoresearch):
+def test_three_runs_of_the_start_measure_the_noise_and_five_more_where_somebody_asks_again(autoresearch):
     autoresearch("train", "--note", "baseline", *TERMS)
     name = next(entry.idea.id for entry in LocalBook().entries() if isinstance(entry, Proposal))
     assert autoresearch("decide", name, "--json").json["noise"] is None
-    said = autoresearch("decide", name, "--wait", "--json").json
-    assert len(said["runs"]) == said["noise"]["num_seeds"] == 8
+    for count, more in ((3, 5), (8, 0)):
+        said = autoresearch("decide", name, "--wait", "--json").json
+        assert (len(said["runs"]), said["noise"]["num_seeds"], said["idea_needs"]) == (count, count, more)
+        assert ("ideas need not wait" in said["advice"]) == ("weak" in said["reason"]) == (count < 8)
     assert name == measured_start()
 
 
