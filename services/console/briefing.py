@@ -8,7 +8,7 @@ from typing import Any
 from services.console import looking
 from services.console.research import Place
 from shared import sandbox
-from shared.experiment.presets import SMOKE_PRESET
+from shared.experiment.presets import SMALLEST_PRESET
 from shared.research.comparable import Key
 from shared.research.doubt import Doubt, doubts
 from shared.research.history import Row, rows
@@ -153,9 +153,9 @@ def _first(run: str, starts: Sequence[Row]) -> str:
     if begun := next((row.idea for row in starts if row.state == "no run counts"), None):
         return f"autoresearch decide {begun.id} --wait"
     crashed = {row.idea.preset for row in starts if row.state == "crash"}
-    if SMOKE_PRESET in crashed:
+    if SMALLEST_PRESET in crashed:
         return "autoresearch doctor"
-    smaller = f" --preset {SMOKE_PRESET}" if crashed else ""
+    smaller = f" --preset {SMALLEST_PRESET}" if crashed else ""
     return f"autoresearch {run}{smaller} --note baseline"
 
 

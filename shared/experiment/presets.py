@@ -41,7 +41,8 @@ PRESETS: dict[str, Preset] = {row[0]: _preset(*row) for row in _ROWS}
 
 DEFAULT_PRESET = "m5-small"
 DEFAULT_BUDGET_S = 300.0
-SMOKE_PRESET, SMOKE_BUDGET_S = "m5-tiny", 5.0
+SMALLEST_PRESET = "m5-tiny"
+SMOKE_BUDGET_S = 5.0
 
 
 def preset_of(shape: Shape) -> str | None:

@@ -18,8 +18,8 @@ from shared.experiment.platform_default import judge, read_default
 from shared.experiment.presets import (
     DEFAULT_BUDGET_S,
     DEFAULT_PRESET,
+    SMALLEST_PRESET,
     SMOKE_BUDGET_S,
-    SMOKE_PRESET,
     find_preset,
     preset_of,
 )
@@ -160,12 +160,12 @@ def _shape(
 def _base(
     request: TrainRequest, hardware: Hardware, engine: str, choices: list[Choice]
 ) -> tuple[Shape, dict[str, Any]]:
-    """What was named, else the smoke test's, else what this machine was calibrated to, else the default start."""
+    """What was named, else what this machine was calibrated to, else the default start."""
     if request.preset is not None:
         return find_preset(request.preset).shape, {}
-    default = None if request.smoke else read_default(hardware.hardware_key, engine)
+    default = read_default(hardware.hardware_key, engine)
     if default is None:
-        name, reason = _start(request, hardware)
+        name, reason = _start(hardware)
         choices.append(Choice(what="preset", chosen=name, reason=reason))
         return find_preset(name).shape, {}
     recipe_sha = sha256_file(default_recipe(engine))
@@ -178,13 +178,11 @@ def _base(
     return default.shape, {**default.tuning.model_dump(), "eval_batch_size": default.eval_batch_size}
 
 
-def _start(request: TrainRequest, hardware: Hardware) -> tuple[str, str]:
+def _start(hardware: Hardware) -> tuple[str, str]:
     """The preset of a machine that nobody calibrated, and why."""
-    if request.smoke:
-        return SMOKE_PRESET, "the smoke test's"
     hint = "autoresearch calibrate finds a better one"
     if hardware.vendor is Vendor.CPU:
-        return SMOKE_PRESET, f"the smallest, this machine has no accelerator; {hint}"
+        return SMALLEST_PRESET, f"the smallest, this machine has no accelerator; {hint}"
     return DEFAULT_PRESET, f"the default start; {hint}"
 
 

@@ -14,6 +14,8 @@ from shared.research.rule import MOST_RUNS, resolvable
 
 STEPS = "Steps (the median of its runs) and memory are what recipes report: on a CPU, val_bpb follows the steps."
 
+UNDECIDED = "It has no word for undecided: such an idea stands there as discard, and its text begins with the word."
+
 
 def write_report(folder: Path, known: Known, noise_of: Callable[[Key], Noise | None]) -> list[Path]:
     """The files it wrote: report.md first. Pictures and tables have one file for each key."""
@@ -45,7 +47,7 @@ def _standings(known: Known) -> str:
 
 def _section(known: Known, key: Key, found: Sequence[Row], noise: Noise | None, picture: str, table: str) -> str:
     best = known.best(key)
-    lines = [f"## {key}\n", f"![progress]({picture}) Upstream's table: [{table}]({table})\n"]
+    lines = [f"## {key}\n", f"![progress]({picture}) Upstream's table: [{table}]({table}). {UNDECIDED}\n"]
     if noise and best:
         smallest = resolvable(noise, MOST_RUNS, len(known.evidence(best[0], key).results))
         lines.append(f"Noise: sigma {noise.sigma:.6f} ({noise.source}); {MOST_RUNS} runs resolve {smallest:.6f}.\n")

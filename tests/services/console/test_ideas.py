@@ -483,6 +483,21 @@ def test_report_writes_upstreams_table_a_picture_and_the_lineage(autoresearch, s
     assert "Standings" in text
 
 
+def test_report_says_what_each_file_is_and_upstreams_table_which_discard_is_undecided(
+    autoresearch, start, train, tmp_path
+):
+    train(1.9995, "not decided yet")
+    lines = autoresearch("report", "--output", str(tmp_path / "out")).out.splitlines()
+    words = {line.split()[0].rsplit("/")[-1]: line for line in lines}
+    assert "every idea with its verdict" in words["report.md"]
+    assert "picture" in words["progress.png"]
+    assert "undecided, which stands there as discard" in words["results.tsv"]
+    assert (tmp_path / "out" / "results.tsv").read_text().endswith("\tdiscard\tundecided: not decided yet\n")
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "has no word for undecided" in report
+    assert "| undecided |" in report
+
+
 def test_books_are_lines_of_json_that_outlive_a_torn_one(autoresearch, start, workplace):
     file = workplace / "research" / "book.jsonl"
     with open(file, "a") as book:
