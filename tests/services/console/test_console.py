@@ -20,6 +20,7 @@ from shared.contracts import (
     CheckpointPolicy,
     Integrity,
     PrepareJob,
+    Rung,
     RunResult,
     Status,
     TrainingRecord,
@@ -28,6 +29,8 @@ from shared.contracts import (
 from shared.data.dataset import open_dataset, prepared_datasets
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import CHECKOUT, settings
+from shared.tracking import pending_notes
+from shared.tracking.outbox import Recorded
 from tests.device_holding import held_elsewhere
 from tests.executor_contract import is_gone, processes_of, wait_for
 from tests.recipes import BROKEN, HONEST, variant
@@ -455,6 +458,20 @@ def test_a_full_disk_ends_with_one_line_and_with_room_the_run_goes_on(autoresear
         assert [step.step for step in directory.steps()] == list(range(60))
         assert not list(directory.path.rglob("*.partial"))
         assert not list(directory.path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(("rung", "waits"), [("smoke", True), ("cheap", False)])
+def test_a_smoke_run_of_an_edited_recipe_is_recorded_with_the_next_run(workplace, monkeypatch, capsys, rung, waits):
+    """It looks for mistakes: opening MLflow takes a quarter of its time, and nobody compares its number."""
+    recorded = []
+    monkeypatch.setattr("shared.tracking.record", lambda path: recorded.append(path) or Recorded("run-1"))
+    monkeypatch.setattr("shared.tracking.flush_outbox", list)
+    unranked = {"ranked": False, "unranked": (Unranked.SMOKE_RUNG,)} if waits else {}
+    directory = make_finished_run(workplace, make_result().model_copy(update={"rung": Rung(rung), **unranked}))
+    summary.record_run(directory)
+    assert [note.stem for note in pending_notes()] == ["run-1"] * waits
+    assert len(recorded) == (not waits)
+    assert ("recorded in MLflow with the next run" in capsys.readouterr().err) == waits
 
 
 @pytest.mark.slow
