@@ -172,8 +172,8 @@ def show(state: State) -> None:
         print(f"noise     sigma {state.noise.sigma:.6f} ({state.noise.source})\nresolves  {smallest} runs")
     elif state.key:
         print(
-            "noise     nobody has measured it here, so no idea can be kept yet: `autoresearch calibrate` measures it, or "
-            "`decide`, which runs the shipped recipe three times once an idea looks better than it"
+            "noise     nobody has measured it here, so no idea can be kept yet: `autoresearch calibrate` measures it, "
+            "or `decide`, which runs the shipped recipe three times once an idea looks better than it"
         )
     for one in state.doubts:
         print(f"doubt     {one.said}")
