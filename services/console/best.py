@@ -34,7 +34,7 @@ def best(
     idea, score = found
     if recipe is not None:
         recipe.write_bytes(where.recipe(idea))
-    doubted = doubts(known, key, where.default(key))
+    doubted = doubts(known, key, where.default(key)) if idea.parent else []
     line = [{"id": one.id, "note": one.note, "val_bpb": known.score(one, key)} for one in known.line(key)]
     if json:
         about = {"id": idea.id, "val_bpb": score, "note": idea.note, "settings": idea.settings}

@@ -77,8 +77,8 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
         last=found[-limit:],
         waiting=waiting,
         next=[
-            *_next(place.is_fleet or bool(unfenced), found, noise, best, waiting, _target(known)),
             *dict.fromkeys(one.command for one in doubted),
+            *_next(place.is_fleet or bool(unfenced), found, noise, best, waiting, _target(known)),
         ],
         doubts=doubted,
         unfenced=unfenced,
