@@ -14,9 +14,7 @@ from shared.research import comparable
 from shared.research import judge as judging
 from shared.research.book import LocalBook, Proposal, Trial
 from shared.research.comparable import LeftOut
-from shared.research.history import Row
 from shared.research.idea import propose
-from shared.research.known import Known
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.listing import list_runs
 from shared.runs.shipped import default_recipe
@@ -336,29 +334,6 @@ def test_brief_restores_what_an_agent_knew(autoresearch, start, train):
     assert state["counts"] == {"start": 1, "keep": 1}
     assert "autoresearch best --recipe my_recipe.py" in state["next"]
     assert "a better one" in autoresearch("brief").out
-
-
-def test_brief_goes_on_with_a_start_whose_runs_did_not_count():
-    """Submitting it again is refused."""
-    start = propose(RECIPE.encode())
-    said = briefing._next(True, [Row(start, None, "no run counts")], None, None)
-    assert said == [f"autoresearch decide {start.id} --wait"]
-    assert "baseline" in briefing._next(True, [Row(start, None, "not run")], None, None)[0]
-
-
-def test_a_start_that_waits_or_runs_is_waited_for_and_not_submitted_again():
-    start = propose(RECIPE.encode())
-    waiting = [{"job": f"{start.id}-123456-0", "state": "running", "what": "training 40%"}]
-    found = [Row(start, None, "not run")]
-    assert briefing._next(True, found, None, None, waiting) == [f"autoresearch wait {start.id}-123456-0"]
-    known = Known({start.id: start}, {}, {}, {})
-    assert briefing.why_no_best(known, waiting) == f"the start {start.id} has not ended: training 40%"
-
-
-def test_the_next_idea_goes_where_the_last_one_went():
-    start = propose(RECIPE.encode())
-    known = Known({start.id: start}, {start.id: [Trial(idea=start.id, target="gb10", asked={})]}, {}, {})
-    assert briefing._target(known) == "gb10"
 
 
 def test_brief_on_an_empty_book_says_how_to_begin(autoresearch):
