@@ -156,7 +156,7 @@ def _confirms(before: Ruling, ruling: Ruling) -> bool:
 
 def _demanded(ruling: Ruling) -> float:
     """How far below its parent one run has to be, but for a factor."""
-    noise = Noise(ruling.sigma or 0.0, ruling.sigma_seeds or 0, "")
+    noise = Noise(ruling.sigma or 0.0, ruling.sigma_seeds or 2, "")
     return noise.sigma * bound(noise, KEEP_Z)
 
 

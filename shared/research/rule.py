@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import fmean, variance
+from statistics import NormalDist, fmean, variance
 from typing import Protocol
 
 KEEP_Z, DROP_Z, LAST_Z = 2.0, 1.0, 1.645
@@ -24,16 +24,6 @@ FEWEST_SEEDS = 3
 """behind a sigma that ideas are tried by: weak, and enough, since a promising idea has its parent run more often"""
 ALIKE = 1e-3
 """probability of such equal runs that makes a recipe suspect of choosing its own seed"""
-
-STUDENT = {
-    2: {DROP_Z: 1.321277372926, LAST_Z: 2.920501195145, KEEP_Z: 4.526536687430},
-    3: {DROP_Z: 1.196881354403, LAST_Z: 2.353696155678, KEEP_Z: 3.306822175006},
-    4: {DROP_Z: 1.141626629091, LAST_Z: 2.132115296118, KEEP_Z: 2.869309414629},
-    5: {DROP_Z: 1.110506578361, LAST_Z: 2.015285012859, KEEP_Z: 2.648649430703},
-    6: {DROP_Z: 1.090569056092, LAST_Z: 1.943398058872, KEEP_Z: 2.516524055653},
-}  # fmt: skip
-"""t of the same one-sided error as each z, by degrees of freedom: importing SciPy for it costs a light command more
-processor time than all the rest. A test compares both."""
 
 
 class Verdict(StrEnum):
@@ -109,14 +99,12 @@ def wanted_pool(noise: Sigma) -> int:
 
 
 def bound(noise: Sigma, z: float) -> float:
-    """`z`, one of the three above, or the t of the same one-sided error where sigma rests on few seeds.
-
-    Two seeds or fewer say nothing: no distance is enough.
-    """
+    """`z`, or the t of the same one-sided error where sigma rests on few seeds."""
     if noise.num_seeds >= ENOUGH_SEEDS:
         return z
-    row = STUDENT.get(noise.num_seeds - 1)
-    return row[z] if row else math.inf
+    from scipy.special import stdtrit
+
+    return float(stdtrit(noise.num_seeds - 1, NormalDist().cdf(z)))
 
 
 def resolvable(noise: Sigma, num_runs: int, num_pool: int) -> float:
@@ -155,18 +143,10 @@ def _is_too_alike(runs: Sequence[float], noise: Sigma) -> bool:
     """Whether honest seeds hardly ever agree so well (chi-square, lower tail)."""
     if noise.num_seeds < ENOUGH_SEEDS:
         return False
+    from scipy.special import chdtr
+
     freedom = len(runs) - 1
-    return chi_square(freedom, freedom * variance(runs) / noise.sigma**2) < ALIKE
-
-
-def chi_square(freedom: int, value: float) -> float:
-    """Its distribution function, by the recurrence of the incomplete gamma function (Abramowitz and Stegun 6.5.21)."""
-    half, a = value / 2, 0.5 if freedom % 2 else 1.0
-    found = math.erf(math.sqrt(half)) if freedom % 2 else -math.expm1(-half)
-    while a < freedom / 2:
-        found -= half**a * math.exp(-half) / math.gamma(a + 1)
-        a += 1
-    return found
+    return bool(chdtr(freedom, freedom * variance(runs) / noise.sigma**2) < ALIKE)
 
 
 def _discard(runs: Sequence[float], pool: Sequence[float], noise: Sigma, z: float, drop: float) -> Decision:

@@ -79,8 +79,6 @@ def test_a_keep_that_its_runs_bear_out_counts():
         {"runs": (f"{GOOD.id}-0", "elsewhere")},
         {"pool": ("nothing",)},
         {"sigma": None},
-        {"sigma_seeds": 2},
-        {"sigma_seeds": -1},
         {"key": KEY.model_copy(update={"hardware_key": "other"})},
     ],
 )
