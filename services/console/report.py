@@ -7,6 +7,8 @@ import typer
 
 from services.console.options import AsJson, Local
 
+REPORT = Path("results/report")
+"""apart from results/results.tsv, which sweeps append to"""
 WHAT = {
     ".md": "the report: standings, how the best came about, and every idea with its verdict",
     ".png": "picture: val_bpb of every idea in order, and how far the best has come down",
@@ -15,7 +17,7 @@ WHAT = {
 
 
 def report(
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("results"),
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = REPORT,
     local: Local = False,
     json: AsJson = False,
 ) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.console import briefing
+from services.console import briefing, sweep
 from services.console.research import arguments
 from shared.contracts import Choice, EvaluationRecord, Integrity, Rung, RungChoice, Status, TrainingRecord
 from shared.data.dataset import Manifest
@@ -456,6 +456,16 @@ def test_report_writes_upstreams_table_a_picture_and_the_lineage(autoresearch, s
     text = (tmp_path / "out" / "report.md").read_text()
     assert "a better \\| one" in text
     assert "Standings" in text
+
+
+def test_report_leaves_the_table_that_sweeps_append_to(autoresearch, start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / sweep.RESULTS.name / "results.tsv"
+    table.parent.mkdir()
+    table.write_text("a night of runs\n")
+    files = autoresearch("report", "--json").json["files"]
+    assert any(name.endswith("results.tsv") for name in files)
+    assert table.read_text() == "a night of runs\n"
 
 
 def test_report_says_what_each_file_is_and_upstreams_table_which_discard_is_undecided(
