@@ -1,7 +1,7 @@
 # People and CI call the same targets. `make` alone prints what there is.
 .DEFAULT_GOAL := help
 # a target of the stack is a file in compose/, an image is a block of the bake file
-STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out compose/compose.yaml compose/hardware.yaml,$(wildcard compose/*.yaml)))
+STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out $(addprefix compose/,compose.yaml hardware.yaml nsight.yaml),$(wildcard compose/*.yaml)))
 IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
 .PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor rotate pin-images python \
   test test-chaos test-cheats test-slow test-stack test-mac-simulated test-gpu bench estimate lint format clean
@@ -54,7 +54,7 @@ worker: setup ## take jobs for this machine from the hub in .env
 
 worker-mac: worker ## the same on a Mac
 
-## up-<target>: start the whole stack in containers; HUB=host joins a hub elsewhere
+## up-<target>: start the whole stack in containers; HUB=host joins a hub elsewhere, NSIGHT=1 adds profilers
 $(STACKS): python
 	@$(PYTHON) -m compose.stack up $(@:up-%=%)
 

@@ -5,6 +5,7 @@ HUB_BIND=addr  opens the hub on that address; then MLflow asks for a password
 DEVICES=0,1    one worker and one set of executors for each of these GPUs
 STACK=name     another stack beside the first on the same engine, with volumes and networks of its own; only the
                device locks are common to all, so that two stacks take turns on a device
+NSIGHT=1       the kernel lab's image has Nsight Systems and Nsight Compute
 """
 
 import argparse
@@ -160,7 +161,9 @@ def planned(target: Target, number: int, device: str) -> str:
 
 
 def check(target: Target) -> int:
-    """Exit code 2 and a line for each thing that is missing."""
+    """Exit code 2 and a line for each thing that is missing. ValueError for what this target never has."""
+    if with_nsight() and target.name == "cpu":
+        raise ValueError("NSIGHT=1: Nsight measures NVIDIA GPUs, and target cpu has none")
     found = list(host.engine_problem().splitlines())
     if not found:
         running = bool(host.output("docker", "compose", "--project-name", PROJECT, "ps", "--quiet", "redis"))
@@ -177,6 +180,7 @@ def check(target: Target) -> int:
 
 def build(target: Target) -> None:
     images = ["worker", target.image or ""] + ([] if elsewhere() else ["hub"])
+    images += [nsight_image(target)] if with_nsight() else []
     docker("buildx", "bake", "--load", "--file", str(CHECKOUT / "images" / "docker-bake.hcl"), *images)
 
 
@@ -309,7 +313,9 @@ def compose(target: Target, number: int, device: str, *arguments: str) -> None:
 def compose_command(number: int, *arguments: str) -> list[str]:
     """The first device's project has the hub, if this host is one. The target is in the environment."""
     project = PROJECT if number == 0 else f"{PROJECT}-gpu{number}"
-    command = ["docker", "compose", "--project-name", project, "--file", str(CHECKOUT / "compose" / "compose.yaml")]
+    names = ["compose.yaml", "nsight.yaml"] if with_nsight() else ["compose.yaml"]
+    files = [word for name in names for word in ("--file", str(CHECKOUT / "compose" / name))]
+    command = ["docker", "compose", "--project-name", project, *files]
     return command + ([] if elsewhere() or number else ["--profile", "hub"]) + list(arguments)
 
 
@@ -317,6 +323,7 @@ def environment(target: Target, device: str) -> dict[str, str]:
     hub = the_hub()
     ours = {"STACK": PROJECT, "TARGET": target.name, "DEVICE": device, "MLFLOW_HOSTS": hub.allowed_hosts}
     ours |= {"SECRETS_DIGEST": digest_of(SECRETS), "DEVICE_NAME": device_name(target, device)}
+    ours |= {"NSIGHT_IMAGE": nsight_image(target)}
     return {**os.environ, **ours, "MLFLOW_USERS": "off" if hub.is_local else "on"}
 
 
@@ -325,6 +332,15 @@ def the_hub() -> Hub:
         int(os.environ.get(name) or default) for name, default in (("HUB_REDIS_PORT", 6379), ("HUB_MLFLOW_PORT", 5000))
     )
     return Hub(os.environ.get("HUB_BIND") or "127.0.0.1", redis_port, mlflow_port, data=Path())
+
+
+def with_nsight() -> bool:
+    return os.environ.get("NSIGHT", "") not in ("", "0")
+
+
+def nsight_image(target: Target) -> str:
+    """The kernel lab's, where somebody asks for it."""
+    return f"{target.image}-nsight"
 
 
 def elsewhere() -> str:

@@ -5,6 +5,9 @@ variable "DEBIAN_BASE" { default = "debian:bookworm-slim" }
 variable "TAG" { default = "dev" }
 // PyTorch's own index of CPU builds makes executor-cpu a fraction of the size on x86_64 (or put the wheel into images/wheels)
 variable "TORCH_INDEX" { default = "" }
+// NVIDIA's, or a mirror of it: below it amd64 and arm64. Debian's own packages are too old for Blackwell
+variable "NSIGHT_REPOSITORY" { default = "https://developer.download.nvidia.com/devtools/repos/ubuntu2204" }
+variable "NSIGHT_PACKAGES" { default = "nsight-systems-cli nsight-compute" }
 
 group "hub" { targets = ["redis", "postgres", "mlflow"] }
 
@@ -34,6 +37,7 @@ target "worker" {
 
 target "_executor" {
   dockerfile = "images/executor/Dockerfile"
+  target     = "executor"
   args       = { PYTHON_BASE = PYTHON_BASE }
 }
 
@@ -71,4 +75,35 @@ target "executor-cuda-sm120-fa4" {
   inherits = ["_executor"]
   args     = { EXTRAS = "torch,timing,fa4", ARCHITECTURES = "sm_120 sm_121" }
   tags     = ["autoresearch/executor-cuda-sm120-fa4:${TAG}"]
+}
+
+// for the kernel lab alone, where somebody asks for it: make up-<target> NSIGHT=1
+target "_nsight" {
+  target = "nsight"
+  args   = { NSIGHT_REPOSITORY = NSIGHT_REPOSITORY, NSIGHT_PACKAGES = NSIGHT_PACKAGES }
+}
+
+target "executor-cuda-sm80-nsight" {
+  inherits = ["executor-cuda-sm80", "_nsight"]
+  tags     = ["autoresearch/executor-cuda-sm80-nsight:${TAG}"]
+}
+
+target "executor-cuda-sm89-nsight" {
+  inherits = ["executor-cuda-sm89", "_nsight"]
+  tags     = ["autoresearch/executor-cuda-sm89-nsight:${TAG}"]
+}
+
+target "executor-cuda-sm90-nsight" {
+  inherits = ["executor-cuda-sm90", "_nsight"]
+  tags     = ["autoresearch/executor-cuda-sm90-nsight:${TAG}"]
+}
+
+target "executor-cuda-sm100-nsight" {
+  inherits = ["executor-cuda-sm100", "_nsight"]
+  tags     = ["autoresearch/executor-cuda-sm100-nsight:${TAG}"]
+}
+
+target "executor-cuda-sm120-fa4-nsight" {
+  inherits = ["executor-cuda-sm120-fa4", "_nsight"]
+  tags     = ["autoresearch/executor-cuda-sm120-fa4-nsight:${TAG}"]
 }

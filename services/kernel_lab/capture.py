@@ -64,7 +64,11 @@ def answer(order: Capture, desk: Desk) -> LabAnswer:
     if not device.is_cuda:
         raise Missing("capture-unavailable", "Nsight Systems records CUDA devices; for a CPU: autoresearch lab profile")
     if shutil.which("nsys") is None:
-        raise Missing("missing-tool", "nsys (Nsight Systems) is not installed; autoresearch lab profile needs no tool")
+        raise Missing(
+            "missing-tool",
+            "nsys (Nsight Systems) is not installed; in the stack: make up-<target> NSIGHT=1. autoresearch lab profile "
+            "needs no tool",
+        )
     return _record(order, desk, around, NSIGHT)
 
 

@@ -22,7 +22,7 @@ def answer(order: DeepProfile, desk: Desk) -> LabAnswer:
     if not Device.parse(around.device).is_cuda:
         raise Missing("capture-unavailable", "Nsight Compute measures CUDA kernels; this device is " + around.device)
     if (program := shutil.which("ncu")) is None:
-        raise Missing("missing-tool", "ncu (Nsight Compute) is not installed; the image with Nsight has it")
+        raise Missing("missing-tool", "ncu (Nsight Compute) is not installed; in the stack: make up-<target> NSIGHT=1")
     if subject.is_workspace:
         raise ValueError("ncu runs what it measures outside the sandbox: only kernels of kernels/, not workspaces")
     kernel = subject.solution.name.split("/")[1]

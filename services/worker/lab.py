@@ -21,6 +21,8 @@ MODELS: dict[str, type[Contract]] = {
     "verify": commands.Verify,
     "bench": commands.Bench,
     "profile": commands.Profile,
+    "capture": commands.Capture,
+    "deep-profile": commands.DeepProfile,
     "integration-ab": commands.Integration,
     "integration-suite": commands.Integration,
     "evidence": commands.Evidence,

@@ -82,13 +82,14 @@ def test_compose_itself_reads_the_stack_of_a_target_as_these_tests_do(target):
 
 def test_every_target_with_an_image_has_its_make_up_and_no_other_does():
     assert sorted(make_list("STACKS")) == sorted(f"up-{name}" for name in IN_CONTAINERS)
-    assert {path.stem for path in COMPOSE.glob("*.yaml")} == {*IN_CONTAINERS, "compose", "hardware"}
+    assert {path.stem for path in COMPOSE.glob("*.yaml")} == {*IN_CONTAINERS, "compose", "hardware", "nsight"}
 
 
 def test_every_image_of_the_table_and_of_the_stack_is_baked_and_has_its_make_build():
     executors = {target.image for target in TARGETS if target.image}
     others = {service["image"].split("/")[1].split(":")[0] for service in STACK.values()}
-    assert set(baked()) == executors | others
+    with_nsight = {f"{image}-nsight" for image in executors if image != find_target("cpu").image}
+    assert set(baked()) == executors | others | with_nsight
     assert sorted(make_list("IMAGES")) == sorted(f"build-{name}" for name in baked())
 
 
@@ -216,8 +217,9 @@ def test_ports_are_on_loopback_unless_somebody_asks():
 def test_a_dockerfile_builds_from_arguments_without_a_frontend_that_is_pulled(dockerfile):
     text = dockerfile.read_text()
     bases = re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)
+    stages = re.findall(r"^FROM \S+ AS (\S+)", text, flags=re.MULTILINE)
     assert bases
-    assert all(re.fullmatch(r"\$\{(PYTHON|DEBIAN)_BASE\}", base) for base in bases)
+    assert all(base in stages or re.fullmatch(r"\$\{(PYTHON|DEBIAN)_BASE\}", base) for base in bases)
     assert "syntax=" not in text
     assert "<<" not in text, "Docker 20.10 knows no heredocs"
 

@@ -1,5 +1,7 @@
 """The kernel lab through the queue: a kernel travels as text, its verdict is the outcome, the ledger has the rest."""
 
+import pytest
+
 from services.kernel_lab.ledger import EventKind, Ledger
 from shared.contracts import Status
 
@@ -27,3 +29,17 @@ def test_what_is_missing_on_a_machine_is_the_outcome_too(hub, start_worker):
     outcome = hub.outcome(job, 60)
     assert outcome.status is Status.INVALID
     assert "was not verified here as it is now" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"command": "capture", "preset": "m5-tiny"},
+        {"command": "deep-profile", "candidate": "cross_entropy_full/torch_chunked"},
+    ],
+)
+def test_a_job_may_ask_for_nvidias_profilers_and_is_told_what_they_need(hub, start_worker, asked):
+    start_worker(real=True)
+    outcome = hub.outcome(hub.enqueue("lab", **asked), 60)
+    assert outcome.status is Status.INVALID
+    assert outcome.reason.startswith("capture-unavailable: "), outcome.reason
