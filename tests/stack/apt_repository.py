@@ -3,7 +3,6 @@
 The packages hold shell scripts of the test: nothing of NVIDIA is in them.
 """
 
-import gzip
 import hashlib
 import shutil
 import subprocess
@@ -47,13 +46,13 @@ def missing_programs() -> list[str]:
 
 
 def make_repository(folder: Path, packages: list[Package]) -> Path:
-    """folder/ARCHITECTURE with Packages.gz, InRelease and nvidia.pub. Gives that folder."""
+    """folder/ARCHITECTURE with Packages, InRelease and nvidia.pub. Gives that folder."""
     place = folder / architecture()
     place.mkdir(parents=True)
     listed = "\n".join(_described(_build(package, folder / "unpacked", place), package) for package in packages)
-    content = gzip.compress(listed.encode())
-    (place / "Packages.gz").write_bytes(content)
-    release = f"Date: Mon, 01 Jan 2024 00:00:00 UTC\nSHA256:\n {_sha256(content)} {len(content)} Packages.gz\n"
+    content = listed.encode()
+    (place / "Packages").write_bytes(content)
+    release = f"Date: Mon, 01 Jan 2024 00:00:00 UTC\nSHA256:\n {_sha256(content)} {len(content)} Packages\n"
     _sign(place, release)
     return place
 
