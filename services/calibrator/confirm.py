@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.prior import Prior
-from services.calibrator.projection import is_row, row_of
+from services.calibrator.projection import is_row, row_of, went_astray
 from services.calibrator.ranking import Ranked
 from services.calibrator.search import SearchResult
 from services.calibrator.work import Work
@@ -85,7 +85,9 @@ def contenders(found: SearchResult, most: int) -> list[Ranked]:
     best, *others = distinct(found.ranked)
     limit = UNLIKELY_SIGMAS * max(found.noise, best.spread)
     near = [one for one in others if one.val_bpb - best.val_bpb <= max(limit, found.margin)]
-    return [best, *_other_models_first(best, near)][:most]
+    tried, ran = ({one.probe.preset for one in outcomes} for outcomes in (found.outcomes, _good(found.outcomes)))
+    hopeful = [one for one in near if one.preset in ran or one.preset not in tried]
+    return [best, *_other_models_first(best, hopeful, ran)][:most]
 
 
 def distinct(ranked: Sequence[Ranked]) -> list[Ranked]:
@@ -97,9 +99,10 @@ def distinct(ranked: Sequence[Ranked]) -> list[Ranked]:
     return [*first.values()]
 
 
-def _other_models_first(best: Ranked, near: Sequence[Ranked]) -> list[Ranked]:
-    """Batches of the same model differ least, so confirming one of each family says more."""
-    return sorted(near, key=lambda one: (one.preset == best.preset, one.val_bpb))
+def _other_models_first(best: Ranked, near: Sequence[Ranked], ran: Collection[str]) -> list[Ranked]:
+    """Batches of the same model differ least, so confirming one of each family says more: of those that the search
+    ran, for what another one takes here nobody knows."""
+    return sorted(near, key=lambda one: (one.preset == best.preset or one.preset not in ran, one.val_bpb))
 
 
 def longest_budget(work: Work, beside_s: float, num_runs: int, allowance_s: float) -> float:
@@ -109,9 +112,13 @@ def longest_budget(work: Work, beside_s: float, num_runs: int, allowance_s: floa
 
 def overhead_s(outcomes: Sequence[Outcome], presets: Collection[str]) -> float:
     """Seconds a run of these presets takes beside its budget, at most, by their own outcomes where there are any."""
-    good = [one for one in outcomes if one.is_ok]
+    good = _good(outcomes)
     own = [one for one in good if one.probe.preset in presets]
     return max((one.wall_seconds - one.probe.seconds for one in own or good), default=20.0)
+
+
+def _good(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return [one for one in outcomes if one.is_ok]
 
 
 def compared(table: QualityTable, outcome: Outcome) -> ConfirmedRun:
@@ -126,7 +133,7 @@ def choose(
 ) -> tuple[Ranked | None, str]:
     """The search's order stands unless the table, now with the confirming runs too, expects another to be better at
     the target by more than the noise of two runs. At the budget of the runs a quick learner is ahead too early."""
-    ran = {run.outcome.probe.shape: run.outcome for run in runs if run.outcome.is_ok}
+    ran = {run.outcome.probe.shape: run.outcome for run in runs if run.outcome.is_ok and not went_astray(run.outcome)}
     alive = [one for one in candidates if one.shape in ran]
     told = [run.outcome for run in runs if is_row(run.outcome)]
     if not told:
@@ -134,7 +141,8 @@ def choose(
     expected = _in_hindsight(work, ran, table.with_rows(row_of(outcome, table) for outcome in told))
     first, lowest = alive[0], min(alive, key=lambda one: expected[one.shape])
     ahead, noise = expected[first.shape] - expected[lowest.shape], max(found.margin, 2**0.5 * found.noise)
-    failed = "" if first is candidates[0] else "the search's first came to no number when it was confirmed; "
+    how = "learned nothing" if any(went_astray(run.outcome) for run in runs) else "came to no number"
+    failed = "" if first is candidates[0] else f"the search's first {how} when it was confirmed; "
     if ahead > noise:
         than = "the next" if failed else "the search's first"
         return lowest, f"{failed}after the confirming runs it is expected to be {ahead:.4f} bpb better than {than}"

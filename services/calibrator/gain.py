@@ -92,10 +92,11 @@ class Beliefs:
 
 
 def plausible(projections: Projections, candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """The ones that may be best: half by their expected score, half by how good they could be."""
+    """The ones that may be best: half by their expected score, half by how good they could be, and each model's."""
     if not candidates:
         return []
     predictions = projections.at([(one, projections.target_s) for one in candidates])
     hopeful = predictions.val_bpb - predictions.spread
     orders = [np.argsort(scores, kind="stable")[: count // 2] for scores in (predictions.val_bpb, hopeful)]
-    return [candidates[place] for place in dict.fromkeys(np.concatenate(orders).tolist())]
+    each = {candidates[place].preset: place for place in np.argsort(-predictions.val_bpb, kind="stable").tolist()}
+    return [candidates[place] for place in dict.fromkeys([*np.concatenate(orders).tolist(), *each.values()])]

@@ -10,7 +10,7 @@ from services.calibrator.envelope_model import Envelope, pass_tokens
 from services.calibrator.gain import Beliefs, Option, plausible
 from services.calibrator.measurement import Outcome, Tuning
 from services.calibrator.probe_costs import ProbeCosts
-from services.calibrator.projection import FEWEST_PROBE_STEPS, Projections, is_row
+from services.calibrator.projection import FEWEST_PROBE_STEPS, Projections, is_row, went_astray
 from services.calibrator.space import SEQ_LENS, SMALLER_PASSES, STEP_TOKENS, Candidate, Params, Space
 from shared.contracts import Contract, Rung, Shape, Status
 from shared.evaluation.costs import signature
@@ -24,6 +24,8 @@ LARGEST_RESERVE = 0.1
 """of the allowance, for trying the choice itself: where few probes can be paid, all of them search"""
 LARGEST_OPENING = 0.3
 """of the allowance, for the first probe of a model: on a slow machine a large one would take most of it"""
+MOST_FAILURES = 2
+"""of a model of which nothing ran"""
 POOL, BEST = 40, 6
 """shapes that are compared jointly, with the smaller passes of the best; what was measured or proposed comes on top"""
 
@@ -175,11 +177,15 @@ class Outlook:
 
 
 class Failures:
-    """What failed probes rule out: their own shape, and of a model that ran out of memory every pass as large."""
+    """What failed probes rule out: their own shape, of a model that ran out of memory every pass as large, and a model
+    that failed again and again otherwise and never came to a number."""
 
     def __init__(self, outcomes: Sequence[Outcome]):
         failed = [one.probe for one in outcomes if not one.is_ok]
-        self._shapes = {probe.shape for probe in failed}
+        self._shapes = {probe.shape for probe in failed} | {one.probe.shape for one in outcomes if went_astray(one)}
+        ran = {one.probe.preset for one in outcomes if one.is_ok}
+        ends = Counter(one.probe.preset for one in outcomes if not one.is_ok and one.status is not Status.OUT_OF_MEMORY)
+        self._models = {preset for preset, count in ends.items() if count >= MOST_FAILURES and preset not in ran}
         self._passes: dict[str, int] = {}
         """smallest that ran out of memory, in tokens, by preset"""
         for probe in (one.probe for one in outcomes if one.status is Status.OUT_OF_MEMORY):
@@ -189,7 +195,7 @@ class Failures:
     def rule_out(self, candidate: Candidate) -> bool:
         smallest = self._passes.get(candidate.preset)
         too_large = smallest is not None and pass_tokens(candidate.shape) >= smallest
-        return too_large or candidate.shape in self._shapes
+        return too_large or candidate.shape in self._shapes or candidate.preset in self._models
 
 
 def _chances(outcomes: Sequence[Outcome]) -> defaultdict[str, float]:
