@@ -83,7 +83,7 @@ class World:
 
     @cached_property
     def _batch_growth(self) -> float:
-        """Between nanochat's and what was measured on a CPU (docs/preset-calibration.md)."""
+        """Between nanochat's 0.38 and the 0.6 that a CPU asked for (docs/preset-calibration.md)."""
         return float(np.random.default_rng([self.seed, 6]).uniform(0.38, 0.6))
 
     @cached_property
