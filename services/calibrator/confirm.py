@@ -7,6 +7,7 @@ can be believed on this machine.
 from collections.abc import Collection, Mapping, Sequence
 
 from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.outlook import Failures
 from services.calibrator.prior import Prior
 from services.calibrator.projection import is_row, row_of, went_astray
 from services.calibrator.ranking import Ranked
@@ -21,6 +22,8 @@ CANDIDATES = {"fast": 2, "full": 3}
 SHORTEST_S = 10.0
 LONG_ENOUGH = 1 / 3
 """of the target budget, that a confirming run must have for more than a low confidence"""
+MOST_ATTEMPTS, SHARE_TO_GO_ON = 5, 0.3
+"""runs where all fail, and how much of the minutes that are left one more may take"""
 UNLIKELY_SIGMAS = 3.0
 """behind the best, beyond which a candidate is not tried"""
 
@@ -55,16 +58,44 @@ def confirm(
     if seconds < SHORTEST_S:
         reason = "chosen by the search alone: there was no time to confirm it"
         return Confirmation(runs=(), chosen=candidates[0], reason=reason, seconds=0.0)
-    runs = []
-    for candidate in candidates:
+    runs: list[ConfirmedRun] = []
+    while following := _following(work, found, candidates, runs, seconds):
         probe = Probe(
-            preset=candidate.preset, shape=candidate.shape, seconds=seconds, seed=FIRST_SEED,
+            preset=following.preset, shape=following.shape, seconds=seconds, seed=FIRST_SEED,
             rung=prior.rung, tuning=tuning,
         )  # fmt: skip
-        limit_s = 3.0 * (seconds + overhead_s(found.outcomes, {candidate.preset}))
+        limit_s = 3.0 * (seconds + overhead_s(found.outcomes, {following.preset}))
         runs.append(compared(table, work.measure(probe, limit_s=limit_s)))
-    chosen, reason = choose(work, candidates, runs, found, table)
+    ran = {run.outcome.probe.shape for run in runs}
+    others = [one for one in found.ranked if one.shape in ran and one not in candidates]
+    chosen, reason = choose(work, [*candidates, *others], runs, found, table)
     return Confirmation(runs=tuple(runs), chosen=chosen, reason=reason, seconds=seconds)
+
+
+def _following(
+    work: Work, found: SearchResult, candidates: Sequence[Ranked], runs: Sequence[ConfirmedRun], seconds: float
+) -> Ranked | None:
+    """The next candidate; where all of them failed, the best that the failures leave, those first that ran in the
+    search, while minutes are left. None: it is enough."""
+    if len(runs) < len(candidates):
+        return candidates[len(runs)]
+    if any(told(run.outcome) for run in runs):
+        return None
+    alive = _alive(found, [run.outcome for run in runs])
+    cost_s = seconds + overhead_s(found.outcomes, {one.preset for one in alive[:1]})
+    affordable = len(runs) < MOST_ATTEMPTS and cost_s <= SHARE_TO_GO_ON * work.clock.remaining_s
+    return alive[0] if alive and affordable else None
+
+
+def _alive(found: SearchResult, failed: Sequence[Outcome]) -> list[Ranked]:
+    """What no failure rules out, what ran in the search first."""
+    failures = Failures([*found.outcomes, *failed])
+    return sorted((one for one in found.ranked if not failures.rule_out(one)), key=lambda one: not one.probes)
+
+
+def told(outcome: Outcome) -> bool:
+    """Whether it shows that its shape can be trained here."""
+    return outcome.is_ok and not went_astray(outcome)
 
 
 def _affordable(work: Work, found: SearchResult, allowance_s: float) -> tuple[list[Ranked], float]:
@@ -133,12 +164,13 @@ def choose(
 ) -> tuple[Ranked | None, str]:
     """The search's order stands unless the table, now with the confirming runs too, expects another to be better at
     the target by more than the noise of two runs. At the budget of the runs a quick learner is ahead too early."""
-    ran = {run.outcome.probe.shape: run.outcome for run in runs if run.outcome.is_ok and not went_astray(run.outcome)}
+    ran = {run.outcome.probe.shape: run.outcome for run in runs if told(run.outcome)}
     alive = [one for one in candidates if one.shape in ran]
-    told = [run.outcome for run in runs if is_row(run.outcome)]
-    if not told:
-        return (alive or candidates)[0], "chosen by the search: no confirming run told its score"
-    expected = _in_hindsight(work, ran, table.with_rows(row_of(outcome, table) for outcome in told))
+    rows = [row_of(run.outcome, table) for run in runs if is_row(run.outcome)]
+    if not rows:
+        left = alive or _alive(found, [run.outcome for run in runs])
+        return [*left, *candidates][0], "chosen by the search: no confirming run told its score"
+    expected = _in_hindsight(work, ran, table.with_rows(rows))
     first, lowest = alive[0], min(alive, key=lambda one: expected[one.shape])
     ahead, noise = expected[first.shape] - expected[lowest.shape], max(found.margin, 2**0.5 * found.noise)
     how = "learned nothing" if any(went_astray(run.outcome) for run in runs) else "came to no number"

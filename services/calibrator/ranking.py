@@ -42,9 +42,11 @@ def in_order(candidates: Sequence[Ranked], margin: float) -> list[Ranked]:
 
 
 def shortened(ranked: Sequence[Ranked], most: int) -> list[Ranked]:
-    """The first `most`, and of every other model its first: what is confirmed may be one of those."""
+    """The first `most`, of every other model its first, and the first that ran here: what is confirmed may be one of
+    those."""
     firsts = {one.preset: one.shape for one in reversed(ranked)}
-    return [one for place, one in enumerate(ranked) if place < most or firsts[one.preset] == one.shape]
+    kept = {*firsts.values(), *[one.shape for one in ranked if one.probes][:1]}
+    return [one for place, one in enumerate(ranked) if place < most or one.shape in kept]
 
 
 def _order(one: Ranked, *, tied: bool) -> tuple[float, ...]:

@@ -27,7 +27,7 @@ NUM_RANKED = 10
 
 class SearchResult(Contract):
     ranked: tuple[Ranked, ...]
-    """best first, among them the best of each model; empty when every shape failed"""
+    """best first, among them the best of each model and the best that ran; empty when every shape failed"""
     stopped: Literal["", "sure", "allowance", "exhausted"]
     """why it ended; empty while it goes on"""
     sure: float

@@ -186,6 +186,31 @@ def test_runs_that_all_fail_leave_the_search_its_choice():
     )  # fmt: skip
 
 
+def test_where_all_contenders_fail_one_that_ran_in_the_search_is_confirmed_and_chosen():
+    """As where rows from elsewhere praise batches that diverge here."""
+    batches = [SMALL.model_copy(update={"total_batch_size": size}) for size in (4096, 8192, 16384, 32768)]
+    ranking = [ranked("m5-small", 1.5 + place / 1000, shape) for place, shape in enumerate(batches)]
+    ranking[3] = ranking[3].model_copy(update={"probes": ("a probe of the search",)})
+
+    def answer(probe):
+        return outcome(probe, status=Status.OK if probe.shape.total_batch_size > 16384 else Status.DIVERGED)
+
+    bench = Bench(answer=answer)
+    confirmation = confirmed(bench, found(*ranking, outcomes=(searched("m5-small", 10),)))
+    assert confirmation.chosen.shape == batches[3]
+    assert [probe.shape for probe in bench.probes] == [batches[0], batches[1], batches[3]]
+    assert confirmation.reason.startswith("the search's first came to no number when it was confirmed")
+
+
+def test_a_shape_that_failed_is_not_chosen_where_there_is_no_time_for_another_run():
+    batches = [SMALL.model_copy(update={"total_batch_size": size}) for size in (4096, 8192, 16384)]
+    ranking = [ranked("m5-small", 1.5 + place / 1000, shape) for place, shape in enumerate(batches)]
+    bench = Bench(minutes=1, answer=lambda probe: outcome(probe, status=Status.DIVERGED))
+    result = found(*ranking, outcomes=(searched("m5-small", 10),))
+    confirmation = confirmed(bench, result, allowance_s=59)
+    assert (len(bench.probes), confirmation.chosen.shape) == (2, batches[2])
+
+
 # noise and what is left over
 
 

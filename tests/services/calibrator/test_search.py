@@ -188,6 +188,23 @@ def test_a_model_that_failed_twice_and_never_ran_is_given_up_but_not_for_its_mem
     assert not all(Failures(failing(Status.OUT_OF_MEMORY)[:1]).rule_out(one) for one in others)
 
 
+def test_where_a_model_diverged_it_is_offered_no_smaller_step_unless_one_ran_as_long():
+    inputs = SearchInputs(envelope=machine_with().envelope(OFFERED), presets=OFFERED, allowance_s=1)
+    others = {
+        one.shape.total_batch_size: one for one in inputs.space().candidates.values() if one.preset == "m5-small"
+    }  # fmt: skip
+
+    def ended(step: int, status: Status, seconds: float) -> Outcome:
+        val_bpb = 1.5 if status is Status.OK else None
+        probe = Probe(preset="m5-small", shape=others[step].shape, seconds=seconds)
+        return Outcome(probe=probe, status=status, val_bpb=val_bpb, num_steps=100)
+
+    diverged, short = ended(8192, Status.DIVERGED, 20), ended(4096, Status.OK, 5)
+    assert Failures([diverged, short]).rule_out(others[6144])
+    assert not Failures([diverged, short]).rule_out(others[12288])
+    assert not Failures([diverged, ended(4096, Status.OK, 20)]).rule_out(others[6144])
+
+
 def test_the_best_of_each_model_is_among_the_ranked(tmp_path):
     """Else ten batches of one model push out what a confirming run would compare it with."""
     result = search_on(machine_with(), tmp_path, allowance_s=400)
