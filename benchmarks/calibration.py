@@ -6,7 +6,7 @@ shapes and pay the same virtual seconds for start-up, training and evaluation: a
 half an hour at most. Probes are scored on the rung that the calibrator would take. The search was tuned on other
 machines than those that are the default here.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.calibration [--seeds 20] [--machines server ...] [--workers 1] [--keep FILE]
-20 seeds of the five machines take about half an hour of one core; with --keep a later run goes on where one was ended.
+20 seeds of the five machines take about 20 minutes of one core; with --keep a later run goes on where one was ended.
 """
 
 import argparse
