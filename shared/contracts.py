@@ -381,10 +381,20 @@ class CurvePoint(Contract):
     val_bpb: BitsPerByte
 
 
-class EvaluationRecord(Contract):
+class Scored(Contract):
+    status: Status
+    val_bpb: BitsPerByte | None = None
+
+    @model_validator(mode="after")
+    def _number_only_when_ok(self) -> Self:
+        if (self.val_bpb is not None) != (self.status is Status.OK):
+            raise ValueError("val_bpb is given exactly when the status is ok")
+        return self
+
+
+class EvaluationRecord(Scored):
     """What the evaluator measured. A number is here only when every check passed."""
 
-    status: Status
     void: VoidCause | None = None
     reason: OneLine = ""
     val_bpb: BitsPerByte | None = None
@@ -413,19 +423,15 @@ class EvaluationRecord(Contract):
     """the engine's, with its version, e.g. torch 2.13.0"""
     peak_vram_mb: Megabytes | None = None
     checks: tuple[Check, ...] = ()
+    unfinished_audits: int = Field(default=0, ge=0)
+    """how often the recipe ended an audit of this run before its verdict; an audit draws new cuts every time"""
     curve: tuple[CurvePoint, ...] = Field(default=(), max_length=64)
     integrity: Integrity | None = None
     """of the weakest of its processes that ran the recipe; None: not recorded"""
     choices: tuple[Choice, ...] = Field(default=(), max_length=200)
 
-    @model_validator(mode="after")
-    def _number_only_when_ok(self) -> Self:
-        if (self.val_bpb is not None) != (self.status is Status.OK):
-            raise ValueError("val_bpb is given exactly when the status is ok")
-        return self
 
-
-class RunResult(Contract):
+class RunResult(Scored):
     """The summary of one experiment: printed at the end, written as result.json, compared in MLflow."""
 
     REPORTED: ClassVar = (
@@ -435,11 +441,9 @@ class RunResult(Contract):
     """fields that are the recipe's process's own claim, as in TrainingRecord; nothing is decided by them"""
 
     run_id: RunId
-    status: Status
     void: VoidCause | None = None
     """set when the attempt says nothing of the recipe"""
     reason: OneLine = ""
-    val_bpb: BitsPerByte | None = None
     val_bpb_upstream: BitsPerByte | None = None
     training_seconds: Seconds = 0.0
     total_seconds: Seconds = 0.0
@@ -471,12 +475,6 @@ class RunResult(Contract):
     idea: IdeaId | None = None
     eval_signature: str = ""
     choices: tuple[Choice, ...] = Field(default=(), max_length=400)
-
-    @model_validator(mode="after")
-    def _number_only_when_ok(self) -> Self:
-        if (self.val_bpb is not None) != (self.status is Status.OK):
-            raise ValueError("val_bpb is given exactly when the status is ok")
-        return self
 
     @model_validator(mode="after")
     def _ranked_unless_there_is_a_reason(self) -> Self:

@@ -1,5 +1,6 @@
 """`autoresearch ui`: shows runs in MLflow: the hub's pages when there is a hub, else those of the local store."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.console import browser
+from services.console.browser import Page
 from services.console.env_file import use_tracking_of_hub
 from shared.machine.ports import free_port_from, is_free
 from shared.settings import default_mlflow_port, settings
@@ -24,33 +26,29 @@ def ui(
     """Show your runs in MLflow, sorted by val_bpb: the hub's page if .env names one, else a server until Ctrl-C."""
     use_tracking_of_hub()
     if settings().tracking_uri:
-        show(announce(""))
+        browser.show(pages_to_open(""))
         return
     port = chosen_port(port)
     make_store()
-    show(announce(f"http://127.0.0.1:{port}"))
+    show_when_it_answers(pages_to_open(f"http://127.0.0.1:{port}"))
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # its job runner holds 1.3 GB for nothing here
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    print("press Ctrl-C to stop the server", flush=True)
+    print("starting MLflow's server; its address follows when it answers. Ctrl-C stops it", flush=True)
     command = ["mlflow", "server", "--backend-store-uri", settings().mlflow_uri, "--port", str(port), "--workers", "1"]
     command += ["--default-artifact-root", str(settings().runs / "mlflow-artifacts")]
     os.execv(sys.executable, [sys.executable, "-m", *command])
 
 
-def show(addresses: list[str]) -> None:
-    if browser.has_screen():
-        subprocess.Popen([sys.executable, "-m", "services.console.browser", addresses[0]], start_new_session=True)
+def show_when_it_answers(found: list[Page]) -> None:
+    command = [sys.executable, "-m", "services.console.browser", json.dumps(found), str(os.getpid())]
+    subprocess.Popen(command, start_new_session=True)
 
 
-def announce(server: str) -> list[str]:
-    """Prints where to look, and returns it. ValueError when a server elsewhere does not answer."""
-    found = known_pages(server)
-    for target, address in found:
-        print(f"open {address} in a browser: runs on {target}, sorted by val_bpb", flush=True)
-    if not found:
-        found = [("", (server or without_passwords()) + PAGE)]
-        print(f"open {found[0][1]} in a browser; there are no runs yet", flush=True)
-    return [address for _, address in found]
+def pages_to_open(server: str) -> list[Page]:
+    """What to say of each page, and its address. ValueError when a server elsewhere does not answer."""
+    if found := known_pages(server):
+        return [(f"runs on {target}, sorted by val_bpb", address) for target, address in found]
+    return [("there are no runs yet", (server or without_passwords()) + PAGE)]
 
 
 def without_passwords() -> str:

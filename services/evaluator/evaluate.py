@@ -216,6 +216,7 @@ def _check_scoring(evaluation: Evaluation, scores: Scores, scorer: ForwardProces
 def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, fresh: Starter) -> None:
     """`causal` and `stateless`; Ended when one fails. Only then a third process is asked, to tell them apart."""
     limits, random = limits_on(evaluation.job.device), secret_random()
+    evaluation.auditing = True
     with fresh() as auditor:
         probes = draw_probes(scores, *screen(auditor, engine, rows, scores, random), random)
         probed = audit(auditor, engine, rows, scores, probes)
@@ -223,6 +224,7 @@ def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, f
     if not probed.within(limits):
         with _failed_already(evaluation, probed), fresh() as third:
             plain = audit(third, engine, rows, scores, probes, splice=False)
+    evaluation.auditing = False
     evaluation.add(*verdict(len(probes), probed, plain, limits))
 
 

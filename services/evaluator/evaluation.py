@@ -41,6 +41,8 @@ class Evaluation:
     peak_vram_mb: float | None = None
     number: Number | None = None
     curve: tuple[CurvePoint, ...] = ()
+    auditing: bool = False
+    """from the auditor's start to the verdict"""
 
     def __post_init__(self) -> None:
         self.passes = Passes(self.run)
@@ -74,6 +76,7 @@ class Evaluation:
             peak_vram_mb=self.peak_vram_mb,
             integrity=self.integrity,
             checks=self.checks,
+            unfinished_audits=int(self.auditing and status is not Status.CANCELLED),
             choices=tuple(self.choices),
             curve=self.curve if passed else (),
             **(asdict(self.number) if passed and self.number else {}),

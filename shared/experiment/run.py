@@ -4,6 +4,7 @@ job -> run directory -> trainer -> evaluator -> result.json
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -28,7 +29,7 @@ from shared.machine.awake import kept_awake
 from shared.machine.crowd import is_crowded
 from shared.machine.device_lock import check_idle, device_lock, foreign_processes
 from shared.machine.vitals import noting_vitals
-from shared.runs.directory import RunDirectory, write_record
+from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.stages.executors import Executor, Watch, raise_fault
 
 Record = TypeVar("Record", TrainingRecord, EvaluationRecord)
@@ -37,6 +38,7 @@ FINAL = frozenset({Status.OK, Status.DIVERGED, Status.REJECTED, Status.INVALID})
 """what running the same job again would not change"""
 FAILED = frozenset({Status.CRASHED, Status.OUT_OF_MEMORY, Status.TIMED_OUT})
 """ends that another attempt may not have, and that a recipe can choose"""
+MOST_UNFINISHED_AUDITS = 3
 
 
 def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
@@ -174,14 +176,32 @@ def _evaluate(
     rung: str | None,
 ) -> RunResult:
     """The record of an earlier evaluation stays until there is a new one, and is not taken for it."""
-    earlier = _version(directory.evaluation_file)
+    earlier, audits = _version(directory.evaluation_file), _unfinished_audits(directory)
     code, line = executor.execute("evaluator", [str(directory.path), *([rung] if rung else [])], watch)
     raise_fault(code, line)
     if _version(directory.evaluation_file) == earlier:
         reason = line or "the evaluator left no record"
         write_record(directory.evaluation_file, EvaluationRecord(status=Status.CRASHED, reason=reason, void=lost(code)))
-    evaluation = directory.evaluation()
-    return _conclude(directory, started, training, evaluation and unasked(evaluation))
+    evaluation = _with_earlier_audits(unasked(read_record(directory.evaluation_file, EvaluationRecord)), audits)
+    write_record(directory.evaluation_file, evaluation)
+    return _conclude(directory, started, training, evaluation)
+
+
+def _unfinished_audits(directory: RunDirectory) -> int:
+    with suppress(ValueError):  # a damaged record: what is scored now replaces it
+        if evaluation := directory.evaluation():
+            return evaluation.unfinished_audits
+    return 0
+
+
+def _with_earlier_audits(evaluation: EvaluationRecord, earlier: int) -> EvaluationRecord:
+    """A recipe may see in an audit that it will be caught, and crash: it would choose the audit that misses it."""
+    ended = earlier + evaluation.unfinished_audits
+    counted: dict[str, object] = {"unfinished_audits": ended}
+    if evaluation.status in FAILED and ended >= MOST_UNFINISHED_AUDITS:
+        reason = f"stateless: {ended} audits of this run ended before their verdict, the last one {evaluation.status}"
+        counted |= {"status": Status.REJECTED, "void": None, "reason": one_line(f"{reason}: {evaluation.reason}")}
+    return evaluation.model_copy(update=counted)
 
 
 def _version(file: Path) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from shared.research.book import MOST_AGAIN, MOST_AGAIN_SHIPPED, Proposal, Rulin
 from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of
 from shared.research.idea import Idea
 from shared.research.noise import Noise
-from shared.research.rule import Decision, Verdict, decide
+from shared.research.rule import KEEP_Z, Decision, Verdict, bound, decide
 from shared.runs.listing import list_runs
 from shared.runs.shipped import shipped_recipes
 
@@ -142,10 +142,37 @@ def _with_rulings(known: Known, rulings: Iterable[Ruling], believe_missing: bool
         named = (ruling.idea, ruling.key)
         if not is_borne_out(known, ruling, believe_missing=believe_missing):
             unproved.append(ruling)
-        elif named not in proved or ruling.pruned:
+        elif named not in proved or ruling.pruned or _confirms(proved[named], ruling):
             proved[named] = ruling
             log.append(ruling)
     return replace(known, rulings=proved, log=log, unproved=unproved)
+
+
+def _confirms(before: Ruling, ruling: Ruling) -> bool:
+    """A keep that was tried again by a larger noise. By a smaller one, somebody could choose which run is published."""
+    keeps = before.verdict is Verdict.KEEP and ruling.verdict is Verdict.KEEP
+    return keeps and _demanded(ruling) > _demanded(before)
+
+
+def _demanded(ruling: Ruling) -> float:
+    """How far below its parent one run has to be, but for a factor."""
+    noise = Noise(ruling.sigma or 0.0, ruling.sigma_seeds or 2, "")
+    return noise.sigma * bound(noise, KEEP_Z)
+
+
+def held(known: Known, ruling: Ruling) -> tuple[list[float], list[float]] | None:
+    """val_bpb of the runs that it names, and of the pool's; None where one is missing."""
+    idea = known.ideas[ruling.idea]
+    against = known.ideas.get(ruling.against or idea.parent or "")
+    if against is None:
+        return None
+    found = [known.evidence(one, ruling.key).results for one in (idea, against)]
+    runs, pool = ({result.run_id: result.val_bpb for result in one} for one in found)
+    if not (set(ruling.runs) <= set(runs) and set(ruling.pool) <= set(pool)):
+        return None
+    pairs = ((runs, ruling.runs), (pool, ruling.pool))
+    mine, theirs = ([v for name, v in have.items() if name in named and v is not None] for have, named in pairs)
+    return mine, theirs
 
 
 def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool:
@@ -158,14 +185,10 @@ def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool
         return True
     if against is None or idea.parent is None or ruling.sigma is None or ruling.sigma_seeds is None:
         return False
-    runs = {result.run_id: result.val_bpb for result in known.evidence(idea, ruling.key).results}
-    pool = {result.run_id: result.val_bpb for result in known.evidence(against, ruling.key).results}
-    if not (set(ruling.runs) <= set(runs) and set(ruling.pool) <= set(pool)):
+    values = held(known, ruling)
+    if values is None:
         return believe_missing
-    values = [runs[name] for name in runs if name in ruling.runs]
-    held_against = [pool[name] for name in pool if name in ruling.pool]
-    noise, apply = Noise(ruling.sigma, ruling.sigma_seeds, ""), rule_for(idea)
-    found = apply([v for v in values if v is not None], [v for v in held_against if v is not None], noise)
+    found = rule_for(idea)(*values, Noise(ruling.sigma, ruling.sigma_seeds, ""))
     return found.verdict is Verdict.KEEP and found.published == ruling.published
 
 

@@ -43,7 +43,7 @@ def test_a_hub_that_does_not_answer_is_said_with_what_to_do(monkeypatch):
     monkeypatch.setenv("ARE_TRACKING_URI", "http://127.0.0.1:9")
     settings.cache_clear()
     with pytest.raises(ValueError, match="make hub"):
-        ui.announce("")
+        ui.pages_to_open("")
     monkeypatch.undo()
     settings.cache_clear()
 

@@ -16,6 +16,7 @@ from shared.data.dataset import open_dataset
 from shared.evaluation.costs import read_costs
 from shared.machine.stops import Stops
 from shared.sandbox.ending import Isolation, strongest
+from shared.sandbox.launch import Ended
 from shared.sandbox.preloaded import Preloaded
 from tests.recipes import CHEATS, HONEST, variant
 from tests.run_making import make_run, make_trained_run, weights_file
@@ -227,6 +228,17 @@ def test_a_recipe_that_crashes_when_it_is_caught_is_rejected_and_not_tried_again
     record = evaluate(run)
     assert record.status is Status.REJECTED
     assert "crashed: " in record.reason
+
+
+def dies(*_: object) -> None:
+    raise Ended(Status.CRASHED, "died with SIGABRT")
+
+
+@pytest.mark.parametrize(("step", "unfinished"), [("score_rows", 0), ("screen", 1), ("audit", 1)])
+def test_a_record_says_whether_the_recipe_ended_an_audit(workplace, monkeypatch, step, unfinished):
+    monkeypatch.setattr(f"services.evaluator.evaluate.{step}", dies)
+    record = evaluate(make_trained_run())
+    assert (record.status, record.unfinished_audits) == (Status.CRASHED, unfinished)
 
 
 def test_an_evaluator_that_is_killed_after_the_audit_failed_leaves_the_rejection(workplace, monkeypatch):

@@ -313,6 +313,25 @@ def test_a_run_that_counts_against_its_idea_is_not_tried_until_it_goes_well(stat
         evaluate(run_of(), None, Scripted())
 
 
+def test_a_recipe_that_ends_its_audits_before_their_verdict_is_rejected_at_the_third():
+    in_audit = ended(Status.CRASHED, EvaluationRecord).model_copy(update={"unfinished_audits": 1})
+    in_scoring = ended(Status.TIMED_OUT, EvaluationRecord)
+    assert run(make_job(), SOURCE, Scripted(evaluation=in_audit)).status is Status.CRASHED
+    for evaluation in (in_scoring, in_audit, (-9, "")):
+        assert resume(run_of(), Scripted(evaluation=evaluation)).status in FAILED
+    third = resume(run_of(), Scripted(evaluation=in_audit))
+    assert third.status is Status.REJECTED
+    assert "3 audits of this run ended before their verdict" in third.reason
+    assert resume(run_of(), Scripted()) == third
+
+
+def test_two_audits_that_ended_early_forbid_no_third_one_that_passes():
+    in_audit = ended(Status.OUT_OF_MEMORY, EvaluationRecord).model_copy(update={"unfinished_audits": 1})
+    run(make_job(), SOURCE, Scripted(evaluation=in_audit))
+    resume(run_of(), Scripted(evaluation=in_audit))
+    assert resume(run_of(), Scripted()).status is Status.OK
+
+
 def test_an_idea_may_be_tried_again_where_others_had_the_processors():
     crowded = TRAINED.model_copy(update={"status": Status.TIMED_OUT, "foreign_cpu": 0.5})
     run(make_job(idea=IdeaRef(id="i0123456789")), SOURCE, Scripted(training=crowded))
