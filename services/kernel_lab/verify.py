@@ -82,13 +82,13 @@ def _line(one: Trace) -> str:
 def draw_case(
     of: Definition, workload: Workload, reference: Callable, device: str, *, transposed: bool = False
 ) -> Case:
-    """transposed: activations and what gradients come in with lie the other way round in memory, as a view of
-    somebody else's result may. Weights never do: they have a dtype of their own."""
+    """transposed: inputs, weights too, and what gradients come in with lie the other way round in memory, as a view of
+    somebody else's result or a tied weight may."""
     random = secret_random()
     inputs = torch_inputs(of, random_inputs(of, workload, random), workload.precision, device)
     cotangents = torch_cotangents(of, random_cotangents(of, workload, random), workload.precision, device)
     if transposed:
-        views = [name for name, spec in of.inputs.items() if spec.dtype is DType.PRECISION]
+        views = [name for name, spec in of.inputs.items() if spec.dtype is not DType.INT64]
         inputs = {name: turned(x) if name in views else x for name, x in inputs.items()}
         cotangents = {name: turned(dy) for name, dy in cotangents.items()}  # type: ignore[misc]
     plain = forward_backward(reference, of, inputs, cotangents)
