@@ -13,7 +13,7 @@ from shared.research import ablation
 from shared.research.book import MOST_AGAIN, MOST_AGAIN_SHIPPED, Proposal, Ruling, Trial
 from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of
 from shared.research.idea import Idea
-from shared.research.noise import Noise
+from shared.research.noise import Noise, is_denied
 from shared.research.rule import Decision, Verdict, decide
 from shared.runs.listing import list_runs
 from shared.runs.shipped import shipped_recipes
@@ -149,7 +149,8 @@ def _with_rulings(known: Known, rulings: Iterable[Ruling], believe_missing: bool
 
 
 def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool:
-    """Whether the runs that a keep names are evidence, and the rule keeps it by them. Nobody gains by a discard."""
+    """Whether the runs that a keep names are all evidence there was, and the rule keeps it by them and a noise that they
+    do not deny. Nobody gains by a discard."""
     idea = known.ideas.get(ruling.idea)
     against = known.ideas.get(ruling.against or (idea and idea.parent) or "")
     if idea is None:
@@ -158,15 +159,22 @@ def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool
         return True
     if against is None or idea.parent is None or ruling.sigma is None or ruling.sigma_seeds is None:
         return False
-    runs = {result.run_id: result.val_bpb for result in known.evidence(idea, ruling.key).results}
-    pool = {result.run_id: result.val_bpb for result in known.evidence(against, ruling.key).results}
-    if not (set(ruling.runs) <= set(runs) and set(ruling.pool) <= set(pool)):
+    runs, pool = known.evidence(idea, ruling.key).results, known.evidence(against, ruling.key).results
+    if not (_names(runs) >= set(ruling.runs) and _names(pool) >= set(ruling.pool)):
         return believe_missing
-    values = [runs[name] for name in runs if name in ruling.runs]
-    held_against = [pool[name] for name in pool if name in ruling.pool]
+    runs, pool = runs[: len(ruling.runs)], pool[: len(ruling.pool)]
+    if (_names(runs), _names(pool)) != (set(ruling.runs), set(ruling.pool)):
+        return False
+    values, held_against = ([one.val_bpb for one in side if one.val_bpb is not None] for side in (runs, pool))
+    if is_denied(ruling.sigma, ruling.sigma_seeds, held_against):
+        return False
     noise, apply = Noise(ruling.sigma, ruling.sigma_seeds, ""), rule_for(idea)
-    found = apply([v for v in values if v is not None], [v for v in held_against if v is not None], noise)
+    found = apply(values, held_against, noise)
     return found.verdict is Verdict.KEEP and found.published == ruling.published
+
+
+def _names(results: Iterable[RunResult]) -> set[str]:
+    return {result.run_id for result in results}
 
 
 def rule_for(idea: Idea) -> Callable[[Sequence[float], Sequence[float], Noise | None], Decision]:
