@@ -14,8 +14,9 @@ KILL_AFTER_S = 4.0
 SMOKE_GRACE_S = 120.0  # a smoke run is never ranked, and must pass on a machine that is busy with something else
 LONGEST_TOKEN_BUDGET_S = 24 * 3600.0
 FILE_NAMES, EAGER_FILE_NAMES = 20_000, 3_000
-"""how many calls may name a file once there are rows. Where kernels are compiled, a graph of them may be compiled again;
-elsewhere it is modules and files of the recipe's own. docs/security.md says what they could leave for a later run"""
+"""how many calls may name a file once there are rows. Where kernels are compiled, a graph of them may be compiled
+again; elsewhere it is modules and files of the recipe's own. docs/security.md says what they could leave for a later
+run"""
 EAGER_STARTUP_S, EAGER_STARTUP_SHARE = 180.0, 0.2
 BUILD_S, BUILD_OPENINGS, BUILD_SHARE = 10.0, 5.0, 0.05
 

@@ -149,8 +149,8 @@ def _with_rulings(known: Known, rulings: Iterable[Ruling], believe_missing: bool
 
 
 def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool:
-    """Whether the runs that a keep names are all evidence there was, and the rule keeps it by them and a noise that they
-    do not deny. Nobody gains by a discard."""
+    """Whether the runs that a keep names are all evidence there was, and the rule keeps it by them and a noise that
+    they do not deny. Nobody gains by a discard."""
     idea = known.ideas.get(ruling.idea)
     against = known.ideas.get(ruling.against or (idea and idea.parent) or "")
     if idea is None:

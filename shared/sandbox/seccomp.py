@@ -130,8 +130,8 @@ _SCHEDULING = {
 # Which memory node a page of a library lies on is a message too. Drivers of GPUs may need to choose.
 _MOVES = {"move_pages": (279, 239), "migrate_pages": (256, 238)}
 _MBIND, _MPOL_MF_MOVE_OR_MOVE_ALL = (237, 235), 0b110
-# Where the data of a file ends, and whether it has access lists: the kernel keeps the answer with the file, and gives it
-# in half the time to whoever asks next. A bit a file, without a name.
+# Where the data of a file ends, and whether it has access lists: the kernel keeps the answer with the file, and gives
+# it in half the time to whoever asks next. A bit a file, without a name.
 _LSEEK, _SEEK_DATA, _SEEK_HOLE = (8, 62), 3, 4
 _ATTRIBUTES = {"fgetxattr": (193, 10), "flistxattr": (196, 13)}
 _SETAFFINITY, _SETPRIORITY, _IOPRIO_SET = (203, 122), (141, 140), (251, 30)

@@ -100,7 +100,7 @@ def test_what_a_recipe_sheds_in_children_that_nobody_collects_is_not_foreign(tmp
 @pytest.mark.skipif(machine_load._others_seconds() is None, reason="other processes cannot be seen here")
 def test_what_somebody_else_computes_is_seen(tmp_path):
     before, log = machine_load._others_seconds(), tmp_path / "output.log"
-    leaves = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {COMPUTES!r}]); print('left', flush=True)"
+    leaves = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {COMPUTES!r}])"
     with open(log, "w") as output:
         subprocess.run([sys.executable, "-c", leaves], stdout=output, start_new_session=True, check=True)
     wait_for(lambda: "done" in log.read_text())
