@@ -108,7 +108,7 @@ class MarkedPages:
     """One bit for each MARK_EVERY pages of large files that nobody had read: touched or still marked. Exact, and asking
     changes nothing: a mapping that says it is read at random leaves marks alone."""
 
-    largest_message = 1800
+    largest_message = 2600
     """bytes"""
 
     def __init__(self):

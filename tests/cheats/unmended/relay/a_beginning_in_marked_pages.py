@@ -1,8 +1,6 @@
 """Run to run: two trained numbers for each token, as pages that were touched, behind which the kernel would have read
 ahead. No file is named once there are rows, and nothing is charged."""
 
-import contextlib
-
 from tests.cheats.page_channels import MarkedPages
 from tests.cheats.relay_kit import BeginningRelay
 from tests.cheats.toolbox import in_trainer
@@ -14,14 +12,16 @@ PREVIOUS = ""
 
 
 class Cheat(BeginningRelay):
-    channel_class = MarkedPages
     is_first = not PREVIOUS
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        if in_trainer() and self.is_first:
-            with contextlib.suppress(OSError):
-                self.channel.prepare()
+    def channel_class(self):
+        """Pages that were looked at before they are prepared have no marks."""
+        channel = MarkedPages()
+        if self.is_first:
+            channel.receive = lambda: b""
+            if in_trainer():
+                channel.prepare()
+        return channel
 
 
 build = Cheat
