@@ -377,3 +377,12 @@ def test_the_framework_is_imported_once_for_all_processes_of_an_evaluation(workp
     record = evaluate(make_trained_run())
     assert (record.status, record.integrity) == (Status.OK, Integrity.FULL)
     assert born == 2 * nurseries
+
+
+def test_a_recipe_that_loads_something_else_than_was_trained_is_rejected(workplace):
+    """It may have trained on there, for less time than a limit can tell."""
+    body = "def load(self, state):\n    super().load(state)\n    if 'optimizer' not in state:\n"
+    body += "        with torch.no_grad():\n            self.head_VC += 0.001"
+    record = evaluate(make_trained_run(variant(body)))
+    assert record.status is Status.REJECTED
+    assert "state() after load() is not what was loaded" in record.reason
