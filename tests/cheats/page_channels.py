@@ -109,7 +109,7 @@ class MarkedPages:
     changes nothing: a mapping that says it is read at random leaves marks alone."""
 
     largest_message, copies = 1100, 2
-    """bytes; how often a bit is told: one in a hundred pages has no mark from the beginning, none keeps it when touched"""
+    """bytes; how often a bit is told: some pages have no mark from the beginning, none keeps it when it is touched"""
 
     def __init__(self):
         wanted = [path for path in dict.fromkeys(map(os.path.realpath, large_libraries(20 << 20)))]
