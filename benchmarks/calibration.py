@@ -3,9 +3,10 @@
 Not a test: it prints medians over seeds with bootstrap intervals. Regret is how far the chosen shape's true val_bpb
 at 300 s, known to the simulation alone, is above that of the best shape on offer. All methods choose among the same
 shapes and pay the same virtual seconds for start-up, training and evaluation: a twentieth of what the grid takes,
-half an hour at most. The search was tuned on other machines than those that are the default here.
+half an hour at most. Probes are scored on the rung that the calibrator would take. The search was tuned on other
+machines than those that are the default here.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.calibration [--seeds 20] [--machines server ...] [--workers 1] [--keep FILE]
-20 seeds of the five machines take about half an hour of one core; with --keep a later run goes on where one was ended.
+20 seeds of the five machines take about 20 minutes of one core; with --keep a later run goes on where one was ended.
 """
 
 import argparse
@@ -18,14 +19,16 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from benchmarks.simulated_machines import HELD_OUT, UNIFORM_BPB, SimulatedMachine, simulated
+from benchmarks.simulated_machines import EVAL_SPEEDUP, HELD_OUT, UNIFORM_BPB, SimulatedMachine, simulated
 from services.calibrator.measurement import Probe
 from services.calibrator.outlook import SearchInputs
+from services.calibrator.prior import affordable_rung
 from services.calibrator.projection import row_of
 from services.calibrator.search import search
 from services.calibrator.space import STEP_TOKENS, Candidate, Space
 from services.calibrator.trials import FAILED, bad_value
-from shared.contracts import Shape
+from shared.contracts import Rung, Shape
+from shared.evaluation.rungs import RUNG_TOKENS
 from shared.experiment.presets import PRESETS
 from shared.quality import QualityRow, QualityTable
 
@@ -44,11 +47,17 @@ def space_of(machine: SimulatedMachine) -> Space:
     return Space(machine.envelope(OFFERED), OFFERED, vocab_size=VOCABULARY, target_s=TARGET_S)
 
 
+def rung_of(machine: SimulatedMachine) -> Rung:
+    """What the calibrator would score probes on: on a slow machine scoring must not cost more than training."""
+    rates = sorted(machine.tok_per_sec(shape) for shape in OFFERED.values())
+    return affordable_rung(1 / (EVAL_SPEEDUP * rates[len(rates) // 2]), RUNG_TOKENS[Rung.CHEAP], TARGET_S)[0]
+
+
 class Trial:
     """A machine that is asked until its seconds are spent; remembers the best that it saw."""
 
     def __init__(self, machine: SimulatedMachine, seconds: float, allowance_s: float):
-        self.machine, self.seconds, self.allowance_s = machine, seconds, allowance_s
+        self.machine, self.seconds, self.allowance_s, self.rung = machine, seconds, allowance_s, rung_of(machine)
         self.best: tuple[float, Shape | None] = (np.inf, None)
         """before any number: what was asked first"""
         self.spent_s = 0.0
@@ -57,7 +66,7 @@ class Trial:
         """None where it comes to no number."""
         if self.best[1] is None:
             self.best = np.inf, candidate.shape
-        probe = Probe(preset=candidate.preset, shape=candidate.shape, seconds=self.seconds)
+        probe = Probe(preset=candidate.preset, shape=candidate.shape, seconds=self.seconds, rung=self.rung)
         known = probe.key in self.machine.outcomes
         outcome = self.machine.measure(probe, limit_s=3 * self.seconds + 120)
         self.spent_s += 0 if known else outcome.wall_seconds
@@ -113,8 +122,9 @@ def grid_search(machine: SimulatedMachine) -> tuple[Shape | None, float]:
 
 def ours(machine: SimulatedMachine, allowance_s: float, seed: int, rows: Iterable[QualityRow] = ()) -> Shape:
     inputs = SearchInputs(
-        envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=allowance_s, vocab_size=VOCABULARY, seed=seed
-    )
+        envelope=machine.envelope(OFFERED), presets=OFFERED, allowance_s=allowance_s, vocab_size=VOCABULARY, seed=seed,
+        rung=rung_of(machine),
+    )  # fmt: skip
     table = QualityTable(tuple(rows), CORPUS, VOCABULARY, hardware_key=machine.hardware.name)
     with tempfile.TemporaryDirectory() as directory:
         return search(inputs, table, machine, Path(directory)).ranked[0].shape

@@ -4,7 +4,8 @@
 
 A night is 96 runs (8 hours of 300 s). An idea is a real gain (exponential), neutral, or harmful (exponential); a run
 is the truth plus normal noise. Three gates decide, on the same ideas: keep-if-lower as upstream does it, three runs
-against three with a t-test at 5 %, and shared/research/rule.py itself, with a sigma that 8, 5 or 3 seeds measured.
+against three with a t-test at 5 %, and shared/research/rule.py itself, with a sigma that 8, 5 or 3 seeds measured
+before the night, or 8 or 3 runs of the start in it.
 """
 
 import argparse
@@ -101,12 +102,36 @@ def our_rule(num_seeds: int) -> Callable[[Night, World], None]:
     return gate
 
 
+def from_own_runs(first: int) -> Callable[[Night, World], None]:
+    """Nobody has calibrated: so many runs of the start, inside the night, are the pool and the noise, and grow."""
+
+    def gate(night: Night, world: World) -> None:
+        start = pool = [night.run() for _ in range(first)]
+        while night.left > 0:
+            night.effects.append(effect := world.effect(night.rng))
+            runs: list[float] = []
+            while night.left > 0:
+                noise = Noise(stdev(start), len(start), "simulated", grows=pool is start)
+                if (found := decide(runs, pool, noise)).verdict is not Verdict.UNDECIDED:
+                    break
+                runs += [night.run(effect) for _ in range(found.idea_needs)]
+                pool += [night.run() for _ in range(found.parent_needs)]  # in place: of the start too, while it is that
+            if found.verdict is Verdict.KEEP:
+                assert found.published is not None
+                night.keep(effect, found.published)
+                pool = runs
+
+    return gate
+
+
 GATES = {
     "keep if lower": keep_if_lower,
     "3 v 3, t 5 %": three_against_three,
     "decide, 8 seeds": our_rule(8),
     "decide, 5 seeds": our_rule(5),
     "decide, 3 seeds": our_rule(3),
+    "decide, 8 runs of the start": from_own_runs(8),
+    "decide, 3 runs of the start": from_own_runs(3),
 }
 
 

@@ -100,11 +100,14 @@ class TensorSpec(Contract):
 
 class Tolerance(Contract):
     """error <= times_plain x the plain framework's error at the same precision + roundings of the largest value in it.
+    And the same on average: mean error <= times_plain x the plain framework's + roundings_on_average of the mean value.
 
     The second part is for results on which the plain framework is right by luck."""
 
     times_plain: NotNegative = 2.0
     roundings: NotNegative = 1.0
+    roundings_on_average: NotNegative = 0.25
+    """one rounding to nearest is less than that on average; of few numbers more is allowed, they may all be unlucky"""
     least_size_float32: NotNegative = 0.0
     """in float32 a result counts as at least this large: it is a difference of numbers of that size"""
     roundings_of_sum: NotNegative = 8.0
@@ -234,7 +237,7 @@ class Environment(Contract):
 
 
 class Correctness(Contract):
-    """The output or gradient that came nearest to its limit, or broke it."""
+    """The output or gradient that came nearest to its limit, or broke it, by its largest error or by its mean one."""
 
     max_absolute_error: NotNegative
     max_relative_error: NotNegative

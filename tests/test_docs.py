@@ -31,8 +31,8 @@ def code(text: str) -> list[str]:
 @cache
 def commands() -> dict[str, str]:
     """Every subcommand with its own help."""
-    source = "import sys, typer\nfrom services.console.main import app\n"
-    source += "for name, command in typer.main.get_command(app).commands.items():\n"
+    source = "import sys, typer\nfrom services.console.main import application\n"
+    source += "for name, command in typer.main.get_command(application()).commands.items():\n"
     source += "    parts = [command, *getattr(command, 'commands', {}).values()]\n"
     source += "    options = [option for part in parts for parameter in part.params for option in parameter.opts]\n"
     source += "    print(name, *options)"

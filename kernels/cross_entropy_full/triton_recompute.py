@@ -68,7 +68,7 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean nats and its gradients by x and w."""
     (N, C), V = x.shape, len(w)
-    narrow, parts = w.to(x.dtype), []
+    narrow, parts = w.to(x.dtype).contiguous(), []
     total, nats = x.new_empty(2, N, dtype=torch.float32)
     dx, tiles, rows_tiles = torch.empty_like(x), options(x), options(x, BN=BLOCK_N // 2)
     strides = x.stride(0), narrow.stride(0)

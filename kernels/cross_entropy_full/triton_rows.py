@@ -48,7 +48,7 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean nats and its gradients by x and w."""
     N, V = len(x), len(w)
-    narrow, parts = w.to(x.dtype), []
+    narrow, parts = w.to(x.dtype).contiguous(), []
     nats, dx = x.new_empty(N, dtype=torch.float32), torch.empty_like(x)
     for rows in _chunks(N, V):
         z = x[rows] @ narrow.T

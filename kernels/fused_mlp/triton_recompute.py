@@ -11,7 +11,7 @@ from kernels.op_cost import OpCost, bytes_of, op_cost
 
 def fused_mlp(x: torch.Tensor, up_FC: torch.Tensor, down_CF: torch.Tensor) -> torch.Tensor:
     """As torch_reference.fused_mlp."""
-    y = _forward(x.flatten(0, -2).contiguous(), up_FC.to(x.dtype), down_CF.to(x.dtype))
+    y = _forward(x.flatten(0, -2).contiguous(), up_FC.to(x.dtype).contiguous(), down_CF.to(x.dtype).contiguous())
     return y.view(x.shape)
 
 

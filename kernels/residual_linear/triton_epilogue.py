@@ -12,7 +12,7 @@ from kernels.residual_linear.product import sum_with_product
 def residual_linear(x: torch.Tensor, y: torch.Tensor, w_CK: torch.Tensor) -> torch.Tensor:
     """As torch_reference.residual_linear."""
     rows = (each.flatten(0, -2).contiguous() for each in (x, y))
-    return _forward(*rows, w_CK.to(x.dtype)).view(x.shape)
+    return _forward(*rows, w_CK.to(x.dtype).contiguous()).view(x.shape)
 
 
 @torch.library.custom_op("autoresearch::residual_linear", mutates_args=())

@@ -13,7 +13,7 @@ from kernels.residual_mlp.product import activation, num_parts, slope, stream
 
 def residual_mlp(x: torch.Tensor, up_FC: torch.Tensor, down_CF: torch.Tensor) -> torch.Tensor:
     """As torch_reference.residual_mlp."""
-    s, _, _ = _forward(x.flatten(0, -2).contiguous(), up_FC.to(x.dtype), down_CF.to(x.dtype))
+    s, _, _ = _forward(x.flatten(0, -2).contiguous(), up_FC.to(x.dtype).contiguous(), down_CF.to(x.dtype).contiguous())
     return s.view(x.shape)
 
 

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from services.calibrator.confirm import LONG_ENOUGH
 from services.calibrator.envelope_model import Band
-from services.calibrator.findings import Findings, chosen_shape, own_table
+from services.calibrator.findings import SLOWER, Findings, chosen_shape, kept_speed, own_table
 from services.calibrator.hindsight import Hindsight, Rival
 from services.calibrator.ranking import Ranked
 from services.calibrator.work import Work, describe_shape
@@ -92,6 +92,9 @@ def rung_correction(found: Findings) -> float:
 
 def how_sure(work: Work, found: Findings) -> tuple[Confidence, str]:
     confidence, reason = _by_what_was_trained(work, found)
+    if (kept := kept_speed(found)) < SLOWER:
+        confidence = LOWER[confidence]
+        reason += f"; the machine became slower while it was measured, a shape trained at {kept:.0%} of its first speed"
     rival = Hindsight(work, found).rival
     if rival is None:
         return confidence, reason

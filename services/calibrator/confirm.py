@@ -7,8 +7,9 @@ can be believed on this machine.
 from collections.abc import Collection, Mapping, Sequence
 
 from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.outlook import Failures
 from services.calibrator.prior import Prior
-from services.calibrator.projection import is_row, row_of
+from services.calibrator.projection import is_row, row_of, went_astray
 from services.calibrator.ranking import Ranked
 from services.calibrator.search import SearchResult
 from services.calibrator.work import Work
@@ -21,6 +22,8 @@ CANDIDATES = {"fast": 2, "full": 3}
 SHORTEST_S = 10.0
 LONG_ENOUGH = 1 / 3
 """of the target budget, that a confirming run must have for more than a low confidence"""
+MOST_ATTEMPTS, SHARE_TO_GO_ON = 5, 0.3
+"""runs where all fail, and how much of the minutes that are left one more may take"""
 UNLIKELY_SIGMAS = 3.0
 """behind the best, beyond which a candidate is not tried"""
 
@@ -55,16 +58,44 @@ def confirm(
     if seconds < SHORTEST_S:
         reason = "chosen by the search alone: there was no time to confirm it"
         return Confirmation(runs=(), chosen=candidates[0], reason=reason, seconds=0.0)
-    runs = []
-    for candidate in candidates:
+    runs: list[ConfirmedRun] = []
+    while following := _following(work, found, candidates, runs, seconds):
         probe = Probe(
-            preset=candidate.preset, shape=candidate.shape, seconds=seconds, seed=FIRST_SEED,
+            preset=following.preset, shape=following.shape, seconds=seconds, seed=FIRST_SEED,
             rung=prior.rung, tuning=tuning,
         )  # fmt: skip
-        limit_s = 3.0 * (seconds + overhead_s(found.outcomes, {candidate.preset}))
+        limit_s = 3.0 * (seconds + overhead_s(found.outcomes, {following.preset}))
         runs.append(compared(table, work.measure(probe, limit_s=limit_s)))
-    chosen, reason = choose(work, candidates, runs, found, table)
+    ran = {run.outcome.probe.shape for run in runs}
+    others = [one for one in found.ranked if one.shape in ran and one not in candidates]
+    chosen, reason = choose(work, [*candidates, *others], runs, found, table)
     return Confirmation(runs=tuple(runs), chosen=chosen, reason=reason, seconds=seconds)
+
+
+def _following(
+    work: Work, found: SearchResult, candidates: Sequence[Ranked], runs: Sequence[ConfirmedRun], seconds: float
+) -> Ranked | None:
+    """The next candidate; where all of them failed, the best that the failures leave, those first that ran in the
+    search, while minutes are left. None: it is enough."""
+    if len(runs) < len(candidates):
+        return candidates[len(runs)]
+    if any(told(run.outcome) for run in runs):
+        return None
+    alive = _alive(found, [run.outcome for run in runs])
+    cost_s = seconds + overhead_s(found.outcomes, {one.preset for one in alive[:1]})
+    affordable = len(runs) < MOST_ATTEMPTS and cost_s <= SHARE_TO_GO_ON * work.clock.remaining_s
+    return alive[0] if alive and affordable else None
+
+
+def _alive(found: SearchResult, failed: Sequence[Outcome]) -> list[Ranked]:
+    """What no failure rules out, what ran in the search first."""
+    failures = Failures([*found.outcomes, *failed])
+    return sorted((one for one in found.ranked if not failures.rule_out(one)), key=lambda one: not one.probes)
+
+
+def told(outcome: Outcome) -> bool:
+    """Whether it shows that its shape can be trained here."""
+    return outcome.is_ok and not went_astray(outcome)
 
 
 def _affordable(work: Work, found: SearchResult, allowance_s: float) -> tuple[list[Ranked], float]:
@@ -85,7 +116,9 @@ def contenders(found: SearchResult, most: int) -> list[Ranked]:
     best, *others = distinct(found.ranked)
     limit = UNLIKELY_SIGMAS * max(found.noise, best.spread)
     near = [one for one in others if one.val_bpb - best.val_bpb <= max(limit, found.margin)]
-    return [best, *_other_models_first(best, near)][:most]
+    tried, ran = ({one.probe.preset for one in outcomes} for outcomes in (found.outcomes, _good(found.outcomes)))
+    hopeful = [one for one in near if one.preset in ran or one.preset not in tried]
+    return [best, *_other_models_first(best, hopeful, ran)][:most]
 
 
 def distinct(ranked: Sequence[Ranked]) -> list[Ranked]:
@@ -97,9 +130,10 @@ def distinct(ranked: Sequence[Ranked]) -> list[Ranked]:
     return [*first.values()]
 
 
-def _other_models_first(best: Ranked, near: Sequence[Ranked]) -> list[Ranked]:
-    """Batches of the same model differ least, so confirming one of each family says more."""
-    return sorted(near, key=lambda one: (one.preset == best.preset, one.val_bpb))
+def _other_models_first(best: Ranked, near: Sequence[Ranked], ran: Collection[str]) -> list[Ranked]:
+    """Batches of the same model differ least, so confirming one of each family says more: of those that the search
+    ran, for what another one takes here nobody knows."""
+    return sorted(near, key=lambda one: (one.preset == best.preset or one.preset not in ran, one.val_bpb))
 
 
 def longest_budget(work: Work, beside_s: float, num_runs: int, allowance_s: float) -> float:
@@ -109,9 +143,13 @@ def longest_budget(work: Work, beside_s: float, num_runs: int, allowance_s: floa
 
 def overhead_s(outcomes: Sequence[Outcome], presets: Collection[str]) -> float:
     """Seconds a run of these presets takes beside its budget, at most, by their own outcomes where there are any."""
-    good = [one for one in outcomes if one.is_ok]
+    good = _good(outcomes)
     own = [one for one in good if one.probe.preset in presets]
     return max((one.wall_seconds - one.probe.seconds for one in own or good), default=20.0)
+
+
+def _good(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return [one for one in outcomes if one.is_ok]
 
 
 def compared(table: QualityTable, outcome: Outcome) -> ConfirmedRun:
@@ -126,15 +164,17 @@ def choose(
 ) -> tuple[Ranked | None, str]:
     """The search's order stands unless the table, now with the confirming runs too, expects another to be better at
     the target by more than the noise of two runs. At the budget of the runs a quick learner is ahead too early."""
-    ran = {run.outcome.probe.shape: run.outcome for run in runs if run.outcome.is_ok}
+    ran = {run.outcome.probe.shape: run.outcome for run in runs if told(run.outcome)}
     alive = [one for one in candidates if one.shape in ran]
-    told = [run.outcome for run in runs if is_row(run.outcome)]
-    if not told:
-        return (alive or candidates)[0], "chosen by the search: no confirming run told its score"
-    expected = _in_hindsight(work, ran, table.with_rows(row_of(outcome, table) for outcome in told))
+    rows = [row_of(run.outcome, table) for run in runs if is_row(run.outcome)]
+    if not rows:
+        left = alive or _alive(found, [run.outcome for run in runs])
+        return [*left, *candidates][0], "chosen by the search: no confirming run told its score"
+    expected = _in_hindsight(work, ran, table.with_rows(rows))
     first, lowest = alive[0], min(alive, key=lambda one: expected[one.shape])
     ahead, noise = expected[first.shape] - expected[lowest.shape], max(found.margin, 2**0.5 * found.noise)
-    failed = "" if first is candidates[0] else "the search's first came to no number when it was confirmed; "
+    how = "learned nothing" if any(went_astray(run.outcome) for run in runs) else "came to no number"
+    failed = "" if first is candidates[0] else f"the search's first {how} when it was confirmed; "
     if ahead > noise:
         than = "the next" if failed else "the search's first"
         return lowest, f"{failed}after the confirming runs it is expected to be {ahead:.4f} bpb better than {than}"

@@ -14,6 +14,7 @@ from services.calibrator.envelope_model import BAND_LIMITS, Band, Envelope, Fami
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.tune import FIRST_LIMIT
 from services.calibrator.work import Work
+from shared.calibration.job import SHORTEST_PROBE_S
 from shared.contracts import Contract, Rung, Shape, Status
 from shared.experiment.platform_default import Tuning
 from shared.experiment.presets import find_preset
@@ -43,13 +44,19 @@ def measure_envelope(work: Work, tuning: Tuning, known: Sequence[Outcome], allow
     end_s = work.clock.spent_s + allowance_s
     names = work.presets_by_size()
     for place, name in enumerate(names):
-        share_s = (end_s - work.clock.spent_s) / (len(names) - place) * 1.5
-        found = _measure_family(work, name, tuning, [*known, *outcomes], min(share_s, end_s - work.clock.spent_s))
+        left_s = _left_s(work, end_s, [*known, *outcomes])
+        share_s = left_s / (len(names) - place) * 1.5
+        found = _measure_family(work, name, tuning, [*known, *outcomes], min(share_s, left_s))
         outcomes += found
         families.append(fit_family(work, name, found) if found else infer_family(work, name, families))
     return EnvelopeFound(
         envelope=Envelope(memory_mb=work.machine.memory_mb, families=tuple(families)), outcomes=tuple(outcomes)
     )
+
+
+def _left_s(work: Work, end_s: float, known: Sequence[Outcome]) -> float:
+    """While nothing has run here no other phase can do anything: then their minutes count too."""
+    return end_s - work.clock.spent_s if any(one.is_ok for one in known) else work.clock.remaining_s
 
 
 def _measure_family(
@@ -61,11 +68,11 @@ def _measure_family(
     end_s, seconds = work.clock.spent_s + allowance_s, SECONDS[work.calibration.mode]
     while rows:
         shape = probed_shape(work, name, rows, seconds, [*known, *found])
-        expected_s = expected_cost(work, shape, seconds, [*known, *found])
-        if expected_s > end_s - work.clock.spent_s:
+        expected_s, left_s = expected_cost(work, shape, seconds, [*known, *found]), end_s - work.clock.spent_s
+        if max(expected_s, SHORTEST_PROBE_S) > left_s:
             break
         probe = Probe(preset=name, shape=shape, seconds=seconds, rung=Rung.SMOKE, tuning=tuning)
-        found.append(work.measure(probe, limit_s=_limit_s(work, expected_s)))
+        found.append(work.measure(probe, limit_s=_limit_s(work, expected_s, left_s)))
         rows = _next_rows(work, name, found)
     return found
 
@@ -83,8 +90,9 @@ def probed_shape(work: Work, name: str, rows: int, seconds: float, known: Sequen
     return base.model_copy(update={"device_batch_size": rows, "total_batch_size": passes * tokens})
 
 
-def _limit_s(work: Work, expected_s: float) -> float:
-    return max(60.0, 3.0 * expected_s) if expected_s else FIRST_LIMIT * work.clock.total_s
+def _limit_s(work: Work, expected_s: float, left_s: float) -> float:
+    """Where nothing has run yet, other models must get their chance too."""
+    return max(60.0, 3.0 * expected_s) if expected_s else min(FIRST_LIMIT * work.clock.total_s, left_s)
 
 
 def expected_cost(work: Work, shape: Shape, seconds: float, known: Sequence[Outcome]) -> float:

@@ -1,5 +1,6 @@
 """What the phases found, in order; and the shape that is chosen by it."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -12,7 +13,7 @@ from services.calibrator.measurement import Outcome
 from services.calibrator.noise import Noise
 from services.calibrator.pairing import Paired
 from services.calibrator.prior import Prior
-from services.calibrator.projection import row_of
+from services.calibrator.projection import FEWEST_PROBE_STEPS, row_of
 from services.calibrator.ranking import Ranked
 from services.calibrator.rungs import KeptCheckpoint, RungCosts
 from services.calibrator.search import SearchResult
@@ -20,6 +21,9 @@ from services.calibrator.tune import Tuned
 from shared.contracts import Shape
 from shared.experiment.platform_default import Tuning
 from shared.quality import QualityTable
+
+SLOWER = 0.85
+"""of the speed of before: less is more than runs of one shape differ by"""
 
 
 @dataclass
@@ -76,11 +80,26 @@ def own_table(table: QualityTable, found: Findings) -> QualityTable:
 def chosen_shape(found: Findings) -> Ranked | None:
     """Confirmed, else first of the search, else the best that the table expects of what ran, else the smallest.
 
-    Its speed is that of its own runs where there are any.
+    Its speed is that of its own runs where there are any: of the later half, where they differ.
     """
     chosen = _chosen(found)
     speeds = [one.tok_per_sec for one in found.good_runs(chosen.shape) if one.tok_per_sec] if chosen else []
-    return chosen.model_copy(update={"tok_per_sec": median(speeds)}) if chosen and speeds else chosen
+    if chosen is None or not speeds:
+        return chosen
+    lasting = speeds if min(speeds) >= SLOWER * max(speeds) else speeds[len(speeds) // 2 :]
+    return chosen.model_copy(update={"tok_per_sec": median(lasting)})
+
+
+def kept_speed(found: Findings) -> float:
+    """tokens/s of a shape's last run over those of its first, of the shape where that is least; 1 where none ran twice.
+
+    A machine that throttles becomes slower while it is measured.
+    """
+    speeds: defaultdict[Shape, list[float]] = defaultdict(list)
+    for one in found.outcomes(tuned=True):
+        if one.is_ok and one.tok_per_sec and one.num_steps >= FEWEST_PROBE_STEPS:
+            speeds[one.probe.shape].append(one.tok_per_sec)
+    return min((each[-1] / each[0] for each in speeds.values()), default=1.0)
 
 
 def _chosen(found: Findings) -> Ranked | None:

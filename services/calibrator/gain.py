@@ -85,17 +85,19 @@ class Beliefs:
     def chance_of_best(self, shape: Shape, margin: float) -> float:
         """That no other of the pool is better than that one by more than `margin`."""
         place = [candidate.shape for candidate in self.pool].index(shape)
+        # rounding leaves a covariance of far-off rows a hair from positive
         draws = np.random.default_rng(0).multivariate_normal(
-            self.mean, DOUBT * self.covariance, NUM_DRAWS, method="svd"
+            self.mean, DOUBT * self.covariance, NUM_DRAWS, method="svd", check_valid="ignore"
         )
         return float(np.mean(draws[:, place] - draws.min(1) < margin))
 
 
 def plausible(projections: Projections, candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """The ones that may be best: half by their expected score, half by how good they could be."""
+    """The ones that may be best: half by their expected score, half by how good they could be, and each model's."""
     if not candidates:
         return []
     predictions = projections.at([(one, projections.target_s) for one in candidates])
     hopeful = predictions.val_bpb - predictions.spread
     orders = [np.argsort(scores, kind="stable")[: count // 2] for scores in (predictions.val_bpb, hopeful)]
-    return [candidates[place] for place in dict.fromkeys(np.concatenate(orders).tolist())]
+    each = {candidates[place].preset: place for place in np.argsort(-predictions.val_bpb, kind="stable").tolist()}
+    return [candidates[place] for place in dict.fromkeys([*np.concatenate(orders).tolist(), *each.values()])]

@@ -1,7 +1,7 @@
 """Everything that follows from the outcomes so far: what is still on offer, what may be best, what could be tried."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 from pydantic import Field
@@ -10,7 +10,8 @@ from services.calibrator.envelope_model import Envelope, pass_tokens
 from services.calibrator.gain import Beliefs, Option, plausible
 from services.calibrator.measurement import Outcome, Tuning
 from services.calibrator.probe_costs import ProbeCosts
-from services.calibrator.projection import FEWEST_PROBE_STEPS, Projections, is_row
+from services.calibrator.projection import FEWEST_PROBE_STEPS, Projections, is_row, went_astray
+from services.calibrator.ranking import Ranked
 from services.calibrator.space import SEQ_LENS, SMALLER_PASSES, STEP_TOKENS, Candidate, Params, Space
 from shared.contracts import Contract, Rung, Shape, Status
 from shared.evaluation.costs import signature
@@ -24,6 +25,8 @@ LARGEST_RESERVE = 0.1
 """of the allowance, for trying the choice itself: where few probes can be paid, all of them search"""
 LARGEST_OPENING = 0.3
 """of the allowance, for the first probe of a model: on a slow machine a large one would take most of it"""
+MOST_FAILURES = 2
+"""of a model of which nothing ran"""
 POOL, BEST = 40, 6
 """shapes that are compared jointly, with the smaller passes of the best; what was measured or proposed comes on top"""
 
@@ -175,21 +178,40 @@ class Outlook:
 
 
 class Failures:
-    """What failed probes rule out: their own shape, and of a model that ran out of memory every pass as large."""
+    """What failed probes rule out: their own shape, of a model that ran out of memory every pass as large, of one that
+    diverged every step as small where none ran, and a model that failed again and again and never came to a number."""
 
     def __init__(self, outcomes: Sequence[Outcome]):
-        failed = [one.probe for one in outcomes if not one.is_ok]
-        self._shapes = {probe.shape for probe in failed}
-        self._passes: dict[str, int] = {}
-        """smallest that ran out of memory, in tokens, by preset"""
-        for probe in (one.probe for one in outcomes if one.status is Status.OUT_OF_MEMORY):
-            tokens = pass_tokens(probe.shape)
-            self._passes[probe.preset] = min(tokens, self._passes.get(probe.preset, tokens))
+        ran = [one.probe for one in outcomes if one.is_ok and not went_astray(one)]
+        astray = [one.probe for one in outcomes if one.status is Status.DIVERGED or went_astray(one)]
+        full = [one.probe for one in outcomes if one.status is Status.OUT_OF_MEMORY]
+        ended = [one.probe for one in outcomes if not one.is_ok and one.probe not in full]
+        self._shapes = {probe.shape for probe in (*astray, *full, *ended)}
+        ends = Counter(probe.preset for probe in {probe.key: probe for probe in (*astray, *ended)}.values())
+        self._models = {preset for preset, count in ends.items() if count >= MOST_FAILURES}
+        self._models -= {probe.preset for probe in ran}
+        self._passes = _least((probe.preset, pass_tokens(probe.shape)) for probe in full)
+        self._steps = _most((probe.preset, probe.shape.total_batch_size) for probe in astray)
+        """largest that diverged, in tokens, by preset"""
+        shortest_s = min((probe.seconds for probe in astray), default=0.0)
+        long = [probe for probe in ran if probe.seconds >= shortest_s]
+        self._safe = _least((probe.preset, probe.shape.total_batch_size) for probe in long)
+        """smallest that ran as long as one that diverged"""
 
-    def rule_out(self, candidate: Candidate) -> bool:
-        smallest = self._passes.get(candidate.preset)
-        too_large = smallest is not None and pass_tokens(candidate.shape) >= smallest
-        return too_large or candidate.shape in self._shapes
+    def rule_out(self, candidate: Candidate | Ranked) -> bool:
+        preset, shape = candidate.preset, candidate.shape
+        too_large = preset in self._passes and pass_tokens(shape) >= self._passes[preset]
+        step, smallest_that_ran = shape.total_batch_size, self._safe.get(preset)
+        unsafe = step <= self._steps.get(preset, 0) and (smallest_that_ran is None or step < smallest_that_ran)
+        return too_large or unsafe or shape in self._shapes or preset in self._models
+
+
+def _least(found: Iterable[tuple[str, int]]) -> dict[str, int]:
+    return dict(sorted(found, reverse=True))
+
+
+def _most(found: Iterable[tuple[str, int]]) -> dict[str, int]:
+    return dict(sorted(found))
 
 
 def _chances(outcomes: Sequence[Outcome]) -> defaultdict[str, float]:

@@ -78,7 +78,12 @@ def _affordable_rung(work: Work, outcomes: Sequence[Outcome]) -> tuple[Rung, str
     costs = sorted(outcome.eval_seconds / smoke for outcome in outcomes if outcome.is_ok and outcome.eval_seconds)
     if not costs:
         return Rung.SMOKE, "nothing is known of what scoring costs"
-    cost_s = PROCESSES * costs[len(costs) // 2] * tokens_for(Rung.CHEAP, rows)
-    allowed_s = AFFORDABLE * TYPICAL_PROBE * work.calibration.target_seconds
+    return affordable_rung(costs[len(costs) // 2], tokens_for(Rung.CHEAP, rows), work.calibration.target_seconds)
+
+
+def affordable_rung(token_s: float, cheap_tokens: int, target_s: float) -> tuple[Rung, str]:
+    """What probes are scored on where a token takes so long to be scored, and why."""
+    cost_s = PROCESSES * token_s * cheap_tokens
+    allowed_s = AFFORDABLE * TYPICAL_PROBE * target_s
     said = f"scoring a probe on cheap would take {cost_s:.0f} s, {allowed_s:.0f} s are affordable"
     return (Rung.CHEAP if cost_s <= allowed_s else Rung.SMOKE), said

@@ -15,9 +15,9 @@ import numpy as np
 
 from services.calibrator.envelope_model import pass_tokens
 from services.calibrator.measurement import Outcome
-from services.calibrator.space import Candidate
+from services.calibrator.space import FEWEST_STEPS, Candidate
 from shared.contracts import Shape
-from shared.quality import Predictions, QualityRow, QualityTable
+from shared.quality import LEARNED_NOTHING_BPB, Predictions, QualityRow, QualityTable
 
 FEWEST_PROBE_STEPS = 12
 """that a probe is planned with"""
@@ -69,7 +69,12 @@ class Rates:
 
 def is_row(outcome: Outcome) -> bool:
     """Whether it tells the table anything."""
-    return outcome.is_ok and outcome.num_steps >= FEWEST_ROW_STEPS
+    return outcome.is_ok and outcome.num_steps >= FEWEST_ROW_STEPS and (outcome.val_bpb or 0.0) <= LEARNED_NOTHING_BPB
+
+
+def went_astray(outcome: Outcome) -> bool:
+    """It came to a number, but after steps enough the model knew less than an untrained one: as bad as a failure."""
+    return outcome.is_ok and outcome.num_steps >= FEWEST_STEPS and (outcome.val_bpb or 0.0) > LEARNED_NOTHING_BPB
 
 
 def row_of(outcome: Outcome, table: QualityTable) -> QualityRow:

@@ -41,6 +41,14 @@ def in_order(candidates: Sequence[Ranked], margin: float) -> list[Ranked]:
     return sorted(candidates, key=lambda one: _order(one, tied=one.val_bpb <= lowest + margin))
 
 
+def shortened(ranked: Sequence[Ranked], most: int) -> list[Ranked]:
+    """The first `most`, of every other model its first, and the first that ran here: what is confirmed may be one of
+    those."""
+    firsts = {one.preset: one.shape for one in reversed(ranked)}
+    kept = {*firsts.values(), *[one.shape for one in ranked if one.probes][:1]}
+    return [one for place, one in enumerate(ranked) if place < most or one.shape in kept]
+
+
 def _order(one: Ranked, *, tied: bool) -> tuple[float, ...]:
     return (0, [*Band].index(one.band), -one.tok_per_sec) if tied else (1, one.val_bpb, 0)
 

@@ -12,7 +12,7 @@ from typing import Literal
 from services.calibrator.gain import Option
 from services.calibrator.measurement import Machine, Outcome, Probe
 from services.calibrator.outlook import Outlook, SearchInputs
-from services.calibrator.ranking import Ranked, ranking
+from services.calibrator.ranking import Ranked, ranking, shortened
 from services.calibrator.space import Params
 from services.calibrator.trials import Trials
 from shared.contracts import Contract
@@ -27,7 +27,7 @@ NUM_RANKED = 10
 
 class SearchResult(Contract):
     ranked: tuple[Ranked, ...]
-    """best first; empty when every shape failed"""
+    """best first, among them the best of each model and the best that ran; empty when every shape failed"""
     stopped: Literal["", "sure", "allowance", "exhausted"]
     """why it ended; empty while it goes on"""
     sure: float
@@ -106,7 +106,7 @@ class Search:
         ranked = ranking(outlook.beliefs, outlook.seen, outlook.margin)
         sure = outlook.beliefs.chance_of_best(ranked[0].shape, outlook.margin) if ranked else 0.0
         return SearchResult(
-            ranked=tuple(ranked[:NUM_RANKED]), stopped=self.stopped, sure=sure, margin=outlook.margin,
+            ranked=tuple(shortened(ranked, NUM_RANKED)), stopped=self.stopped, sure=sure, margin=outlook.margin,
             noise=outlook.projections.table.noise, spent_s=outlook.spent_s, outcomes=outlook.outcomes,
             note=self.trials.note,
         )  # fmt: skip

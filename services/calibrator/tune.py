@@ -43,7 +43,7 @@ def tune(work: Work, allowance_s: float) -> Tuned:
         spent_s += tried[-1].wall_seconds
     if tried[0].is_ok:
         spent_s += _try_kernels(work, tried, left_out, allowance_s - spent_s)
-    return _choose(tried, left_out)
+    return concluded(tried, left_out)
 
 
 def _try_kernels(work: Work, tried: list[Outcome], left_out: list[str], allowance_s: float) -> float:
@@ -84,7 +84,7 @@ def _probe(preset: str, shape: Shape, tuning: Tuning) -> Probe:
     return Probe(preset=preset, shape=shape, seconds=SECONDS, rung=Rung.SMOKE, tuning=tuning)
 
 
-def _choose(tried: list[Outcome], left_out: list[str]) -> Tuned:
+def concluded(tried: list[Outcome], left_out: list[str]) -> Tuned:
     ok = [outcome for outcome in tried if outcome.is_ok and outcome.tok_per_sec]
     if not ok:
         reason = f"no setting came to a number ({tried[0].status}: {tried[0].reason})"
@@ -95,7 +95,8 @@ def _choose(tried: list[Outcome], left_out: list[str]) -> Tuned:
         than = f", {_speed(best) / _speed(own) - 1:+.0%} against the engine's own choice" if own else ""
         reason = f"{describe(best.probe.tuning)}: {_speed(best):,.0f} tok/s{than}"
         return Tuned(tuning=best.probe.tuning, reason=reason, tried=tuple(tried), left_out=tuple(left_out))
-    reason = f"the engine's own choice, {_speed(own):,.0f} tok/s; nothing tried is {FASTER - 1:.0%} faster"
+    beside = f"nothing tried is {FASTER - 1:.0%} faster" if len(tried) > 1 else "nothing else was tried"
+    reason = f"the engine's own choice, {_speed(own):,.0f} tok/s; {beside}"
     return Tuned(tuning=Tuning(), reason=reason, tried=tuple(tried), left_out=tuple(left_out))
 
 

@@ -21,6 +21,7 @@ def best(
     """Show the best kept idea of a machine and its lineage. Exit code 1: there is none yet, and no file is written."""
     from services.console import briefing, looking
     from services.console.research import place
+    from shared.research.doubt import doubts
 
     where = place(local)
     known = where.known()
@@ -33,16 +34,20 @@ def best(
     idea, score = found
     if recipe is not None:
         recipe.write_bytes(where.recipe(idea))
+    doubted = doubts(known, key, where.default(key)) if idea.parent else []
     line = [{"id": one.id, "note": one.note, "val_bpb": known.score(one, key)} for one in known.line(key)]
     if json:
         about = {"id": idea.id, "val_bpb": score, "note": idea.note, "settings": idea.settings}
-        return looking.print_json({**about, "key": key.model_dump(mode="json"), "lineage": line, "recipe": recipe})
+        said = {"lineage": line, "doubts": [one.as_json() for one in doubted], "recipe": recipe}
+        return looking.print_json({**about, "key": key.model_dump(mode="json"), **said})
     print(f"{score:.6f}  {idea.id}  {idea.note or idea.kind}\nwhere     {key}")
     for name, value in idea.settings.items():
         print(f"setting   {name}={value}")
     for one in line:
         score_there = "-" if one["val_bpb"] is None else f"{one['val_bpb']:.6f}"
         print(f"lineage   {score_there}  {one['id']}  {one['note']}")
+    for doubt in doubted:
+        print(f"doubt     {doubt.said}")
     if recipe is not None:
         print(f"recipe    {recipe}")
     return None

@@ -8,8 +8,9 @@ from typing import Any
 from services.console import looking
 from services.console.research import Place
 from shared import sandbox
-from shared.experiment.request import SMOKE_PRESET
+from shared.experiment.presets import SMALLEST_PRESET
 from shared.research.comparable import Key
+from shared.research.doubt import Doubt, doubts
 from shared.research.history import Row, rows
 from shared.research.idea import Idea
 from shared.research.known import Known
@@ -34,6 +35,8 @@ class State:
     """jobs of the fleet that wait or run"""
     next: Sequence[str]
     """what to do, as commands"""
+    doubts: Sequence[Doubt] = ()
+    """keeps on the way to the best that would be none by today's noise"""
     unfenced: str = ""
     """why recipes would run here without a sandbox, which nobody asked for"""
 
@@ -50,6 +53,7 @@ class State:
             "last": [row.as_json() for row in self.last],
             "waiting": list(self.waiting),
             "next": list(self.next),
+            "doubts": [one.as_json() for one in self.doubts],
             "unfenced": self.unfenced,
         }
 
@@ -61,6 +65,7 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
     noise = looking.noise_of(place, known, key) if key else None
     best = known.best(key) if key else None
     pool = len(known.evidence(best[0], key).results) if best and key else 1
+    doubted = doubts(known, key, place.default(key)) if key else []
     waiting, unfenced = (_waiting(), "") if place.is_fleet else ([], why_unfenced())
     return State(
         where="the hub" if place.is_fleet else "this machine",
@@ -71,7 +76,11 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
         counts=dict(Counter(row.state for row in found)),
         last=found[-limit:],
         waiting=waiting,
-        next=_next(place.is_fleet or bool(unfenced), found, noise, best, waiting, _target(known)),
+        next=[
+            *dict.fromkeys(one.command for one in doubted),
+            *_next(place.is_fleet or bool(unfenced), found, noise, best, waiting, _target(known)),
+        ],
+        doubts=doubted,
         unfenced=unfenced,
     )
 
@@ -144,9 +153,9 @@ def _first(run: str, starts: Sequence[Row]) -> str:
     if begun := next((row.idea for row in starts if row.state == "no run counts"), None):
         return f"autoresearch decide {begun.id} --wait"
     crashed = {row.idea.preset for row in starts if row.state == "crash"}
-    if SMOKE_PRESET in crashed:
+    if SMALLEST_PRESET in crashed:
         return "autoresearch doctor"
-    smaller = f" --preset {SMOKE_PRESET}" if crashed else ""
+    smaller = f" --preset {SMALLEST_PRESET}" if crashed else ""
     return f"autoresearch {run}{smaller} --note baseline"
 
 
@@ -162,7 +171,12 @@ def show(state: State) -> None:
         smallest = ", ".join(f"{value:.6f} in {count}" for count, value in state.resolves.items())
         print(f"noise     sigma {state.noise.sigma:.6f} ({state.noise.source})\nresolves  {smallest} runs")
     elif state.key:
-        print("noise     nobody has measured it here, so no idea can be kept")
+        print(
+            "noise     nobody has measured it here, so no idea can be kept yet: `autoresearch calibrate` measures it, "
+            "or `decide`, which runs the shipped recipe three times once an idea looks better than it"
+        )
+    for one in state.doubts:
+        print(f"doubt     {one.said}")
     for job in state.waiting:
         print(f"waiting   {job['job']}  {job['what']}")
     if state.last:

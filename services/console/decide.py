@@ -22,6 +22,9 @@ def decide(
         float | None,
         typer.Option(help="With --wait: begin nothing after this many seconds, and do not wait longer for a queue."),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Try a keep again by today's noise. It stands until this is decided.")
+    ] = False,
     local: Local = False,
     json: AsJson = False,
 ) -> None:
@@ -31,6 +34,6 @@ def decide(
     from services.console.research import place
 
     with ends_like_ctrl_c():
-        judged = verdicts.conclude(place(local), idea, hardware, wait=wait, timeout_s=timeout)
+        judged = verdicts.conclude(place(local), idea, hardware, wait=wait, timeout_s=timeout, again=again)
     verdicts.show(judged, json)
     raise typer.Exit(EXIT_CODES[judged.decision.verdict])

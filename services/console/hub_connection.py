@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
-from rq import Queue
-from rq.serializers import JSONSerializer
 
 from services.console.env_file import load_env
 from shared.fleet.store import FleetStore
 from shared.settings import settings
+
+if TYPE_CHECKING:
+    from rq import Queue
 
 TIMEOUT_S = 5.0
 
@@ -48,5 +50,8 @@ def store(connection: Redis) -> FleetStore:
     return FleetStore(connection)
 
 
-def queue(name: str, connection: Redis) -> Queue:
+def queue(name: str, connection: Redis) -> "Queue":
+    from rq import Queue
+    from rq.serializers import JSONSerializer
+
     return Queue(name, connection=connection, serializer=JSONSerializer)

@@ -38,13 +38,15 @@ def print_json(document: Any) -> None:
 
 
 def print_history(found: Sequence[Row], several_keys: bool = False) -> None:
-    columns = ("idea", "parent", "verdict", "val_bpb", "effect", "runs", "what")
+    columns = ("idea", "parent", "verdict", "val_bpb", "steps", "effect", "runs", "what")
     table = Table(*columns, *(["hardware key", "budget"] if several_keys else []), box=None, pad_edge=False)
     for row in found:
-        numbers = (row.idea.id, row.idea.parent or "", row.state, _said(row.val_bpb), _said(row.effect, "+.6f"))
+        scores = (_said(row.val_bpb), _said(row.num_steps, "g"), _said(row.effect, "+.6f"))
         runs = f"{row.num_runs}{f' ({row.num_failed} failed)' if row.num_failed else ''}"
         where = [row.key.hardware_key, f"{row.key.budget_seconds:g} s"] if row.key and several_keys else []
-        table.add_row(*numbers, runs, Text(row.idea.note or row.idea.kind), *where)
+        table.add_row(
+            row.idea.id, row.idea.parent or "", row.state, *scores, runs, Text(row.idea.note or row.idea.kind), *where
+        )
     wide().print(table)
     for line in (line for row in found for line in _not_counted(row)):
         print(line)

@@ -6,60 +6,44 @@ to us, 130 interrupted; one line explains those but 1. `decide` has its own.
 
 import errno
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 import typer
 
-from services.console import (
-    best,
-    brief,
-    calibrate,
-    cancel,
-    decide,
-    defaults,
-    diff,
-    doctor,
-    drain,
-    evaluate,
-    golf,
-    history,
-    hub,
-    lab,
-    logs,
-    mcp,
-    prepare,
-    prune,
-    report,
-    requeue,
-    runs,
-    status,
-    submit,
-    sweep,
-    train,
-    transfer,
-    ui,
-    wait,
-    worker,
-)
 from services.console.packages import what_is_missing
 from shared.settings import CHECKOUT
 from shared.stages.executors import BAD_INPUT, DISK_FAULT
 
-app = typer.Typer(
-    help="Language-model research on the hardware you own: train a recipe for a fixed budget and score it (val_bpb).",
-    pretty_exceptions_enable=False,
-)
-LOCAL = (prepare.prepare, calibrate.calibrate, train.train, sweep.sweep, evaluate.evaluate, ui.ui)
-FLEET = (submit.submit, status.status, wait.wait, cancel.cancel, requeue.requeue, logs.logs)
-RESEARCH = (brief.brief, decide.decide, best.best, history.history, diff.diff)
-REVIEW = (transfer.transfer, prune.prune, report.report, mcp.mcp)
-OPERATION = (hub.hub, worker.worker, drain.drain, doctor.doctor)
-PROJECT = (golf.golf,)
-for command in (*LOCAL, *FLEET, *RESEARCH, *REVIEW, *OPERATION, *PROJECT):
-    app.command()(command)
-app.add_typer(runs.app, name="runs")
-app.add_typer(defaults.app, name="defaults")
-app.add_typer(lab.app, name="lab")
+HELP = "Language-model research on the hardware you own: train a recipe for a fixed budget and score it (val_bpb)."
+LOCAL = ("prepare", "calibrate", "train", "sweep", "evaluate", "ui")
+FLEET = ("submit", "status", "wait", "cancel", "requeue", "logs")
+RESEARCH = ("brief", "decide", "best", "history", "diff")
+REVIEW = ("transfer", "prune", "report", "mcp")
+OPERATION = ("hub", "worker", "drain", "doctor")
+PROJECT = ("golf",)
+GROUPS = ("runs", "defaults", "lab")
+EVERY = (*LOCAL, *FLEET, *RESEARCH, *REVIEW, *OPERATION, *PROJECT, *GROUPS)
+"""names of modules here, each with a function of that name, or in GROUPS with an `app`"""
+
+
+def application(names: Sequence[str] = EVERY) -> typer.Typer:
+    """The command with these subcommands."""
+    app = typer.Typer(help=HELP, pretty_exceptions_enable=False)
+    app.callback()(lambda: None)  # without it, one subcommand alone would be the command itself
+    for name in names:
+        module = import_module(f"services.console.{name}")
+        if name in GROUPS:
+            app.add_typer(module.app, name=name)
+        else:
+            app.command()(getattr(module, name))
+    return app
+
+
+def named(arguments: Sequence[str]) -> Sequence[str]:
+    """Only the subcommand that was named is imported: beside a run on the CPU, every second of work is noise."""
+    return arguments[:1] if arguments and arguments[0] in EVERY else EVERY
 
 
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -72,7 +56,8 @@ def main() -> None:
             "run `make setup` in it, and use its .venv/bin/autoresearch"
         )
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+        arguments = sys.argv[1:] or ["--help"]
+        sys.exit(application(named(arguments))(arguments, standalone_mode=False))
     except typer.TyperException as error:
         fail(error.format_message())
     except ValueError as error:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.console.research import Place, seconds_of, whoami
-from shared.experiment.request import DEFAULT_BUDGET_S
+from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Proposal, Trial
 from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea, propose

@@ -7,9 +7,17 @@ import typer
 
 from services.console.options import AsJson, Local
 
+REPORT = Path("results/report")
+"""apart from results/results.tsv, which sweeps append to"""
+WHAT = {
+    ".md": "the report: standings, how the best came about, and every idea with its verdict",
+    ".png": "picture: val_bpb of every idea in order, and how far the best has come down",
+    ".tsv": "upstream's table, for its tools: it has no word for undecided, which stands there as discard",
+}
+
 
 def report(
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("results"),
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = REPORT,
     local: Local = False,
     json: AsJson = False,
 ) -> None:
@@ -24,5 +32,8 @@ def report(
         raise ValueError(briefing.nothing_counts(known))
     written = write_report(output, known, lambda key: looking.noise_of(where, known, key))
     if json:
-        return looking.print_json({"files": [str(path) for path in written]})
-    return print(*written, sep="\n")
+        what = {str(path): WHAT[path.suffix] for path in written}
+        return looking.print_json({"files": list(what), "what": what})
+    for path in written:
+        print(f"{path}  {WHAT[path.suffix]}")
+    return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shared.contracts import RunResult, Status
 from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import PlatformDefault, read_default
-from shared.experiment.request import DEFAULT_BUDGET_S, TrainRequest, build_job, validated
+from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Book, FleetBook, LocalBook, Proposal, Ruling, Trial
 from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea
@@ -74,6 +74,7 @@ class Here:
         """A run that has begun is finished, whatever the time."""
         from services.console import progress, summary
         from services.console.train import resumable
+        from shared.experiment.request import TrainRequest, build_job, validated
         from shared.experiment.run import run
         from shared.machine.awake import kept_awake
         from shared.stages.executors import NativeExecutor

@@ -9,8 +9,6 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from shared.machine.hardware import target_here
-
 if TYPE_CHECKING:
     from shared.fleet.view import JobView, Overview
 
@@ -47,6 +45,8 @@ def show(views: "list[JobView]", json: bool, seen: "Overview | None" = None) -> 
         print(json_module.dumps(document(views, seen)))
         return
     if not views:
+        from shared.machine.hardware import target_here
+
         print(f"there are no jobs yet: submit one with `autoresearch submit --target {target_here()}`")
         return
     console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)

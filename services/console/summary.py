@@ -7,10 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from services.console.env_file import use_tracking_of_hub
-from shared.contracts import EvaluationRecord, Job, RunResult, Status, Unranked
+from shared.contracts import EvaluationRecord, Job, Rung, RunResult, Status, Unranked
 from shared.data.dataset import DEMO_NOTICE, open_reference
 from shared.runs.directory import RunDirectory
 from shared.runs.pruning import disk_warning, retain
+from shared.runs.shipped import shipped_recipes
 
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
 NUMBERS = {
@@ -102,8 +103,15 @@ def print_meaning(result: RunResult, evaluation: EvaluationRecord | None = None)
 
 
 def record_run(directory: RunDirectory) -> None:
-    """Records the run in MLflow, with whatever still waits in the outbox."""
+    """Records the run in MLflow, with whatever still waits in the outbox. A look for mistakes waits for the next run:
+    opening MLflow takes seconds of the processor."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    result = directory.result()
+    if result and result.rung is Rung.SMOKE and result.recipe_sha not in shipped_recipes():
+        from shared.tracking import keep_for_later
+
+        keep_for_later(directory.path)
+        return console.print("a smoke run of an edited recipe: recorded in MLflow with the next run", style="dim")
     console.print("recording in MLflow ... (the first time takes some seconds)", style="dim")
     from shared.tracking import flush_outbox, record
 
@@ -116,3 +124,4 @@ def record_run(directory: RunDirectory) -> None:
     else:
         where = recorded.url or "`make ui` shows it next to your other runs"
         console.print("recorded in MLflow:", where, markup=False)
+    return None

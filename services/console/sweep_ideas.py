@@ -10,7 +10,7 @@ from services.console.research import Fleet, Here, whoami
 from services.console.sweep_queue import patiently
 from shared.contracts import RunResult
 from shared.experiment.identity import seed_of
-from shared.experiment.request import DEFAULT_BUDGET_S
+from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Proposal, Trial
 from shared.research.comparable import why_not
 from shared.research.idea import Idea, propose

@@ -8,44 +8,59 @@ from typing import Any
 
 from services.console.research import NothingMeasured, Place, tell, whoami
 from shared.experiment.platform_default import all_defaults
-from shared.experiment.request import DEFAULT_BUDGET_S
+from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Ruling, Trial
 from shared.research.comparable import Evidence, Key
+from shared.research.doubt import doubt
 from shared.research.idea import Idea
 from shared.research.judge import Judged, judge
 from shared.research.known import Known
 from shared.research.rule import MOST_RUNS, Verdict, resolvable
+from shared.research.steps import num_steps
 
 MOST_ROUNDS = 24
 
 
 def conclude(
-    place: Place, name: str, hardware: str | None = None, *, wait: bool = False, timeout_s: float | None = None
+    place: Place,
+    name: str,
+    hardware: str | None = None,
+    *,
+    wait: bool = False,
+    timeout_s: float | None = None,
+    again: bool = False,
 ) -> Judged:
-    """Final verdicts are written down and stay; --wait makes runs as long as they can change the verdict."""
+    """Final verdicts are written down and stay; --wait makes runs as long as they can change the verdict.
+
+    `again`: a keep is judged by what is known of the noise today. Until that is decided it stands.
+    """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     before = -1
     for _ in range(MOST_ROUNDS):
-        judged = look(place, name, hardware)
+        judged = look(place, name, hardware, again)
         needs = judged.decision.idea_needs or judged.decision.parent_needs
-        if not wait or not needs or judged.num_seen <= before:
+        is_measured = judged.idea.parent is None and judged.noise is not None and before >= 0
+        if not wait or not needs or is_measured or judged.num_seen <= before:
             break  # runs that do not count, a demo corpus for example, would not count the next time either
         before = judged.num_seen
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             make_runs(place, place.known(), judged, left_s)
         except NothingMeasured as said:
-            return replace(look(place, name, hardware), advice=str(said))
+            return replace(look(place, name, hardware, again), advice=str(said))
     if judged.decision.verdict is not Verdict.UNDECIDED and judged.key is not None and judged.idea.parent is not None:
-        write_down(place, judged)
+        write_down(place, judged, again)
     return judged
 
 
-def look(place: Place, name: str, hardware: str | None) -> Judged:
+def look(place: Place, name: str, hardware: str | None, again: bool = False) -> Judged:
     known = place.known()
     idea = known.idea(name)
     key = choose_key(known, idea, hardware)
-    return judge(known, idea, key, place.default(key) if key else None)
+    default = place.default(key) if key else None
+    judged = judge(known, idea, key, default, again=again)
+    doubted = None if again or key is None else doubt(known, known.rulings.get((idea.id, key)), default)
+    return replace(judged, advice=doubted.said) if doubted else judged
 
 
 def choose_key(known: Known, idea: Idea, hardware: str | None) -> Key | None:
@@ -92,13 +107,13 @@ def run_more(
     place.run(idea, mine, indices, timeout_s)
 
 
-def write_down(place: Place, judged: Judged) -> None:
-    if (judged.idea.id, judged.key) in place.known().rulings:
+def write_down(place: Place, judged: Judged, again: bool = False) -> None:
+    if not again and (judged.idea.id, judged.key) in place.known().rulings:
         return
-    place.append(ruling_of(judged))
+    place.append(ruling_of(judged, pruned=again and judged.decision.verdict is Verdict.DISCARD))
 
 
-def ruling_of(judged: Judged) -> Ruling:
+def ruling_of(judged: Judged, *, pruned: bool = False) -> Ruling:
     decision, noise, key = judged.decision, judged.noise, judged.key
     assert key is not None
     return Ruling(
@@ -115,6 +130,7 @@ def ruling_of(judged: Judged) -> Ruling:
         runs=tuple(result.run_id for result in judged.runs.results[: decision.num_runs]),
         pool=tuple(result.run_id for result in judged.pool.results),
         published=decision.published,
+        pruned=pruned,
         by=whoami(),
         made_at=datetime.now(UTC),
     )
@@ -130,6 +146,8 @@ def as_json(judged: Judged) -> dict[str, Any]:
         "note": idea.note,
         "key": judged.key and judged.key.model_dump(mode="json"),
         **{name: value for name, value in asdict(judged.decision).items() if name != "resolvable"},
+        "num_steps": num_steps(judged.runs.results),
+        "parent_num_steps": num_steps(judged.pool.results),
         "runs": [_run_row(result) for result in (*judged.runs.results, *judged.runs.failed)],
         "pool": [_run_row(result) for result in judged.pool.results],
         "left_out": dict(judged.runs.left_out),
@@ -140,7 +158,7 @@ def as_json(judged: Judged) -> dict[str, Any]:
 
 
 def _run_row(result: Any) -> dict[str, Any]:
-    return {"run_id": result.run_id, "seed": result.seed, "status": result.status, "val_bpb": result.val_bpb}
+    return {name: getattr(result, name) for name in ("run_id", "seed", "status", "val_bpb", "num_steps")}
 
 
 def advice(judged: Judged) -> str:
@@ -149,7 +167,9 @@ def advice(judged: Judged) -> str:
         return judged.advice
     if needs := decision.idea_needs + decision.parent_needs:
         whose = "its parent" if decision.parent_needs else "it"
-        return f"`autoresearch decide {judged.idea.id} --wait` makes {needs} more run{'s' * (needs > 1)} of {whose}"
+        command = f"autoresearch decide {judged.idea.id}{' --again' * judged.again} --wait"
+        anyhow = "; ideas need not wait for them" if judged.idea.parent is None and judged.noise else ""
+        return f"`{command}` makes {needs} more run{'s' * (needs > 1)} of {whose}{anyhow}"
     effect = decision.effect or 0.0
     if noise and decision.verdict is Verdict.DISCARD and 0 < effect < (decision.resolvable or 0.0):
         quieter = [one for one in all_defaults() if one.noise and one.noise.sigma < noise.sigma / 2]
@@ -169,6 +189,9 @@ def show(judged: Judged, json: bool) -> None:
         print(f"where    {judged.key}")
     if decision.effect is not None:
         print(f"effect   {-decision.effect:+.6f} val_bpb, {decision.num_runs} runs against {decision.num_pool}")
+    if mine := num_steps(judged.runs.results):
+        before = num_steps(judged.pool.results)
+        print(f"steps    {mine:g} a run{f', {before:g} of its parent' if before else ''} (medians, as recipes report)")
     if judged.noise:
         print(f"noise    sigma {judged.noise.sigma:.6f} ({judged.noise.source})")
     if decision.resolvable:

@@ -124,9 +124,11 @@ class TorchCaller:
 
     def return_inputs(self, call: Call, order: Run, memory: np.ndarray) -> None:
         """Where the inputs are copies: back to where the lab can see whether they were changed."""
-        if self.on_cpu:
-            return
-        for place in order.inputs:
+        if not self.on_cpu:
+            self.lay_back(call, order.inputs, memory)
+
+    def lay_back(self, call: Call, inputs: Sequence[Placed], memory: np.ndarray) -> None:
+        for place in inputs:
             view(memory, place).copy_(call.tensors[place.name].detach())
         self._synchronize()
 
@@ -139,9 +141,14 @@ class TorchCaller:
         parts = [there[place.offset : place.offset + place.num_bytes] for place in places]
         return [part.view(TORCH_DTYPES[place.dtype]) for part, place in zip(parts, places, strict=True)]
 
-    def touch(self, call: Call, name: str, start: int, numbers: torch.Tensor) -> None:
-        """Replaces a few numbers of an input, past autograd and its version counter."""
-        call.tensors[name].data.view(-1)[start : start + len(numbers)].copy_(numbers)
+    def touch(
+        self, call: Call, name: str, start: int, numbers: torch.Tensor, before: torch.Tensor | None = None
+    ) -> None:
+        """Replaces a few numbers of an input, past autograd and its version counter, and adds the signs of `before`."""
+        touched = call.tensors[name].data.view(-1)[start : start + len(numbers)]
+        touched.copy_(numbers)
+        if before is not None:
+            touched[: len(before)].add_(before.sign())
 
     def refill(self, call: Call, order: Run, memory: np.ndarray) -> None:
         """Other numbers at the same addresses, past autograd and version counters."""

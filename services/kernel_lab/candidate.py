@@ -14,7 +14,8 @@ import torch
 
 from kernels.records import Definition, Framework, Status
 from services.kernel_lab.messages import ANSWERS, Loaded, Opened, Ran, Refused, Run, Serve
-from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, view, write
+from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, part_of, view, write
+from services.kernel_lab.watch import Watch
 from shared import contracts
 from shared.contracts import Choice, Contract, one_line
 from shared.engines.shared_buffer import DeviceBuffer, HostBuffer
@@ -66,6 +67,7 @@ class CandidateProcess:
         self.inputs_memory, self.results_memory = self.inputs.mapped(), self.results.mapped()
         self.on_device = share_results(device, sizes.results) if on_device else None
         """memory of the device that the candidate's process writes its results to; None: the host's"""
+        self.watch: Watch | None = None
         self.request = Serve(
             path=str(path),
             function=function,
@@ -91,7 +93,8 @@ class CandidateProcess:
         with failing():
             self.process.__enter__()
         try:
-            with failing():
+            self.watch = Watch(self.pid, self.process.scratch)
+            with self._failing():
                 self.process.send(self.request, self.inputs.descriptor, self.results.descriptor)
                 self._checked(Opened, self.process.await_opened(Opened, OPEN_LIMIT_S, late(OPEN_LIMIT_S)))
                 self._expect(Loaded, self.limits.answer_s)
@@ -101,11 +104,23 @@ class CandidateProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.watch is not None:
+            self.watch.close()
         self.process.end()
         self.inputs.close()
         self.results.close()
         if self.on_device is not None:
             self.on_device.close()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            with failing():
+                yield
+        except Failure:
+            if self.watch is not None and self.watch.reason:
+                raise Failure(Status.RUNTIME_ERROR, self.watch.reason) from None
+            raise
 
     @property
     def pid(self) -> int:
@@ -145,13 +160,14 @@ class CandidateProcess:
         """Writes the inputs into the buffer, and says where they are and where results go."""
         tensors = {name: x for name, x in inputs.items() if isinstance(x, torch.Tensor)}
         both = {**tensors, **{f"cotangent {name}": dy for name, dy in cotangents.items()}}
-        placed = Layout.of(both).place(shift * ALIGNMENT)
+        layout = Layout.of(both)
+        placed = layout.place(shift * ALIGNMENT)
         write(self.inputs_memory, placed, list(both.values()))
         return Run(
             inputs=placed[: len(tensors)],
             scalars={name: x for name, x in inputs.items() if not isinstance(x, torch.Tensor)},
             cotangents=placed[len(tensors) :],
-            results=_expected(results, results_start),
+            results=_expected(results, results_start, strict=not layout.transposed),
         )
 
     def poison(self) -> None:
@@ -165,6 +181,11 @@ class CandidateProcess:
         """Copies, which the other process cannot change any more."""
         return {place.name: self._copy(place) for place in places}
 
+    def part(self, place: Placed, start: int, count: int) -> torch.Tensor:
+        """A copy of some of its numbers."""
+        memory = self.results_memory if self.on_device is None else self.on_device.array.view(torch.uint8)
+        return part_of(memory, place, start, count).cpu().clone()
+
     def _copy(self, place: Placed) -> torch.Tensor:
         if self.on_device is not None:
             return view(self.on_device.array.view(torch.uint8), place).cpu()
@@ -173,7 +194,7 @@ class CandidateProcess:
         return view(np.frombuffer(memory, np.uint8), place.model_copy(update={"offset": 0}))
 
     def ask(self, request: Contract, answer: type[Contract], limit_s: float | None = None) -> Any:
-        with failing():
+        with self._failing():
             self.process.send(request)
             return self._expect(answer, limit_s or self.limits.answer_s)
 
@@ -217,13 +238,14 @@ def share_results(device: str, num_bytes: int) -> DeviceBuffer | None:
     return cuda_ipc.share_on_device(device, (-(-num_bytes // 4),))[0]
 
 
-def _expected(results: Mapping[str, torch.Tensor], start: int) -> tuple[Placed, ...]:
-    outputs = Layout.of(dict(results)).place(start)
+def _expected(results: Mapping[str, torch.Tensor], start: int, *, strict: bool) -> tuple[Placed, ...]:
+    """strict: outputs must have the strides of the reference's. They may follow those of views that came in."""
+    places = Layout.of({name: x.contiguous() for name, x in results.items()}).place(start)
     return tuple(
         place.model_copy(update={"strides": tuple(results[place.name].stride())})
-        if place.name.startswith("output")
+        if strict and place.name.startswith("output")
         else place
-        for place in outputs
+        for place in places
     )
 
 

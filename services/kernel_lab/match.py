@@ -20,16 +20,17 @@ from services.kernel_lab.limits import DeviceLimit
 from services.kernel_lab.statistics import Interval, median
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Surroundings
-from services.kernel_lab.timing import Slots, Variant, Visit, draw_visit, num_slots
+from services.kernel_lab.timing import Slots, Taken, Variant, Visit, draw_visit, num_slots
 from services.kernel_lab.untimed import find_untimed_work
 from services.kernel_lab.verify import Case, Verdict, buffer_sizes, compare
 from shared.kernel_lab.job import Bench
 from shared.machine.device import Device
 
-FEWEST_CHECKS, MOST_CHECKS, CHECKING_S = 2, 8, 1.0
-"""calls of each timed batch whose results are compared, and the time for more than the fewest"""
+FEWEST_CHECKS, MOST_CHECKS, CHECKING_S, TAKING_S = 2, 8, 1.0, 0.2
+"""calls of each timed batch whose results are compared, and the time to compare or to take more than the fewest"""
 MEASURED_COSTS = 5
-SHORTEST_CALL_S = 1e-9
+RESOLUTION, SHORTEST_CALL_S = 0.05, 1e-9
+"""of what touching and handing over cost: what is left of a call when that is taken off is no surer"""
 WARM_UP_ROUNDS = 2
 MEMORY_SHARE = 0.02
 """of what is free, for the input sets of one process"""
@@ -65,10 +66,11 @@ class Match:
         count = num_slots(sizes.inputs + 2 * sizes.results, cache_bytes(around.device), self._memory())
         self.slots = Slots(subject.definition, workload, count)
         self.sizes = Sizes(max(sizes.inputs, self.slots.touch_bytes), count * sizes.results)
-        self.sample = dict(self._case(0).plain)
+        self.sample = dict(self._case(0, self.slots.inputs[0]).plain)
         self.checked: list[Verdict] = []
         self.variants: dict[str, tuple[Variant, Variant]] = {}
-        self.around_s = 0.0
+        self.around_s: dict[str, float] = {}
+        """{variant: what is taken off each of its calls}"""
 
     def play(self, limit: DeviceLimit) -> tuple[tuple[Bout, ...], Correctness]:
         """Failure when a result is wrong or too good to be true."""
@@ -113,40 +115,64 @@ class Match:
         self.slots.refresh()
         for variant in self._all():
             variant.fill(self.slots, self.sample)
-        return draw_visit(self.slots)
+        return draw_visit(self.slots, next(iter(self.sample.values())).numel())
 
     def _warm_up(self) -> None:
-        """Compilation and first calls; then what touches and handing over cost, measured on the reference, which has no
-        reason to stretch it. That is taken off both sides."""
+        """Compilation and first calls; then what touches and handing over cost. That is taken off: as the reference
+        measured it, which has no reason to stretch it, and of a candidate for which it costs less only that."""
         for _ in range(WARM_UP_ROUNDS):
             visit = self._next_visit()
             for variant in self._all():
                 variant.timed(visit, self.slots)
         reference, _ = next(iter(self.variants.values()))
-        costs = [reference.timed(visit, self.slots, calls=False) for _ in range(MEASURED_COSTS)]
-        self.around_s = min(costs) / self.slots.count
+        plain = self._cost_around(reference, visit)
+        for variant in self._all():
+            self.around_s[variant.name] = min(plain, self._cost_around(variant, visit))
+
+    def _cost_around(self, variant: Variant, visit: Visit) -> float:
+        costs = [variant.timed(visit, self.slots, calls=False) for _ in range(MEASURED_COSTS)]
+        return min(costs) / self.slots.count
 
     def _round(self, number: int) -> None:
         """Who goes first changes from round to round: what drifts hits both."""
         visit = self._next_visit()
-        for reference, candidate in self.variants.values():
-            for variant in (reference, candidate) if number % 2 else (candidate, reference):
-                seconds = variant.timed(visit, self.slots) / self.slots.count - self.around_s
-                variant.seconds.append(max(seconds, SHORTEST_CALL_S))
-        visit.remember(self.slots)
-        self._check_some(visit)
+        drawn = secrets.SystemRandom().sample(visit.slots, min(MOST_CHECKS, self.slots.count))
+        for mode, pair in self.variants.items():
+            taken: dict[str, dict[int, Taken]] = {}
+            for variant in pair if number % 2 else reversed(pair):
+                around_s = self.around_s[variant.name]
+                seconds = variant.timed(visit, self.slots) / self.slots.count - around_s
+                variant.seconds.append(max(seconds, RESOLUTION * around_s, SHORTEST_CALL_S))
+                taken[variant.name] = self._take(variant, drawn, visit)
+            self._check_some(mode, taken[pair[1].name])
+            self._check_inputs(mode, taken)
 
-    def _check_some(self, visit: Visit) -> None:
+    def _take(self, variant: Variant, drawn: list[int], visit: Visit) -> dict[int, Taken]:
+        """At once: what is handed over while the other one is timed comes too late."""
+        started = perf_counter()
+        taken: dict[int, Taken] = {}
+        for slot in drawn:
+            if len(taken) < FEWEST_CHECKS or perf_counter() - started < TAKING_S:
+                taken[slot] = variant.take(slot, visit, self.slots)
+        return taken
+
+    def _check_inputs(self, mode: str, taken: Mapping[str, Mapping[int, Taken]]) -> None:
+        """The plain op's process is asked too: what it takes must not tell them apart."""
+        for variant in self.variants[mode]:
+            for slot in [*taken[variant.name]][:FEWEST_CHECKS]:
+                if changed := variant.changed_input(slot, taken[variant.name][slot]):
+                    raise Failure(Status.REWARD_HACK, f"{mode}, in a timed call: it changed its input {changed}")
+
+    def _check_some(self, mode: str, taken: Mapping[int, Taken]) -> None:
         """Calls drawn in secret, after the batch: as many as there is time for."""
         started = perf_counter()
-        for number, slot in enumerate(secrets.SystemRandom().sample(visit.slots, min(MOST_CHECKS, self.slots.count))):
+        for number, (slot, call) in enumerate(taken.items()):
             if number >= FEWEST_CHECKS and perf_counter() - started > CHECKING_S:
                 return
-            for mode, (_, candidate) in self.variants.items():
-                self._check(mode, slot, candidate)
+            self._check(mode, slot, call)
 
-    def _check(self, mode: str, slot: int, candidate: Variant) -> None:
-        verdict = compare(self.subject.definition, self.workload, candidate.results(slot), self._case(slot))
+    def _check(self, mode: str, slot: int, call: Taken) -> None:
+        verdict = compare(self.subject.definition, self.workload, call.results, self._case(slot, call.inputs))
         status, reason, _ = verdict
         if status is not Status.PASSED:
             raise Failure(status, f"{mode}, in a timed call: {reason}")
@@ -157,16 +183,16 @@ class Match:
             if found := find_untimed_work(candidate.cpu, reference.cpu):
                 raise Failure(Status.REWARD_HACK, f"{mode}: {found}")
 
-    def _case(self, slot: int) -> Case:
-        """What is right for the numbers the slot holds now. On the host where the device has no room for float64."""
+    def _case(self, slot: int, given: Mapping[str, Any]) -> Case:
+        """What is right for these inputs. On the host where the device has no room for float64."""
         try:
-            return self._case_on(slot, self.around.device)
+            return self._case_on(slot, given, self.around.device)
         except torch.OutOfMemoryError:
-            return self._case_on(slot, "cpu")
+            return self._case_on(slot, given, "cpu")
 
-    def _case_on(self, slot: int, device: str) -> Case:
+    def _case_on(self, slot: int, given: Mapping[str, Any], device: str) -> Case:
         of = self.subject.definition
-        inputs, dys = on_device(self.slots.inputs[slot], device), on_device(self.slots.cotangents[slot], device)
+        inputs, dys = on_device(given, device), on_device(self.slots.cotangents[slot], device)
         plain = forward_backward(self.reference, of, inputs, dys)
         return Case(inputs, dys, plain, truth_of(self.reference, of, self.workload, inputs, dys))
 

@@ -7,8 +7,8 @@
                                    <-   Loaded
     Run (inputs in the buffer)     ->
                                    <-   Ran         (results in the other)
-    Fill, then Batch               ->   for bench: see timing.py
-                                   <-   Filled, Finished
+    Fill, then Batch, then Show    ->   for bench: see timing.py
+                                   <-   Filled, Finished, Shown
     at any time                    <-   Refused
 
 What is right is never sent: a candidate sees inputs, and what its own function made of them.
@@ -78,7 +78,8 @@ class Filled(Contract):
 
 class Batch(Contract):
     """One call on each of these slots. Just before it, fresh numbers replace a few of one input; right after it, its
-    results are handed over: what is not there when the batch is over was not computed."""
+    results are handed over: what is not there when the batch is over was not computed. To the fresh numbers the signs
+    of some that the call before handed over are added, so that calls cannot be made all at once."""
 
     kind: Literal["batch"] = "batch"
     slots: tuple[int, ...]
@@ -86,12 +87,26 @@ class Batch(Contract):
     """one for each call, under the name of the input: nobody can have computed ahead"""
     starts: tuple[int, ...]
     """where in the input each begins"""
+    links: tuple[int, ...] = ()
+    """where in the first result of the call before the signs begin; none: nothing is touched"""
     calls: bool = True
     """false: only touches, and handing over what there is, to know what that costs"""
 
 
 class Finished(Contract):
     kind: Literal["finished"] = "finished"
+
+
+class Show(Contract):
+    """Lays the inputs of a slot, as they are now, into the buffer that inputs come from: were they changed?"""
+
+    kind: Literal["show"] = "show"
+    slot: int = Field(ge=0)
+    inputs: tuple[Placed, ...]
+
+
+class Shown(Contract):
+    kind: Literal["shown"] = "shown"
 
 
 class Refused(Contract):
@@ -109,11 +124,12 @@ class Refused(Contract):
         return status
 
 
-REQUESTS: dict[str, type[Contract]] = {"run": Run, "fill": Fill, "batch": Batch}
+REQUESTS: dict[str, type[Contract]] = {"run": Run, "fill": Fill, "batch": Batch, "show": Show}
 ANSWERS: dict[str, type[Contract]] = {
     "loaded": Loaded,
     "ran": Ran,
     "filled": Filled,
     "finished": Finished,
+    "shown": Shown,
     "refused": Refused,
 }

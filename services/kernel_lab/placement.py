@@ -24,6 +24,8 @@ class Placed(Contract):
     offset: int = Field(ge=0)
     strides: tuple[int, ...] | None = None
     """of a result, where the reference's are not contiguous: these are right too. None: any are"""
+    transposed: bool = False
+    """its last two axes lie the other way round in memory"""
 
     @property
     def num_bytes(self) -> int:
@@ -35,10 +37,12 @@ class Layout:
     """What is to be placed: name, dtype and shape of each."""
 
     items: tuple[tuple[str, DType, tuple[int, ...]], ...]
+    transposed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, tensors: dict[str, torch.Tensor]) -> "Layout":
-        return cls(tuple((name, DTYPES[x.dtype], tuple(x.shape)) for name, x in tensors.items()))
+        items = tuple((name, DTYPES[x.dtype], tuple(x.shape)) for name, x in tensors.items())
+        return cls(items, frozenset(name for name, x in tensors.items() if not x.is_contiguous()))
 
     @property
     def num_bytes(self) -> int:
@@ -50,7 +54,8 @@ class Layout:
         """One after the other, from the aligned offset `start` on."""
         placed, offset = [], start
         for name, dtype, shape in self.items:
-            placed.append(Placed(name=name, dtype=dtype, shape=shape, offset=offset))
+            turned = name in self.transposed
+            placed.append(Placed(name=name, dtype=dtype, shape=shape, offset=offset, transposed=turned))
             offset += _padded(placed[-1].num_bytes)
         return tuple(placed)
 
@@ -61,7 +66,8 @@ def _padded(num_bytes: int) -> int:
 
 def write(memory: np.ndarray, placed: Sequence[Placed], tensors: Sequence[torch.Tensor]) -> None:
     for place, tensor in zip(placed, tensors, strict=True):
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        turned = tensor.mT if place.transposed else tensor
+        raw = turned.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         memory[place.offset : place.offset + place.num_bytes] = raw
 
 
@@ -69,4 +75,16 @@ def view(memory: np.ndarray | torch.Tensor, place: Placed) -> torch.Tensor:
     """The very memory (bytes, on the host or on a device) as a tensor; writing to it writes there."""
     part = memory[place.offset : place.offset + place.num_bytes]
     raw = torch.from_numpy(part) if isinstance(part, np.ndarray) else part
-    return raw.view(TORCH_DTYPES[place.dtype]).view(place.shape)
+    flat = raw.view(TORCH_DTYPES[place.dtype])
+    return (
+        flat.view(*place.shape[:-2], place.shape[-1], place.shape[-2]).mT
+        if place.transposed
+        else flat.view(place.shape)
+    )
+
+
+def part_of(memory: np.ndarray | torch.Tensor, place: Placed, start: int, count: int) -> torch.Tensor:
+    """So many numbers of what lies there, or as many as there are."""
+    count = min(count, math.prod(place.shape) - start)
+    offset = place.offset + start * TORCH_DTYPES[place.dtype].itemsize
+    return view(memory, place.model_copy(update={"shape": (count,), "offset": offset}))

@@ -25,8 +25,10 @@ from services.kernel_lab.messages import (
     Refused,
     Run,
     Serve,
+    Show,
+    Shown,
 )
-from services.kernel_lab.placement import Placed
+from services.kernel_lab.placement import Placed, part_of
 from services.kernel_lab.refusal import Refusal, describe, is_memory, refusal
 from shared.engines.shared_buffer import HostBuffer
 
@@ -72,7 +74,7 @@ class Server:
         self.caller.take(function)
         return Loaded()
 
-    def answer(self, request: dict) -> Ran | Filled | Finished:
+    def answer(self, request: dict) -> Ran | Filled | Finished | Shown:
         message = REQUESTS[request["kind"]].model_validate(request)
         if isinstance(message, Run):
             self._run(message)
@@ -80,6 +82,9 @@ class Server:
         if isinstance(message, Fill):
             self._fill(message)
             return Filled()
+        if isinstance(message, Show):
+            self.caller.lay_back(self.slots[message.slot], message.inputs, self.inputs)
+            return Shown()
         assert isinstance(message, Batch)
         self._batch(message)
         return Finished()
@@ -105,11 +110,17 @@ class Server:
     def _batch(self, batch: Batch) -> None:
         touch, call, hand_over, outcomes = self.caller.touch, self.caller.call, self.caller.hand_over, self.outcomes
         staged = self.caller.stage(batch.touches, self.inputs)
-        for slot, place, start, numbers in zip(batch.slots, batch.touches, batch.starts, staged, strict=True):
-            touch(self.slots[slot], place.name, start, numbers)
+        links = [None, *batch.links[1:]] if batch.links else [None] * len(batch.slots)
+        before: tuple[Placed, ...] = ()
+        for slot, place, start, numbers, link in zip(
+            batch.slots, batch.touches, batch.starts, staged, links, strict=True
+        ):
+            signs = None if link is None else part_of(self.store, before[0], link, len(numbers))
+            touch(self.slots[slot], place.name, start, numbers, signs)
             if batch.calls:
                 outcomes[slot] = call(self.slots[slot])
             hand_over(outcomes[slot], self.places[slot], self.store)
+            before = self.places[slot]
         self.caller.finish()
 
 

@@ -17,7 +17,6 @@ HARNESS_MODULES = (
 )  # fmt: skip
 ATTRIBUTES = {
     "__globals__": "looks into other functions",
-    "__builtins__": "looks into the interpreter",
     "__subclasses__": "looks for objects it was not given",
     "__code__": "changes functions",
     "__closure__": "looks into other functions",
@@ -39,6 +38,31 @@ ATTRIBUTES = {
     "load": "reads files",
     "memmap": "reads files",
     "fromfile": "reads files",
+    "load_library": "runs code of its own",
+    "load_inline": "runs code of its own",
+    "CompilationUnit": "runs text",
+    "exec": "runs text",
+    "eval": "runs text",
+    "get_type_hints": "runs text",
+    "ForwardRef": "runs text",
+    "__import__": "imports behind our back",
+    "__builtins__": "looks into the interpreter",
+    "__loader__": "looks into the interpreter",
+    "__spec__": "looks into the interpreter",
+    "__getattribute__": "reaches what it does not name",
+    "attrgetter": "reaches what it does not name",
+    "methodcaller": "reaches what it does not name",
+    "modules": "looks into other modules",
+    "_getframe": "looks at who called it",
+    "tb_frame": "looks at who called it",
+    "gi_frame": "looks at who called it",
+    "f_globals": "looks at who called it",
+    "f_locals": "looks at who called it",
+    "f_builtins": "looks into the interpreter",
+    "Thread": "works while nobody asks",
+    "Timer": "works while nobody asks",
+    "ThreadPoolExecutor": "works while nobody asks",
+    "fork": "works while nobody asks",
 }
 CALLS = {
     "exec": "runs text",
@@ -54,9 +78,14 @@ CALLS = {
     "input": "stops",
 }
 ATTRIBUTES |= dict.fromkeys(
-    ("os", "sys", "gc", "ctypes", "inspect", "threading", "multiprocessing", "ThreadPool", "subprocess"),
+    (
+        "os", "sys", "gc", "ctypes", "inspect", "threading", "multiprocessing", "ThreadPool", "subprocess", "thread",
+        "importlib", "import_module", "builtins", "pickle", "signal", "socket", "mmap", "weakref",
+        "cpp_extension", "async_compile",
+    ),
     "is no part of a kernel",
-)
+)  # fmt: skip
+BY_NAME = "reaches what it does not name"
 LIBRARIES = frozenset({"torch", "triton", "tl", "mx", "mlx", "np", "numpy", "F", "nn", "builtins"})
 HARMLESS_LOADS = frozenset({"tl"})
 """whose `load` reads memory that the kernel was given"""
@@ -73,37 +102,72 @@ def find_breach(source: bytes) -> str:
 
 
 def _breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    shown = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and _shows_its_name(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from ((node.lineno, f"imports {name}, which no kernel needs") for name in _foreign_modules(node))
         elif isinstance(node, ast.Attribute):
             yield from _attribute(node)
-        elif isinstance(node, ast.Name) and node.id in CALLS and isinstance(node.ctx, ast.Load):
-            yield node.lineno, f"{node.id} {CALLS[node.id]}"
-        elif isinstance(node, ast.FunctionDef) and node.name in ATTRIBUTES:
-            yield node.lineno, f"{node.name} {ATTRIBUTES[node.name]}"
+        elif isinstance(node, ast.Call) and id(node.func) in shown:
+            yield from _forbidden(node.lineno, str(node.args[1].value))  # type: ignore[attr-defined]
+        elif isinstance(node, ast.Name):
+            yield from _name(node, id(node) in shown)
+        elif isinstance(node, ast.MatchClass):
+            yield from (found for name in node.kwd_attrs for found in _forbidden(node.lineno, name))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _forbidden(node.lineno, node.name)
         elif isinstance(node, ast.ClassDef):
             yield from ((node.lineno, f"class {node.name} is a tensor of its own") for _ in _tensor_bases(node))
 
 
+def _shows_its_name(node: ast.Call) -> bool:
+    """getattr(x, "name") is as good as x.name."""
+    return (
+        isinstance(node.func, ast.Name)
+        and node.func.id == "getattr"
+        and len(node.args) > 1
+        and isinstance(node.args[1], ast.Constant)
+    )
+
+
+def _forbidden(line: int, name: str) -> Iterator[tuple[int, str]]:
+    """Modules are also known by names with an underscore before them."""
+    found = name if name in ATTRIBUTES else name.lstrip("_")
+    if found in ATTRIBUTES:
+        yield line, f"{name} {ATTRIBUTES[found]}"
+
+
+def _name(node: ast.Name, shown: bool) -> Iterator[tuple[int, str]]:
+    if isinstance(node.ctx, ast.Load) and node.id in CALLS:
+        yield node.lineno, f"{node.id} {CALLS[node.id]}"
+    elif node.id == "getattr" and not shown:
+        yield node.lineno, f"{node.id} {BY_NAME}"
+    elif node.id.startswith("__") and node.id in ATTRIBUTES:
+        yield node.lineno, f"{node.id} {ATTRIBUTES[node.id]}"
+
+
 def _foreign_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """A library's attribute can be imported from it, too: from torch import os."""
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
     else:
         names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
-    return [
-        name
-        for name in names
-        if name.split(".")[0] not in MODULES or name.startswith(HARNESS_MODULES) or name.startswith("numpy.ctypeslib")
-    ]
+    return [name for name in names if _is_foreign(name)]
+
+
+def _is_foreign(name: str) -> bool:
+    root, *parts = name.split(".")
+    if root not in MODULES or name.startswith((*HARNESS_MODULES, "numpy.ctypeslib")):
+        return True
+    return not name.startswith("triton.language.") and any(found for part in parts for found in _forbidden(0, part))
 
 
 def _attribute(node: ast.Attribute) -> Iterator[tuple[int, str]]:
     base = node.value.id if isinstance(node.value, ast.Name) else ""
     if isinstance(node.ctx, ast.Store | ast.Del) and _root(node) in LIBRARIES:
         yield node.lineno, f"changes {_root(node)}"
-    elif node.attr in ATTRIBUTES and base not in HARMLESS_LOADS:
-        yield node.lineno, f"{node.attr} {ATTRIBUTES[node.attr]}"
+    elif base not in HARMLESS_LOADS:
+        yield from _forbidden(node.lineno, node.attr)
 
 
 def _root(node: ast.expr) -> str:

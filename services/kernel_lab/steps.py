@@ -14,9 +14,8 @@ import numpy as np
 from shared.contracts import Budget, DatasetRef, Job, Shape
 from shared.engines import open_engine_of
 from shared.experiment.platform_default import read_default
-from shared.experiment.presets import DEFAULT_PRESET, find_preset
+from shared.experiment.presets import DEFAULT_PRESET, SMALLEST_PRESET, find_preset
 from shared.experiment.recipe import load_recipe
-from shared.experiment.request import SMOKE_PRESET
 from shared.files import sha256_file
 from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import detect
@@ -33,7 +32,7 @@ def default_shape(device: str) -> tuple[str, Shape]:
     hardware = detect(device)
     if (default := read_default(hardware.hardware_key, "torch")) is not None:
         return default.family, default.shape
-    name = SMOKE_PRESET if Device.parse(device).is_cpu else DEFAULT_PRESET
+    name = SMALLEST_PRESET if Device.parse(device).is_cpu else DEFAULT_PRESET
     return name, find_preset(name).shape
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kernels import catalog
 from kernels.records import BuildSpec, Definition, Framework, Language, Solution, SourceFile
-from services.kernel_lab.fixed import digest, fixed_files
+from services.kernel_lab.fixed import digest, fixed_files, imported_files
 from services.kernel_lab.ledger import Ledger
 from services.kernel_lab.workspace import KERNEL, RECORD, open_workspace
 from shared.files import sha256_bytes
@@ -25,6 +25,7 @@ class Subject:
     sha256: str
     """of that file's bytes"""
     fixed_sha256: str
+    """of what judges it, and of what it takes from kernels/"""
     is_workspace: bool = False
 
     @property
@@ -57,10 +58,11 @@ def of_catalog(op: str, kernel: str) -> Subject:
             raise ValueError(f"{op} has no kernel '{kernel}'")
     else:
         found = catalog.solution(op, kernel)
-    return subject_of(found, catalog.folder(op) / f"{kernel}.py", catalog.definition(op), digest(fixed_files(op)))
+    return subject_of(found, catalog.folder(op) / f"{kernel}.py", catalog.definition(op), fixed_files(op))
 
 
-def subject_of(solution: Solution, path: Path, definition: Definition, fixed_sha256: str) -> Subject:
+def subject_of(solution: Solution, path: Path, definition: Definition, fixed: dict[str, str]) -> Subject:
+    """fixed: hashes of what judges it."""
     content = read_candidate(path)
     return Subject(
         name=solution.name,
@@ -70,7 +72,7 @@ def subject_of(solution: Solution, path: Path, definition: Definition, fixed_sha
         function=solution.spec.entry_point.split("::")[1],
         language=solution.spec.languages[0],
         sha256=sha256_bytes(content),
-        fixed_sha256=fixed_sha256,
+        fixed_sha256=digest(fixed | imported_files(content)),
     )
 
 
@@ -93,7 +95,7 @@ def _of_workspace(folder: Path, ledger: Ledger) -> Subject:
         function=record.function,
         language=record.language,
         sha256=sha256_bytes(content),
-        fixed_sha256=digest(record.fixed),
+        fixed_sha256=digest(record.fixed | imported_files(content)),
         is_workspace=True,
     )
 

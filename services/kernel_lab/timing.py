@@ -2,7 +2,8 @@
 
 Input sets together are larger than the cache. Before a batch all of them get new numbers at their old addresses; the
 batch calls once on each, in an order drawn for it, and just before a call a few numbers at a secret place of one input
-are replaced. So nothing that was remembered is right, and nothing can be computed ahead.
+are replaced, by what depends on the results of the call before. So nothing that was remembered is right, nothing can
+be computed ahead, and no two calls at once.
 """
 
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ import torch
 from kernels.correctness import torch_cotangents, torch_inputs
 from kernels.inputs import random_cotangents, random_inputs
 from kernels.records import Definition, Workload
-from services.kernel_lab.candidate import CandidateProcess, secret_random
-from services.kernel_lab.messages import Batch, Fill, Filled, Finished
-from services.kernel_lab.placement import ALIGNMENT, DTYPES, Layout, Placed, write
+from services.kernel_lab.candidate import POISON, CandidateProcess, secret_random
+from services.kernel_lab.messages import Batch, Fill, Filled, Finished, Show, Shown
+from services.kernel_lab.placement import ALIGNMENT, DTYPES, Layout, Placed, view, write
 from services.kernel_lab.untimed import CpuMeter
 
 TOUCHED = 1024
@@ -62,6 +63,14 @@ class Slots:
         assert isinstance(found, torch.Tensor)
         return found.data.view(-1)
 
+    def after_touch(self, slot: int, start: int, numbers: torch.Tensor) -> dict[str, torch.Tensor | int | float]:
+        """The inputs of the slot with these numbers in the touched one."""
+        line = self.target(slot).clone()
+        line[start : start + len(numbers)] = numbers
+        old = self.inputs[slot][self.touched or ""]
+        assert isinstance(old, torch.Tensor)
+        return self.inputs[slot] | {self.touched or "": line.view(old.shape).requires_grad_(old.requires_grad)}
+
     @property
     def touch_numbers(self) -> int:
         return min(TOUCHED, len(self.target(0))) if self.touched else 0
@@ -86,23 +95,30 @@ class Visit:
     """where each call's touch begins"""
     numbers: tuple[torch.Tensor, ...]
     """what it writes"""
-
-    def remember(self, slots: Slots) -> None:
-        """The input sets as they are after it."""
-        for slot, start, numbers in zip(self.slots, self.starts, self.numbers, strict=False):
-            slots.target(slot)[start : start + len(numbers)] = numbers
+    links: tuple[int, ...] = ()
+    """where in the first result of the call before the numbers begin whose signs are added to what it writes"""
 
 
-def draw_visit(slots: Slots) -> Visit:
-    """Every slot once, in secret order, touched at secret places."""
+@dataclass(frozen=True)
+class Taken:
+    """A call as it was: what it was given, and what it handed over."""
+
+    inputs: dict[str, torch.Tensor | int | float]
+    results: dict[str, torch.Tensor]
+
+
+def draw_visit(slots: Slots, first_result: int = 1) -> Visit:
+    """Every slot once, in secret order, touched at secret places. first_result: numbers in a call's first result."""
     random, count = secret_random(), slots.count
     order = tuple(map(int, random.permutation(count)))
     if not slots.touched:
         return Visit(order, (0,) * count, ())
+    links = random.integers(0, max(1, first_result - slots.touch_numbers + 1), count)
     target = slots.target(0)
     starts = random.integers(0, len(target) - slots.touch_numbers + 1, count)
     fresh = random.standard_normal((count, slots.touch_numbers), dtype=np.float32)
-    return Visit(order, tuple(map(int, starts)), tuple(torch.from_numpy(fresh).to(target.dtype)))
+    numbers = tuple(torch.from_numpy(fresh).to(target.dtype))
+    return Visit(order, tuple(map(int, starts)), numbers, tuple(map(int, links)))
 
 
 @dataclass
@@ -131,7 +147,7 @@ class Variant:
     def timed(self, visit: Visit, slots: Slots, *, calls: bool = True) -> float:
         """Seconds of the batch, from the request to the answer."""
         touches = self._lay_touches(visit, slots)
-        batch = Batch(slots=visit.slots, touches=touches, starts=visit.starts, calls=calls)
+        batch = Batch(slots=visit.slots, touches=touches, starts=visit.starts, links=visit.links, calls=calls)
         with self.cpu.batch():
             started = perf_counter()
             self.process.ask(batch, Finished)
@@ -146,6 +162,26 @@ class Variant:
         write(self.process.inputs_memory, placed, visit.numbers)
         return tuple(one.model_copy(update={"name": slots.touched}) for one in placed)
 
-    def results(self, slot: int) -> dict[str, torch.Tensor]:
-        """What the call on the slot had handed over when the batch was over."""
-        return self.process.read(self.places[slot])
+    def take(self, slot: int, visit: Visit, slots: Slots) -> Taken:
+        """The call on the slot. Ask as soon as the batch is over: what is handed over later was not computed in it."""
+        return Taken(self._given(slot, visit, slots), self.process.read(self.places[slot]))
+
+    def _given(self, slot: int, visit: Visit, slots: Slots) -> dict[str, torch.Tensor | int | float]:
+        if not visit.numbers:
+            return slots.inputs[slot]
+        number = visit.slots.index(slot)
+        numbers = visit.numbers[number].clone()
+        if number > 0:
+            first = self.places[visit.slots[number - 1]][0]
+            signs = self.process.part(first, visit.links[number], len(numbers)).sign()
+            numbers[: len(signs)].add_(signs)
+        return slots.after_touch(slot, visit.starts[number], numbers)
+
+    def changed_input(self, slot: int, taken: Taken) -> str:
+        """The name of an input of the slot that is not what it was given; empty when there is none."""
+        given = {name: x for name, x in taken.inputs.items() if isinstance(x, torch.Tensor)}
+        placed = Layout.of(given).place(0)
+        self.process.inputs_memory[:] = POISON
+        self.process.ask(Show(slot=slot, inputs=placed), Shown)
+        shown = {place.name: view(self.process.inputs_memory.copy(), place) for place in placed}
+        return next((name for name, x in given.items() if not torch.equal(shown[name], x.detach())), "")

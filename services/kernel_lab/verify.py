@@ -7,7 +7,7 @@ and precision, until one fails.
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,13 +19,14 @@ from kernels.correctness import (
     Truth,
     expected_layout,
     forward_backward,
+    interpreted,
     judge,
     torch_cotangents,
     torch_inputs,
     truth_of,
 )
 from kernels.inputs import dtype_of, random_cotangents, random_inputs
-from kernels.records import Correctness, Definition, Status, Trace, Workload
+from kernels.records import Correctness, Definition, DType, ScalarInput, Status, Trace, Workload
 from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes, secret_random, secret_shift
 from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import EventKind
@@ -35,6 +36,9 @@ from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Surroundings
 from services.kernel_lab.trace import trace_of
 from shared.kernel_lab.job import LabAnswer, Verify
+
+DRAWS = 20_000
+"""of sizes, until one meets an op's constraints"""
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,27 @@ def _line(one: Trace) -> str:
     return f"- {one.workload.uuid}: {one.evaluation.status}, {detail}"
 
 
-def draw_case(of: Definition, workload: Workload, reference: Callable, device: str) -> Case:
+def draw_case(
+    of: Definition, workload: Workload, reference: Callable, device: str, *, transposed: bool = False
+) -> Case:
+    """transposed: inputs, weights too, and what gradients come in with lie the other way round in memory, as a view of
+    somebody else's result or a tied weight may."""
     random = secret_random()
     inputs = torch_inputs(of, random_inputs(of, workload, random), workload.precision, device)
     cotangents = torch_cotangents(of, random_cotangents(of, workload, random), workload.precision, device)
+    if transposed:
+        views = [name for name, spec in of.inputs.items() if spec.dtype is not DType.INT64]
+        inputs = {name: turned(x) if name in views else x for name, x in inputs.items()}
+        cotangents = {name: turned(dy) for name, dy in cotangents.items()}  # type: ignore[misc]
     plain = forward_backward(reference, of, inputs, cotangents)
     return Case(inputs, cotangents, plain, truth_of(reference, of, workload, inputs, cotangents))
+
+
+def turned(x: torch.Tensor | int | float) -> torch.Tensor | int | float:
+    """The same numbers, the last two axes the other way round in memory."""
+    if not isinstance(x, torch.Tensor) or x.dim() < 2:
+        return x
+    return x.detach().mT.contiguous().mT.requires_grad_(x.requires_grad)
 
 
 def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quick: bool = False) -> list[Trace]:
@@ -107,12 +126,42 @@ def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quic
 
 
 def secret_size(of: Definition) -> list[Workload]:
-    """The last size in every precision, its first axis drawn: a kernel may not know in which sizes it is asked."""
-    last = of.test_axes[-1]
-    first, length = next(iter(last.items()))
-    known = {axes[first] for axes in (*of.test_axes, *of.bench_axes)}
-    drawn = secrets.choice([number for number in range(2, 2 * length + 8) if number not in known])
-    return [catalog.workload(of, {**last, first: drawn}, precision) for precision in of.precisions]
+    """A size that nobody knows, in every precision: every axis drawn around the last size's, and every number that a
+    recipe gives. A kernel may know neither in which sizes it is asked nor with which numbers."""
+    axes = draw_axes(of)
+    return [_with_other_numbers(of, catalog.workload(of, axes, precision)) for precision in of.precisions]
+
+
+def draw_axes(of: Definition) -> dict[str, int]:
+    """No length is one that the definition names, if its constraints leave another; else at least not all of them."""
+    for lengths_of in (_unknown_lengths, _all_lengths):
+        choices = {axis: lengths_of(of, axis) for axis in of.test_axes[-1]}
+        for _ in range(DRAWS):
+            axes = {axis: secrets.choice(lengths) for axis, lengths in choices.items()}
+            with suppress(ValueError):
+                of.check(axes)
+                return axes
+    return dict(of.test_axes[-1])
+
+
+def _unknown_lengths(of: Definition, axis: str) -> list[int]:
+    length = of.test_axes[-1][axis]
+    known = {axes[axis] for axes in (*of.test_axes, *of.bench_axes)}
+    return [number for number in range(max(2, length // 2), length + length // 4 + 8) if number not in known]
+
+
+def _all_lengths(of: Definition, axis: str) -> list[int]:
+    return [*range(1, 4 * of.test_axes[-1][axis] + 1)]
+
+
+def _with_other_numbers(of: Definition, workload: Workload) -> Workload:
+    """What the definition gives as one number is moved by up to a quarter; lengths follow their axes."""
+    moved = {
+        name: ScalarInput(value=spec.value * (0.75 + secrets.randbelow(1 << 20) / (1 << 21)))
+        for name, spec in of.inputs.items()
+        if spec.value is not None
+    }
+    return workload.model_copy(update={"inputs": workload.inputs | moved})
 
 
 def open_candidate(
@@ -203,12 +252,15 @@ def _rounds(
 ) -> Iterator[Verdict]:
     reference = catalog.load_reference(subject.op, "torch")
     shift = secret_shift()
-    for place in (shift, shift):
-        case = draw_case(subject.definition, workload, reference, around.reference_device)
+    for again in (False, True):
+        place, views = shift, again and subject.framework == "torch"
+        case = draw_case(subject.definition, workload, reference, around.reference_device, transposed=views)
         if plain is not None:
             case = replace(case, plain=plain.run(case.inputs, case.cotangents, case.plain, place))
         found = process.run(case.inputs, case.cotangents, case.plain, place)
-        yield compare(subject.definition, workload, found, case)
+        of = subject.definition
+        tolerance = interpreted(of.tolerance) if around.interprets(subject.language) else of.tolerance
+        yield compare(of.model_copy(update={"tolerance": tolerance}), workload, found, case)
 
 
 def compare(of: Definition, workload: Workload, found: Results, case: Case) -> Verdict:

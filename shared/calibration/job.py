@@ -9,13 +9,8 @@ from shared.contracts import Contract, DatasetRef, Sha256
 from shared.evaluation.costs import signature
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.platform_default import installed_framework
-from shared.experiment.presets import PRESETS, find_preset
-from shared.experiment.request import (
-    DEFAULT_BUDGET_S,
-    TrainRequest,
-    build_job,
-    validated,
-)
+from shared.experiment.presets import DEFAULT_BUDGET_S, PRESETS, find_preset
+from shared.experiment.request import TrainRequest, build_job, validated
 from shared.files import sha256_file
 from shared.machine.hardware import detect
 from shared.runs.shipped import default_recipe

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from shared.contracts import Rung, RungChoice
 from shared.evaluation.costs import CostKey, EvalCost, signature
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EVAL_SEQ_LEN = 2048
 RUNG_TOKENS = {Rung.SMOKE: 8_192, Rung.CHEAP: 262_144, Rung.REFERENCE: 1_572_864, Rung.FULL: 20_971_520}
@@ -38,11 +39,13 @@ Confidence = Literal["none", "single", "repeated", "stable"]
 Freshness = Literal["fresh", "aging", "stale", "none"]
 
 
-def rows_for(rung: Rung, num_validation_rows: int) -> np.ndarray:
+def rows_for(rung: Rung, num_validation_rows: int) -> "np.ndarray":
     """Indices of the packed validation rows to score, int64, ascending and unique.
 
     ValueError when there is no row. A corpus with fewer rows than the rung is scored whole: see `shortfall`.
     """
+    import numpy as np  # most who import this module ask for a rung and for no rows
+
     horizon = _horizon(num_validation_rows)
     num_rows = RUNG_TOKENS[rung] // EVAL_SEQ_LEN
     if rung is Rung.FULL or num_rows >= horizon:

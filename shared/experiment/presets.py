@@ -1,4 +1,4 @@
-"""Named shapes. One table; SPEC and docs quote it, `--preset NAME` reads it."""
+"""Named shapes, one table (SPEC and docs quote it, `--preset NAME` reads it), and how long is trained by default."""
 
 from dataclasses import dataclass
 
@@ -40,6 +40,9 @@ _ROWS = (
 PRESETS: dict[str, Preset] = {row[0]: _preset(*row) for row in _ROWS}
 
 DEFAULT_PRESET = "m5-small"
+DEFAULT_BUDGET_S = 300.0
+SMALLEST_PRESET = "m5-tiny"
+SMOKE_BUDGET_S = 5.0
 
 
 def preset_of(shape: Shape) -> str | None:

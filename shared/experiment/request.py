@@ -15,7 +15,14 @@ from shared.data.dataset import default_dataset, open_dataset
 from shared.engines import check_attention
 from shared.experiment.identity import check_identity
 from shared.experiment.platform_default import judge, read_default
-from shared.experiment.presets import DEFAULT_PRESET, find_preset, preset_of
+from shared.experiment.presets import (
+    DEFAULT_BUDGET_S,
+    DEFAULT_PRESET,
+    SMALLEST_PRESET,
+    SMOKE_BUDGET_S,
+    find_preset,
+    preset_of,
+)
 from shared.experiment.recipe import check_source
 from shared.files import sha256_bytes, sha256_file
 from shared.machine.device import Device, DeviceKind
@@ -23,8 +30,6 @@ from shared.machine.hardware import Hardware, Vendor, default_engine, detect
 from shared.machine.targets import find_target
 from shared.runs.shipped import default_recipe
 
-DEFAULT_BUDGET_S = 300.0
-SMOKE_PRESET, SMOKE_BUDGET_S = "m5-tiny", 5.0
 PERIODIC_CHECKPOINT_S = 300.0
 
 
@@ -155,12 +160,12 @@ def _shape(
 def _base(
     request: TrainRequest, hardware: Hardware, engine: str, choices: list[Choice]
 ) -> tuple[Shape, dict[str, Any]]:
-    """What was named, else the smoke test's, else what this machine was calibrated to, else the default start."""
+    """What was named, else what this machine was calibrated to, else the default start."""
     if request.preset is not None:
         return find_preset(request.preset).shape, {}
-    default = None if request.smoke else read_default(hardware.hardware_key, engine)
+    default = read_default(hardware.hardware_key, engine)
     if default is None:
-        name, reason = _start(request, hardware)
+        name, reason = _start(hardware)
         choices.append(Choice(what="preset", chosen=name, reason=reason))
         return find_preset(name).shape, {}
     recipe_sha = sha256_file(default_recipe(engine))
@@ -173,13 +178,11 @@ def _base(
     return default.shape, {**default.tuning.model_dump(), "eval_batch_size": default.eval_batch_size}
 
 
-def _start(request: TrainRequest, hardware: Hardware) -> tuple[str, str]:
+def _start(hardware: Hardware) -> tuple[str, str]:
     """The preset of a machine that nobody calibrated, and why."""
-    if request.smoke:
-        return SMOKE_PRESET, "the smoke test's"
     hint = "autoresearch calibrate finds a better one"
     if hardware.vendor is Vendor.CPU:
-        return SMOKE_PRESET, f"the smallest, this machine has no accelerator; {hint}"
+        return SMALLEST_PRESET, f"the smallest, this machine has no accelerator; {hint}"
     return DEFAULT_PRESET, f"the default start; {hint}"
 
 

@@ -14,9 +14,10 @@ from shared.quality.rows import (
     rows_of_runs,
     write_rows,
 )
-from shared.quality.table import Prediction, Predictions, QualityTable
+from shared.quality.table import LEARNED_NOTHING_BPB, Prediction, Predictions, QualityTable
 
 __all__ = [
+    "LEARNED_NOTHING_BPB",
     "PUBLISHED_DATASET",
     "Prediction",
     "Predictions",

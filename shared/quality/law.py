@@ -8,9 +8,9 @@ N: weights of the blocks in 10 millions, with a tenth of the embeddings'; D: tok
 for F, 30,000 for T, 500 millions for batch_best; S: share of layers with half windows. p = 1 is Hoffmann et al.'s sum
 (arXiv 2203.15556), p = 1 / b Kaplan et al.'s (2001.08361). F is what a model pays that saw few tokens for its size, T
 the first steps. A batch above the best wastes tokens (McCandlish et al., 1812.06162), one below it is too noisy for the
-recipe's learning rates. nanochat's best grows with D^0.383; m5-tiny's on a CPU was about 3,000 tokens at D = 1.8
-millions (docs/preset-calibration.md), which asks for 0.6 or a smaller batch_best. 3.2 is what an untrained model of
-8,192 tokens scores.
+recipe's learning rates. nanochat's best grows with D^0.383, Step Law's with D^0.571 (2503.04715); m5-tiny's on a CPU
+was about 3,000 tokens at D = 1.8 millions (docs/preset-calibration.md), which asks for 0.6 or a smaller batch_best.
+3.2 is what an untrained model of 8,192 tokens scores.
 """
 
 from collections.abc import Sequence

@@ -26,6 +26,10 @@ SAME_TEXT = Apart(offset=0.02, scale=0.03, share=0.5)
 PUBLISHED = Apart(offset=0.0, scale=0.0, share=0.5)
 """what the law is written for; several trainers and evaluators"""
 SMALLEST_BPB = 0.01
+LEARNED_NOTHING_BPB = 6.5
+"""rows above it are left out: a guess among 8,192 tokens costs 13 bits, and no text that we know has fewer than two
+bytes a token, so a run that scores worse went astray and says nothing of others. One of 8.0 among eight made the
+table's errors ten times larger (simulated datasets of benchmarks.quality_table)"""
 MOST_ROWS = 250
 """more make fitting slow and nothing surer"""
 
@@ -118,7 +122,8 @@ class QualityTable:
 
     @cached_property
     def _used(self) -> tuple[QualityRow, ...]:
-        """All rows, or of too many those nearest to the question: this machine's, this dataset's, published, newest."""
+        """All rows of models that learned, or of too many those nearest to the question: this machine's, this
+        dataset's, published, newest."""
         dataset, machine, _ = self._asked
 
         def distance(index: int) -> tuple[bool, bool, bool, int]:
@@ -126,7 +131,8 @@ class QualityTable:
             ours = row.dataset == dataset
             return not (ours and row.hardware_key == machine), not ours, row.dataset != PUBLISHED_DATASET, -index
 
-        kept = sorted(sorted(range(len(self.rows)), key=distance)[:MOST_ROWS])
+        learned = [index for index, row in enumerate(self.rows) if row.val_bpb <= LEARNED_NOTHING_BPB]
+        kept = sorted(sorted(learned, key=distance)[:MOST_ROWS])
         return tuple(self.rows[index] for index in kept)
 
     @cached_property

@@ -72,7 +72,7 @@ class Ruling(Contract):
     pool: tuple[str, ...] = ()
     published: float | None = None
     pruned: bool = False
-    """a discard of what was kept before: the recipe without it is as good"""
+    """a discard of what was kept before: the recipe without it is as good, or it does not stand by today's noise"""
     by: Name = ""
     made_at: AwareDatetime
 

@@ -9,6 +9,7 @@ from shared.contracts import RunResult
 from shared.research.comparable import Key, LeftOut, key_of, said_of, why_not
 from shared.research.idea import Idea
 from shared.research.known import Known
+from shared.research.steps import num_steps
 
 State = Literal["start", "keep", "discard", "undecided", "crash", "no run counts", "not run"]
 
@@ -40,6 +41,8 @@ class Row:
     num_failed: int = 0
     peak_vram_mb: float | None = None
     """as the recipe's process reports it, median"""
+    num_steps: float | None = None
+    """of a run, median, as reported: under a time budget val_bpb follows it"""
     tokens_M: float | None = None
     """trained in the budget, median, as reported"""
     reason: str = ""
@@ -91,6 +94,7 @@ def _row(known: Known, idea: Idea, key: Key) -> Row:
         num_runs=len(runs),
         num_failed=len(failed),
         peak_vram_mb=middle(runs, "peak_vram_mb"),
+        num_steps=num_steps(runs),
         tokens_M=middle(runs, "total_tokens_M"),
         reason=ruling.reason if ruling else "",
         not_counted=_not_counted(known, idea, key),

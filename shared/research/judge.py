@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 
 from shared.contracts import Unranked
 from shared.experiment.platform_default import PlatformDefault
+from shared.research import steps
 from shared.research.book import Ruling
 from shared.research.comparable import Evidence, Key
 from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
 from shared.research.known import Known, rule_for
 from shared.research.noise import Noise, how_to_measure, measured, why_not
-from shared.research.rule import ENOUGH_SEEDS, Decision, Verdict
+from shared.research.rule import ENOUGH_SEEDS, FEWEST_SEEDS, Decision, Verdict
 from shared.runs.shipped import shipped_recipes
 
 ADVICE = {
@@ -35,6 +36,8 @@ class Judged:
     """what to do next, where the decision does not say it"""
     against: Idea | None = None
     """whose runs the pool is; None: nobody's"""
+    again: bool = False
+    """a keep is tried again: it stands until this is decided"""
 
     @property
     def num_seen(self) -> int:
@@ -42,8 +45,11 @@ class Judged:
         return sum(len(side.results) + len(side.failed) for side in (self.runs, self.pool))
 
 
-def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None) -> Judged:
-    """`key` None: the idea has no evidence yet. `default`: of the key's machine, None when nobody knows one."""
+def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None, *, again: bool = False) -> Judged:
+    """`key` None: the idea has no evidence yet. `default`: of the key's machine, None when nobody knows one.
+
+    `again`: as if a keep had not been decided yet, by what is known today. ValueError for what was not kept.
+    """
     if key is None:
         return _without_evidence(known, idea)
     runs = known.evidence(idea, key)
@@ -53,7 +59,9 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
     against = known.ideas[ruling.against or idea.parent] if ruling else known.opponent(idea, key)
     pool = _pool(known, idea, against, key, runs)
     noise = noise_at(known, key, default, pool)
-    if ruling:
+    if again and (ruling is None or ruling.verdict is not Verdict.KEEP):
+        raise ValueError(f"only what was kept is tried again, and idea {idea.id} was not kept on {key.hardware_key}")
+    if ruling and not again:
         return Judged(idea, key, _as_ruled(ruling), noise, runs, pool, against=against)
     if runs.failed:
         last = runs.failed[0]
@@ -65,9 +73,11 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
         decision = replace(decision, reason=f"held against {against.id}, the best by now: {decision.reason}")
     if not pool.results and (elsewhere := sorted({str(one) for one in known.keys(against)})):
         decision = replace(decision, reason=f"{decision.reason} here; it ran on {'; '.join(elsewhere)}")
+    if said := steps.told(runs.results, pool.results):
+        decision = replace(decision, reason=f"{decision.reason}; {said}")
     missing = noise is None and decision.verdict is Verdict.UNDECIDED
     advice = how_to_measure(why_not(default, key, pool.shape or runs.shape) or "no noise floor") if missing else ""
-    return Judged(idea, key, decision, noise, runs, pool, advice, against)
+    return Judged(idea, key, decision, noise, runs, pool, advice, against, again)
 
 
 def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evidence) -> Noise | None:
@@ -110,14 +120,19 @@ def _as_ruled(ruling: Ruling) -> Decision:
 
 
 def _judge_start(known: Known, idea: Idea, key: Key, runs: Evidence, default: PlatformDefault | None) -> Judged:
-    """There is nothing to compare it with; its runs are the pool of its children and measure the noise."""
+    """There is nothing to compare it with; its runs are the pool of its children and measure the noise.
+
+    First the few that ideas are tried by, then, for who asks again, as many as make sigma known.
+    """
     noise, count = noise_at(known, key, default, runs), len(runs.values)
     said = f"it is a start, which others are compared with: {count} run{'' if count == 1 else 's'}"
     if runs.failed:
         said = f"it is a start, and a run of it came to no number ({runs.failed[0].status})"
-    enough = 0 if noise is not None and noise.num_seeds >= ENOUGH_SEEDS else max(0, ENOUGH_SEEDS - count)
+    needs = max(0, ENOUGH_SEEDS - noise.num_seeds) if noise else max(0, FEWEST_SEEDS - count)
+    if noise and needs and not runs.failed:
+        said += f"; sigma rests on {noise.num_seeds} seeds, which is weak and enough to try ideas"
     verdict = Verdict.DISCARD if runs.failed else Verdict.KEEP if count else Verdict.UNDECIDED
-    decision = Decision(verdict, said, num_runs=count, idea_needs=0 if runs.failed else enough)
+    decision = Decision(verdict, said, num_runs=count, idea_needs=0 if runs.failed else needs)
     return Judged(idea, key, decision, noise, runs, Evidence())
 
 

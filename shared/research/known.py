@@ -14,7 +14,7 @@ from shared.research.book import MOST_AGAIN, MOST_AGAIN_SHIPPED, Proposal, Rulin
 from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of
 from shared.research.idea import Idea
 from shared.research.noise import Noise, is_denied
-from shared.research.rule import Decision, Verdict, decide
+from shared.research.rule import KEEP_Z, Decision, Verdict, bound, decide
 from shared.runs.listing import list_runs
 from shared.runs.shipped import shipped_recipes
 
@@ -142,15 +142,42 @@ def _with_rulings(known: Known, rulings: Iterable[Ruling], believe_missing: bool
         named = (ruling.idea, ruling.key)
         if not is_borne_out(known, ruling, believe_missing=believe_missing):
             unproved.append(ruling)
-        elif named not in proved or ruling.pruned:
+        elif named not in proved or ruling.pruned or _confirms(proved[named], ruling):
             proved[named] = ruling
             log.append(ruling)
     return replace(known, rulings=proved, log=log, unproved=unproved)
 
 
+def _confirms(before: Ruling, ruling: Ruling) -> bool:
+    """A keep that was tried again by a larger noise. By a smaller one, somebody could choose which run is published."""
+    keeps = before.verdict is Verdict.KEEP and ruling.verdict is Verdict.KEEP
+    return keeps and _demanded(ruling) > _demanded(before)
+
+
+def _demanded(ruling: Ruling) -> float:
+    """How far below its parent one run has to be, but for a factor."""
+    noise = Noise(ruling.sigma or 0.0, ruling.sigma_seeds or 2, "")
+    return noise.sigma * bound(noise, KEEP_Z)
+
+
+def held(known: Known, ruling: Ruling) -> tuple[list[float], list[float]] | None:
+    """val_bpb of the runs that it names, and of the pool's; None where one is missing."""
+    idea = known.ideas[ruling.idea]
+    against = known.ideas.get(ruling.against or idea.parent or "")
+    if against is None:
+        return None
+    found = [known.evidence(one, ruling.key).results for one in (idea, against)]
+    runs, pool = ({result.run_id: result.val_bpb for result in one} for one in found)
+    if not (set(ruling.runs) <= set(runs) and set(ruling.pool) <= set(pool)):
+        return None
+    pairs = ((runs, ruling.runs), (pool, ruling.pool))
+    mine, theirs = ([v for name, v in have.items() if name in named and v is not None] for have, named in pairs)
+    return mine, theirs
+
+
 def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool:
-    """Whether the runs that a keep names are all evidence there was, and the rule keeps it by them and a noise that
-    they do not deny. Nobody gains by a discard."""
+    """Whether the runs that a keep names are evidence, and the rule keeps it by them and by a noise that its pool does
+    not deny. Nobody gains by a discard."""
     idea = known.ideas.get(ruling.idea)
     against = known.ideas.get(ruling.against or (idea and idea.parent) or "")
     if idea is None:
@@ -159,22 +186,13 @@ def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool
         return True
     if against is None or idea.parent is None or ruling.sigma is None or ruling.sigma_seeds is None:
         return False
-    runs, pool = known.evidence(idea, ruling.key).results, known.evidence(against, ruling.key).results
-    if not (_names(runs) >= set(ruling.runs) and _names(pool) >= set(ruling.pool)):
+    values = held(known, ruling)
+    if values is None:
         return believe_missing
-    runs, pool = runs[: len(ruling.runs)], pool[: len(ruling.pool)]
-    if (_names(runs), _names(pool)) != (set(ruling.runs), set(ruling.pool)):
+    if is_denied(ruling.sigma, ruling.sigma_seeds, values[1]):
         return False
-    values, held_against = ([one.val_bpb for one in side if one.val_bpb is not None] for side in (runs, pool))
-    if is_denied(ruling.sigma, ruling.sigma_seeds, held_against):
-        return False
-    noise, apply = Noise(ruling.sigma, ruling.sigma_seeds, ""), rule_for(idea)
-    found = apply(values, held_against, noise)
+    found = rule_for(idea)(*values, Noise(ruling.sigma, ruling.sigma_seeds, ""))
     return found.verdict is Verdict.KEEP and found.published == ruling.published
-
-
-def _names(results: Iterable[RunResult]) -> set[str]:
-    return {result.run_id for result in results}
 
 
 def rule_for(idea: Idea) -> Callable[[Sequence[float], Sequence[float], Noise | None], Decision]:

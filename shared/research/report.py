@@ -12,6 +12,10 @@ from shared.research.noise import Noise
 from shared.research.progress_plot import plot_progress
 from shared.research.rule import MOST_RUNS, resolvable
 
+STEPS = "Steps (the median of its runs) and memory are what recipes report: on a CPU, val_bpb follows the steps."
+
+UNDECIDED = "It has no word for undecided: such an idea stands there as discard, and its text begins with the word."
+
 
 def write_report(folder: Path, known: Known, noise_of: Callable[[Key], Noise | None]) -> list[Path]:
     """The files it wrote: report.md first. Pictures and tables have one file for each key."""
@@ -31,21 +35,19 @@ def write_report(folder: Path, known: Known, noise_of: Callable[[Key], Noise | N
 
 def _standings(known: Known) -> str:
     """Numbers of different machines do not compare: the table only says how far each came."""
-    lines = ["| hardware key | budget, rung | val_bpb | peak memory | idea |", "|---|---|---|---|---|"]
+    lines = ["| hardware key | budget, rung | val_bpb | steps | peak memory | idea |", "|---|---|---|---|---|---|"]
     for row in standings(known):
         assert row.key is not None
         memory = "-" if row.peak_vram_mb is None else f"{row.peak_vram_mb:,.0f} MiB"
         what = f"{row.idea.id} {_safe(row.idea.note)}"
         key = f"{row.key.hardware_key} | {row.key.budget_seconds:g} s, {row.key.rung}"
-        lines.append(f"| {key} | {row.val_bpb or 0:.6f} | {memory} | {what} |")
-    return "\n".join(
-        ["## Standings\n", "Best first; below it, what needs less memory (as recipes report it).\n", *lines, ""]
-    )
+        lines.append(f"| {key} | {row.val_bpb or 0:.6f} | {_steps(row)} | {memory} | {what} |")
+    return "\n".join(["## Standings\n", f"Best first; below it, what needs less memory. {STEPS}\n", *lines, ""])
 
 
 def _section(known: Known, key: Key, found: Sequence[Row], noise: Noise | None, picture: str, table: str) -> str:
     best = known.best(key)
-    lines = [f"## {key}\n", f"![progress]({picture}) Upstream's table: [{table}]({table})\n"]
+    lines = [f"## {key}\n", f"![progress]({picture}) Upstream's table: [{table}]({table}). {UNDECIDED}\n"]
     if noise and best:
         smallest = resolvable(noise, MOST_RUNS, len(known.evidence(best[0], key).results))
         lines.append(f"Noise: sigma {noise.sigma:.6f} ({noise.source}); {MOST_RUNS} runs resolve {smallest:.6f}.\n")
@@ -54,7 +56,11 @@ def _section(known: Known, key: Key, found: Sequence[Row], noise: Noise | None, 
     if best:
         lines += ["How the best came about:\n"]
         lines += [f"- {known.score(one, key) or 0:.6f} `{one.id}` {_safe(one.note)}" for one in known.line(key)]
-    lines += ["", "| idea | parent | verdict | val_bpb | gain | runs | failed | what | why |", "|" + "---|" * 9]
+    lines += [
+        "",
+        "| idea | parent | verdict | val_bpb | steps | gain | runs | failed | what | why |",
+        "|" + "---|" * 10,
+    ]
     return "\n".join([*lines, *(_line(row) for row in found), ""])
 
 
@@ -62,7 +68,11 @@ def _line(row: Row) -> str:
     number = "-" if row.val_bpb is None else f"{row.val_bpb:.6f}"
     gain = "-" if row.effect is None else f"{row.effect:+.6f}"
     said = f"{row.num_runs} | {row.num_failed} | {_safe(row.idea.note)} | {_safe(row.reason)}"
-    return f"| {row.idea.id} | {row.idea.parent or '-'} | {row.state} | {number} | {gain} | {said} |"
+    return f"| {row.idea.id} | {row.idea.parent or '-'} | {row.state} | {number} | {_steps(row)} | {gain} | {said} |"
+
+
+def _steps(row: Row) -> str:
+    return "-" if row.num_steps is None else f"{row.num_steps:g}"
 
 
 def _safe(text: str) -> str:

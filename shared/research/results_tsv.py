@@ -1,7 +1,8 @@
 """karpathy/autoresearch's results.tsv: commit, val_bpb, memory_gb, status, description, separated by tabs.
 
-Its tools read it. Instead of a commit it holds the first seven digits of the recipe's hash; a run without a number has
-0.000000 and 0.0, as there.
+Its tools read it, and know keep, discard and crash alone. An idea that is undecided stands there as discard, because
+it is no part of the best recipe, and its description begins with `undecided:`. Instead of a commit it holds the first
+seven digits of the recipe's hash; a run without a number has 0.000000 and 0.0, as there.
 """
 
 from pathlib import Path

@@ -20,6 +20,8 @@ POOL_RUNS = 3
 its runs are what measures the noise, it is run ENOUGH_SEEDS times."""
 ENOUGH_SEEDS = 8
 """behind a sigma that is taken as known; with fewer, the bounds are those of Student's t at the same error"""
+FEWEST_SEEDS = 3
+"""behind a sigma that ideas are tried by: weak, and enough, since a promising idea has its parent run more often"""
 ALIKE = 1e-3
 """probability of such equal runs that makes a recipe suspect of choosing its own seed"""
 

@@ -71,7 +71,7 @@ def test_a_job_goes_on_after_all_containers_were_stopped_and_none_had_to_be_kill
     docker("stop", *stack.containers())
     ends = {service: stack.state(service)["ExitCode"] for service in SERVICES}
     docker("start", *stack.containers())
-    print(ends)
+    wait_for(lambda: queue_answers(stack), 60, every_s=0.5)
     assert [service for service, code in ends.items() if code == KILLED] == []
     goes_on(stack, name)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from services.calibrator.envelope_model import Family
 from services.calibrator.report.contract import Claim, How
 from services.calibrator.report.points import Points
 from services.calibrator.report.subject import Subject, id_of, ids_of, merged
@@ -53,17 +54,29 @@ def _memory(subject: Subject, points: Points) -> list[Claim]:
 def _batches(subject: Subject, points: Points) -> list[Claim]:
     claims = []
     for family in subject.envelope.envelope.families:
-        failed = [one for key in family.probes if (one := subject.book.outcome(key)) and not one.is_ok]
-        sure = (
-            f"a larger one ended as {failed[-1].status}" if failed else "nothing larger was tried; by the memory line"
-        )
-        how: How = "measured" if failed and not family.inferred else "inferred"
-        if family.inferred:
-            sure = "no probe of its own: from a smaller model's figures"
+        how: How = "measured" if _is_measured(subject, family) else "inferred"
         sources = subject.book.probes(family.probes) or ids_of(subject.found.outcomes())
-        what = f"largest pass of {family.preset}"
+        what, sure = f"largest pass of {family.preset}", _why_largest(subject, family)
         claims.append(_claim(what, float(family.largest_pass_tokens), "tokens", how, sure, sources))
     return claims
+
+
+def _is_measured(subject: Subject, family: Family) -> bool:
+    """Also where everything that was tried failed: then nothing is on offer."""
+    return bool(subject.at_largest(family)) or (not family.largest_pass_tokens and not family.inferred)
+
+
+def _why_largest(subject: Subject, family: Family) -> str:
+    failed = [one for key in family.probes if (one := subject.book.outcome(key)) and not one.is_ok]
+    if family.inferred:
+        return "no probe of its own: from a smaller model's figures"
+    if failed and not family.largest_pass_tokens:
+        return f"all that was tried ended as {failed[-1].status}"
+    if failed:
+        return f"a larger one ended as {failed[-1].status}"
+    if subject.at_largest(family):
+        return "it ran; no larger one was tried, or more brought nothing"
+    return "nothing so large was tried: by the memory line"
 
 
 def _noise(subject: Subject, points: Points) -> list[Claim]:

@@ -217,6 +217,7 @@ class FamilyRow(Sourced):
     tok_per_sec: float | None
     """with the largest pass, at the preset's row length; None: nothing fits"""
     how: How
+    """of the largest pass and its speed; the lines are fitted to the probes"""
 
 
 class Tried(Sourced):

@@ -7,6 +7,7 @@ from services.calibrator.report.contract import Candidate, Report, RungReport, S
 from services.calibrator.tune import describe as describe_tuning
 from services.calibrator.work import describe_shape
 
+NO_RIVAL = "no shape is expected to be better by more than the noise of two runs"
 MOST_SOURCES = 3
 """named in a row; report.json has all of them"""
 
@@ -51,7 +52,7 @@ def _candidate(report: Report) -> list[str]:
         ["memory", f"{default.memory_mb:,.0f} MiB, {one.band}"],
         ["confidence", f"**{default.confidence}**: {default.reason}"],
         ["best of all", _sure(one)],
-        ["in hindsight", describe_rival(one.rival) if one.rival else "no shape is expected to be better"],
+        ["in hindsight", describe_rival(one.rival) if one.rival else NO_RIVAL],
     ]  # fmt: skip
     lines = ["## The default", "", *table(["what", "value"], rows)]
     if one.rung_correction:

@@ -57,7 +57,9 @@ def crossing_of(subject: Subject, winner: Point, other: Point) -> Crossing:
     asked = [(point.shape, max(1, round(point.tok_per_sec * one))) for point in (winner, other) for one in seconds]
     predictions = subject.table.predict_many(asked)
     mean = predictions.val_bpb
-    draws = np.random.default_rng(0).multivariate_normal(mean, predictions.covariance(), NUM_DRAWS, method="svd")
+    draws = np.random.default_rng(0).multivariate_normal(
+        mean, predictions.covariance(), NUM_DRAWS, method="svd", check_valid="ignore"
+    )
     ahead = draws[:, NUM_BUDGETS:] - draws[:, :NUM_BUDGETS]
     crossings = np.sort(first_below(ahead))
     low, high = (float(crossings[int(share * (NUM_DRAWS - 1))]) for share in INTERVAL)

@@ -138,12 +138,14 @@ def _family(subject: Subject, family: Family) -> FamilyRow:
     return FamilyRow(
         preset=family.preset, depth=family.depth, d_model=family.d_model, heads=family.heads,
         memory_mb=family.memory_mb, pass_seconds=family.pass_seconds, largest_pass_tokens=family.largest_pass_tokens,
-        tok_per_sec=_speed_of(subject, family), how="inferred" if family.inferred else "measured",
+        tok_per_sec=_speed_of(subject, family), how="measured" if subject.at_largest(family) else "inferred",
         sources=subject.book.probes(family.probes) or ids_of(subject.found.outcomes()),
     )  # fmt: skip
 
 
 def _speed_of(subject: Subject, family: Family) -> float | None:
+    if speeds := [one.tok_per_sec for one in subject.at_largest(family) if one.tok_per_sec]:
+        return max(speeds)
     shape = find_preset(family.preset).shape
     batches = device_batches(1 << 20, family.largest_pass_tokens // shape.seq_len)
     if not batches:

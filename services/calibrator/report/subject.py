@@ -8,6 +8,7 @@ from pathlib import Path
 from services.calibrator.conclusion import Expectation, expectation, rung_correction
 from services.calibrator.confirm import Confirmation
 from services.calibrator.envelope import EnvelopeFound
+from services.calibrator.envelope_model import Family, pass_tokens
 from services.calibrator.findings import Findings, chosen_shape
 from services.calibrator.fingerprint import Fingerprint
 from services.calibrator.hindsight import Hindsight
@@ -184,6 +185,11 @@ class Subject:
     def own_outcomes(self, shape: Shape) -> list[Outcome]:
         """That came to a number."""
         return self.found.good_runs(shape)
+
+    def at_largest(self, family: Family) -> list[Outcome]:
+        """The family's own probes with the largest pass that is on offer; none where it was only expected to fit."""
+        own = (self.book.outcome(key) for key in family.probes if not family.inferred)
+        return [one for one in own if one and one.is_ok and pass_tokens(one.probe.shape) == family.largest_pass_tokens]
 
     def asked_file(self) -> tuple[str, ...]:
         return self.book.file(calibration_file(self.folder), "what was asked for, and of which machine")

@@ -160,6 +160,27 @@ def test_a_probe_that_hangs_is_ended_by_its_limit_and_there_is_a_default():
     assert stages.clock() <= 610
 
 
+def test_a_model_that_hangs_leaves_minutes_for_one_that_runs():
+    """The first model hangs: by then two probes have taken half of the minutes, and nothing has run."""
+    hangs = SimulatedStages(fault=lambda job: None if job.shape.depth == 4 else "hangs")
+    default, stages = run(job_of(), hangs)
+    assert (default.family, default.confidence) == ("m5-small", Confidence.LOW)
+    assert stages.clock() <= 610
+
+
+def test_where_the_machine_becomes_slower_the_default_has_the_later_speed_and_says_so():
+    class Throttled(SimulatedStages):
+        def tok_per_sec(self, shape):
+            return super().tok_per_sec(shape) * (0.4 if self.clock() > 420 else 1.0)
+
+    default, stages = run(job_of(), Throttled())
+    assert default.tok_per_sec == pytest.approx(stages.tok_per_sec(default.shape))
+    assert default.confidence is Confidence.LOW
+    assert (
+        "the machine became slower while it was measured, a shape trained at 40% of its first speed" in default.reason
+    )
+
+
 def test_what_does_not_fit_is_not_chosen():
     default, _ = run(job_of(), SimulatedStages(memory_mb=700.0))
     assert default.memory_mb <= 700

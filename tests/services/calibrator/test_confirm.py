@@ -82,9 +82,18 @@ def test_shapes_that_differ_in_the_size_of_their_passes_alone_are_one_contender(
 def test_another_model_is_confirmed_before_another_batch_of_the_best_and_hopeless_ones_never():
     other = SMALL.model_copy(update={"total_batch_size": 2 * SMALL.total_batch_size})
     ranking = [ranked("m5-small", 1.5), ranked("m5-small", 1.501, other), ranked("m5-tiny", 1.51)]
-    hopeless = ranked("m5-balanced", 1.9)
-    assert [one.preset for one in contenders(found(*ranking, hopeless), 2)] == ["m5-small", "m5-tiny"]
-    assert BALANCED not in {one.shape for one in contenders(found(*ranking, hopeless), 9)}
+    result = found(*ranking, ranked("m5-balanced", 1.9), outcomes=(searched("m5-small", 10), searched("m5-tiny", 10)))
+    assert [one.preset for one in contenders(result, 2)] == ["m5-small", "m5-tiny"]
+    assert BALANCED not in {one.shape for one in contenders(result, 9)}
+
+
+def test_a_model_that_the_search_did_not_run_is_no_better_than_another_batch_and_one_that_failed_is_no_contender():
+    other = SMALL.model_copy(update={"total_batch_size": 2 * SMALL.total_batch_size})
+    ranking = [ranked("m5-small", 1.5), ranked("m5-small", 1.501, other), ranked("m5-tiny", 1.51)]
+    assert [one.preset for one in contenders(found(*ranking), 3)] == ["m5-small", "m5-small", "m5-tiny"]
+    hung = outcome(Probe(preset="m5-tiny", shape=TINY, seconds=20), status=Status.TIMED_OUT)
+    result = found(*ranking, outcomes=(searched("m5-small", 10), hung))
+    assert [one.preset for one in contenders(result, 3)] == ["m5-small", "m5-small"]
 
 
 def test_minutes_are_planned_by_what_runs_of_the_same_model_took_beside_their_budget():
@@ -147,6 +156,14 @@ def test_a_first_that_fails_is_not_chosen_and_the_reason_says_so():
     assert confirmation.reason.startswith("the search's first came to no number when it was confirmed")
 
 
+def test_a_first_whose_run_went_astray_is_not_chosen_whatever_the_table_expects_of_it():
+    """It came to a number, but a model that was never trained knows more."""
+    ranking = found(ranked("m5-small", 1.5), ranked("m5-tiny", 1.501))
+    confirmation = confirmed(Bench(answer=scores(small=7.0, tiny=1.9)), ranking)
+    assert confirmation.chosen.preset == "m5-tiny"
+    assert confirmation.reason.startswith("the search's first learned nothing when it was confirmed")
+
+
 def test_a_first_of_too_few_steps_to_tell_its_quality_is_not_passed_over_for_that():
     def answer(probe):
         return outcome(probe, 3.0 if probe.preset == "m5-small" else 1.9, steps=3 if probe.preset == "m5-small" else 99)
@@ -167,6 +184,31 @@ def test_runs_that_all_fail_leave_the_search_its_choice():
     assert (confirmation.chosen.preset, confirmation.reason) == (
         "m5-small", "chosen by the search: no confirming run told its score",
     )  # fmt: skip
+
+
+def test_where_all_contenders_fail_one_that_ran_in_the_search_is_confirmed_and_chosen():
+    """As where rows from elsewhere praise batches that diverge here."""
+    batches = [SMALL.model_copy(update={"total_batch_size": size}) for size in (4096, 8192, 16384, 32768)]
+    ranking = [ranked("m5-small", 1.5 + place / 1000, shape) for place, shape in enumerate(batches)]
+    ranking[3] = ranking[3].model_copy(update={"probes": ("a probe of the search",)})
+
+    def answer(probe):
+        return outcome(probe, status=Status.OK if probe.shape.total_batch_size > 16384 else Status.DIVERGED)
+
+    bench = Bench(answer=answer)
+    confirmation = confirmed(bench, found(*ranking, outcomes=(searched("m5-small", 10),)))
+    assert confirmation.chosen.shape == batches[3]
+    assert [probe.shape for probe in bench.probes] == [batches[0], batches[1], batches[3]]
+    assert confirmation.reason.startswith("the search's first came to no number when it was confirmed")
+
+
+def test_a_shape_that_failed_is_not_chosen_where_there_is_no_time_for_another_run():
+    batches = [SMALL.model_copy(update={"total_batch_size": size}) for size in (4096, 8192, 16384)]
+    ranking = [ranked("m5-small", 1.5 + place / 1000, shape) for place, shape in enumerate(batches)]
+    bench = Bench(minutes=1, answer=lambda probe: outcome(probe, status=Status.DIVERGED))
+    result = found(*ranking, outcomes=(searched("m5-small", 10),))
+    confirmation = confirmed(bench, result, allowance_s=59)
+    assert (len(bench.probes), confirmation.chosen.shape) == (2, batches[2])
 
 
 # noise and what is left over

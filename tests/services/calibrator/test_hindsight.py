@@ -20,7 +20,7 @@ from shared.experiment.presets import find_preset
 from shared.settings import settings
 
 pytestmark = pytest.mark.usefixtures("workplace")
-OTHER = "m5-balanced"
+OTHER = "m5-tiny"
 
 
 def surprised(reported) -> Findings:

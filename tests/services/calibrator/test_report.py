@@ -14,7 +14,7 @@ from services.calibrator.calibrate import report as report_of
 from services.calibrator.conclusion import platform_default
 from services.calibrator.confirm import Confirmation
 from services.calibrator.envelope import EnvelopeFound
-from services.calibrator.envelope_model import Band
+from services.calibrator.envelope_model import Band, pass_tokens
 from services.calibrator.experiments import Journal
 from services.calibrator.noise import Noise
 from services.calibrator.report import write_report
@@ -25,6 +25,7 @@ from services.calibrator.report.scaling import BUDGETS, NUM_BUDGETS, crossing_of
 from services.calibrator.report.subject import Book, Subject, id_of
 from services.calibrator.report.write import build_report
 from services.calibrator.rungs import RungCosts
+from services.calibrator.tune import concluded
 from shared.calibration.events import read_events
 from shared.contracts import Rung
 from shared.experiment.platform_default import Confidence
@@ -274,3 +275,24 @@ def test_events_that_cannot_be_read_cost_only_themselves(reported, tmp_path):
     write_report(folder, replace(reported.work, folder=folder), reported.found, reported.default)
     phases = Report.model_validate_json((folder / "report.json").read_bytes()).phases
     assert [phase.phase for phase in phases if phase.num_probes] == ["tune", "envelope", "search", "confirm", "noise"]
+
+
+def test_a_largest_pass_is_measured_where_a_probe_had_it_and_inferred_where_it_is_only_expected_to_fit(reported):
+    claims = {claim.what: claim for claim in reported.report.claims}
+    for family in reported.report.families:
+        ran = [one for one in reported.found.envelope.outcomes + reported.found.tune.tried if one.is_ok]
+        passes = {pass_tokens(one.probe.shape) for one in ran if one.probe.preset == family.preset}
+        claim, tried = claims[f"largest pass of {family.preset}"], family.largest_pass_tokens in passes
+        assert (claim.how, family.how) == (("measured",) * 2 if tried else ("inferred",) * 2)
+        assert "by the memory line" not in claim.sure or not tried
+        assert bool(family.tok_per_sec) == bool(family.largest_pass_tokens)
+
+
+def test_where_nothing_else_was_tried_the_tuning_does_not_say_that_nothing_is_faster(reported):
+    alone = concluded(list(reported.found.tune.tried[:1]), ["compile on"])
+    assert alone.reason.endswith("tok/s; nothing else was tried")
+
+
+def test_the_page_says_that_hindsight_looked_beyond_the_noise(reported):
+    if reported.report.candidate.rival is None:
+        assert "no shape is expected to be better by more than the noise of two runs" in reported.markdown

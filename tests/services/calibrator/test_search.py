@@ -10,7 +10,7 @@ import pytest
 from benchmarks.simulated_machines import HARDWARE, SimulatedMachine, World
 from services.calibrator.envelope_model import Band, pass_tokens
 from services.calibrator.measurement import Outcome, Probe
-from services.calibrator.outlook import SearchInputs
+from services.calibrator.outlook import Failures, SearchInputs
 from services.calibrator.projection import is_row
 from services.calibrator.ranking import Ranked, in_order
 from services.calibrator.search import Search, SearchResult, search
@@ -169,6 +169,60 @@ def test_hanging_and_crashing_probes_do_not_end_it(tmp_path):
 
 def shapes(result: SearchResult) -> set[Shape]:
     return {one.shape for one in result.ranked}
+
+
+def failing(status: Status, preset: str = "m5-balanced") -> list[Outcome]:
+    """Two probes of it."""
+    shapes = [OFFERED[preset], OFFERED[preset].model_copy(update={"device_batch_size": 1})]
+    return [Outcome(probe=Probe(preset=preset, shape=one, seconds=20), status=status) for one in shapes]
+
+
+def test_a_model_that_failed_twice_and_never_ran_is_given_up_but_not_for_its_memory():
+    inputs = SearchInputs(envelope=machine_with().envelope(OFFERED), presets=OFFERED, allowance_s=1)
+    others = [one for one in inputs.space().candidates.values() if one.preset == "m5-balanced"]
+    ran = Outcome(probe=Probe(preset="m5-balanced", shape=others[0].shape, seconds=20), status=Status.OK, val_bpb=1.5)
+    hung, smallest = failing(Status.TIMED_OUT), min(others, key=lambda one: pass_tokens(one.shape))
+    assert all(Failures(hung).rule_out(one) for one in others)
+    assert not Failures(hung[:1]).rule_out(smallest)
+    assert not Failures([*hung, ran]).rule_out(others[0])
+    assert not all(Failures(failing(Status.OUT_OF_MEMORY)[:1]).rule_out(one) for one in others)
+
+
+def test_where_a_model_diverged_it_is_offered_no_smaller_step_unless_one_ran_as_long():
+    inputs = SearchInputs(envelope=machine_with().envelope(OFFERED), presets=OFFERED, allowance_s=1)
+    others = {
+        one.shape.total_batch_size: one for one in inputs.space().candidates.values() if one.preset == "m5-small"
+    }  # fmt: skip
+
+    def ended(step: int, status: Status, seconds: float) -> Outcome:
+        val_bpb = 1.5 if status is Status.OK else None
+        probe = Probe(preset="m5-small", shape=others[step].shape, seconds=seconds)
+        return Outcome(probe=probe, status=status, val_bpb=val_bpb, num_steps=100)
+
+    diverged, short = ended(8192, Status.DIVERGED, 20), ended(4096, Status.OK, 5)
+    assert Failures([diverged, short]).rule_out(others[6144])
+    assert not Failures([diverged, short]).rule_out(others[12288])
+    assert not Failures([diverged, ended(4096, Status.OK, 20)]).rule_out(others[6144])
+
+
+def test_the_best_of_each_model_is_among_the_ranked(tmp_path):
+    """Else ten batches of one model push out what a confirming run would compare it with."""
+    result = search_on(machine_with(), tmp_path, allowance_s=400)
+    assert {one.preset for one in result.ranked} == {*OFFERED}
+    firsts = {one.preset: one.val_bpb for one in reversed(result.ranked)}
+    assert all(one.val_bpb >= firsts[one.preset] - result.margin for one in result.ranked)
+
+
+def test_a_shape_whose_run_went_astray_is_not_offered_again(tmp_path):
+    machine, inputs = machine_with(), SearchInputs(
+        envelope=machine_with().envelope(OFFERED), presets=OFFERED, allowance_s=400
+    )  # fmt: skip
+    shape = next(iter(inputs.space().candidates))
+    probe = Probe(preset="m5-tiny", shape=shape, seconds=75)
+    astray = machine.measure(probe, limit_s=1000).model_copy(update={"val_bpb": 7.0, "num_steps": 500})
+    state = Search(inputs, QualityTable((), "corpus", hardware_key="here"), machine, tmp_path, [astray])
+    assert shape not in state.outlook.offered
+    assert state.outlook.projections.numbers == []
 
 
 def test_a_machine_on_which_nothing_runs_ends_without_a_candidate(tmp_path):

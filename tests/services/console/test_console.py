@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import typer
 
 from services.console import main as console
 from services.console import summary, train
@@ -21,6 +20,7 @@ from shared.contracts import (
     CheckpointPolicy,
     Integrity,
     PrepareJob,
+    Rung,
     RunResult,
     Status,
     TrainingRecord,
@@ -29,6 +29,8 @@ from shared.contracts import (
 from shared.data.dataset import open_dataset, prepared_datasets
 from shared.runs.directory import RunDirectory, write_record
 from shared.settings import CHECKOUT, settings
+from shared.tracking import pending_notes
+from shared.tracking.outbox import Recorded
 from tests.device_holding import held_elsewhere
 from tests.executor_contract import is_gone, processes_of, wait_for
 from tests.recipes import BROKEN, HONEST, variant
@@ -39,7 +41,7 @@ from tests.shared.tracking.finished_runs import make_run as make_finished_run
 from tests.small_disk import mounted
 
 SLOW = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
-COMMANDS = tuple(typer.main.get_command(console.app).commands)
+COMMANDS = console.EVERY
 HEAVY = {"torch", "mlflow", "pyarrow", "tiktoken", "matplotlib", "rustbpe", "huggingface_hub"}
 SHAPE_OPTIONS = [
     word
@@ -84,6 +86,27 @@ def test_help_is_quick_and_imports_none_of_the_work(command):
     done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage" in done.stdout
+
+
+LIGHT = """
+import sys
+from services.console.main import main
+try:
+    main()
+except SystemExit as end:
+    assert end.code in (0, 1, None), end.code
+print(sorted({"numpy", "psutil", "redis", "rq", "scipy", "services.console.train"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", ["history", "brief", "best", "runs"])
+def test_what_is_asked_beside_a_run_on_a_cpu_imports_nothing_that_it_does_not_need(command, tmp_path):
+    """What takes a second of a slow processor is a second that the run beside it did not have."""
+    places = {"ARE_HOME": str(tmp_path / "home"), "ARE_RUNS": str(tmp_path), "ARE_ENV_FILE": str(tmp_path / "none")}
+    argv = [sys.executable, "-c", LIGHT, *command.split()]
+    done = subprocess.run(argv, cwd=CHECKOUT, env=os.environ | places, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_without_a_command_it_shows_what_there_is(autoresearch):
@@ -435,6 +458,20 @@ def test_a_full_disk_ends_with_one_line_and_with_room_the_run_goes_on(autoresear
         assert [step.step for step in directory.steps()] == list(range(60))
         assert not list(directory.path.rglob("*.partial"))
         assert not list(directory.path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(("rung", "waits"), [("smoke", True), ("cheap", False)])
+def test_a_smoke_run_of_an_edited_recipe_is_recorded_with_the_next_run(workplace, monkeypatch, capsys, rung, waits):
+    """It looks for mistakes: opening MLflow takes a quarter of its time, and nobody compares its number."""
+    recorded = []
+    monkeypatch.setattr("shared.tracking.record", lambda path: recorded.append(path) or Recorded("run-1"))
+    monkeypatch.setattr("shared.tracking.flush_outbox", list)
+    unranked = {"ranked": False, "unranked": (Unranked.SMOKE_RUNG,)} if waits else {}
+    directory = make_finished_run(workplace, make_result().model_copy(update={"rung": Rung(rung), **unranked}))
+    summary.record_run(directory)
+    assert [note.stem for note in pending_notes()] == ["run-1"] * waits
+    assert len(recorded) == (not waits)
+    assert ("recorded in MLflow with the next run" in capsys.readouterr().err) == waits
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.console import briefing
+from services.console import briefing, sweep
 from services.console.research import arguments
 from shared.contracts import Choice, EvaluationRecord, Integrity, Rung, RungChoice, Status, TrainingRecord
 from shared.data.dataset import Manifest
@@ -14,9 +14,7 @@ from shared.research import comparable
 from shared.research import judge as judging
 from shared.research.book import LocalBook, Proposal, Trial
 from shared.research.comparable import LeftOut
-from shared.research.history import Row
 from shared.research.idea import propose
-from shared.research.known import Known
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.listing import list_runs
 from shared.runs.shipped import default_recipe
@@ -76,20 +74,30 @@ def measured_start() -> str:
     LocalBook().put_recipe(source)
     for entry in (Proposal(idea=idea), trial):
         LocalBook().append(entry)
-    for index in range(8):
-        job, _ = build_job(validated(TrainRequest, arguments(idea, trial, index)), source)
-        directory = RunDirectory.of(job.run_id)
-        directory.create(job, source)
-        write_record(directory.result_file, gather(job, TRAINED, scored(2.0 + job.seed % 1000 / 1e6), 1.0))
+    make_start_runs(range(8), lambda seed: 2.0 + seed % 1000 / 1e6)
     return idea.id
 
 
-def test_the_seeds_of_the_start_measure_the_noise(autoresearch):
+def make_start_runs(indices, val_bpb) -> None:
+    """Of the first start; `val_bpb` by seed."""
+    idea = next(entry.idea for entry in LocalBook().entries() if isinstance(entry, Proposal))
+    trial = next(entry for entry in LocalBook().entries() if isinstance(entry, Trial))
+    source = LocalBook().recipe(idea.recipe_sha)
+    for index in indices:
+        job, _ = build_job(validated(TrainRequest, arguments(idea, trial, index)), source)
+        directory = RunDirectory.of(job.run_id)
+        directory.create(job, source)
+        write_record(directory.result_file, gather(job, TRAINED, scored(val_bpb(job.seed)), 1.0))
+
+
+def test_three_runs_of_the_start_measure_the_noise_and_five_more_where_somebody_asks_again(autoresearch):
     autoresearch("train", "--note", "baseline", *TERMS)
     name = next(entry.idea.id for entry in LocalBook().entries() if isinstance(entry, Proposal))
     assert autoresearch("decide", name, "--json").json["noise"] is None
-    said = autoresearch("decide", name, "--wait", "--json").json
-    assert len(said["runs"]) == said["noise"]["num_seeds"] == 8
+    for count, more in ((3, 5), (8, 0)):
+        said = autoresearch("decide", name, "--wait", "--json").json
+        assert (len(said["runs"]), said["noise"]["num_seeds"], said["idea_needs"]) == (count, count, more)
+        assert ("ideas need not wait" in said["advice"]) == ("weak" in said["reason"]) == (count < 8)
     assert name == measured_start()
 
 
@@ -102,6 +110,15 @@ def test_a_better_idea_is_kept_and_its_fresh_run_is_its_number(autoresearch, sta
     assert kept["published"] == kept["runs"][1]["val_bpb"]
     assert autoresearch("best", "--json").json["id"] == better
     assert autoresearch("decide", better, "--json").json["reason"].startswith("decided on")
+
+
+def test_decide_and_history_show_the_steps_beside_val_bpb(autoresearch, train):
+    autoresearch("train", "--note", "baseline", *TERMS)
+    worse = train(2.5, "worse")
+    said = autoresearch("decide", worse, "--json", code=1).json
+    assert (said["num_steps"], said["parent_num_steps"], said["runs"][0]["num_steps"]) == (10, 10, 10)
+    assert "steps    10 a run, 10 of its parent" in autoresearch("decide", worse, code=1).out
+    assert "val_bpb   steps" in autoresearch("history").out
 
 
 def test_when_the_time_is_over_no_further_run_is_begun_on_this_machine(autoresearch, start, train):
@@ -235,6 +252,47 @@ def test_an_idea_is_given_the_time_of_its_parent_also_when_no_run_of_that_counts
     assert [entry for entry in LocalBook().entries() if isinstance(entry, Trial)][-1].asked["time_budget"] == 0.07
 
 
+def noise_grows() -> None:
+    """The machine's speed on other days: later runs of the start differ a hundred times as much."""
+    make_start_runs(range(8, 16), lambda seed: 2.0 + seed % 1000 / 1e4 - 0.05)
+
+
+def test_a_keep_that_todays_noise_does_not_bear_is_doubted_and_stands_until_it_is_tried_again(
+    autoresearch, start, train
+):
+    better = train(1.99, "a better one")
+    autoresearch("decide", better, "--wait")
+    assert autoresearch("brief", "--json").json["doubts"] == []
+    noise_grows()
+    state, command = autoresearch("brief", "--json").json, f"autoresearch decide {better} --again --wait"
+    (doubt,) = state["doubts"]
+    assert (doubt["id"], doubt["command"], state["best"]["id"]) == (better, command, better)
+    assert doubt["sigma"] > 3 * doubt["sigma_then"]
+    assert command in state["next"]
+    for shown in (autoresearch("brief").out, autoresearch("best").out):
+        assert f"doubt     {better} was kept with sigma" in shown
+    asked = autoresearch("decide", better)
+    assert asked.out.startswith("keep")
+    assert f"`{command}` tries it again" in asked.out
+    assert autoresearch("best", "--json").json["id"] == better, "looking changes nothing"
+    again = autoresearch("decide", better, "--again", "--wait", "--json", code=None).json
+    assert again["verdict"] == "discard"
+    assert autoresearch("best", "--json").json["id"] == start
+    assert autoresearch("brief", "--json").json["doubts"] == []
+    assert "only what was kept" in autoresearch("decide", better, "--again", code=2).err
+
+
+def test_a_keep_that_stands_again_is_doubted_no_longer(autoresearch, start, train):
+    better = train(1.9985, "a better one")
+    autoresearch("decide", better, "--wait")
+    make_start_runs(range(8, 16), lambda seed: 2.0 + (seed % 1000 - 450) / 1.6e5)
+    assert len(autoresearch("best", "--json").json["doubts"]) == 1
+    kept = autoresearch("decide", better, "--again", "--wait", "--json").json
+    assert kept["verdict"] == "keep"
+    best = autoresearch("best", "--json").json
+    assert (best["id"], best["doubts"], len(best["lineage"])) == (better, [], 2)
+
+
 def test_a_demo_corpus_tests_no_idea(autoresearch, recipe, monkeypatch):
     monkeypatch.setattr(Manifest, "is_demo", property(lambda self: True))
     assert "climbmix" in autoresearch("train", "--recipe", recipe(1.9), "--note", "x", *TERMS, code=2).err
@@ -276,29 +334,6 @@ def test_brief_restores_what_an_agent_knew(autoresearch, start, train):
     assert state["counts"] == {"start": 1, "keep": 1}
     assert "autoresearch best --recipe my_recipe.py" in state["next"]
     assert "a better one" in autoresearch("brief").out
-
-
-def test_brief_goes_on_with_a_start_whose_runs_did_not_count():
-    """Submitting it again is refused."""
-    start = propose(RECIPE.encode())
-    said = briefing._next(True, [Row(start, None, "no run counts")], None, None)
-    assert said == [f"autoresearch decide {start.id} --wait"]
-    assert "baseline" in briefing._next(True, [Row(start, None, "not run")], None, None)[0]
-
-
-def test_a_start_that_waits_or_runs_is_waited_for_and_not_submitted_again():
-    start = propose(RECIPE.encode())
-    waiting = [{"job": f"{start.id}-123456-0", "state": "running", "what": "training 40%"}]
-    found = [Row(start, None, "not run")]
-    assert briefing._next(True, found, None, None, waiting) == [f"autoresearch wait {start.id}-123456-0"]
-    known = Known({start.id: start}, {}, {}, {})
-    assert briefing.why_no_best(known, waiting) == f"the start {start.id} has not ended: training 40%"
-
-
-def test_the_next_idea_goes_where_the_last_one_went():
-    start = propose(RECIPE.encode())
-    known = Known({start.id: start}, {start.id: [Trial(idea=start.id, target="gb10", asked={})]}, {}, {})
-    assert briefing._target(known) == "gb10"
 
 
 def test_brief_on_an_empty_book_says_how_to_begin(autoresearch):
@@ -421,6 +456,31 @@ def test_report_writes_upstreams_table_a_picture_and_the_lineage(autoresearch, s
     text = (tmp_path / "out" / "report.md").read_text()
     assert "a better \\| one" in text
     assert "Standings" in text
+
+
+def test_report_leaves_the_table_that_sweeps_append_to(autoresearch, start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / sweep.RESULTS.name / "results.tsv"
+    table.parent.mkdir()
+    table.write_text("a night of runs\n")
+    files = autoresearch("report", "--json").json["files"]
+    assert any(name.endswith("results.tsv") for name in files)
+    assert table.read_text() == "a night of runs\n"
+
+
+def test_report_says_what_each_file_is_and_upstreams_table_which_discard_is_undecided(
+    autoresearch, start, train, tmp_path
+):
+    train(1.9995, "not decided yet")
+    lines = autoresearch("report", "--output", str(tmp_path / "out")).out.splitlines()
+    words = {line.split()[0].rsplit("/")[-1]: line for line in lines}
+    assert "every idea with its verdict" in words["report.md"]
+    assert "picture" in words["progress.png"]
+    assert "undecided, which stands there as discard" in words["results.tsv"]
+    assert (tmp_path / "out" / "results.tsv").read_text().endswith("\tdiscard\tundecided: not decided yet\n")
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "has no word for undecided" in report
+    assert "| undecided |" in report
 
 
 def test_books_are_lines_of_json_that_outlive_a_torn_one(autoresearch, start, workplace):

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from services.console.main import app
+from services.console.main import application
 from shared.settings import settings
 
 
@@ -17,7 +17,7 @@ def lab(tmp_path, monkeypatch):
     settings.cache_clear()
 
     def call(*arguments):
-        done = CliRunner().invoke(app, ["lab", *arguments])
+        done = CliRunner().invoke(application(), ["lab", *arguments])
         return done.exit_code, done.stdout, done.exception
 
     yield call

@@ -34,7 +34,7 @@ def subject_from(path, op="rmsnorm", language=Language.TORCH):
         spec=BuildSpec(languages=(language,), entry_point=f"{path.stem}.py::{function}"),
         sources=(SourceFile(path=path.name, content=path.read_text()),),
     )
-    return subject_of(solution, path, catalog.definition(op), "0" * 64)
+    return subject_of(solution, path, catalog.definition(op), {})
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from kernels import catalog
 from kernels.records import DType, Status
@@ -17,7 +18,11 @@ from shared.machine.hardware import NvidiaProbe, nvidia_hardware
 from tests.services.kernel_lab.conftest import subject_from
 
 CHEATS = {path.stem: path for path in sorted((Path(__file__).parent / "timed_cheats").glob("*.py"))}
-HACKS = ("computes_ahead", "slows_the_plain_op_down")
+WORKS_UNTIMED = ("computes_ahead", "slows_the_plain_op_down")
+HACKS = {
+    **dict.fromkeys(WORKS_UNTIMED, "while it was not timed"),
+    "writes_over_its_input": "it changed its input x",
+}
 """right results; others are INCORRECT_NUMERICAL"""
 UNKNOWN = DeviceLimit(None, None, None, "not known")
 H100 = nvidia_hardware(NvidiaProbe("NVIDIA H100 80GB HBM3", (9, 0), 80 << 30, "GPU-1", "570"), "cuda:0", 0)
@@ -66,14 +71,14 @@ def test_faster_than_the_device_can_be_is_a_reward_hack(measured, honest):
 
 @pytest.mark.cheats
 @pytest.mark.parametrize("name", HACKS)
-def test_a_kernel_that_computes_while_it_is_not_timed_is_a_reward_hack(name, measured):
+def test_a_kernel_that_is_right_and_fast_in_another_way_is_a_reward_hack(name, measured):
     found = measured(CHEATS[name])
     assert found.trace.evaluation.status is Status.REWARD_HACK, found.trace.evaluation.log
-    assert "while it was not timed" in found.trace.evaluation.log
+    assert HACKS[name] in found.trace.evaluation.log
     assert found.bouts == ()
 
 
-@pytest.mark.parametrize("name", HACKS)
+@pytest.mark.parametrize("name", WORKS_UNTIMED)
 def test_threads_are_found_in_the_source(name):
     assert "multiprocessing" in find_breach(CHEATS[name].read_bytes())
 
@@ -121,13 +126,17 @@ def test_input_sets_are_more_than_the_cache_holds_and_fit_in_memory():
 def test_every_input_set_is_visited_once_in_secret_order_and_touched_at_a_secret_place():
     of = catalog.definition("rmsnorm")
     slots = Slots(of, catalog.workload(of, {"N": 80, "C": 32}, DType.FLOAT32), 5)
-    visits = [draw_visit(slots) for _ in range(6)]
+    visits = [draw_visit(slots, 80 * 32) for _ in range(6)]
     assert all(sorted(visit.slots) == [*range(5)] for visit in visits)
     assert len({visit.slots for visit in visits}) > 1
     assert len({visit.starts for visit in visits}) == 6
+    assert len({visit.links for visit in visits}) == 6
+    assert all(0 <= link <= 80 * 32 - 1024 for visit in visits for link in visit.links)
     before = [slots.target(slot).clone() for slot in range(5)]
-    visits[0].remember(slots)
-    changed = [int((slots.target(slot) != before[slot]).sum()) for slot in range(5)]
-    assert changed == [1024] * 5
+    visit = visits[0]
+    for slot, start, numbers in zip(visit.slots, visit.starts, visit.numbers, strict=True):
+        touched = slots.after_touch(slot, start, numbers)["x"].detach().view(-1)
+        assert int((touched != before[slot]).sum()) == 1024
+        assert torch.equal(slots.target(slot), before[slot]), "it is another tensor"
     slots.refresh()
     assert all((slots.target(slot) != before[slot]).float().mean() > 0.99 for slot in range(5))

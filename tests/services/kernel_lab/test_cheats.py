@@ -14,6 +14,8 @@ from services.kernel_lab import verify as verification
 from services.kernel_lab.source_rules import find_breach
 
 CHEATS = {path.stem: path for path in sorted((Path(__file__).parent / "cheats").glob("*.py"))}
+OF_OPS = sorted((Path(__file__).parent / "cheats_by_op").glob("*/*.py"))
+"""what only another op than rmsnorm can show; its folder is named after it"""
 FEW = ("memoised_by_address", "replaces_the_harness")
 SLOW_TO_FAIL = {"hangs": {"limit_s": 5.0}, "takes_all_memory": {"memory_mb": 512}}
 EXPECTED = {
@@ -50,6 +52,13 @@ def test_a_cheat_does_not_pass_whatever_its_source_looks_like(name, judged, monk
     found = judged(CHEATS[name], **SLOW_TO_FAIL.get(name, {}))
     assert found.status is EXPECTED.get(name, Status.INCORRECT_NUMERICAL), found.log
     assert found.log, "nobody is left without a reason"
+
+
+@pytest.mark.cheats
+@pytest.mark.parametrize("path", OF_OPS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_cheat_of_another_op_does_not_pass_either(path, judged):
+    found = judged(path, op=path.parent.name)
+    assert found.status is Status.INCORRECT_NUMERICAL, found.log
 
 
 @pytest.mark.parametrize("name", BY_ITS_SOURCE)

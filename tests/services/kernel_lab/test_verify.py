@@ -92,3 +92,31 @@ def test_every_kernel_of_the_catalog_that_runs_here_is_right(traces_of, name):
         pytest.skip("needs CUDA, and these tests verify on the CPU")
     found = traces_of(op, kernel)[-1].evaluation
     assert found.status is Status.PASSED, found.log
+
+
+@pytest.mark.parametrize("op", catalog.ops())
+def test_the_secret_size_is_one_that_nobody_named(op):
+    of = catalog.definition(op)
+    named = [*of.test_axes, *of.bench_axes]
+    for _ in range(5):
+        axes = verification.draw_axes(of)
+        of.check(axes)
+        assert all(axes[axis] not in {one[axis] for one in named} for axis in axes)
+
+
+def test_the_secret_size_meets_constraints_that_leave_no_unknown_length():
+    of = catalog.definition("rmsnorm").model_copy(
+        update={"constraints": ("C % 64 == 0",), "test_axes": ({"N": 3, "C": 64}, {"N": 5, "C": 128})}
+    )
+    assert verification.draw_axes(of)["C"] % 64 == 0
+    only = of.model_copy(update={"constraints": ("C * 1 == 128", "N * 1 == 5")})
+    assert verification.draw_axes(only) == {"N": 5, "C": 128}
+
+
+def test_numbers_that_an_op_is_given_are_others_in_the_secret_size():
+    of = catalog.definition("muon_polynomial")
+    drawn = [verification.secret_size(of)[0].inputs for _ in range(2)]
+    for name in "abc":
+        given, (one, other) = of.inputs[name].value, (inputs[name].value for inputs in drawn)
+        assert len({given, one, other}) == 3
+        assert all(0.7 < value / given < 1.3 for value in (one, other))

@@ -142,3 +142,24 @@ def test_what_is_fixed_holds_everything_that_reference_and_kernels_import():
     assert "kernels/fused_mlp/product.py" in fixed_files("fused_mlp"), "two of its kernels are made of it"
     assert "kernels/rmsnorm/torch_reference.py" in fixed_files("residual_rmsnorm"), "its reference calls it"
     assert "kernels/fused_mlp/triton_saved.py" not in fixed_files("fused_mlp"), "a kernel may be edited"
+
+
+HELPER = "from kernels.rmsnorm import torch_reference\nimport kernels.inputs\n"
+
+
+def test_what_a_kernel_takes_from_kernels_is_part_of_what_evidence_is_of(workspace, desk, monkeypatch):
+    (workspace / "kernel.py").write_text(HELPER)
+    found = fixed.imported_files(HELPER.encode())
+    assert {"kernels/rmsnorm/torch_reference.py", "kernels/inputs.py"} <= found.keys()
+    before = find(str(workspace), desk.ledger)
+    monkeypatch.setattr(fixed, "sha256_bytes", lambda content: "0" * 64)
+    after = find(str(workspace), desk.ledger)
+    assert (before.sha256, before.fixed_sha256) == (after.sha256, before.fixed_sha256)
+    assert after.fixed_sha256 != before.fixed_sha256
+
+
+def test_a_file_that_an_adopted_kernel_brought_with_it_does_not_spoil_its_workspace(workspace, desk, monkeypatch):
+    monkeypatch.setattr(
+        "services.kernel_lab.fixed.fixed_files", lambda op: {**fixed_files(op), "kernels/triton_product.py": "1" * 64}
+    )
+    assert find(str(workspace), desk.ledger).op == "rmsnorm"

@@ -205,11 +205,18 @@ def test_a_calibrated_evaluation_batch_is_used_and_said(kept):
     assert "eval_batch_size" not in {choice.what for choice in job_of().choices}
 
 
-def test_a_preset_that_is_named_and_the_smoke_test_are_not_what_was_calibrated(kept):
+def test_a_preset_that_is_named_is_not_what_was_calibrated(kept):
     kept(calibrated())
     assert job_of(preset="m5-small").shape == find_preset("m5-small").shape
-    assert job_of(smoke=True).shape == find_preset("m5-tiny").shape
-    assert job_of(smoke=True).compile == "auto"
+
+
+def test_a_smoke_run_tests_what_the_run_that_follows_will_be(kept):
+    """A batch that fits in a smaller shape says nothing of the one that is trained afterwards."""
+    kept(calibrated())
+    smoke, run = job_of(smoke=True), job_of()
+    same = ("shape", "compile", "attention", "dtype", "eval_batch_size", "preset")
+    assert {name: getattr(smoke, name) for name in same} == {name: getattr(run, name) for name in same}
+    assert (smoke.rung, smoke.budget.seconds) == ("smoke", 5.0)
 
 
 def test_single_values_are_changed_from_the_platform_default(kept):

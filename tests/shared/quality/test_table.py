@@ -192,3 +192,12 @@ def test_a_fleet_of_rows_is_cut_to_those_that_matter_here():
     assert len(found.rows) == 314
     assert set(ours) <= set(found._used)
     assert len(found._used) == 250
+
+
+def test_a_run_that_went_astray_says_nothing_of_others():
+    """Too high a learning rate for its batch may end at a number: the model then knows less than an untrained one."""
+    told = [row(num_tokens=tokens, val_bpb=value) for tokens, value in ((10**6, 2.4), (3 * 10**6, 2.0), (10**7, 1.7))]
+    asked = PRESETS["m5-balanced"].shape, 3 * 10**7
+    before = table(*told).predict(*asked)
+    after = table(*told, row("m5-tiny", 2 * 10**6, 8.0)).predict(*asked)
+    assert (after.val_bpb, after.spread) == (before.val_bpb, before.spread)

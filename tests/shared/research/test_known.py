@@ -1,18 +1,22 @@
 """The book read by somebody who does not trust whoever wrote in it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from shared.contracts import Unranked
+from shared.contracts import DatasetRef, Rung, Unranked
+from shared.experiment.platform_default import NoiseFloor, PlatformDefault
 from shared.research import judge as judging
 from shared.research.book import FleetBook, LocalBook, Proposal, Ruling, Trial
+from shared.research.doubt import doubts
 from shared.research.history import rows
 from shared.research.idea import propose
 from shared.research.judge import judge
 from shared.research.known import read_known
 from shared.research.rule import Verdict
 from tests.fleet import RedisServer
+from tests.platform_defaults import calibrated
 from tests.shared.research.makers import KEY, SHAPE, START, idea, known, recipe, result, results
 
 GOOD = idea("better = 1")
@@ -84,20 +88,7 @@ def test_a_keep_that_its_runs_do_not_bear_out_counts_for_nothing(claim):
     assert len(found.unproved) == 1
 
 
-CHOSEN = {"runs": (f"{GOOD.id}-1", f"{GOOD.id}-2"), "pool": (f"{START.id}-2",), "published": 1.9899}
 GUESSED = {"runs": (f"{GOOD.id}-0", f"{GOOD.id}-1"), "pool": tuple(f"{START.id}-{n}" for n in range(3))}
-
-
-@pytest.mark.parametrize(
-    "claim",
-    [CHOSEN, CHOSEN | {"pool": (f"{START.id}-0", f"{START.id}-1", f"{START.id}-2")}],
-    ids=["of runs and pool", "of runs"],
-)
-def test_a_keep_of_chosen_runs_counts_for_nothing(claim):
-    """Somebody else's verdict could leave out what speaks against it."""
-    found = kept(ruling(**claim), good=(2.01, 1.99, 1.9899), base=(2.0, 1.9999, 2.02))
-    assert found.best(KEY)[0] == START
-    assert len(found.unproved) == 1
 
 
 @pytest.mark.parametrize(("sigma", "believed"), [(1e-6, False), (1e-3, True)])
@@ -112,6 +103,42 @@ def test_the_first_of_two_verdicts_counts():
     dropped = ruling(Verdict.DISCARD, published=None)
     found = kept(dropped, ruling(published=1.99 + 1e-4))
     assert found.rulings[GOOD.id, KEY] == dropped
+
+
+@pytest.mark.parametrize(("sigma", "which"), [(0.01, 1), (0.0005, 0)])
+def test_a_keep_may_be_kept_again_by_a_larger_noise_alone(sigma, which):
+    """By a smaller one, somebody could choose which run is published."""
+    both = [ruling(published=1.9701), ruling(published=1.9701, sigma=sigma)]
+    found = kept(*both, good=(1.97, 1.9701))
+    assert found.rulings[GOOD.id, KEY] == both[which]
+    assert found.line(KEY) == [START, GOOD]
+
+
+def noisy(sigma: float) -> PlatformDefault:
+    about = {"low": sigma / 2, "high": sigma * 2, "num_seeds": 8, "budget_seconds": 20.0, "weak": False}
+    noise = NoiseFloor(sigma=sigma, rung=Rung.CHEAP, run_ids=(), **about)
+    dataset = DatasetRef(name="words", fingerprint=KEY.dataset)
+    return calibrated(shape=SHAPE, noise=noise, dataset=dataset, eval_signature=KEY.eval_signature)
+
+
+def test_a_keep_is_doubted_when_the_noise_has_grown():
+    state = kept(ruling(published=1.99 + 1e-4))
+    assert doubts(state, KEY, noisy(0.001)) == []
+    assert doubts(state, KEY, None) == [], "nothing is known"
+    (one,) = doubts(state, KEY, noisy(0.01))
+    assert (one.idea, one.sigma_then, one.noise.sigma) == (GOOD, 0.001, 0.01)
+    assert one.command == f"autoresearch decide {GOOD.id} --again --wait"
+
+
+def test_a_doubted_keep_below_the_best_is_tried_by_taking_it_out():
+    later = idea("later = 1", parent=GOOD)
+    second = ruling(
+        idea=later.id, published=1.8, runs=(f"{later.id}-0", f"{later.id}-1"), pool=(f"{GOOD.id}-0", f"{GOOD.id}-1")
+    )
+    pairs = [(START, results(START, 2.0, 2.0)), (GOOD, results(GOOD, 1.99, 1.9901)), (later, results(later, 1.81, 1.8))]
+    state = known(*pairs, rulings=(ruling(published=1.9901), second))
+    (one,) = doubts(state, KEY, noisy(0.01))
+    assert (one.idea, one.is_best, one.command) == (GOOD, False, "autoresearch prune --wait")
 
 
 def test_an_idea_under_a_name_that_is_not_its_own_is_not_read():
@@ -245,3 +272,32 @@ def test_an_idea_whose_runs_do_not_count_is_told_what_to_do_about_it(reason, adv
     state = known((START, []), (GOOD, [result(GOOD, 0, 1.5, unranked=(reason,))]))
     assert advice in judge(state, GOOD, None, None).advice
     assert {row.idea.id: row.state for row in rows(state, None)}[GOOD.id] == "no run counts"
+
+
+def with_steps(mine: int, before: int, **changes):
+    base = [result(START, index, value, num_steps=before) for index, value in enumerate((2.0, 2.001, 1.999))]
+    return known((START, base), (GOOD, [result(GOOD, 0, 2.1, num_steps=mine, **changes)]))
+
+
+@pytest.mark.parametrize(
+    ("mine", "said"),
+    [
+        (88, "its runs report 12% fewer steps (88 against 100): a step of it costs more, or the machine was slower"),
+        (112, "its runs report 12% more steps (112 against 100): a step of it costs less, or the machine was faster"),
+        (97, ""),
+        (0, ""),
+    ],
+)
+def test_notably_fewer_or_more_steps_are_said_and_decide_nothing(mine, said):
+    judged = judge(with_steps(mine, 100), GOOD, KEY, None)
+    alike = judge(with_steps(100, 100), GOOD, KEY, None)
+    assert judged.decision == replace(alike.decision, reason=judged.decision.reason)
+    assert judged.decision.reason.startswith(alike.decision.reason)
+    assert ("steps" in judged.decision.reason) == bool(said)
+    assert said in judged.decision.reason
+
+
+def test_steps_of_another_shape_are_not_compared():
+    """A larger batch makes fewer steps, which says nothing of the machine."""
+    larger = SHAPE.model_copy(update={"total_batch_size": 2 * SHAPE.total_batch_size})
+    assert "steps" not in judge(with_steps(50, 100, shape=larger), GOOD, KEY, None).decision.reason

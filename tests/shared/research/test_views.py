@@ -9,6 +9,7 @@ from shared.research import results_tsv
 from shared.research.book import Ruling
 from shared.research.history import rows, standings
 from shared.research.noise import Noise
+from shared.research.report import write_report
 from shared.research.rule import Verdict
 from shared.research.transfer import ranks, transferred
 from tests.shared.research.makers import KEY, START, idea, known, result, results
@@ -128,3 +129,14 @@ def test_appended_lines_get_a_header_once_and_no_line_end_of_a_note_gets_in(tmp_
         "aaaaaaa\t1.500000\t2.0\tkeep\tfirst",
         "aaaaaaa\t1.500000\t2.0\tkeep\tsecond with a tab",
     ]
+
+
+def test_steps_stand_beside_val_bpb_as_the_median_of_the_runs(tmp_path):
+    base = [result(START, index, 2.0, num_steps=steps) for index, steps in enumerate((100, 90, 400))]
+    state = known((START, base), (idea(), []))
+    started, waiting = rows(state)
+    assert (started.num_steps, waiting.num_steps) == (100, None)
+    assert started.as_json()["num_steps"] == 100
+    text = write_report(tmp_path, state, lambda key: NOISE)[0].read_text()
+    assert "| val_bpb | steps | peak memory |" in text
+    assert "| 2.000000 | 100 |" in text
