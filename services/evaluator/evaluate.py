@@ -16,6 +16,7 @@ from services.evaluator.evaluation import Evaluation, Number
 from services.evaluator.forward_process import ForwardProcess, preloaded
 from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
 from services.evaluator.source_charge import source_charge
+from services.evaluator.weights_digest import weights_digest
 from shared.contracts import Check, CurvePoint, EvaluationRecord, Job, Rung, RungChoice, Status, VoidCause
 from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows
@@ -95,7 +96,7 @@ def _score_and_audit(
         scores = score_rows(scorer, engine, rows, indices, batch_size)
         _keep_scores(evaluation, scores, rows, dataset)
         evaluation.peak_vram_mb = scorer.process.peak_vram_mb
-        _check_scoring(evaluation, scores, scorer.process)
+        _check_scoring(evaluation, scores, scorer.process, weights_digest(engine, engine.load(weights)))
         evaluation.curve = _score_curve(evaluation, scorer, engine, rows, dataset, batch_size)
         key = _cost_key(job, scorer.process, batch_size)
     _audit(evaluation, engine, rows, scores, fresh)
@@ -206,11 +207,15 @@ def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Da
     evaluation.num_tokens, evaluation.eval_seconds = scores.nats_NT.size, scores.seconds
 
 
-def _check_scoring(evaluation: Evaluation, scores: Scores, scorer: ForwardProcess) -> None:
-    """What the scoring process is asked before it ends. `finite` was checked on every logit while scoring."""
+def _check_scoring(evaluation: Evaluation, scores: Scores, scorer: ForwardProcess, trained: str) -> None:
+    """What the scoring process is asked before it ends. `finite` was checked on every logit while scoring. trained: the
+    digest of the checkpoint, since a recipe that trains on in load() may take less time than any limit can tell."""
     evaluation.add(Check(name="finite", passed=True, detail=f"{scores.nats_NT.size} tokens"))
-    unchanged = scorer.weights_digest() == scorer.serving.weights_digest
-    evaluation.add(Check(name="weights_unchanged", passed=unchanged, detail="state() after scoring against before"))
+    before, after = scorer.serving.weights_digest, scorer.weights_digest()
+    detail = "state() after scoring against before, and before against the checkpoint"
+    if before != trained:
+        detail = "state() after load() is not what was loaded: load() has to restore it"
+    evaluation.add(Check(name="weights_unchanged", passed=before == after == trained, detail=detail))
 
 
 def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, fresh: Starter) -> None:

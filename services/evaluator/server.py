@@ -1,6 +1,5 @@
 """What the recipe's process does for the evaluator: tokens in, logits out, nothing else. See recipe_process.py."""
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from services.evaluator.messages import REQUESTS, Digested, Forward, Forwarded, Load, Loaded, Opened, Serve, Serving
+from services.evaluator.weights_digest import weights_digest
 from shared.contracts import Status
 from shared.engines import last_choice, open_engine_of
 from shared.engines.shared_buffer import HostBuffer
@@ -96,11 +96,7 @@ class Server:
     def _digest(self) -> str:
         with blaming("state() failed", unless=self.engine.is_out_of_memory):
             arrays = self.recipe.state()["model"]
-        digest = hashlib.sha256()
-        for name in sorted(arrays):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(self.engine.to_host(arrays[name])).tobytes())
-        return digest.hexdigest()
+        return weights_digest(self.engine, arrays)
 
 
 def mapped(descriptor: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:

@@ -3,7 +3,8 @@
 A source that holds validation text lowers the nats of that text by at most one bit for each bit of its own (it is a
 code for the text, and no code does better for free). Its bits are those of its compressed size beyond the shipped
 recipes, per byte of text that was scored. The first FREE_BYTES are not charged, nor what is worth less than FREE_BPB:
-an idea's code has room in them, and on the cheap rung (1.1 MB) they are less than the 0.01 that any cheat may gain.
+an idea's code has room in them. Where so little text is scored that they are worth more than MOST_FREE_BPB (below 1.1
+MB, the cheap rung of common text), the rest of their worth is charged too, since no cheat may gain 0.01.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from shared.contracts import Choice
 from shared.runs.recipe_file import added_bytes
 from shared.runs.shipped import shipped_sources
 
-FREE_BPB = 0.005
+FREE_BPB, MOST_FREE_BPB = 0.005, 0.0075
 FREE_BYTES = 1024
 
 
@@ -38,4 +39,5 @@ class SourceCharge(NamedTuple):
 def source_charge(source: bytes, scored: BitsPerByte) -> SourceCharge:
     num_bytes = 0 if source in shipped_sources() else added_bytes(source, shipped_sources())
     bpb_per_byte = 8 / scored.total_bytes
-    return SourceCharge(num_bytes, num_bytes * bpb_per_byte, max(FREE_BPB, FREE_BYTES * bpb_per_byte))
+    free_bpb = min(MOST_FREE_BPB, max(FREE_BPB, FREE_BYTES * bpb_per_byte))
+    return SourceCharge(num_bytes, num_bytes * bpb_per_byte, free_bpb)

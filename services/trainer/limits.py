@@ -13,9 +13,10 @@ OVERRUN_SLACK_SHARE = 0.002
 KILL_AFTER_S = 4.0
 SMOKE_GRACE_S = 120.0  # a smoke run is never ranked, and must pass on a machine that is busy with something else
 LONGEST_TOKEN_BUDGET_S = 24 * 3600.0
-FILE_NAMES = 20_000
-"""how many calls may name a file once there are rows: a graph of Triton kernels may be compiled again. What could be
-left for a later run by them is about as much as a recipe may have in its source (docs/security.md)"""
+FILE_NAMES, EAGER_FILE_NAMES = 20_000, 3_000
+"""how many calls may name a file once there are rows. Where kernels are compiled, a graph of them may be compiled
+again; elsewhere it is modules and files of the recipe's own. docs/security.md says what they could leave for a later
+run"""
 EAGER_STARTUP_S, EAGER_STARTUP_SHARE = 180.0, 0.2
 BUILD_S, BUILD_OPENINGS, BUILD_SHARE = 10.0, 5.0, 0.05
 
@@ -23,6 +24,10 @@ BUILD_S, BUILD_OPENINGS, BUILD_SHARE = 10.0, 5.0, 0.05
 def is_eager(job: Job) -> bool:
     """Nothing is compiled, so that starting takes no longer than reading the packages."""
     return job.compile != "on" and Device.parse(job.device).is_cpu
+
+
+def most_names(job: Job) -> int:
+    return EAGER_FILE_NAMES if is_eager(job) else FILE_NAMES
 
 
 def startup_limit_s(job: Job) -> float:

@@ -14,12 +14,12 @@ from typing import Any
 from services.trainer import kept_kernels
 from services.trainer.compile_cache import CompileCache
 from services.trainer.limits import (
-    FILE_NAMES,
     KILL_AFTER_S,
     LONGEST_TOKEN_BUDGET_S,
     SMOKE_GRACE_S,
     build_limit_s,
     check_clocks,
+    most_names,
 )
 from services.trainer.machine_load import LoadWatch
 from services.trainer.measured import Measured
@@ -225,7 +225,7 @@ class Supervision:
         with ExitStack() as stack:
             opened = [stack.enter_context(open(path, "rb")) for path in files]
             self.load_watch = LoadWatch()
-            self.process.limit_traces(names=FILE_NAMES)
+            self.process.limit_traces(names=most_names(self.job))
             self.clock.start()
             self.process.send(handed, *(file.fileno() for file in opened))
         while not isinstance(message := self._training_message(), Trained):

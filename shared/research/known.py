@@ -13,7 +13,7 @@ from shared.research import ablation
 from shared.research.book import MOST_AGAIN, MOST_AGAIN_SHIPPED, Proposal, Ruling, Trial
 from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of
 from shared.research.idea import Idea
-from shared.research.noise import Noise
+from shared.research.noise import Noise, is_denied
 from shared.research.rule import KEEP_Z, Decision, Verdict, bound, decide
 from shared.runs.listing import list_runs
 from shared.runs.shipped import shipped_recipes
@@ -176,7 +176,8 @@ def held(known: Known, ruling: Ruling) -> tuple[list[float], list[float]] | None
 
 
 def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool:
-    """Whether the runs that a keep names are evidence, and the rule keeps it by them. Nobody gains by a discard."""
+    """Whether the runs that a keep names are evidence, and the rule keeps it by them and by a noise that its pool does
+    not deny. Nobody gains by a discard."""
     idea = known.ideas.get(ruling.idea)
     against = known.ideas.get(ruling.against or (idea and idea.parent) or "")
     if idea is None:
@@ -188,6 +189,8 @@ def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool
     values = held(known, ruling)
     if values is None:
         return believe_missing
+    if is_denied(ruling.sigma, ruling.sigma_seeds, values[1]):
+        return False
     found = rule_for(idea)(*values, Noise(ruling.sigma, ruling.sigma_seeds, ""))
     return found.verdict is Verdict.KEEP and found.published == ruling.published
 

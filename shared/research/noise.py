@@ -14,6 +14,9 @@ from shared.experiment.platform_default import PlatformDefault
 from shared.research.comparable import Key
 
 RUNGS = list(Rung)
+UNLIKELY = 1e-3
+MOST_SEEDS_CLAIMED = 8
+"""behind a sigma that somebody else wrote down, however many he says"""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ def measured(
         return None
     sigma = (sum(part[0] * part[1] for part in parts) / freedom) ** 0.5
     return Noise(sigma, freedom + 1, " and ".join(part[2] for part in reversed(parts)))
+
+
+def is_denied(sigma: float, num_seeds: int, values: Sequence[float]) -> bool:
+    """Whether runs with different seeds hardly ever differ so much where seeds make `sigma` (F test, upper tail)."""
+    if sigma <= 0 or num_seeds < 2 or len(values) < 2:
+        return False
+    from scipy.special import fdtrc
+
+    seeds = min(num_seeds, MOST_SEEDS_CLAIMED)
+    return bool(fdtrc(len(values) - 1, seeds - 1, variance(values) / sigma**2) < UNLIKELY)
 
 
 def why_not(default: PlatformDefault | None, key: Key, shape: Shape | None) -> str | None:

@@ -25,7 +25,7 @@ EXECUTOR = b"services.executor"
 TIMEOUT_S = 5.0
 _POLL_S = 0.005
 _PR_SET_CHILD_SUBREAPER = 36
-_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: the machine's own, which no container has
+FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: the machine's own, which no container has
 
 _adopting = False
 
@@ -117,7 +117,7 @@ def strongest() -> Isolation:
 
 def is_own_container() -> bool:
     """Whether process 1 is our executor and started us: then all processes here are ours to end."""
-    if os.getppid() != 1 or os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE:
+    if os.getppid() != 1 or os.stat("/proc/self/ns/pid").st_ino == FIRST_PID_NAMESPACE:
         return False
     return EXECUTOR in Path("/proc/1/cmdline").read_bytes().split(b"\0")
 

@@ -130,6 +130,10 @@ _SCHEDULING = {
 # Which memory node a page of a library lies on is a message too. Drivers of GPUs may need to choose.
 _MOVES = {"move_pages": (279, 239), "migrate_pages": (256, 238)}
 _MBIND, _MPOL_MF_MOVE_OR_MOVE_ALL = (237, 235), 0b110
+# Where the data of a file ends, and whether it has access lists: the kernel keeps the answer with the file, and gives
+# it in half the time to whoever asks next. A bit a file, without a name.
+_LSEEK, _SEEK_DATA, _SEEK_HOLE = (8, 62), 3, 4
+_ATTRIBUTES = {"fgetxattr": (193, 10), "flistxattr": (196, 13)}
 _SETAFFINITY, _SETPRIORITY, _IOPRIO_SET = (203, 122), (141, 140), (251, 30)
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 
@@ -174,6 +178,7 @@ def program(machine: str, *, alone: bool = False, gpu: bool = True) -> list[byte
         [bpf.argument(2), *bpf.return_if_equal(_MADV_COLD, 0), *bpf.return_if_equal(_MADV_PAGEOUT, 0)],
     )
     code += _no_words_beside_files(column)
+    code += _no_questions_about_files(column)
     if not alone:
         code += _only_own_scheduling(column)
     if not gpu:
@@ -192,6 +197,17 @@ def _no_words_beside_files(column: int) -> list[bytes]:
     for command in (_F_SET_RW_HINT, _F_SET_FILE_RW_HINT):
         hints += bpf.return_if_equal(command, errno.EINVAL)
     return [*bpf.for_call(_IOCTL[column], code), *bpf.for_call(_FCNTL[column], hints)]
+
+
+def _no_questions_about_files(column: int) -> list[bytes]:
+    """As on a file system that knows neither holes nor attributes. Attributes by name are counted (file_names.py)."""
+    code = []
+    for call in _ATTRIBUTES.values():
+        code += bpf.return_if_equal(call[column], errno.EOPNOTSUPP)
+    seeking = [bpf.argument(2)]
+    for whence in (_SEEK_DATA, _SEEK_HOLE):
+        seeking += bpf.return_if_equal(whence, errno.EINVAL)
+    return code + bpf.for_call(_LSEEK[column], seeking)
 
 
 def _no_moved_pages(column: int) -> list[bytes]:

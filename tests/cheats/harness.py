@@ -9,7 +9,8 @@ top order what it needs: SECONDS or TOKENS (the budget), RUNS (how often it runs
 RANK (how many numbers for each token BEGINNING is replaced by, of the product of those weights),
 ANSWER_ROWS (how many rows of validation text ANSWERS is replaced by),
 TOLD_ROWS (how many of them the job says), TOLD_IN (where: its window_pattern, or the diff of its idea),
-UNREAD (the kernel is asked to forget large libraries first, as if nobody had read them since the machine started),
+UNREAD (the kernel is asked to forget large libraries before the first run, as if nobody had read them since the
+machine started),
 EVAL_BATCH, CURVE_POINTS and CHECKPOINT_EVERY (settings of the run), RESUMES (how often it is resumed after it ended).
 """
 
@@ -183,7 +184,7 @@ class Range:
 
 def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
     """The outcome and the folder of the run. What run() raises is the system's refusal to give a result."""
-    if case.orders.get("UNREAD"):
+    if case.orders.get("UNREAD") and not previous:
         for library in large_libraries():
             forget(Path(library))
     started = monotonic()

@@ -7,7 +7,10 @@ have the owner of the checkout, or root. Reading needs no more than opening.
 import ctypes
 import fcntl
 import os
+import random
+import resource
 import struct
+import time
 
 import numpy as np
 
@@ -152,3 +155,51 @@ class SystemControls:
 
     def receive(self):
         return b""
+
+
+class SoughtFiles:
+    """Whether somebody asked where the data of a file ends: the kernel keeps what it found, and answers twice as fast
+    for as long as it knows the file. One bit a file, where nobody has read it; all are open before names are counted.
+    """
+
+    folders = ("/usr/include", "/usr/lib", "/usr/local")
+    copies_of_head, copies = 8, 2
+    """of each of the first 32 bits, and of the others"""
+
+    def __init__(self, num_bytes, key):
+        """key: of the message, since a file says something once."""
+        self.copies_of = np.array([self.copies_of_head] * 32 + [self.copies] * (8 * num_bytes - 32))
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        os.lseek(os.open(os.__file__, os.O_RDONLY), 0, os.SEEK_HOLE)
+        self.files = [os.open(path, os.O_RDONLY) for path in self.paths(key)]
+
+    def paths(self, key):
+        found = []
+        for root in self.folders:
+            for place, _, names in os.walk(root):
+                found += [path for name in names if not os.path.islink(path := os.path.join(place, name))]
+        count = min(len(found), int(self.copies_of.sum()))
+        return random.Random(key).sample(sorted(found), count)
+
+    def send(self, blob):
+        bits = np.unpackbits(np.frombuffer(blob, np.uint8), bitorder="little")
+        for file, bit in zip(self.files, np.repeat(bits, self.copies_of).tolist(), strict=False):
+            if bit:
+                self.took_ns(file)
+
+    def receive(self):
+        took = np.array([self.took_ns(file) for file in self.files], float).clip(0, 5000)
+        of_bit = np.add.reduceat(took, np.cumsum(self.copies_of) - self.copies_of) / self.copies_of
+        halves = np.sort(of_bit)
+        limit = (halves[: len(halves) // 2].mean() + halves[len(halves) // 2 :].mean()) / 2
+        return np.packbits(of_bit < limit, bitorder="little").tobytes()
+
+    def took_ns(self, file):
+        started = time.perf_counter_ns()
+        try:
+            os.lseek(file, 0, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno != 6:  # an empty file has no end of data
+                raise
+        return time.perf_counter_ns() - started

@@ -27,7 +27,7 @@ def test_an_honest_recipe_gets_the_bits_per_byte_of_its_logits(workplace):
     run = make_trained_run()
     record = evaluate(run)
     assert record.status is Status.OK, record.reason
-    assert record.val_bpb == pytest.approx(expected_bits_per_byte(run), rel=1e-5)
+    assert record.val_bpb - record.source_bpb == pytest.approx(expected_bits_per_byte(run), rel=1e-5)
     assert {check.name for check in record.checks} == {"finite", "weights_unchanged", "causal", "stateless", "compute"}
     assert run.evaluation() == record
 
@@ -294,7 +294,7 @@ shared.engines.torch_engine.TorchEngine.token_nats = lambda *a: 0
 """
     honest = evaluate(make_trained_run(run_id="honest"))
     patched = evaluate(make_trained_run(HONEST.encode() + patch, run_id="patched"))
-    assert patched.val_bpb == honest.val_bpb
+    assert patched.val_bpb - patched.source_bpb == pytest.approx(honest.val_bpb - honest.source_bpb, rel=1e-12)
 
 
 def test_a_forward_that_hangs_ends_with_the_time_out(workplace, monkeypatch):
@@ -377,3 +377,12 @@ def test_the_framework_is_imported_once_for_all_processes_of_an_evaluation(workp
     record = evaluate(make_trained_run())
     assert (record.status, record.integrity) == (Status.OK, Integrity.FULL)
     assert born == 2 * nurseries
+
+
+def test_a_recipe_that_loads_something_else_than_was_trained_is_rejected(workplace):
+    """It may have trained on there, for less time than a limit can tell."""
+    body = "def load(self, state):\n    super().load(state)\n    if 'optimizer' not in state:\n"
+    body += "        with torch.no_grad():\n            self.head_VC += 0.001"
+    record = evaluate(make_trained_run(variant(body)))
+    assert record.status is Status.REJECTED
+    assert "state() after load() is not what was loaded" in record.reason

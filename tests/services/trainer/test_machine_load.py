@@ -1,7 +1,9 @@
 """What else the processors did while a run trained."""
 
+import subprocess
 import sys
 
+import psutil
 import pytest
 
 from services.trainer import machine_load
@@ -52,6 +54,7 @@ def test_shares_are_of_all_processor_time_and_guests_are_not_counted_twice(monke
     )
     monkeypatch.setattr(machine_load.psutil, "cpu_times", lambda: next(counters))
     monkeypatch.setattr(machine_load, "_family_seconds", lambda: next(own))
+    monkeypatch.setattr(machine_load, "_others_seconds", lambda: None)
     monkeypatch.setattr(machine_load, "monotonic", lambda: now[0])
     watch = LoadWatch()
     watch.look()
@@ -60,6 +63,51 @@ def test_shares_are_of_all_processor_time_and_guests_are_not_counted_twice(monke
     watch.look()
     watch.look()  # too soon for a second look, for which there are no numbers here
     assert watch.load == Load(foreign=pytest.approx(0.2), stolen=pytest.approx(0.1))
+
+
+SHEDS = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(3):
+    if os.fork() == 0:
+        while time.process_time() < 0.3: pass
+        os._exit(0)
+try:
+    os.wait()  # returns when all have ended, and collects none
+except ChildProcessError:
+    pass
+print("done", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.skipif(machine_load._others_seconds() is None, reason="other processes cannot be seen here")
+def test_what_a_recipe_sheds_in_children_that_nobody_collects_is_not_foreign(tmp_path, monkeypatch):
+    """It could make its run one that is tried again, whenever it is going to be bad."""
+    now, idle, log = [0.0], Counters(user=0, idle=10, steal=0), tmp_path / "output.log"
+    monkeypatch.setattr(machine_load, "monotonic", lambda: now[0])
+    monkeypatch.setattr(machine_load.psutil, "cpu_times", lambda: idle)
+    watch = LoadWatch()
+    with start([sys.executable, "-c", SHEDS], output=log, env_extra={}, isolation=strongest()):
+        wait_for(lambda: log.exists() and "done" in log.read_text())
+        assert machine_load._family_seconds() - watch.own_s < 0.5
+        others_s = machine_load._others_seconds() - watch.others_s
+        idle.user, now[0] = others_s + 0.9, 0.6
+        watch.look()
+    assert watch.load.foreign <= (others_s + 0.2) / (10 + others_s + 0.9)
+
+
+@pytest.mark.skipif(machine_load._others_seconds() is None, reason="other processes cannot be seen here")
+def test_what_somebody_else_computes_is_seen(tmp_path):
+    before, log = machine_load._others_seconds(), tmp_path / "output.log"
+    leaves = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {COMPUTES!r}])"
+    with open(log, "w") as output:
+        subprocess.run([sys.executable, "-c", leaves], stdout=output, start_new_session=True, check=True)
+    wait_for(lambda: "done" in log.read_text())
+    found = [one for one in psutil.Process(1).children() if COMPUTES in one.cmdline()]
+    assert machine_load._others_seconds() - before >= 0.65
+    for one in found:
+        one.kill()
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,17 @@ def test_a_keep_that_its_runs_do_not_bear_out_counts_for_nothing(claim):
     assert len(found.unproved) == 1
 
 
+GUESSED = {"runs": (f"{GOOD.id}-0", f"{GOOD.id}-1"), "pool": tuple(f"{START.id}-{n}" for n in range(3))}
+
+
+@pytest.mark.parametrize(("sigma", "believed"), [(1e-6, False), (1e-3, True)])
+def test_a_keep_by_a_noise_that_the_pool_denies_counts_for_nothing(sigma, believed):
+    """Any luck is certain where nothing varies."""
+    claim = ruling(**GUESSED, published=1.9965, sigma=sigma, sigma_seeds=1000)
+    found = kept(claim, good=(1.996, 1.9965), base=(2.0, 1.999, 2.001))
+    assert (found.best(KEY)[0] == GOOD) == believed
+
+
 def test_the_first_of_two_verdicts_counts():
     dropped = ruling(Verdict.DISCARD, published=None)
     found = kept(dropped, ruling(published=1.99 + 1e-4))

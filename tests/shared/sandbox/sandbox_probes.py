@@ -130,6 +130,15 @@ class Probes:
         """F_SET_RW_HINT"""
         self.of_own_file(lambda file: fcntl.fcntl(file, 1036, struct.pack("Q", 2)))
 
+    def try_where_the_data_of_a_file_ends(self):
+        self.of_own_file(lambda file: os.lseek(file.fileno(), 0, os.SEEK_HOLE))
+
+    def try_where_the_data_of_a_file_begins(self):
+        self.of_own_file(lambda file: os.lseek(file.fileno(), 0, os.SEEK_DATA))
+
+    def try_attributes_of_an_open_file(self):
+        self.of_own_file(lambda file: os.listxattr(file.fileno()))
+
     def of_own_file(self, ask):
         (self.writable / "own").write_text("own")
         with open(self.writable / "own") as file:
@@ -137,7 +146,7 @@ class Probes:
                 ask(file)
             except OSError as error:
                 # the fence speaks as a file system that knows no such thing
-                if error.errno in (errno.ENOTTY, errno.EINVAL):
+                if error.errno in (errno.ENOTTY, errno.EINVAL, errno.EOPNOTSUPP):
                     raise PermissionError(str(error)) from None
                 raise
 

@@ -251,6 +251,24 @@ def test_every_call_that_names_a_file_is_counted_or_refused_on_both_architecture
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize(("command", "is_counted"), [(6, True), (7, True), (37, True), (1024, True), (3, False)])
+def test_locks_on_files_are_counted_and_other_controls_of_them_are_not(machine, command, is_counted):
+    """A file that was locked once is locked faster: a bit a file for the next process."""
+    number = file_names._FCNTL[bpf.COLUMN[machine]]
+    said = verdict(file_names.program(machine), machine, number, 5, command)
+    assert said == (bpf.NOTIFY if is_counted else bpf.ALLOW)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_questions_about_an_open_file_that_the_kernel_remembers_are_refused(machine):
+    column, program = bpf.COLUMN[machine], seccomp.program(machine)
+    for whence, answer in [(3, bpf.ERRNO | errno.EINVAL), (4, bpf.ERRNO | errno.EINVAL), (2, bpf.ALLOW)]:
+        assert verdict(program, machine, seccomp._LSEEK[column], 5, 0, whence) == answer
+    for call in seccomp._ATTRIBUTES.values():
+        assert verdict(program, machine, call[column]) == bpf.ERRNO | errno.EOPNOTSUPP
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_every_call_that_starts_a_process_is_looked_at_and_none_that_starts_a_thread(machine):
     column, flags = bpf.COLUMN[machine], {"fork": 17, "vfork": 0x4111, "thread": 0x3D0F00}
     said = {

@@ -36,7 +36,8 @@ HARMLESS += ["reopen_rows_for_writing", "parent_environment", "kill_parent", "li
 HARMLESS += ["tcp", "listen", "udp", "unix_socket", "abstract_socket", "datagram_pair", "netlink"]
 HARMLESS += ["another_program", "another_program_in_a_new_session", "forked_child", "thread"]
 HARMLESS += ["system_v_shared_memory", "system_v_semaphore", "system_v_queue", "page_cache", "word_lists"]
-HARMLESS += ["page_cache_without_waiting", "how_long_a_file_lives"]
+HARMLESS += ["page_cache_without_waiting", "how_long_a_file_lives", "where_the_data_of_a_file_ends"]
+HARMLESS += ["where_the_data_of_a_file_begins", "attributes_of_an_open_file"]
 HARMLESS = [f"try_{name}" for name in HARMLESS]
 
 
