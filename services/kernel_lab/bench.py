@@ -40,9 +40,15 @@ def answer(order: Bench, desk: Desk) -> LabAnswer:
         measured = measure(subject, workload, around, order)
     said = _answer(order, subject, around, measured, cut)
     event = desk.note(
-        EventKind.BENCH, subject, around.hardware_key, said, traces=[measured.trace], bouts=said.data.get("bouts", {})
-    )
+        EventKind.BENCH, subject, around.hardware_key, said,
+        traces=[measured.trace], bouts=said.data.get("bouts", {}), chosen=is_chosen(order),
+    )  # fmt: skip
     return said.model_copy(update={"data": {**said.data, "evidence": event.id}})
+
+
+def is_chosen(order: Bench) -> bool:
+    """Whether somebody said in which size, or without which opponent: then it is no evidence for a promotion."""
+    return order.axes is not None or order.against == "eager"
 
 
 def pick_workload(subject: Subject, around: Surroundings, axes: dict[str, int] | None) -> tuple[Workload, str]:

@@ -5,14 +5,14 @@ The verdict rests on Student's t over pairs, of log(tokens/s), with val_bpb at e
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.kernel_lab.desk import Desk
-from services.kernel_lab.ledger import EventKind
+from services.kernel_lab.ledger import Event, EventKind
 from services.kernel_lab.promotions import adopt
-from services.kernel_lab.states import expect_verified
+from services.kernel_lab.states import current, expect_verified
 from services.kernel_lab.statistics import Interval, Paired, paired
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Missing
@@ -25,6 +25,8 @@ from shared.machine.device import Device
 from shared.machine.device_lock import device_lock
 
 SIGNIFICANT = 0.01
+"""of the first comparison of a candidate; of each further one half of that before, so that one who repeats it until
+chance is on its side is at most twice as likely to be validated for nothing"""
 OWN = "reference"
 """asks a recipe for its own function in spite of a promotion"""
 FIRST_SEED = 42
@@ -43,6 +45,7 @@ class Comparison:
     """of val_bpb with the kernel minus without; None where a pair has no number"""
     runs: tuple[tuple[str, str], ...]
     """ids: with, without"""
+    significant: float = SIGNIFICANT
 
     @property
     def verdict(self) -> str:
@@ -50,7 +53,7 @@ class Comparison:
         worse = self.val_bpb is not None and self.val_bpb.p < SIGNIFICANT and self.val_bpb.mean.value > 0
         if worse or (self.speed.p < SIGNIFICANT and self.speed.mean.value < 0):
             return "regressed"
-        return "validated" if self.speed.p < SIGNIFICANT and self.speed.mean.value > 0 else "mixed"
+        return "validated" if self.speed.p < self.significant and self.speed.mean.value > 0 else "mixed"
 
     @property
     def speedup(self) -> Interval:
@@ -69,16 +72,26 @@ class RunFailed(Exception):
 def answer(order: Integration, desk: Desk) -> LabAnswer:
     subject = desk.subject(order.candidate)
     here = desk.around(order.device).hardware_key
-    expect_verified(desk.ledger.read(), subject, here)
-    kernel = adopt(subject)
+    events = desk.ledger.read()
+    expect_verified(events, subject, here)
+    kernel, significant = adopt(subject), significance(events, subject, here)
     try:
-        compared = [compare(order, desk, subject, kernel, preset) for preset in presets_of(order)]
+        compared = [
+            replace(compare(order, desk, subject, kernel, preset), significant=significant)
+            for preset in presets_of(order)
+        ]
     except RunFailed as failed:
         if not failed.with_kernel:
             raise ValueError(f"the trainer fails without the kernel too: {failed}") from None
         return _noted(desk, subject, here, _failure(order, subject, failed), "regressed", [])
     verdict = together([one.verdict for one in compared])
     return _noted(desk, subject, here, _answer(order, subject, compared, verdict), verdict, compared)
+
+
+def significance(events: Sequence[Event], subject: Subject, here: str) -> float:
+    """What p has to be below, after all comparisons of these bytes here that came to a verdict."""
+    earlier = [event for event in current(events, subject, here) if event.kind is EventKind.INTEGRATION]
+    return SIGNIFICANT / 2 ** len(earlier)
 
 
 def presets_of(order: Integration) -> list[str | None]:
@@ -190,7 +203,8 @@ def _line(one: Comparison) -> str:
     score = "no val_bpb"
     if one.val_bpb is not None:
         score = f"val_bpb {one.val_bpb.mean.value:+.4f} (p = {one.val_bpb.p:.2g})"
-    return f"- {one.preset}: tokens/s x {one.speedup}, p = {one.speed.p:.2g}, {size}; {score}: {one.verdict}"
+    p = f"p = {one.speed.p:.2g} (below {one.significant:.2g} asked)"
+    return f"- {one.preset}: tokens/s x {one.speedup}, {p}, {size}; {score}: {one.verdict}"
 
 
 def _data(one: Comparison) -> dict[str, Any]:
@@ -199,6 +213,7 @@ def _data(one: Comparison) -> dict[str, Any]:
         "verdict": one.verdict,
         "speedup": one.speedup.as_data(),
         "p": one.speed.p,
+        "significant": one.significant,
         "effect_size": one.speed.effect_size,
         "pairs": one.speed.pairs,
         "val_bpb_difference": one.val_bpb.mean.as_data() if one.val_bpb else None,

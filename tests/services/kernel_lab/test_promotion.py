@@ -5,10 +5,12 @@ import pytest
 from kernels import catalog, promotion
 from kernels.records import Correctness, Environment, Evaluation, Status, Trace
 from services.kernel_lab import opening, orchestrate, promote, promotion_check
+from services.kernel_lab.bench import is_chosen
 from services.kernel_lab.desk import Desk
+from services.kernel_lab.integration import significance
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.subject import of_catalog
-from shared.kernel_lab.job import Init, LabAnswer, LabStatus, Orchestrate, Promote, PromotionCheck
+from shared.kernel_lab.job import Bench, Init, LabAnswer, LabStatus, Orchestrate, Promote, PromotionCheck
 from shared.stages.executors import NativeExecutor
 
 OP = "rmsnorm"
@@ -66,8 +68,8 @@ class Evidence:
         given = {"quick": False, "interpreted": False, **details}
         return self._note(EventKind.VERIFY, said, [trace_of(self.subject, status)], **given)
 
-    def measured(self, verdict="faster"):
-        return self._note(EventKind.BENCH, LabStatus.OK, [], bouts={"compiled": {"verdict": verdict}})
+    def measured(self, verdict="faster", **details):
+        return self._note(EventKind.BENCH, LabStatus.OK, [], bouts={"compiled": {"verdict": verdict}}, **details)
 
     def integrated(self, verdict="validated"):
         said = LabStatus.OK if verdict == "validated" else LabStatus.FAILED
@@ -127,6 +129,29 @@ def test_the_latest_of_each_kind_counts(desk, subject, evidence, spoil):
     evidence.verified(), evidence.measured(), evidence.integrated()
     spoil(evidence)
     assert promote.answer(Promote(candidate=subject.name), desk).status is LabStatus.FAILED
+
+
+def test_a_measurement_in_a_chosen_size_neither_promotes_nor_takes_back(desk, subject, evidence):
+    """A kernel may be faster, or slower, there alone."""
+    evidence.verified(), evidence.measured(chosen=True), evidence.integrated()
+    assert promote.answer(Promote(candidate=subject.name), desk).status is LabStatus.FAILED
+    evidence.measured(), evidence.measured("slower", chosen=True)
+    assert promote.answer(Promote(candidate=subject.name), desk).status is LabStatus.OK
+
+
+@pytest.mark.parametrize(
+    ("order", "chosen"), [({}, False), ({"axes": {"N": 1, "C": 8}}, True), ({"against": "eager"}, True)]
+)
+def test_a_size_or_an_opponent_that_was_asked_for_is_chosen(order, chosen):
+    assert is_chosen(Bench(candidate="rmsnorm/torch", **order)) == chosen
+
+
+def test_each_further_comparison_in_the_trainer_has_to_be_half_as_likely_by_chance(desk, subject, evidence):
+    asked = [significance(desk.ledger.read(), subject, evidence.here)]
+    for _ in range(2):
+        evidence.integrated("mixed")
+        asked.append(significance(desk.ledger.read(), subject, evidence.here))
+    assert asked == [0.01, 0.005, 0.0025]
 
 
 def test_evidence_of_another_text_or_of_another_machine_is_none(desk, subject, evidence):
