@@ -25,8 +25,8 @@ def answer(order: DeepProfile, desk: Desk) -> LabAnswer:
         raise Missing("missing-tool", "ncu (Nsight Compute) is not installed; in the stack: make up-<target> NSIGHT=1")
     if subject.is_workspace:
         raise ValueError("ncu runs what it measures outside the sandbox: only kernels of kernels/, not workspaces")
-    kernel = subject.solution.name.split("/")[1]
-    path = order.output or new_trace(f"{subject.op}-{kernel}.ncu-rep")
+    kernel = subject.solution.name.partition("/")[2]
+    path = order.output or new_trace(f"{subject.op}-{kernel.replace('/', '-')}.ncu-rep")
     path.parent.mkdir(parents=True, exist_ok=True)
     with desk.place_for(subject.language, order.device):
         done = run_tool(_command(program, path, subject.op, kernel))

@@ -50,6 +50,12 @@ def test_a_kernel_is_recorded_into_the_labs_folder(ncu, home):
     assert Path(found.data["path"]).is_relative_to(home)
 
 
+def test_a_wrong_kernel_of_the_catalog_is_found_by_its_whole_name(ncu):
+    found = deep_profile.answer(DeepProfile(candidate="fused_mlp/wrong/torch_relu"), desk())
+    assert ncu[0][-2:] == ["fused_mlp", "wrong/torch_relu"]
+    assert found.data["path"].endswith("fused_mlp-wrong-torch_relu.ncu-rep")
+
+
 def test_counters_that_the_host_keeps_to_root_are_said_with_the_option_that_opens_them(ncu, monkeypatch):
     refused = CompletedProcess([], 1, "==ERROR== ERR_NVGPUCTRPERM - The user does not have permission", "")
     monkeypatch.setattr(deep_profile, "run_tool", lambda command: refused)
