@@ -41,7 +41,7 @@ class LoadWatch:
     """From its making on; looks now and then, since what a namespace's processes used is forgotten when they end."""
 
     def __init__(self) -> None:
-        self.machine, self.own_s, self.others_s = psutil.cpu_times(), _family_seconds(), _others_seconds()
+        self.machine, self.own_s, self.others = psutil.cpu_times(), _family_seconds(), _others()
         self.pause_s, self.next_at = FIRST_LOOK_S, monotonic() + FIRST_LOOK_S
         self.load: Load | None = None
         """as far as was looked; None of a run that was over before"""
@@ -50,8 +50,8 @@ class LoadWatch:
         """Nothing before its time has come: at first soon, then ever more rarely, because it takes milliseconds."""
         if monotonic() < self.next_at:
             return
-        own_s, others_s = _family_seconds() - self.own_s, _others_seconds()
-        seen = None if others_s is None or self.others_s is None else max(0.0, others_s - self.others_s)
+        own_s, others = _family_seconds() - self.own_s, _others()
+        seen = None if others is None or self.others is None else _grown_seconds(self.others, others)
         self.load = self._load(psutil.cpu_times(), own_s, seen)
         self.pause_s = min(LONGEST_PAUSE_S, 2 * self.pause_s)
         self.next_at = monotonic() + self.pause_s
@@ -94,9 +94,13 @@ def _seconds_of_living_children() -> float:
     return total
 
 
-def _others_seconds(processes: Path = Path("/proc")) -> float | None:
-    """Of all processes whose line of parents does not lead here, with what they collected of their own children. None
-    where they cannot be seen: in a container, under a /proc that hides them, on macOS.
+Ticks = dict[tuple[int, int], int]
+"""{(process id, when it began): processor time of it, and of its children that ended and were collected}"""
+
+
+def _others(processes: Path = Path("/proc")) -> Ticks | None:
+    """Of all processes whose line of parents does not lead here. None where they cannot be seen: in a container, under
+    a /proc that hides them, on macOS.
 
     Everything is read once before anything is asked, so that no fork changes families meanwhile. Whose parents are gone
     is left out: it may be ours.
@@ -109,8 +113,13 @@ def _others_seconds(processes: Path = Path("/proc")) -> float | None:
             with suppress(OSError):
                 fields = (processes / entry.name / "stat").read_text().rpartition(")")[2].split()
                 parents[int(entry.name)] = int(fields[1])
-                ticks[int(entry.name)] = sum(map(int, fields[11:15]))
-    return sum(ticks[pid] for pid in ticks if _is_an_outsider(pid, parents)) / os.sysconf("SC_CLK_TCK")
+                ticks[int(entry.name), int(fields[19])] = sum(map(int, fields[11:15]))
+    return {one: used for one, used in ticks.items() if _is_an_outsider(one[0], parents)}
+
+
+def _grown_seconds(before: Ticks, now: Ticks) -> float:
+    """Each process by itself: one that ends and is collected by nobody takes all it ever used out of a sum."""
+    return sum(max(0, used - before.get(one, 0)) for one, used in now.items()) / os.sysconf("SC_CLK_TCK")
 
 
 def _is_an_outsider(pid: int, parents: dict[int, int]) -> bool:

@@ -1,5 +1,6 @@
 """What else the processors did while a run trained."""
 
+import os
 import subprocess
 import sys
 
@@ -54,7 +55,7 @@ def test_shares_are_of_all_processor_time_and_guests_are_not_counted_twice(monke
     )
     monkeypatch.setattr(machine_load.psutil, "cpu_times", lambda: next(counters))
     monkeypatch.setattr(machine_load, "_family_seconds", lambda: next(own))
-    monkeypatch.setattr(machine_load, "_others_seconds", lambda: None)
+    monkeypatch.setattr(machine_load, "_others", lambda: None)
     monkeypatch.setattr(machine_load, "monotonic", lambda: now[0])
     watch = LoadWatch()
     watch.look()
@@ -81,33 +82,43 @@ time.sleep(1000)
 """
 
 
-@pytest.mark.skipif(machine_load._others_seconds() is None, reason="other processes cannot be seen here")
+@pytest.mark.skipif(machine_load._others() is None, reason="other processes cannot be seen here")
 def test_what_a_recipe_sheds_in_children_that_nobody_collects_is_not_foreign(tmp_path, monkeypatch):
     """It could make its run one that is tried again, whenever it is going to be bad."""
-    now, idle, log = [0.0], Counters(user=0, idle=10, steal=0), tmp_path / "output.log"
+    now, machine, log = [0.0], [Counters(user=0, idle=0, steal=0)], tmp_path / "output.log"
     monkeypatch.setattr(machine_load, "monotonic", lambda: now[0])
-    monkeypatch.setattr(machine_load.psutil, "cpu_times", lambda: idle)
+    monkeypatch.setattr(machine_load.psutil, "cpu_times", lambda: machine[-1])
     watch = LoadWatch()
     with start([sys.executable, "-c", SHEDS], output=log, env_extra={}, isolation=strongest()):
         wait_for(lambda: log.exists() and "done" in log.read_text())
         assert machine_load._family_seconds() - watch.own_s < 0.5
-        others_s = machine_load._others_seconds() - watch.others_s
-        idle.user, now[0] = others_s + 0.9, 0.6
+        seen = machine_load._others()
+        monkeypatch.setattr(machine_load, "_others", lambda: seen)  # who else computes here goes on meanwhile
+        others_s = machine_load._grown_seconds(watch.others, seen)
+        machine.append(Counters(user=others_s + 0.9, idle=10, steal=0))
+        now[0] = 0.6
         watch.look()
-    assert watch.load.foreign <= (others_s + 0.2) / (10 + others_s + 0.9)
+    assert watch.load.foreign == pytest.approx(others_s / (others_s + 10.9))
 
 
-@pytest.mark.skipif(machine_load._others_seconds() is None, reason="other processes cannot be seen here")
+@pytest.mark.skipif(machine_load._others() is None, reason="other processes cannot be seen here")
 def test_what_somebody_else_computes_is_seen(tmp_path):
-    before, log = machine_load._others_seconds(), tmp_path / "output.log"
+    before, log = machine_load._others(), tmp_path / "output.log"
     leaves = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {COMPUTES!r}])"
     with open(log, "w") as output:
         subprocess.run([sys.executable, "-c", leaves], stdout=output, start_new_session=True, check=True)
     wait_for(lambda: "done" in log.read_text())
     found = [one for one in psutil.Process(1).children() if COMPUTES in one.cmdline()]
-    assert machine_load._others_seconds() - before >= 0.65
+    assert machine_load._grown_seconds(before, machine_load._others()) >= 0.65
     for one in found:
         one.kill()
+
+
+def test_who_ends_uncollected_takes_nothing_away_from_what_others_used():
+    before = {(10, 1): 90_000, (11, 1): 500}
+    now = {(11, 1): 700, (12, 5): 100, (10, 9): 50}  # 10 ended, and its number was given away again
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert machine_load._grown_seconds(before, now) == pytest.approx((200 + 100 + 50) / ticks)
 
 
 @pytest.mark.parametrize(
