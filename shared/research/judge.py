@@ -1,8 +1,9 @@
 """One idea judged on what is known: its evidence and its parent's for one key, the noise there, and the rule."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from shared.contracts import Unranked
+from shared.contracts import RunResult, Unranked
 from shared.experiment.platform_default import PlatformDefault
 from shared.research import steps
 from shared.research.book import Ruling
@@ -10,7 +11,7 @@ from shared.research.comparable import Evidence, Key
 from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
 from shared.research.known import Known, rule_for
-from shared.research.noise import Noise, how_to_measure, measured, why_not
+from shared.research.noise import Noise, how_to_measure, is_denied, measured, why_not
 from shared.research.rule import ENOUGH_SEEDS, FEWEST_SEEDS, Decision, Verdict
 from shared.runs.shipped import shipped_recipes
 
@@ -81,15 +82,26 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
 
 
 def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evidence) -> Noise | None:
-    """From the platform default, and from the shipped recipe's own runs of the pool's shape, else from the pool's."""
+    """From the platform default, and from the shipped recipe's own runs of the pool's shape, else from the pool's. The
+    pool's count as well where they differ more than that allows: a verdict by the smaller noise would not be believed.
+    """
     starts = [one for one in known.ideas.values() if one.kind == "start" and one.recipe_sha in shipped_recipes()]
     found = [known.evidence(start, key) for start in starts]
     groups = [one.results for one in found if one.results and pool.shape in (None, one.shape)]
     if not groups and pool.results and is_judged(known, pool.results[0].idea, key):
         groups = [pool.results]
-    values = [[result.val_bpb for result in group if result.val_bpb is not None] for group in groups]
-    noise = measured(default, key, pool.shape, values)
+    noise = _measured(default, key, pool, groups)
+    if noise and pool.results not in groups and is_denied(noise.sigma, noise.num_seeds, pool.values):
+        groups = [*groups, pool.results]
+        noise = _measured(default, key, pool, groups)
     return noise and replace(noise, grows=pool.results in groups)
+
+
+def _measured(
+    default: PlatformDefault | None, key: Key, pool: Evidence, groups: Sequence[Sequence[RunResult]]
+) -> Noise | None:
+    values = [[result.val_bpb for result in group if result.val_bpb is not None] for group in groups]
+    return measured(default, key, pool.shape, values)
 
 
 def is_judged(known: Known, idea: str | None, key: Key) -> bool:

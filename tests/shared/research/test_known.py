@@ -14,6 +14,7 @@ from shared.research.history import rows
 from shared.research.idea import propose
 from shared.research.judge import judge
 from shared.research.known import read_known
+from shared.research.noise import is_denied
 from shared.research.rule import Verdict
 from tests.fleet import RedisServer
 from tests.platform_defaults import calibrated
@@ -246,6 +247,18 @@ def test_runs_of_the_shipped_recipe_measure_the_noise_and_those_of_changed_ones_
     assert noise.num_seeds == 4
     assert noise.grows
     assert noise.sigma == pytest.approx(0.00129, abs=1e-5)
+
+
+def test_a_parent_whose_runs_deny_the_noise_makes_it_larger(monkeypatch):
+    """A verdict by the smaller one would be written down, and believed by nobody."""
+    monkeypatch.setattr(judging, "shipped_recipes", lambda: {START.recipe_sha})
+    quiet, loud = [2.0, 2.001, 1.999, 2.0005, 1.9995, 2.0], (1.99, 1.95, 1.99, 1.97)
+    state = known((START, results(START, *quiet)), (GOOD, results(GOOD, *loud)))
+    of_start = judging.noise_at(state, KEY, None, state.evidence(START, KEY))
+    noise = judging.noise_at(state, KEY, None, state.evidence(GOOD, KEY))
+    assert is_denied(of_start.sigma, of_start.num_seeds, loud)
+    assert not is_denied(noise.sigma, noise.num_seeds, loud)
+    assert noise.grows
 
 
 def test_after_a_kept_idea_of_another_size_its_own_runs_measure_the_noise():
