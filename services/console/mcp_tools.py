@@ -67,16 +67,18 @@ class Tools:
             return {name: self._first_run(name, timeout_s) for name in jobs}
         return Fleet().wait(jobs, timeout_s)
 
-    def decide(self, idea: str, make_runs: bool = True, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
+    def decide(
+        self, idea: str, make_runs: bool = True, again: bool = False, timeout_s: float = PATIENCE_S
+    ) -> dict[str, Any]:
         """Keep or discard an idea, or say what is missing. `make_runs` makes the runs that could change the verdict;
         while they last the answer is {"state": "running"}, and asking again waits on. An answer that was lost is given
-        again.
+        again. `again` tries a keep by today's noise, as `status` says under doubts; it stands until this is decided.
         """
-        name = f"decide {self.place.known().idea(idea).id}"
+        name = f"decide {self.place.known().idea(idea).id}{' again' if again else ''}"
         if not make_runs:
-            return verdicts.as_json(verdicts.conclude(self.place, idea))
+            return verdicts.as_json(verdicts.conclude(self.place, idea, again=again))
         work = self.going_on.get(name) or self._begin(
-            name, lambda: verdicts.as_json(verdicts.conclude(self.place, idea, wait=True))
+            name, lambda: verdicts.as_json(verdicts.conclude(self.place, idea, wait=True, again=again))
         )
         return self._verdict(name, work, timeout_s)
 

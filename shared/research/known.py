@@ -162,22 +162,37 @@ def _demanded(ruling: Ruling) -> float:
 
 def held(known: Known, ruling: Ruling) -> tuple[list[float], list[float]] | None:
     """val_bpb of the runs that it names, and of the pool's; None where one is missing."""
+    found = _evidence_of(known, ruling)
+    if found is None or not all(set(named) <= set(have) for have, named in found):
+        return None
+    mine, theirs = ([value for name, value in have.items() if name in named] for have, named in found)
+    return mine, theirs
+
+
+def _evidence_of(known: Known, ruling: Ruling) -> list[tuple[dict[str, float], tuple[str, ...]]] | None:
+    """Of the idea, and of what it was held against: val_bpb of all runs by name, in the order of their seeds, and which
+    of them the ruling names. None where nobody knows what it was held against."""
     idea = known.ideas[ruling.idea]
     against = known.ideas.get(ruling.against or idea.parent or "")
     if against is None:
         return None
-    found = [known.evidence(one, ruling.key).results for one in (idea, against)]
-    runs, pool = ({result.run_id: result.val_bpb for result in one} for one in found)
-    if not (set(ruling.runs) <= set(runs) and set(ruling.pool) <= set(pool)):
-        return None
-    pairs = ((runs, ruling.runs), (pool, ruling.pool))
-    mine, theirs = ([v for name, v in have.items() if name in named and v is not None] for have, named in pairs)
-    return mine, theirs
+    sides = ((idea, ruling.runs), (against, ruling.pool))
+    return [
+        ({one.run_id: one.val_bpb for one in known.evidence(side, ruling.key).results if one.val_bpb is not None}, named)
+        for side, named in sides
+    ]
+
+
+def _leaves_out(have: Mapping[str, float], named: Sequence[str]) -> bool:
+    """Whether a run that is not named has a seed before one that is: seeds are run in their order, so whoever decided
+    had seen it, and chose."""
+    places = [place for place, name in enumerate(have) if name in named]
+    return places != [*range(len(places))]
 
 
 def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool:
-    """Whether the runs that a keep names are evidence, and the rule keeps it by them and by a noise that its pool does
-    not deny. Nobody gains by a discard."""
+    """Whether the runs that a keep names are evidence and the first ones, and the rule keeps it by them and by a noise
+    that its pool does not deny. Nobody gains by a discard."""
     idea = known.ideas.get(ruling.idea)
     against = known.ideas.get(ruling.against or (idea and idea.parent) or "")
     if idea is None:
@@ -189,6 +204,8 @@ def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool
     values = held(known, ruling)
     if values is None:
         return believe_missing
+    if any(_leaves_out(*side) for side in _evidence_of(known, ruling) or ()):
+        return False
     if is_denied(ruling.sigma, ruling.sigma_seeds, values[1]):
         return False
     found = rule_for(idea)(*values, Noise(ruling.sigma, ruling.sigma_seeds, ""))

@@ -42,6 +42,8 @@ def test_an_answer_that_was_lost_is_given_again_also_by_a_server_that_was_starte
     assert Tools(Here()).wait([name]) == first
     verdicts = [one.decide(name)["verdict"] for one in (tools, tools, Tools(Here()))]
     assert verdicts == ["discard"] * 3
+    with pytest.raises(ValueError, match="only what was kept is tried again"):
+        tools.decide(name, again=True)
 
 
 def test_who_lost_the_answer_to_submit_asks_again_and_the_run_is_made_once(tools, tmp_path, monkeypatch):

@@ -100,6 +100,23 @@ def test_a_keep_by_a_noise_that_the_pool_denies_counts_for_nothing(sigma, believ
     assert (found.best(KEY)[0] == GOOD) == believed
 
 
+@pytest.mark.parametrize(
+    ("runs", "pool", "believed"),
+    [
+        ((0, 1), (0, 1), True),
+        ((1, 2), (0, 1), False),
+        ((0, 1), (1, 2), False),
+        ((0, 2), (0, 1, 2), False),
+    ],
+)
+def test_a_keep_that_leaves_a_run_out_counts_for_nothing(runs, pool, believed):
+    """Seeds are run in their order: a run before the last one that is named was seen, and was not wanted."""
+    names = {"runs": tuple(f"{GOOD.id}-{n}" for n in runs), "pool": tuple(f"{START.id}-{n}" for n in pool)}
+    good = (1.99, 1.9902, 1.9903)
+    claim = ruling(**names, published=good[runs[1]])
+    assert (kept(claim, good=good, base=(2.0, 2.0, 2.0005)).best(KEY)[0] == GOOD) == believed
+
+
 def test_the_first_of_two_verdicts_counts():
     dropped = ruling(Verdict.DISCARD, published=None)
     found = kept(dropped, ruling(published=1.99 + 1e-4))
