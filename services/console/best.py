@@ -1,5 +1,6 @@
 """`autoresearch best`: the best recipe so far, how it came about, and a copy of it to go on from."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from services.console.options import AsJson, Hardware, Local
 
 if TYPE_CHECKING:
     from services.console.briefing import State
+    from shared.research.idea import Idea
 
 
 def best(
@@ -39,6 +41,7 @@ def best(
     if json:
         about = {"id": idea.id, "val_bpb": score, "note": idea.note, "settings": idea.settings}
         said = {"lineage": line, "doubts": [one.as_json() for one in doubted], "recipe": recipe}
+        said |= {"smoke": smoke_command(recipe, idea)} if recipe is not None else {}
         return looking.print_json({**about, "key": key.model_dump(mode="json"), **said})
     print(f"{score:.6f}  {idea.id}  {idea.note or idea.kind}\nwhere     {key}")
     for name, value in idea.settings.items():
@@ -49,8 +52,15 @@ def best(
     for doubt in doubted:
         print(f"doubt     {doubt.said}")
     if recipe is not None:
-        print(f"recipe    {recipe}")
+        print(f"recipe    {recipe}\nsmoke     {smoke_command(recipe, idea)}")
     return None
+
+
+def smoke_command(recipe: Path, idea: "Idea") -> str:
+    """Looks for mistakes in a change of this recipe, in the shape that runs of the changed one will have."""
+    settings = [part for name, value in idea.set.items() for part in ("--set", f"{name}={value}")]
+    preset = ["--preset", idea.preset] if idea.preset else []
+    return shlex.join(["autoresearch", "train", "--recipe", str(recipe), "--smoke", *preset, *settings])
 
 
 def tell_none(state: "State", why: str, json: bool) -> None:

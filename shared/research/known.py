@@ -177,10 +177,11 @@ def _evidence_of(known: Known, ruling: Ruling) -> list[tuple[dict[str, float], t
     if against is None:
         return None
     sides = ((idea, ruling.runs), (against, ruling.pool))
-    return [
-        ({one.run_id: one.val_bpb for one in known.evidence(side, ruling.key).results if one.val_bpb is not None}, named)
-        for side, named in sides
-    ]
+    return [(_scores(known.evidence(side, ruling.key)), named) for side, named in sides]
+
+
+def _scores(found: Evidence) -> dict[str, float]:
+    return {one.run_id: one.val_bpb for one in found.results if one.val_bpb is not None}
 
 
 def _leaves_out(have: Mapping[str, float], named: Sequence[str]) -> bool:

@@ -137,7 +137,10 @@ def test_the_next_idea_is_compared_with_the_kept_one_and_a_worse_one_is_dropped_
     worse = train(1.995, "between the two")
     dropped = autoresearch("decide", worse, "--wait", "--json", code=1).json
     assert (dropped["parent"], dropped["num_runs"]) == (better, 1)
-    autoresearch("best", "--recipe", str(tmp_path / "best.py"))
+    file = tmp_path / "best.py"
+    smoke = f"autoresearch train --recipe {file} --smoke --preset m5-tiny"
+    assert smoke in autoresearch("best", "--recipe", str(file)).out
+    assert autoresearch("best", "--recipe", str(file), "--json").json["smoke"] == smoke
     assert "QUALITY = 1.99\n" in (tmp_path / "best.py").read_text()
     assert "-QUALITY = 1.99\n+QUALITY = 1.995" in autoresearch("diff", worse).out
 
