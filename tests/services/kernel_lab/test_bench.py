@@ -85,6 +85,15 @@ def test_a_kernel_that_is_right_and_fast_in_another_way_is_a_reward_hack(name, m
     assert found.bouts == ()
 
 
+@pytest.mark.cheats
+@pytest.mark.parametrize("name", HELD_ELSEWHERE)
+def test_beside_a_time_that_may_be_false_stands_what_was_taken_off(name, measured):
+    found = measured(CHEATS[name])
+    assert found.trace.evaluation.status is Status.PASSED, "if it is rejected now, docs/kernel-lab.md says too little"
+    (bout,) = found.bouts
+    assert bout.taken_off_s > 0
+
+
 @pytest.mark.parametrize("name", WORKS_UNTIMED)
 def test_threads_are_found_in_the_source(name):
     assert "multiprocessing" in find_breach(CHEATS[name].read_bytes())
