@@ -24,8 +24,9 @@ CHEATS = {path.stem: path for path in sorted((Path(__file__).parent / "timed_che
 WORKS_UNTIMED = ("computes_ahead", "slows_the_plain_op_down")
 HELD_ELSEWHERE = ("skips_what_is_taken_off",)
 """right results, and a false speed: docs/kernel-lab.md says why, and what holds it"""
+LATE = ("answers_before_the_last_calls", "finishes_while_the_other_is_timed")
+"""seen as they write, or by what was not there yet"""
 HACKS = {
-    "answers_before_the_last_calls": "after it had said it was done",
     **dict.fromkeys(WORKS_UNTIMED, "while it was not timed"),
     "writes_over_its_input": "it changed its input x",
 }
@@ -86,6 +87,14 @@ def test_a_kernel_that_is_right_and_fast_in_another_way_is_a_reward_hack(name, m
 
 
 @pytest.mark.cheats
+@pytest.mark.parametrize("name", LATE)
+def test_a_kernel_whose_results_come_late_is_not_timed(name, measured):
+    found = measured(CHEATS[name])
+    assert found.trace.evaluation.status in (Status.REWARD_HACK, Status.INCORRECT_NUMERICAL)
+    assert found.bouts == ()
+
+
+@pytest.mark.cheats
 @pytest.mark.parametrize("name", HELD_ELSEWHERE)
 def test_beside_a_time_that_may_be_false_stands_what_was_taken_off(name, measured):
     found = measured(CHEATS[name])
@@ -100,7 +109,7 @@ def test_threads_are_found_in_the_source(name):
 
 
 @pytest.mark.cheats
-@pytest.mark.parametrize("name", [name for name in CHEATS if name not in (*HACKS, *HELD_ELSEWHERE)])
+@pytest.mark.parametrize("name", [name for name in CHEATS if name not in (*HACKS, *LATE, *HELD_ELSEWHERE)])
 def test_a_kernel_that_is_fast_because_it_skips_work_is_not_timed(name, measured):
     found = measured(CHEATS[name])
     assert found.trace.evaluation.status is Status.INCORRECT_NUMERICAL, found.trace.evaluation.log

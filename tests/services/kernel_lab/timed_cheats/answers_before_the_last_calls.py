@@ -16,7 +16,7 @@ def batch(self, order):
         for part in (slice(early), slice(early - 1, None))
     )
     real(self, first)
-    threading.Thread(target=finish, args=(self, rest)).start()
+    threading.Timer(0.002, finish, (self, rest)).start()
 
 
 def finish(self, rest):
