@@ -2,9 +2,10 @@
 torch.compile, against the least time the device could need.
 
 What is timed is checked: calls drawn in secret are compared with the reference, and who is faster than the device's
-limit is a REWARD_HACK.
+limit is a REWARD_HACK. The definition's first size decides; the others are timed in few rounds, to be checked as well.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +16,7 @@ from services.kernel_lab.candidate import Failure
 from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.limits import DeviceLimit, device_limit, work_of
-from services.kernel_lab.match import Bout, Match
+from services.kernel_lab.match import Bout, Match, processes_for
 from services.kernel_lab.source_rules import find_breach
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Missing, Surroundings
@@ -25,6 +26,8 @@ from shared.machine.device import Device
 
 CPU_TOKENS = 1024
 """the first axis of a size made for a GPU is cut to this where the device is the CPU"""
+FURTHER_ROUNDS = 5
+"""pairs in each size after the first"""
 
 
 def answer(order: Bench, desk: Desk) -> LabAnswer:
@@ -36,12 +39,13 @@ def answer(order: Bench, desk: Desk) -> LabAnswer:
             raise Missing(
                 "missing-runtime", "on a CPU Triton is interpreted, which says nothing of speed: bench needs a GPU"
             )
-        workload, cut = pick_workload(subject, around, order.axes)
-        measured = measure(subject, workload, around, order)
+        workloads, cut = pick_workloads(subject, around, order.axes)
+        measured = measure(subject, workloads, around, order)
     said = _answer(order, subject, around, measured, cut)
     event = desk.note(
         EventKind.BENCH, subject, around.hardware_key, said,
-        traces=[measured.trace], bouts=said.data.get("bouts", {}), chosen=is_chosen(order),
+        traces=[one.trace for one in measured], bouts=said.data["bouts"], further=said.data["further"],
+        chosen=is_chosen(order),
     )  # fmt: skip
     return said.model_copy(update={"data": {**said.data, "evidence": event.id}})
 
@@ -51,20 +55,22 @@ def is_chosen(order: Bench) -> bool:
     return order.axes is not None or order.against == "eager"
 
 
-def pick_workload(subject: Subject, around: Surroundings, axes: dict[str, int] | None) -> tuple[Workload, str]:
-    """The definition's first size, in the first precision that the device computes natively; and what was cut of it."""
+def pick_workloads(
+    subject: Subject, around: Surroundings, axes: dict[str, int] | None
+) -> tuple[tuple[Workload, ...], str]:
+    """The definition's sizes, in the first precision that the device computes natively; and what was cut of them."""
     of, on_cpu = subject.definition, Device.parse(around.device).is_cpu
     precision = DType.FLOAT32 if on_cpu and DType.FLOAT32 in of.precisions else of.precisions[0]
     if axes is not None:
         if set(axes) != set(of.bench_axes[0]):
             raise ValueError(f"--axes: {of.name} needs {','.join(f'{name}=...' for name in of.bench_axes[0])}")
-        return catalog.workload(of, axes, precision), ""
-    full = of.bench_axes[0]
-    first = next(iter(full))
-    if not on_cpu or full[first] <= CPU_TOKENS:
-        return catalog.workload(of, full, precision), ""
-    cut = f"{first} cut from {full[first]} to {CPU_TOKENS}, because the device is a CPU"
-    return catalog.workload(of, full | {first: CPU_TOKENS}, precision), cut
+        return (catalog.workload(of, axes, precision),), ""
+    first = next(iter(of.bench_axes[0]))
+    longest = max(one[first] for one in of.bench_axes)
+    cut = on_cpu and longest > CPU_TOKENS
+    sizes = [one | {first: min(one[first], CPU_TOKENS)} if cut else one for one in of.bench_axes]
+    said = f"{first} cut from {longest} to {CPU_TOKENS}, because the device is a CPU" if cut else ""
+    return tuple(catalog.workload(of, one, precision) for n, one in enumerate(sizes) if one not in sizes[:n]), said
 
 
 @dataclass(frozen=True)
@@ -75,19 +81,38 @@ class Measured:
     left_out: tuple[str, ...]
 
 
-def measure(subject: Subject, workload: Workload, around: Surroundings, order: Bench) -> Measured:
+def measure(
+    subject: Subject, workloads: Sequence[Workload], around: Surroundings, order: Bench
+) -> tuple[Measured, ...]:
+    """Of each size, until it fails in one. The same processes serve all of them."""
     reference = catalog.load_reference(subject.op, "torch")
-    limit = device_limit(work_of(subject.definition, workload, reference), around.hardware)
+    limits = [device_limit(work_of(subject.definition, one, reference), around.hardware) for one in workloads]
     modes, left_out = modes_here(order.against, around)
+    found: list[Measured] = []
     try:
         if breach := find_breach(subject.path.read_bytes()):
             raise Failure(Status.REWARD_HACK, breach)
-        bouts, correctness = Match(subject, workload, around, order, modes).play(limit)
+        matches = _matches(subject, workloads, around, order)
+        with processes_for(matches, modes) as processes:
+            for match, limit in zip(matches, limits, strict=True):
+                bouts, correctness = match.play(limit, processes)
+                performance = _performance(bouts, limit) if bouts else None
+                trace = trace_of(subject, match.workload, around, Status.PASSED, "", correctness, performance)
+                found.append(Measured(trace, bouts, limit, left_out))
     except Failure as failure:
-        return Measured(trace_of(subject, workload, around, failure.status, failure.reason), (), limit, left_out)
-    performance = _performance(bouts, limit) if bouts else None
-    trace = trace_of(subject, workload, around, Status.PASSED, "", correctness, performance)
-    return Measured(trace, bouts, limit, left_out)
+        number = len(found)
+        trace = trace_of(subject, workloads[number], around, failure.status, failure.reason)
+        found.append(Measured(trace, (), limits[number], left_out))
+    return tuple(found)
+
+
+def _matches(subject: Subject, workloads: Sequence[Workload], around: Surroundings, order: Bench) -> list[Match]:
+    few = order.model_copy(update={"rounds": min(order.rounds, FURTHER_ROUNDS)})
+    matches: list[Match] = []
+    for workload in workloads:
+        first_slot = sum(one.slots.count for one in matches)
+        matches.append(Match(subject, workload, around, few if matches else order, first_slot))
+    return matches
 
 
 def modes_here(against: str, around: Surroundings) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -112,29 +137,39 @@ def _performance(bouts: tuple[Bout, ...], limit: DeviceLimit) -> Performance:
     )
 
 
-def _answer(order: Bench, subject: Subject, around: Surroundings, measured: Measured, cut: str) -> LabAnswer:
-    evaluation = measured.trace.evaluation
+def _answer(
+    order: Bench, subject: Subject, around: Surroundings, measured: tuple[Measured, ...], cut: str
+) -> LabAnswer:
+    first, last = measured[0], measured[-1]
+    evaluation = last.trace.evaluation
     is_passed = evaluation.status is Status.PASSED
-    said = "; ".join(f"{one.verdict} {one.mode}, {one.speedup.value:.2f}x" for one in measured.bouts) or evaluation.log
+    said = "; ".join(f"{one.verdict} {one.mode}, {one.speedup.value:.2f}x" for one in first.bouts)
+    if not is_passed:
+        said = f"{evaluation.status}: {evaluation.log} ({last.trace.workload.uuid})"
     return LabAnswer(
         command=order.command,
         status=passed(is_passed),
-        headline=f"{subject.name} on {around.hardware_key}: {'' if is_passed else f'{evaluation.status}: '}{said}",
-        lines=(*map(_line, measured.bouts), *_unknown(measured, cut)),
+        headline=f"{subject.name} on {around.hardware_key}: {said}",
+        lines=(*(_line(bout, one) for one in measured for bout in one.bouts), *_unknown(first, cut)),
         data={
             "status": evaluation.status,
-            "workload": measured.trace.workload.uuid,
-            "bouts": {one.mode: _data(one) for one in measured.bouts},
-            "limit_s": measured.limit.honest_s,
-            "trace": measured.trace.model_dump(mode="json"),
-            "not_known": [*_unknown(measured, cut)],
+            "workload": first.trace.workload.uuid,
+            "bouts": {one.mode: _data(one) for one in first.bouts} if is_passed else {},
+            "further": {
+                one.trace.workload.uuid: {bout.mode: _data(bout) for bout in one.bouts} for one in measured[1:]
+            },
+            "limit_s": first.limit.honest_s,
+            "trace": (first if is_passed else last).trace.model_dump(mode="json"),
+            "not_known": [*_unknown(first, cut)],
         },
     )
 
 
-def _line(bout: Bout) -> str:
+def _line(bout: Bout, measured: Measured) -> str:
     times = f"{1e3 * bout.candidate.value:.4f} ms, plain {1e3 * bout.reference.value:.4f} ms"
-    return f"- {bout.mode}: {times}, speed-up {bout.speedup}: {bout.verdict}"
+    times += f", {1e3 * bout.taken_off_s:.4f} ms taken off"
+    where = f"{measured.trace.workload.uuid}, {bout.mode}"
+    return f"- {where}: {times}, speed-up {bout.speedup}: {bout.verdict}"
 
 
 def _data(bout: Bout) -> dict[str, Any]:
@@ -143,6 +178,7 @@ def _data(bout: Bout) -> dict[str, Any]:
         "candidate_s": bout.candidate.as_data(),
         "reference_s": bout.reference.as_data(),
         "speedup": bout.speedup.as_data(),
+        "taken_off_s": bout.taken_off_s,
     }
 
 

@@ -14,7 +14,7 @@ from kernels.correctness import TORCH_DTYPES
 from kernels.records import Definition, Status
 from kernels.triton_interpreter import mend
 from services.kernel_lab.messages import Run, Serve
-from services.kernel_lab.placement import Placed, view
+from services.kernel_lab.placement import Placed, mix_in, spread, view
 from services.kernel_lab.refusal import Refusal
 from shared.machine.device import Device
 
@@ -142,13 +142,19 @@ class TorchCaller:
         return [part.view(TORCH_DTYPES[place.dtype]) for part, place in zip(parts, places, strict=True)]
 
     def touch(
-        self, call: Call, name: str, start: int, numbers: torch.Tensor, before: torch.Tensor | None = None
+        self,
+        call: Call,
+        name: str,
+        start: int,
+        step: int,
+        numbers: torch.Tensor,
+        before: torch.Tensor | None = None,
     ) -> None:
-        """Replaces a few numbers of an input, past autograd and its version counter, and adds the signs of `before`."""
-        touched = call.tensors[name].data.view(-1)[start : start + len(numbers)]
+        """Replaces some numbers of an input, past autograd and its version counter, with those of `before` mixed in."""
+        touched = spread(call.tensors[name].data.view(-1), start, step, len(numbers))
         touched.copy_(numbers)
         if before is not None:
-            touched[: len(before)].add_(before.sign())
+            mix_in(touched, before)
 
     def refill(self, call: Call, order: Run, memory: np.ndarray) -> None:
         """Other numbers at the same addresses, past autograd and version counters."""

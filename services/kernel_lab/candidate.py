@@ -14,7 +14,7 @@ import torch
 
 from kernels.records import Definition, Framework, Status
 from services.kernel_lab.messages import ANSWERS, Loaded, Opened, Ran, Refused, Run, Serve
-from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, part_of, view, write
+from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, spread, view, write
 from services.kernel_lab.watch import Watch
 from shared import contracts
 from shared.contracts import Choice, Contract, one_line
@@ -181,10 +181,18 @@ class CandidateProcess:
         """Copies, which the other process cannot change any more."""
         return {place.name: self._copy(place) for place in places}
 
-    def part(self, place: Placed, start: int, count: int) -> torch.Tensor:
-        """A copy of some of its numbers."""
-        memory = self.results_memory if self.on_device is None else self.on_device.array.view(torch.uint8)
-        return part_of(memory, place, start, count).cpu().clone()
+    def part(self, place: Placed, start: int, step: int, count: int) -> torch.Tensor:
+        """A copy of some of its numbers, or of as many as there are."""
+        line = view(self._results_now(), place).view(-1)
+        return spread(line, start, step, min(count, len(line))).cpu().clone()
+
+    def glance(self, at: np.ndarray) -> np.ndarray:
+        """A copy of these bytes of the results."""
+        memory = self._results_now()
+        return memory[at] if isinstance(memory, np.ndarray) else memory[torch.from_numpy(at)].cpu().numpy()
+
+    def _results_now(self) -> np.ndarray | torch.Tensor:
+        return self.results_memory if self.on_device is None else self.on_device.array.view(torch.uint8)
 
     def _copy(self, place: Placed) -> torch.Tensor:
         if self.on_device is not None:

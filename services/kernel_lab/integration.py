@@ -75,17 +75,19 @@ def answer(order: Integration, desk: Desk) -> LabAnswer:
     events = desk.ledger.read()
     expect_verified(events, subject, here)
     kernel, significant = adopt(subject), significance(events, subject, here)
+    compared: list[Comparison] = []
+    left_out = ""
     try:
-        compared = [
-            replace(compare(order, desk, subject, kernel, preset), significant=significant)
-            for preset in presets_of(order)
-        ]
+        for preset in presets_of(order):
+            compared.append(replace(compare(order, desk, subject, kernel, preset), significant=significant))
     except RunFailed as failed:
-        if not failed.with_kernel:
-            raise ValueError(f"the trainer fails without the kernel too: {failed}") from None
-        return _noted(desk, subject, here, _failure(order, subject, failed), "regressed", [])
-    verdict = together([one.verdict for one in compared])
-    return _noted(desk, subject, here, _answer(order, subject, compared, verdict), verdict, compared)
+        if failed.with_kernel:
+            return _noted(desk, subject, here, _failure(order, subject, failed), "regressed", compared)
+        left_out = f"the trainer fails without the kernel too: {failed}"
+        if not compared:
+            raise ValueError(left_out) from None
+    verdict = together([*(one.verdict for one in compared), *(["mixed"] if left_out else [])])
+    return _noted(desk, subject, here, _answer(order, subject, compared, verdict, left_out), verdict, compared)
 
 
 def significance(events: Sequence[Event], subject: Subject, here: str) -> float:
@@ -120,13 +122,15 @@ Pair = tuple[RunResult, RunResult]
 
 
 def _pair(order: Integration, desk: Desk, op: str, kernel: str, preset: str | None, number: int) -> Pair:
-    """With and without, the one first that was second before."""
+    """With and without, the one first that was second before. Where both fail it is not the kernel's fault."""
     results: dict[str, RunResult] = {}
     for choice in (kernel, OWN) if number % 2 == 0 else (OWN, kernel):
         results[choice] = _run(order, desk, {op: choice}, preset, number)
-        _speed(results[choice], choice == kernel)
-        if choice == kernel:
-            _expect_it_was_used(results[choice], op, kernel)
+        if choice == OWN:
+            _speed(results[OWN], with_kernel=False)
+        elif results[kernel].status is Status.OK:
+            _expect_it_was_used(results[kernel], op, kernel)
+    _speed(results[kernel], with_kernel=True)
     return results[kernel], results[OWN]
 
 
@@ -182,14 +186,15 @@ def together(verdicts: list[str]) -> str:
     return "validated" if set(verdicts) == {"validated"} else "mixed"
 
 
-def _answer(order: Integration, subject: Subject, compared: list[Comparison], verdict: str) -> LabAnswer:
+def _answer(order: Integration, subject: Subject, compared: list[Comparison], verdict: str, left_out: str) -> LabAnswer:
+    """left_out: why a further preset could not be compared."""
     said = "; ".join(f"{one.preset} {one.speedup.value:.3f}x (p = {one.speed.p:.2g})" for one in compared)
     return LabAnswer(
         command=order.command,
         status=LabStatus.OK if verdict == "validated" else LabStatus.FAILED,
         headline=f"{subject.name}: {verdict}, {said}",
-        lines=tuple(map(_line, compared)),
-        data={"verdict": verdict, "comparisons": list(map(_data, compared))},
+        lines=(*map(_line, compared), *([f"- not compared in a further preset: {left_out}"] if left_out else [])),
+        data={"verdict": verdict, "comparisons": list(map(_data, compared)), "left_out": left_out},
     )
 
 

@@ -1,10 +1,9 @@
 """Candidate and plain op, alternating in processes of their own, over the same inputs: the measuring part of bench."""
 
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -46,6 +45,8 @@ class Bout:
     reference: Interval
     speedup: Interval
     """of pairs of rounds"""
+    taken_off_s: float
+    """of each of the candidate's calls, for replacing inputs and handing over results"""
 
     @property
     def verdict(self) -> str:
@@ -54,17 +55,19 @@ class Bout:
         return "slower" if self.speedup.high < 1 else "no different"
 
 
-class Match:
-    """All processes of one benchmark, over the same inputs."""
+Processes = Mapping[str, tuple[CandidateProcess, CandidateProcess]]
+"""{mode: that of the reference, that of the candidate}"""
 
-    def __init__(
-        self, subject: Subject, workload: Workload, around: Surroundings, order: Bench, modes: tuple[str, ...]
-    ):
-        self.subject, self.workload, self.around, self.order, self.modes = subject, workload, around, order, modes
+
+class Match:
+    """One size: all processes over the same inputs."""
+
+    def __init__(self, subject: Subject, workload: Workload, around: Surroundings, order: Bench, first_slot: int = 0):
+        self.subject, self.workload, self.around, self.order = subject, workload, around, order
         self.reference: Callable = catalog.load_reference(subject.op, "torch")
         sizes = buffer_sizes(subject.definition, [workload])
         count = num_slots(sizes.inputs + 2 * sizes.results, cache_bytes(around.device), self._memory())
-        self.slots = Slots(subject.definition, workload, count)
+        self.slots = Slots(subject.definition, workload, count, first_slot)
         self.sizes = Sizes(max(sizes.inputs, self.slots.touch_bytes), count * sizes.results)
         self.sample = dict(self._case(0, self.slots.inputs[0]).plain)
         self.checked: list[Verdict] = []
@@ -72,40 +75,24 @@ class Match:
         self.around_s: dict[str, float] = {}
         """{variant: what is taken off each of its calls}"""
 
-    def play(self, limit: DeviceLimit) -> tuple[tuple[Bout, ...], Correctness]:
+    def play(self, limit: DeviceLimit, processes: Processes) -> tuple[tuple[Bout, ...], Correctness]:
         """Failure when a result is wrong or too good to be true."""
-        with ExitStack() as stack:
-            for mode in self.modes:
-                self.variants[mode] = (self._enter(stack, mode, "reference"), self._enter(stack, mode, "candidate"))
-            self._warm_up()
-            for variant in self._all():
-                variant.cpu.begin()
-            for number in range(self.order.rounds):
-                self._round(number)
-            self._check_untimed()
-        return tuple(self._bout(mode, limit) for mode in self.modes), self._worst()
+        for mode, (reference, candidate) in processes.items():
+            self.variants[mode] = Variant(f"reference, {mode}", reference), Variant(f"candidate, {mode}", candidate)
+        for variant in self._all():
+            variant.fill(self.slots, self.sample)
+        self._warm_up()
+        for variant in self._all():
+            variant.cpu.begin()
+        for number in range(self.order.rounds):
+            self._round(number)
+        self._check_untimed()
+        return tuple(self._bout(mode, limit) for mode in processes), self._worst()
 
     def _memory(self) -> int:
         if Device.parse(self.around.device).is_cuda:
             return int(MEMORY_SHARE * self.around.hardware.memory_bytes)
         return int(MEMORY_SHARE * psutil.virtual_memory().available)
-
-    def _enter(self, stack: ExitStack, mode: str, role: str) -> Variant:
-        variant = Variant(f"{role}, {mode}", stack.enter_context(self._process(mode, role)))
-        variant.fill(self.slots, self.sample)
-        return variant
-
-    def _process(self, mode: str, role: str) -> CandidateProcess:
-        of = self.subject.definition
-        plain = catalog.folder(of.name) / of.reference["torch"].split("::")[0]
-        path, function = (self.subject.path, self.subject.function)
-        if role == "reference":
-            path, function = Path(plain), catalog.entry_of(of, "torch")
-        return CandidateProcess(
-            path, function, of, device=self.around.device, work=self.around.work / f"{mode}-{role}",
-            limits=Limits(self.order.limit_s, self.order.memory_mb), sizes=self.sizes,
-            on_device=True, compiled=mode == "compiled",
-        )  # fmt: skip
 
     def _all(self) -> list[Variant]:
         return [variant for pair in self.variants.values() for variant in pair]
@@ -115,7 +102,7 @@ class Match:
         self.slots.refresh()
         for variant in self._all():
             variant.fill(self.slots, self.sample)
-        return draw_visit(self.slots, next(iter(self.sample.values())).numel())
+        return draw_visit(self.slots, self.sample)
 
     def _warm_up(self) -> None:
         """Compilation and first calls; then what touches and handing over cost. That is taken off: as the reference
@@ -144,6 +131,8 @@ class Match:
                 seconds = variant.timed(visit, self.slots) / self.slots.count - around_s
                 variant.seconds.append(max(seconds, RESOLUTION * around_s, SHORTEST_CALL_S))
                 taken[variant.name] = self._take(variant, drawn, visit)
+                if variant.wrote_late():
+                    raise Failure(Status.REWARD_HACK, f"{mode}: it handed over results after it had said it was done")
             self._check_some(mode, taken[pair[1].name])
             self._check_inputs(mode, taken)
 
@@ -160,7 +149,7 @@ class Match:
         """The plain op's process is asked too: what it takes must not tell them apart."""
         for variant in self.variants[mode]:
             for slot in [*taken[variant.name]][:FEWEST_CHECKS]:
-                if changed := variant.changed_input(slot, taken[variant.name][slot]):
+                if changed := variant.changed_input(slot, taken[variant.name][slot], self.slots):
                     raise Failure(Status.REWARD_HACK, f"{mode}, in a timed call: it changed its input {changed}")
 
     def _check_some(self, mode: str, taken: Mapping[int, Taken]) -> None:
@@ -199,7 +188,13 @@ class Match:
     def _bout(self, mode: str, limit: DeviceLimit) -> Bout:
         reference, candidate = self.variants[mode]
         ratios = [a / b for a, b in zip(reference.seconds, candidate.seconds, strict=True)]
-        bout = Bout(mode, median(candidate.seconds), median(reference.seconds), median(ratios))
+        bout = Bout(
+            mode,
+            candidate=median(candidate.seconds),
+            reference=median(reference.seconds),
+            speedup=median(ratios),
+            taken_off_s=self.around_s[candidate.name],
+        )
         if limit.is_beaten_by(bout.candidate.value):
             least_ms = 1e3 * (limit.seconds or 0)
             said = f"{mode}: {1e3 * bout.candidate.value:.4f} ms, the device needs at least {least_ms:.4f}"
@@ -209,6 +204,32 @@ class Match:
     def _worst(self) -> Correctness:
         found = [correctness for _, _, correctness in self.checked if correctness is not None]
         return max(found, key=lambda one: max(one.details.values(), default=0.0))
+
+
+@contextmanager
+def processes_for(matches: Sequence[Match], modes: Sequence[str]) -> Iterator[Processes]:
+    """With room for the largest of the matches, which are of one candidate."""
+    sizes = Sizes(max(one.sizes.inputs for one in matches), max(one.sizes.results for one in matches))
+    with ExitStack() as stack:
+        yield {
+            mode: (
+                stack.enter_context(_process(matches[0], sizes, mode, "reference")),
+                stack.enter_context(_process(matches[0], sizes, mode, "candidate")),
+            )
+            for mode in modes
+        }
+
+
+def _process(match: Match, sizes: Sizes, mode: str, role: str) -> CandidateProcess:
+    subject, around, order = match.subject, match.around, match.order
+    of = subject.definition
+    path, function = (subject.path, subject.function)
+    if role == "reference":
+        path, function = catalog.folder(of.name) / of.reference["torch"].split("::")[0], catalog.entry_of(of, "torch")
+    return CandidateProcess(
+        path, function, of, device=around.device, work=around.work / f"{mode}-{role}",
+        limits=Limits(order.limit_s, order.memory_mb), sizes=sizes, on_device=True, compiled=mode == "compiled",
+    )  # fmt: skip
 
 
 def on_device(tensors: Mapping[str, Any], device: str) -> dict[str, Any]:

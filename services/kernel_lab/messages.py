@@ -77,9 +77,9 @@ class Filled(Contract):
 
 
 class Batch(Contract):
-    """One call on each of these slots. Just before it, fresh numbers replace a few of one input; right after it, its
-    results are handed over: what is not there when the batch is over was not computed. To the fresh numbers the signs
-    of some that the call before handed over are added, so that calls cannot be made all at once."""
+    """One call on each of these slots. Just before it, fresh numbers replace some of one input; right after it, its
+    results are handed over: what is not there when the batch is over was not computed. Into the fresh numbers bits of
+    what the call before handed over are mixed (placement.py), so that calls cannot be made all at once."""
 
     kind: Literal["batch"] = "batch"
     slots: tuple[int, ...]
@@ -87,8 +87,13 @@ class Batch(Contract):
     """one for each call, under the name of the input: nobody can have computed ahead"""
     starts: tuple[int, ...]
     """where in the input each begins"""
+    step: int = Field(default=1, ge=1)
+    """from one number of a touch to the next"""
+    linked: int = Field(default=0, ge=0)
+    """which result of the call before is mixed in"""
     links: tuple[int, ...] = ()
-    """where in the first result of the call before the signs begin; none: nothing is touched"""
+    """where in it the numbers begin that are mixed in; none: nothing is touched"""
+    link_step: int = Field(default=1, ge=1)
     calls: bool = True
     """false: only touches, and handing over what there is, to know what that costs"""
 

@@ -83,8 +83,18 @@ def view(memory: np.ndarray | torch.Tensor, place: Placed) -> torch.Tensor:
     )
 
 
-def part_of(memory: np.ndarray | torch.Tensor, place: Placed, start: int, count: int) -> torch.Tensor:
-    """So many numbers of what lies there, or as many as there are."""
-    count = min(count, math.prod(place.shape) - start)
-    offset = place.offset + start * TORCH_DTYPES[place.dtype].itemsize
-    return view(memory, place.model_copy(update={"shape": (count,), "offset": offset}))
+def spread(line: torch.Tensor, start: int, step: int, count: int) -> torch.Tensor:
+    """So many numbers of a line, at equal distances; writing to it writes there."""
+    return line[start : start + (count - 1) * step + 1 : step]
+
+
+BITS = {torch.float32: (torch.int32, 1 << 22), torch.bfloat16: (torch.int16, 1 << 6)}
+"""integers of the same width, and the first bit after the point"""
+
+
+def mix_in(numbers: torch.Tensor, results: torch.Tensor) -> None:
+    """Flips the first bit after the point of each number where that of a result is set. Whoever has not computed the
+    results cannot foresee it, as he could their signs, and no rounding that is allowed lets him choose it."""
+    integers, first = BITS[numbers.dtype]
+    bits = results.to(numbers.dtype).view(integers).bitwise_and(first)
+    numbers[: len(results)].view(integers).bitwise_xor_(bits)

@@ -28,7 +28,7 @@ from services.kernel_lab.messages import (
     Show,
     Shown,
 )
-from services.kernel_lab.placement import Placed, part_of
+from services.kernel_lab.placement import Placed, spread, view
 from services.kernel_lab.refusal import Refusal, describe, is_memory, refusal
 from shared.engines.shared_buffer import HostBuffer
 
@@ -115,13 +115,18 @@ class Server:
         for slot, place, start, numbers, link in zip(
             batch.slots, batch.touches, batch.starts, staged, links, strict=True
         ):
-            signs = None if link is None else part_of(self.store, before[0], link, len(numbers))
-            touch(self.slots[slot], place.name, start, numbers, signs)
+            results = None if link is None else self._linked(batch, before, link, len(numbers))
+            touch(self.slots[slot], place.name, start, batch.step, numbers, results)
             if batch.calls:
                 outcomes[slot] = call(self.slots[slot])
             hand_over(outcomes[slot], self.places[slot], self.store)
             before = self.places[slot]
         self.caller.finish()
+
+    def _linked(self, batch: Batch, before: tuple[Placed, ...], link: int, count: int) -> Any:
+        """What the call before handed over, at the places that are mixed into the next touch."""
+        line = view(self.store, before[batch.linked]).view(-1)
+        return spread(line, link, batch.link_step, min(count, len(line)))
 
 
 def _import(path: Path) -> ModuleType:

@@ -14,7 +14,9 @@ MODULES = frozenset({
 HARNESS_MODULES = (
     "torch.utils.benchmark", "torch.profiler", "torch.autograd.profiler", "triton.testing",
     "torch.multiprocessing", "torch.utils.data", "torch.distributed",
+    "kernels.catalog", "kernels.choose", "kernels.promotion", "kernels.triton_compile", "kernels.triton_interpreter",
 )  # fmt: skip
+"""of what kernels are made of, the parts that measure, start or import other things"""
 ATTRIBUTES = {
     "__globals__": "looks into other functions",
     "__subclasses__": "looks for objects it was not given",
@@ -87,8 +89,8 @@ ATTRIBUTES |= dict.fromkeys(
 )  # fmt: skip
 BY_NAME = "reaches what it does not name"
 LIBRARIES = frozenset({"torch", "triton", "tl", "mx", "mlx", "np", "numpy", "F", "nn", "builtins"})
-HARMLESS_LOADS = frozenset({"tl"})
-"""whose `load` reads memory that the kernel was given"""
+TRITON = "tl"
+"""where this is Triton's language and nothing else, its `load` reads memory that the kernel was given"""
 
 
 def find_breach(source: bytes) -> str:
@@ -103,11 +105,12 @@ def find_breach(source: bytes) -> str:
 
 def _breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
     shown = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and _shows_its_name(node)}
+    harmless = TRITON if {*_bound_to(TRITON, tree)} == {"triton.language"} else ""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from ((node.lineno, f"imports {name}, which no kernel needs") for name in _foreign_modules(node))
         elif isinstance(node, ast.Attribute):
-            yield from _attribute(node)
+            yield from _attribute(node, harmless)
         elif isinstance(node, ast.Call) and id(node.func) in shown:
             yield from _forbidden(node.lineno, str(node.args[1].value))  # type: ignore[attr-defined]
         elif isinstance(node, ast.Name):
@@ -118,6 +121,20 @@ def _breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from _forbidden(node.lineno, node.name)
         elif isinstance(node, ast.ClassDef):
             yield from ((node.lineno, f"class {node.name} is a tensor of its own") for _ in _tensor_bases(node))
+
+
+def _bound_to(name: str, tree: ast.AST) -> Iterator[str]:
+    """The modules that are imported under this name; empty for whatever else has it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            beginning = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                if name in (alias.asname, alias.name.split(".")[0]):
+                    yield beginning + alias.name
+        elif isinstance(node, ast.Name):
+            yield from [""] * (node.id == name and not isinstance(node.ctx, ast.Load))
+        elif name in (getattr(node, "name", None), getattr(node, "arg", None), getattr(node, "rest", None)):
+            yield ""
 
 
 def _shows_its_name(node: ast.Call) -> bool:
@@ -150,6 +167,8 @@ def _foreign_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
     """A library's attribute can be imported from it, too: from torch import os."""
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
+        if "kernels" in {name.split(".")[0] for name in names}:
+            return ["kernels as a whole"]
     else:
         names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
     return [name for name in names if _is_foreign(name)]
@@ -162,11 +181,11 @@ def _is_foreign(name: str) -> bool:
     return not name.startswith("triton.language.") and any(found for part in parts for found in _forbidden(0, part))
 
 
-def _attribute(node: ast.Attribute) -> Iterator[tuple[int, str]]:
+def _attribute(node: ast.Attribute, harmless: str) -> Iterator[tuple[int, str]]:
     base = node.value.id if isinstance(node.value, ast.Name) else ""
     if isinstance(node.ctx, ast.Store | ast.Del) and _root(node) in LIBRARIES:
         yield node.lineno, f"changes {_root(node)}"
-    elif base not in HARMLESS_LOADS:
+    elif not harmless or base != harmless:
         yield from _forbidden(node.lineno, node.attr)
 
 

@@ -1,7 +1,8 @@
 """The kernels of a graph that Inductor has scheduled: how often each starts, what it moves and multiplies.
 
-Bytes are Inductor's own count for what it writes itself: every buffer that a kernel reads or writes, once. Library
-kernels and custom ops move their arguments and results once, unless the op says otherwise (kernels/op_cost.py).
+Bytes are Inductor's own count for what it writes itself: every buffer that a kernel reads or writes, once; what goes
+by an index counts what is reached (indexed.py). Library kernels and custom ops move their arguments and results once,
+unless the op says otherwise (kernels/op_cost.py).
 """
 
 import re
@@ -20,6 +21,7 @@ from torch.fx import Node
 from torch.utils.flop_counter import flop_registry
 
 from kernels.op_cost import OpCost, cost_of_op, has_cost, stored_bytes
+from services.kernel_lab.estimate import indexed
 from services.kernel_lab.estimate.origins import op_of
 from shared.kernel_lab.estimate import Kind
 
@@ -76,7 +78,7 @@ def _triton_kernels(graph: GraphLowering, log: KernelLog, source: str) -> Iterat
     seen: set[str] = set()
     for name, nodes in log.nodes.items():
         fused = {id(one): one for one in (_fused(graph, node) for node in nodes)}
-        moved = sum(one.get_read_write_buffers_sizes() for one in fused.values() if one.get_name() not in seen)
+        moved = sum(indexed.scheduled_bytes(one) for one in fused.values() if one.get_name() not in seen)
         seen |= {one.get_name() for one in fused.values()}
         origins = [origin for node in nodes for one in node.get_nodes() for origin in _origins(one)]
         yield GraphKernel(Kind.TRITON, name, op_of(origins), started[name], moved)
@@ -93,11 +95,12 @@ def _origins(node: BaseSchedulerNode) -> list[Node]:
 def _library_kernel(node: ExternKernelSchedulerNode) -> Iterator[GraphKernel]:
     assert node.node is not None
     name = getattr(node.node, "python_kernel_name", None) or type(node.node).__name__
-    origin = _origin_of_call(node, name.split(".")[-1])
+    called = name.removesuffix(".default").split(".")[-1]
+    origin = _origin_of_call(node, called)
     if origin is None:
         yield GraphKernel(Kind.LIBRARY, name, op_of(_origins(node)), 1, node.get_read_write_buffers_sizes())
         return
-    cost, name = cost_of_node(origin), origin.target.overloadpacket.__name__
+    cost, name = cost_of_node(origin, called), origin.target.overloadpacket.__name__
     yield GraphKernel(kind_of(origin.target), name, op_of([origin]), cost.launches, cost.bytes, cost.flops)
 
 
@@ -116,13 +119,20 @@ def kind_of(target: torch._ops.OpOverload) -> Kind:
     return Kind.PRODUCT if target.overloadpacket.__name__ in PRODUCTS else Kind.LIBRARY
 
 
-def cost_of_node(node: Node) -> OpCost:
-    """Of one call in a graph whose nodes know their values."""
-    arguments, named = torch.fx.node.map_arg((node.args, node.kwargs), lambda one: one.meta["val"])
-    return cost_of_call(node.target, tuple(arguments), dict(named), node.meta.get("val"))
+def cost_of_node(node: Node, called: str) -> OpCost:
+    """Of one call in a graph whose nodes know their values. called: what the compiler starts for it, which may change
+    an argument that the line of the graph leaves as it is."""
+    values = torch.fx.node.map_arg((node.args, node.kwargs), lambda one: one.meta["val"])
+    arguments, named, result = tuple(values[0]), dict(values[1]), node.meta.get("val")
+    if called == "index_put_" and indexed.is_by_index(node.target.overloadpacket.__name__):  # type: ignore[union-attr]
+        return OpCost(indexed.op_bytes(called, arguments, named, result))
+    return cost_of_call(node.target, arguments, named, result)
 
 
 def cost_of_call(target: Any, arguments: tuple[Any, ...], named: dict[str, Any], result: Any) -> OpCost:
+    name = target.overloadpacket.__name__
+    if target.namespace == "aten" and indexed.is_by_index(name):
+        return OpCost(indexed.op_bytes(name, arguments, named, result))
     outputs = result if isinstance(result, list | tuple) else (result,)
     cost = cost_of_op(target._schema.name, arguments, named, outputs)
     count = flop_registry.get(target.overloadpacket)

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import flop_registry
 
 from kernels.op_cost import OpCost, bytes_of, cost_of_op, has_cost
 from services.kernel_lab.estimate.graph_kernels import PRODUCTS, GraphKernel
+from services.kernel_lab.estimate.indexed import is_by_index, op_bytes
 from services.kernel_lab.estimate.origins import calling_function
 from shared.kernel_lab.estimate import KernelCount, Kind, Phase
 
@@ -140,11 +141,14 @@ def starts_kernel(func: Any) -> bool:
 
 
 def cost_of_eager(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> OpCost:
-    """Every argument read once, every result and changed argument written once."""
+    """Every argument read once, every result and changed argument written once; of what goes by an index, what is
+    reached."""
     name = func._schema.name
     if has_cost(name):
         return cost_of_op(name, args, kwargs, ())
     packet = func.overloadpacket
+    if func.namespace == "aten" and is_by_index(packet.__name__):
+        return OpCost(op_bytes(packet.__name__, args, kwargs, result))
     read = args[1:] if packet.__name__ in ONLY_WRITTEN else args
     written = changed_arguments(func, args, kwargs)
     outputs = [] if written else tree_leaves(result)

@@ -168,6 +168,110 @@ def test_memory_is_that_of_the_arrays_alive_together(fake):
     assert peaks[Phase.BACKWARD] == pytest.approx(wide + small + 2 * weight, abs=256)
 
 
+INT64 = 8
+ROWS, WIDTH, TOKENS = 4096, 256, 48  # fewer tokens than rows of the table
+TABLE, READ = ROWS * WIDTH, TOKENS * WIDTH
+
+
+def tokens(count=TOKENS):
+    return torch.zeros(count, dtype=torch.int64)
+
+
+def test_a_lookup_reads_the_rows_that_it_asks_for(fake):
+    """By hand: tokens, their rows, and the normed rows. The norm fuses with the lookup, which is read twice in it."""
+    counting = Counting(
+        lambda table, at: torch.nn.functional.rms_norm(torch.nn.functional.embedding(at, table), (WIDTH,))
+    )
+    counting(bf16(ROWS, WIDTH), tokens())
+    assert counting.total == (1, INT64 * TOKENS + BF16 * 2 * READ, 0)
+
+
+def test_a_lookup_reads_no_more_than_the_table(fake):
+    counting = Counting(lambda table, at: torch.nn.functional.rms_norm(table[at], (WIDTH,)))
+    counting(bf16(ROWS, WIDTH), tokens(3 * ROWS))
+    assert counting.total == (1, INT64 * 3 * ROWS + BF16 * (TABLE + 3 * TABLE), 0)
+
+
+def test_a_lookup_of_single_numbers_reads_as_many_as_there_are_indices(fake):
+    """Beside a sum over whole rows of another array, with which it fuses."""
+    counting = Counting(lambda x, y, at: x.float().sum(-1) + y.gather(1, at).float().sum(-1))
+    counting(bf16(TOKENS, WIDTH), bf16(TOKENS, ROWS), torch.zeros(TOKENS, 4, dtype=torch.int64))
+    moved = BF16 * (READ + 4 * TOKENS) + INT64 * 4 * TOKENS + 4 * TOKENS
+    assert counting.total[1] == moved + (counting.total[0] - 1) * 2 * 4 * TOKENS, "and what is between two kernels"
+
+
+@pytest.mark.parametrize("target", ["h100", "a100"])
+def test_the_gradient_of_a_lookup_changes_the_rows_that_were_read(target, fake):
+    """By hand: zeros are written to the whole; then gradients and tokens are read, rows read and written. On an A100,
+    which adds no bfloat16 numbers in place, a library does it."""
+    sums = Counting(lambda g, at: torch.zeros(ROWS, WIDTH, dtype=g.dtype).index_put((at,), g * 2, True), target=target)
+    sums(bf16(TOKENS, WIDTH), tokens())
+    by_hand = BF16 * TABLE + INT64 * TOKENS + BF16 * READ + 2 * BF16 * READ
+    launches, moved, _ = sums.total
+    if target == "a100":  # twice the gradient is an array of its own there
+        launches, moved = launches - 1, moved - 2 * BF16 * READ
+    assert (launches, moved) == (2, by_hand)
+
+
+@pytest.mark.parametrize("count", [TOKENS, 2 * ROWS])
+def test_a_sum_by_index_that_fuses_with_its_terms_changes_no_more_than_the_whole(count, fake):
+    """By hand: zeros; then terms are read, doubled and written, tokens read, and rows of the sum read and written."""
+
+    def doubled_and_summed(g, at):
+        twice = g * 2
+        return twice, torch.zeros(ROWS, WIDTH).index_put((at,), twice, True)
+
+    counting = Counting(doubled_and_summed)
+    counting(torch.empty(count, WIDTH), tokens(count))
+    changed = min(count, ROWS) * WIDTH
+    assert counting.total == (2, 4 * TABLE + 2 * 4 * count * WIDTH + INT64 * count + 2 * 4 * changed, 0)
+
+
+def test_backward_of_an_embedding_is_counted_the_same_way(fake):
+    counting = Counting(lambda table, at: torch.nn.functional.embedding(at, table).square().sum())
+    forward = counting.function
+
+    def step(table, at):
+        table.grad = None
+        forward(table, at).backward()
+
+    counting.function = step
+    counting(torch.empty(ROWS, WIDTH, requires_grad=True), tokens())
+    backward = [one for one in counting.recorder.counts() if one.phase is Phase.BACKWARD]
+    # zeros; then the gradient of the sum, one number, tokens, rows of the table, and rows of its gradient
+    assert sum(one.bytes for one in backward) == 4 * TABLE + 4 + INT64 * TOKENS + 4 * READ + 2 * 4 * READ
+
+
+def test_numbers_that_are_replaced_by_index_are_only_written(fake):
+    def replace(x, at, y):
+        x[at] = y + 1
+        return x
+
+    counting = Counting(replace)
+    counting(bf16(ROWS, WIDTH), tokens(), bf16(TOKENS, WIDTH))
+    assert counting.total[1] == INT64 * TOKENS + 2 * BF16 * READ
+
+
+def test_uncompiled_lookups_and_sums_count_what_they_reach(fake):
+    def lines(table, at, y):
+        with torch.no_grad():
+            rows = torch.nn.functional.embedding(at, table)
+            table.index_select(0, at)
+            table.index_add_(0, at, y)
+            table.index_put_((at,), y)
+            table.index_put((at,), y, True)
+            return torch.ops.aten.embedding_dense_backward(rows, at, ROWS, -1, False)
+
+    kernels = Counting(lines, compiled=False)(bf16(ROWS, WIDTH), tokens(), bf16(TOKENS, WIDTH))
+    found = {name: one.bytes for (kind, name), one in kernels.items() if kind is Kind.EAGER}
+    given = INT64 * TOKENS + BF16 * READ
+    assert found["embedding"] == found["index_select"] == given + BF16 * READ
+    assert found["index_add_"] == given + 2 * BF16 * READ
+    assert found["index_put_"] == given + BF16 * READ
+    assert found["index_put"] == given + 2 * BF16 * READ + 2 * BF16 * TABLE, "a copy of the whole first"
+    assert found["embedding_dense_backward"] == given + 2 * BF16 * READ + BF16 * TABLE, "zeros first"
+
+
 WRITTEN = """
 def call(self, args):
     saved, weight = args

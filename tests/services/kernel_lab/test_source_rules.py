@@ -19,6 +19,11 @@ WAYS = {
     "the loader of this file": "__loader__.get_data('x')",
     "builtins of another module": "import torch\ntorch.fx.graph.builtins.open('x')",
     "a function of the catalog": "from kernels.catalog import import_module",
+    "a module of the catalog": "from kernels.catalog import metadata",
+    "the catalog beside a kernel": "import kernels.rmsnorm.torch_reference\nkernels.catalog",
+    "a load that is not Triton's": "import triton.language as tl\ntl = object()\ntl.load()",
+    "a load of a parameter": "def f(tl):\n    tl.load()",
+    "a load of nobody knows what": "tl.load()",
     "a hook in the body of a class": "class A:\n    __torch_function__ = None",
     "an asynchronous hook": "async def __torch_dispatch__():\n    pass",
     "a thread of PyTorch": "import torch\ntorch.jit.fork(print)",
@@ -27,6 +32,7 @@ WAYS = {
 HARMLESS = {
     "getattr of a name that is no module": "import torch\ngetattr(torch, 'float8_e4m3fn', None)",
     "a load of Triton": "import triton.language as tl\ndef kernel(x):\n    return tl.load(x)",
+    "a load of Triton's language": "from triton import language as tl\ntl.load(0)",
     "a load of Triton that is imported": "from triton.language import load",
     "evaluation mode": "x = {}.get('eval')",
 }

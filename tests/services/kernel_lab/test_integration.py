@@ -1,0 +1,96 @@
+"""integration-ab and -suite: who is blamed for a failed run. The trainer is played; test_whole_way.py runs it."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from services.kernel_lab import integration
+from services.kernel_lab.desk import Desk
+from services.kernel_lab.ledger import EventKind
+from services.kernel_lab.states import State, state_of
+from services.kernel_lab.subject import of_catalog
+from shared.contracts import Status
+from shared.kernel_lab.job import Integration, LabAnswer, LabStatus
+from shared.stages.executors import NativeExecutor
+
+OP, KERNEL = "cross_entropy_full", "torch_chunked"
+TINY, SMALL = "m5-tiny", "m5-small"
+
+
+class Trainer:
+    """Every run ends at once. fails: of (preset, whether the kernel is in it) those that do."""
+
+    def __init__(self):
+        self.fails: set[tuple[str, bool]] = set()
+        self.ran: list[tuple[str, bool]] = []
+
+    def run(self, order, desk, kernels, preset, number):
+        with_kernel = kernels == {OP: KERNEL}
+        self.ran.append((preset, with_kernel))
+        failed = (preset, with_kernel) in self.fails
+        return SimpleNamespace(
+            run_id=f"run-{len(self.ran)}",
+            status=Status.CRASHED if failed else Status.OK,
+            reason="no rows of 512" if failed else "",
+            tok_per_sec=None if failed else 1000.0 + 100 * with_kernel + number,
+            val_bpb=2.0,
+            choices=[SimpleNamespace(what="kernels", chosen=f"{OP} {KERNEL}")],
+        )
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    trainer = Trainer()
+    monkeypatch.setattr(integration, "_run", trainer.run)
+    monkeypatch.setattr(
+        integration, "_build", lambda order, preset, seed: SimpleNamespace(preset=preset or TINY, device="cpu")
+    )
+    return trainer
+
+
+@pytest.fixture
+def desk(home):
+    desk = Desk("0" * 16, NativeExecutor())
+    subject = of_catalog(OP, KERNEL)
+    said = LabAnswer(command="verify", status=LabStatus.OK, headline="right")
+    desk.note(EventKind.VERIFY, subject, desk.around("cpu").hardware_key, said)
+    return desk
+
+
+def suite(desk, command="integration-suite"):
+    order = Integration(command=command, candidate=f"{OP}/{KERNEL}", preset=TINY, device="cpu", repeats=2)
+    return integration.answer(order, desk)
+
+
+def state(desk):
+    return state_of(desk.ledger.read(), of_catalog(OP, KERNEL), desk.around("cpu").hardware_key, promoted=False)
+
+
+def test_a_suite_compares_in_two_presets_and_alternates(trainer, desk):
+    answer = suite(desk)
+    assert [one["preset"] for one in answer.data["comparisons"]] == [TINY, SMALL]
+    assert [with_kernel for _, with_kernel in trainer.ran] == [True, False, False, True] * 2
+
+
+def test_a_kernel_is_not_blamed_for_a_run_that_fails_without_it_too(trainer, desk):
+    trainer.fails = {(TINY, True), (TINY, False)}
+    with pytest.raises(ValueError, match=r"the trainer fails without the kernel too: .*no rows of 512"):
+        suite(desk)
+    assert state(desk) is State.VERIFIED_ONLY
+
+
+def test_a_kernel_with_which_alone_the_trainer_fails_has_regressed(trainer, desk):
+    trainer.fails = {(SMALL, True)}
+    answer = suite(desk)
+    assert answer.status is LabStatus.FAILED
+    assert "no rows of 512" in answer.headline
+    assert state(desk) is State.REGRESSED
+
+
+def test_what_was_compared_is_kept_where_a_further_preset_cannot_be(trainer, desk):
+    trainer.fails = {(SMALL, True), (SMALL, False)}
+    answer = suite(desk)
+    assert (answer.status, answer.data["verdict"]) == (LabStatus.FAILED, "mixed")
+    assert [one["preset"] for one in answer.data["comparisons"]] == [TINY]
+    assert "no rows of 512" in answer.lines[-1]
+    assert state(desk) is State.MIXED
