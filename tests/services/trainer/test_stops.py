@@ -44,8 +44,8 @@ def test_waiting_for_a_processor_is_no_stop(monkeypatch, waited_s, is_void):
     waited = iter([0.0, waited_s])
     monkeypatch.setattr(stops, "seconds_waited", lambda: next(waited))
     monkeypatch.setattr(stops, "time", SimpleNamespace(**vars(time) | {"monotonic": lambda: next(late)}))
-    seen = Stops()
-    monkeypatch.setattr(seen._over, "wait", lambda seconds, looks=iter([False, True]): next(looks))
+    seen, over = Stops(), iter([False, True])
+    monkeypatch.setattr(seen._over, "wait", lambda seconds: next(over))
     seen._watch()
     assert bool(seen.reason()) == is_void
 
