@@ -116,7 +116,7 @@ class Spent:
 
     @property
     def outside(self) -> float:
-        """The first process is the one that is scored. One that audits is shown altered rows first, of which nobody asks
+        """The first process is scored. One that audits is shown altered rows first, of which nobody asks
         whether it answers them as others would: there it could learn little by little."""
         return max([0.0, *self.scattered, *self.at_once[:1]])
 
