@@ -158,7 +158,7 @@ class MeasuredProcess:
         usual_s = median(self._forwards) if self._forwards else 0.0
         every_pass_s = usual_s - self.limits.usual_s(self.process.tokens_BT.size)
         answering_s = self._beyond_usual_s() - FORWARD_SHARE * sum(self._forwards)
-        longest_s = self._longest_beyond_s(usual_s + min(usual_s, self.limits.of_budget_s))
+        longest_s = self._longest_beyond_s(usual_s + max(self.limits.of_budget_s, min(usual_s, FREE_S)))
         self.spent.scattered.append(self._beyond_free_s(loading_s, every_pass_s, answering_s))
         self.spent.at_once.append(self._beyond_free_s(loading_s, every_pass_s, longest_s))
         self._starting.__exit__(*error)

@@ -125,7 +125,7 @@ def test_an_ordinary_process_spends_nothing_outside_the_budget(measured):
 def test_a_first_pass_that_may_have_trained_counts(measured):
     process = measured(1.2, 2.3, *[0.3] * 9, limits=FAST)
     ask(process, 10)
-    assert process.spent.outside == pytest.approx(0.2 + 2.3 - 0.6 - 0.25 - 0.1)
+    assert process.spent.outside == pytest.approx(0.2 + 2.3 - 0.6 - 0.1 * 5.0 - 0.25 - 0.1)
 
 
 def test_slow_passes_excuse_no_first_ones_that_may_have_trained(measured):
@@ -133,10 +133,10 @@ def test_slow_passes_excuse_no_first_ones_that_may_have_trained(measured):
     limits = ComputeLimits(kernels_s=0.0, weights_s=0.0, of_budget_s=0.1, training_token_s=None)
     slow = measured(0.2, 3.0, 2.0, *[0.5] * 260, limits=limits)
     ask(slow, 262)
-    assert slow.spent.outside == pytest.approx(0.2 + 3.0 + 2.0 - 2 * (0.5 + 0.1) - 0.25 - 0.1)
+    assert slow.spent.outside == pytest.approx(0.2 + 3.0 + 2.0 - 2 * (0.5 + 0.25) - 0.25 - 0.1)
 
 
-@pytest.mark.parametrize(("scored", "audits", "outside"), [(5.0, 0.6, 4.25), (0.6, 5.0, 0.0)])
+@pytest.mark.parametrize(("scored", "audits", "outside"), [(5.0, 0.6, 4.1), (0.6, 5.0, 0.0)])
 def test_a_pass_that_was_disturbed_while_auditing_was_no_training(measured, scored, audits, outside):
     """Who learned had to do so before the first row that is scored. An audit begins with rows that need not agree."""
     limits = ComputeLimits(kernels_s=0.0, weights_s=0.0, of_budget_s=0.1, training_token_s=None)
@@ -189,7 +189,7 @@ def test_what_is_free_is_free_once_and_little_of_a_short_budget(measured):
     short = ComputeLimits(kernels_s=0.0, weights_s=0.0, of_budget_s=0.1, training_token_s=None)
     process = measured(0.3, 1.6, *[0.2] * 9, limits=short)
     ask(process, 10)
-    assert process.spent.outside == pytest.approx(0.3 + (1.6 - 0.2 - 0.1) - 0.25 - 0.1)
+    assert process.spent.outside == pytest.approx(0.3 + (1.6 - 0.2 - 0.2) - 0.25 - 0.1)
     shorter = replace(short, of_budget_s=0.03)
     process = measured(0.4, *[0.01] * 9, limits=shorter)
     ask(process, 9)
