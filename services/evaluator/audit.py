@@ -81,6 +81,8 @@ class Difference:
     mean_at_cuts: float
     mean_anywhere: float = 0.0
     """over the cuts that no gain of the screening led to"""
+    num_probes: int = 0
+    """that were shown: none after one that is not within the limits"""
 
     def within(self, limits: Limits) -> bool:
         means = max(self.mean_at_cuts, self.mean_anywhere)
@@ -163,9 +165,17 @@ def spliced(rows_nT1: np.ndarray, donors_nT1: np.ndarray, cuts_n: np.ndarray) ->
 
 
 def audit(
-    process: MeasuredProcess, engine: Engine, rows: Rows, scores: Scores, probes: list[Probe], *, splice: bool = True
+    process: MeasuredProcess,
+    engine: Engine,
+    rows: Rows,
+    scores: Scores,
+    probes: list[Probe],
+    limits: Limits,
+    *,
+    splice: bool = True,
 ) -> Difference:
-    """What `process` says of the probes, or of their rows unchanged, against the scores."""
+    """What `process` says of the probes, or of their rows unchanged, against the scores. Until something is found: a
+    recipe that looks ahead everywhere has some thousand probes."""
     largest, at_cuts = 0.0, []
     for chosen in batches(np.arange(len(probes)), process.batch_size):
         batch = [probes[number] for number in chosen]
@@ -180,9 +190,12 @@ def audit(
         up_to_cut = np.arange(nats.shape[1])[None, :] <= cuts[:, None]
         largest = max(largest, float(difference[up_to_cut].max()))
         at_cuts.append(signed[np.arange(len(batch)), cuts])
+        if largest > limits.difference:
+            break
     signed_at_cuts = np.concatenate(at_cuts)
-    is_anywhere = np.array([probe.anywhere for probe in probes])
-    return Difference(largest, _mean(signed_at_cuts), _mean(signed_at_cuts[is_anywhere]))
+    shown = probes[: len(signed_at_cuts)]
+    is_anywhere = np.array([probe.anywhere for probe in shown])
+    return Difference(largest, _mean(signed_at_cuts), _mean(signed_at_cuts[is_anywhere]), len(shown))
 
 
 def _mean(nats: np.ndarray) -> float:

@@ -224,11 +224,11 @@ def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, f
     evaluation.auditing = True
     with fresh() as auditor:
         probes = draw_probes(scores, *screen(auditor, engine, rows, scores, random), random)
-        probed = audit(auditor, engine, rows, scores, probes)
+        probed = audit(auditor, engine, rows, scores, probes, limits)
     plain = None
     if not probed.within(limits):
         with _failed_already(evaluation, probed), fresh() as third:
-            plain = audit(third, engine, rows, scores, probes, splice=False)
+            plain = audit(third, engine, rows, scores, probes[: probed.num_probes], limits, splice=False)
     evaluation.auditing = False
     evaluation.add(*verdict(len(probes), probed, plain, limits))
 
