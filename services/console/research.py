@@ -16,9 +16,9 @@ from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import PlatformDefault, read_default
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Book, FleetBook, LocalBook, Proposal, Ruling, Trial
-from shared.research.comparable import Key, why_not
+from shared.research.comparable import Key, most_again, why_not
 from shared.research.idea import Idea
-from shared.research.known import Known, most_again, read_known, results_of_jobs, results_on_disk
+from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
 from shared.runs.directory import RunDirectory
 from shared.settings import Settings, settings
 
@@ -210,7 +210,7 @@ class Fleet:
             if late := [f"{job} is {seen['state']}" for job, seen in states.items() if seen["state"] in UNDER_WAY]:
                 raise ValueError(f"{', '.join(late)} after {timeout_s:g} s: it goes on, ask again later")
             ended = look_patiently(jobs)
-            if refused := next((seen for seen in ended if seen.status is Status.INVALID), None):
+            if refused := next(filter(_was_refused, ended), None):
                 raise ValueError(f"{refused.job_id} was refused: {refused.summary}")
             if all(_counts(idea, seen) for seen in ended):
                 return
@@ -242,6 +242,11 @@ def _counts(idea: Idea, seen: "JobView") -> bool:
     """Whether a job that ended is evidence for or against the idea."""
     result = seen.outcome.result if seen.outcome else None
     return result is not None and why_not(idea, result) is None
+
+
+def _was_refused(seen: "JobView") -> bool:
+    """No experiment was begun, and another job like it would be refused too."""
+    return seen.status is Status.INVALID and (seen.outcome is None or seen.outcome.result is None)
 
 
 @cache

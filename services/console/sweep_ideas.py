@@ -12,9 +12,8 @@ from shared.contracts import RunResult
 from shared.experiment.identity import seed_of
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Proposal, Trial
-from shared.research.comparable import why_not
+from shared.research.comparable import most_again, why_not
 from shared.research.idea import Idea, propose
-from shared.research.known import most_again
 from shared.sweep.folder import Header, Run, SweepFolder
 from shared.sweep.night import Entry, usable
 from shared.sweep.plan import Point

@@ -24,12 +24,15 @@ from shared.data.rows import Rows
 from shared.engines import Engine
 from shared.machine.device import Device
 
-# Together under 0.3 of the rows, so that scoring and audit cost at most 1.3 of scoring.
+# Together under 0.3 of the rows of the larger rungs, so that scoring and audit cost at most 1.3 of scoring.
 SCREENING_SHARE, FEWEST_SCREENING, MOST_SCREENING = 1 / 6, 12, 256
+SCREENING_OF_FEW = 64
+"""rows are screened where there are twice as many, else half of them: what is worth 0.01 bpb can be one token in six
+hundred, and a sixth of the cheap rung showed none of them once in five times"""
 PROBE_SHARE, FEWEST_PROBES, MOST_PROBES = 1 / 8, 12, 256
-PROBES_PER_NAT, MOST_REPEATS = 250, 4
+PROBES_PER_NAT = 250
 """A screening that sees gains nearly everywhere tells little, so it is followed by more probes: at a mean gain of w
-nats 250 w (1 + w), up to four times the scored rows. A recipe that answers altered rows badly only waits longer."""
+nats 250 w (1 + w), up to one for every screened token. A recipe that answers altered rows badly only waits longer."""
 LARGEST_GAIN = 10.0
 """nats a screened token's gain counts at most: logits may be wrong by 20,000 nats where nothing was gained, and such
 decoys would take every probe"""
@@ -78,6 +81,8 @@ class Difference:
     mean_at_cuts: float
     mean_anywhere: float = 0.0
     """over the cuts that no gain of the screening led to"""
+    num_probes: int = 0
+    """that were shown: none after one that is not within the limits"""
 
     def within(self, limits: Limits) -> bool:
         means = max(self.mean_at_cuts, self.mean_anywhere)
@@ -90,13 +95,16 @@ def secret_random() -> np.random.Generator:
 
 
 def num_screening_rows(num_rows: int) -> int:
-    return min(MOST_SCREENING, max(FEWEST_SCREENING, int(num_rows * SCREENING_SHARE)))
+    few = min(SCREENING_OF_FEW, num_rows // 2)
+    return min(MOST_SCREENING, max(FEWEST_SCREENING, few, int(num_rows * SCREENING_SHARE)))
 
 
-def num_probes(num_rows: int, mean_gain: float = 0.0) -> int:
-    """mean_gain: nats a screened token was scored better than screened, on average, losses counted as 0."""
+def num_probes(num_rows: int, mean_gain: float = 0.0, num_screened: int = 0) -> int:
+    """mean_gain: nats one of the `num_screened` tokens was scored better than screened, on average, losses counted as
+    0."""
     usual = min(MOST_PROBES, max(FEWEST_PROBES, int(num_rows * PROBE_SHARE)))
-    return max(usual, min(int(PROBES_PER_NAT * mean_gain * (1 + mean_gain)), MOST_REPEATS * num_rows))
+    everyone = int(num_screened / (1 - UNIFORM_SHARE))
+    return max(usual, min(int(PROBES_PER_NAT * mean_gain * (1 + mean_gain)), everyone))
 
 
 def screen(
@@ -135,7 +143,7 @@ def draw_suspects(
     """Numbers of screened tokens to probe, as many of spans as of segments, in proportion to their gains; and how many
     cuts to draw anywhere. Segments disturb an honest forward more: drawn together, they would take most probes."""
     positive_K = gains_K.clip(0, LARGEST_GAIN)
-    count = num_probes(num_rows, float(positive_K.mean()))
+    count = num_probes(num_rows, float(positive_K.mean()), len(gains_K))
     weights_K = positive_K.copy()
     for kind in (in_spans_K, ~in_spans_K):
         weights_K[kind] /= max(float(positive_K[kind].sum()), 1e-9)
@@ -157,9 +165,17 @@ def spliced(rows_nT1: np.ndarray, donors_nT1: np.ndarray, cuts_n: np.ndarray) ->
 
 
 def audit(
-    process: MeasuredProcess, engine: Engine, rows: Rows, scores: Scores, probes: list[Probe], *, splice: bool = True
+    process: MeasuredProcess,
+    engine: Engine,
+    rows: Rows,
+    scores: Scores,
+    probes: list[Probe],
+    limits: Limits,
+    *,
+    splice: bool = True,
 ) -> Difference:
-    """What `process` says of the probes, or of their rows unchanged, against the scores."""
+    """What `process` says of the probes, or of their rows unchanged, against the scores. Until something is found: a
+    recipe that looks ahead everywhere has some thousand probes."""
     largest, at_cuts = 0.0, []
     for chosen in batches(np.arange(len(probes)), process.batch_size):
         batch = [probes[number] for number in chosen]
@@ -174,9 +190,12 @@ def audit(
         up_to_cut = np.arange(nats.shape[1])[None, :] <= cuts[:, None]
         largest = max(largest, float(difference[up_to_cut].max()))
         at_cuts.append(signed[np.arange(len(batch)), cuts])
+        if largest > limits.difference:
+            break
     signed_at_cuts = np.concatenate(at_cuts)
-    is_anywhere = np.array([probe.anywhere for probe in probes])
-    return Difference(largest, _mean(signed_at_cuts), _mean(signed_at_cuts[is_anywhere]))
+    shown = probes[: len(signed_at_cuts)]
+    is_anywhere = np.array([probe.anywhere for probe in shown])
+    return Difference(largest, _mean(signed_at_cuts), _mean(signed_at_cuts[is_anywhere]), len(shown))
 
 
 def _mean(nats: np.ndarray) -> float:

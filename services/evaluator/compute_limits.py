@@ -39,6 +39,9 @@ FREE_S, FREE_SHARE, FREE_OPENINGS = 0.25, 0.025, 0.05
 BUDGET_SHARE = 0.01
 """also the most that weights excuse when it is asked how long was trained: a state padded with zeros costs a training
 run next to nothing"""
+LESSONS = 3
+"""longest passes that no other ones excuse: who goes on learning in more of them answered some rows before it knew what
+it knows later, and an audit would be told something else"""
 USUAL_PER_TRAINING, USUAL_SHARE = 3.0, 0.05
 """a usual pass may take so many times its tokens' time in training, and that part of the budget, before it counts as
 training: a recipe could train anew in every call"""
@@ -106,8 +109,16 @@ class Spent:
     """recipe's import, build() and load() of each process, and each later load"""
     forwards: list[float] = field(default_factory=list)
     """all forward passes of each process together"""
-    outside: float = 0.0
-    """the most of them, in one process, that may have been training outside the budget"""
+    scattered: list[float] = field(default_factory=list)
+    """of each process, what may have been training outside the budget, without a tenth of all passes: their noise"""
+    at_once: list[float] = field(default_factory=list)
+    """the same in load() and the longest passes alone, where noise excuses nothing"""
+
+    @property
+    def outside(self) -> float:
+        """The first process is scored. One that audits is shown altered rows first, of which nobody asks
+        whether it answers them as others would: there it could learn little by little."""
+        return max([0.0, *self.scattered, *self.at_once[:1]])
 
 
 class MeasuredProcess:
@@ -143,16 +154,21 @@ class MeasuredProcess:
 
     def __exit__(self, *error: Any) -> None:
         self.spent.forwards.append(sum(self._forwards))
-        self.spent.outside = max(self.spent.outside, self._outside_s())
-        self._starting.__exit__(*error)
-
-    def _outside_s(self) -> float:
         loading_s = self._load_s - min(self.limits.weights_s, self.limits.of_budget_s)
-        answering_s = self._beyond_usual_s() - FORWARD_SHARE * sum(self._forwards)
         usual_s = median(self._forwards) if self._forwards else 0.0
         every_pass_s = usual_s - self.limits.usual_s(self.process.tokens_BT.size)
-        spent_s = sum(max(0.0, seconds) for seconds in (loading_s, answering_s, every_pass_s))
-        return max(0.0, spent_s - self.limits.free_s(self.opening_s))
+        answering_s = self._beyond_usual_s() - FORWARD_SHARE * sum(self._forwards)
+        longest_s = self._longest_beyond_s(usual_s + max(self.limits.of_budget_s, min(usual_s, FREE_S)))
+        self.spent.scattered.append(self._beyond_free_s(loading_s, every_pass_s, answering_s))
+        self.spent.at_once.append(self._beyond_free_s(loading_s, every_pass_s, longest_s))
+        self._starting.__exit__(*error)
+
+    def _beyond_free_s(self, *parts_s: float) -> float:
+        return max(0.0, sum(max(0.0, seconds) for seconds in parts_s) - self.limits.free_s(self.opening_s))
+
+    def _longest_beyond_s(self, allowed_s: float) -> float:
+        longest = sorted(self._forwards)[-LESSONS:]
+        return sum(max(0.0, seconds - allowed_s) for seconds in longest)
 
     def _beyond_usual_s(self) -> float:
         usual_s = UNUSUAL * median(self._forwards) if self._forwards else 0.0

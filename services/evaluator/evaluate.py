@@ -224,26 +224,24 @@ def _audit(evaluation: Evaluation, engine: Engine, rows: Rows, scores: Scores, f
     evaluation.auditing = True
     with fresh() as auditor:
         probes = draw_probes(scores, *screen(auditor, engine, rows, scores, random), random)
-        probed = audit(auditor, engine, rows, scores, probes)
+        probed = audit(auditor, engine, rows, scores, probes, limits)
     plain = None
     if not probed.within(limits):
         with _failed_already(evaluation, probed), fresh() as third:
-            plain = audit(third, engine, rows, scores, probes, splice=False)
+            plain = audit(third, engine, rows, scores, probes[: probed.num_probes], limits, splice=False)
     evaluation.auditing = False
     evaluation.add(*verdict(len(probes), probed, plain, limits))
 
 
 @contextmanager
 def _failed_already(evaluation: Evaluation, probed: Difference) -> Iterator[None]:
-    """The third process only tells why. If it crashes, or takes this process with it, the run is rejected all the same:
-    a crash may be tried again, with other cuts."""
+    """The third process only tells why. If it crashes, or takes this process with it, or somebody who sees it start
+    cancels the run, that is rejected all the same: it could be tried again, with other cuts."""
     detail = f"a fresh process said something else of altered rows, by up to {probed.largest:.2g} nats"
     write_record(evaluation.run.evaluation_file, evaluation.record(Status.REJECTED, f"stateless: {detail}"))
     try:
         yield
     except Ended as end:
-        if end.status is Status.CANCELLED:
-            raise
         detail += f"; the next one, asked why, ended {end.status}: {end.reason}"
         evaluation.add(Check(name="stateless", passed=False, detail=detail))
 

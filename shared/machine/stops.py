@@ -1,12 +1,14 @@
 """Was this process stopped for a while, alone or with its whole machine? What was timed meanwhile says nothing.
 
 A suspended machine is told by its clocks. A frozen virtual machine, a paused container or a stopped process is told by
-a thread that wants to run twice a second and could not.
+a thread that wants to run twice a second and could not. Waiting for a processor is no stop: a recipe can take them all.
 """
 
 import sys
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 LONGEST_STOP_S = 2.0
@@ -42,11 +44,22 @@ class Stops:
         return ""
 
     def _watch(self) -> None:
-        looked_at = time.monotonic()
+        looked_at, waited_s = time.monotonic(), seconds_waited()
         while not self._over.wait(LOOK_EVERY_S):
-            now = time.monotonic()
-            self.longest_stall_s = max(self.longest_stall_s, now - looked_at - LOOK_EVERY_S)
-            looked_at = now
+            now, waited_now_s = time.monotonic(), seconds_waited()
+            stall_s = now - looked_at - LOOK_EVERY_S - max(0.0, waited_now_s - waited_s)
+            self.longest_stall_s = max(self.longest_stall_s, stall_s)
+            looked_at, waited_s = now, waited_now_s
+
+
+def seconds_waited(threads: Path = Path("/proc/self/task")) -> float:
+    """How long this process's threads were ready to run and got no processor, all together: one that waits may hold a
+    lock that others wait for. 0 where the kernel does not tell."""
+    waited_ns = 0
+    for file in threads.glob("*/schedstat"):
+        with suppress(OSError):  # the thread has ended
+            waited_ns += int(file.read_text().split()[1])
+    return waited_ns / 1e9
 
 
 def seconds_asleep() -> float:

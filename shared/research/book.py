@@ -23,9 +23,6 @@ from shared.runs.recipe_file import read_source
 from shared.settings import settings
 
 LOCK_TIMEOUT_S = 10.0
-MOST_AGAIN, MOST_AGAIN_SHIPPED = 3, 12
-"""jobs for one run of an idea, where a cancelled, disturbed or unranked one measured nothing. A recipe that made itself
-unranked whenever it has bad luck would choose its runs; a shipped one does not"""
 
 
 class Trial(Contract):

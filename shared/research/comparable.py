@@ -4,6 +4,7 @@ A run counts when it is ranked, was sandboxed, trained the idea's recipe on the 
 before it is missing. Of several results with one seed the worst counts, so nothing is gained by running one again.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,9 +13,13 @@ from shared.contracts import Contract, Integrity, Rung, RunResult, Shape, Status
 from shared.experiment.identity import seed_of
 from shared.research.idea import Idea
 from shared.research.rule import ENOUGH_SEEDS
+from shared.runs.shipped import shipped_recipes
 
 MOST_INDICES = 2 * ENOUGH_SEEDS
 """seeds drawn for one idea: four runs and a fresh one, or as many as a start needs to measure noise"""
+MOST_AGAIN, MOST_AGAIN_SHIPPED = 3, 12
+"""jobs for one run of an idea, where a cancelled, disturbed or unranked one measured nothing. A recipe that made itself
+unranked whenever it has bad luck would choose its runs; a shipped one does not"""
 
 
 class Key(Contract):
@@ -47,8 +52,13 @@ class LeftOut(StrEnum):
     AFTER_A_GAP = "after_a_gap"
     """a seed before it has no result"""
     NOT_OVER = "not_over"
-    """cancelled, void or refused: to be run again on the same seed"""
+    """cancelled or void: to be run again on the same seed"""
+    TRIED_TOO_OFTEN = "tried_too_often"
+    """as many runs with this seed as one may take had measured nothing before it"""
     OTHER_KEY = "other_key"
+
+
+IN_VAIN = frozenset({LeftOut.NOT_OVER, LeftOut.UNRANKED})
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,9 @@ class Evidence:
         return self.results[0].shape if self.results else None
 
 
-NOT_OVER = frozenset({Status.CANCELLED, Status.INVALID})
+def most_again(recipe_sha: str) -> int:
+    """How many jobs one run of a recipe may take."""
+    return MOST_AGAIN_SHIPPED if recipe_sha in shipped_recipes() else MOST_AGAIN
 
 
 def key_of(result: RunResult) -> Key | None:
@@ -103,9 +115,14 @@ def evidence(idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | 
     failed: dict[int, RunResult] = {}
     left_out: list[tuple[str, LeftOut]] = []
     elsewhere: set[int] = set()
+    vain: Counter[int] = Counter()
+    most = most_again(idea.recipe_sha)
     for result in results:
         why = why_not(idea, result) or _elsewhere(key, shape, result)
         index = indices.get(result.seed)
+        if why is None and vain[result.seed] >= most:
+            why = LeftOut.TRIED_TOO_OFTEN
+        vain[result.seed] += why in IN_VAIN and _measures_at(key, result)
         if why is None and index is not None:
             left_out += _take(scored if result.status is Status.OK else failed, index, result)
             continue
@@ -120,7 +137,7 @@ def why_not(idea: Idea, result: RunResult) -> LeftOut | None:
     """What keeps a run from being evidence for its idea, whatever the key. A recipe's own failure is evidence."""
     if result.recipe_sha != idea.recipe_sha or result.idea != idea.id:
         return LeftOut.OTHER_RECIPE
-    if result.void is not None or result.status in NOT_OVER:
+    if result.void is not None or result.status is Status.CANCELLED:
         return LeftOut.NOT_OVER
     if result.status is Status.OK and not result.ranked:
         return LeftOut.UNRANKED
@@ -144,8 +161,10 @@ def _elsewhere(key: Key, shape: Shape | None, result: RunResult) -> LeftOut | No
 
 def _is_at(key: Key, result: RunResult) -> bool:
     """A run without a number has no rung: it belongs to every rung of its budget."""
-    if result.status is Status.OK:
-        return key_of(result) == key
+    return key_of(result) == key if result.status is Status.OK else _measures_at(key, result)
+
+
+def _measures_at(key: Key, result: RunResult) -> bool:
     same = (result.hardware_key, result.engine, result.dataset, result.budget.seconds)
     return same == (key.hardware_key, key.engine, key.dataset, key.budget_seconds)
 

@@ -10,13 +10,12 @@ from shared.fleet import keys
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
 from shared.research import ablation
-from shared.research.book import MOST_AGAIN, MOST_AGAIN_SHIPPED, Proposal, Ruling, Trial
-from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of
+from shared.research.book import Proposal, Ruling, Trial
+from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of, most_again
 from shared.research.idea import Idea
 from shared.research.noise import Noise, is_denied
 from shared.research.rule import KEEP_Z, Decision, Verdict, bound, decide
 from shared.runs.listing import list_runs
-from shared.runs.shipped import shipped_recipes
 
 
 @dataclass(frozen=True)
@@ -224,11 +223,6 @@ def results_on_disk() -> dict[str, list[RunResult]]:
         if run.result is not None and run.result.idea is not None:
             found[run.result.idea].append(run.result)
     return found
-
-
-def most_again(recipe_sha: str) -> int:
-    """How many jobs one run of a recipe may take."""
-    return MOST_AGAIN_SHIPPED if recipe_sha in shipped_recipes() else MOST_AGAIN
 
 
 def results_of_jobs(store: FleetStore, entries: Iterable[Proposal | Trial | Ruling]) -> dict[str, list[RunResult]]:

@@ -115,6 +115,8 @@ _IGNORED = {
 _SOCKET, _SOCKETPAIR, _CONNECT = (41, 198), (53, 199), (42, 203)
 _CLONE, _CLONE3, _PRLIMIT, _MADVISE = (56, 220), (435, 435), (302, 261), (28, 233)
 _MADV_COLD, _MADV_PAGEOUT = 20, 21
+_MADV_COLLAPSE = 25
+"""Linux that is built for it makes one huge page of 512 pages of a library, which outlives the process"""
 _IOCTL, _FCNTL = (16, 29), (72, 25)
 # The owner of a file that is open for reading only may set its flags, generation number or project, and say how long
 # its data will live: all of it outlives the process, most of it a restart, and library files have an owner.
@@ -175,7 +177,12 @@ def program(machine: str, *, alone: bool = False, gpu: bool = True) -> list[byte
     # pages of a library that this process has mapped, as with fadvise64
     code += bpf.for_call(
         _MADVISE[column],
-        [bpf.argument(2), *bpf.return_if_equal(_MADV_COLD, 0), *bpf.return_if_equal(_MADV_PAGEOUT, 0)],
+        [
+            bpf.argument(2),
+            *bpf.return_if_equal(_MADV_COLD, 0),
+            *bpf.return_if_equal(_MADV_PAGEOUT, 0),
+            *bpf.return_if_equal(_MADV_COLLAPSE, errno.EINVAL),
+        ],
     )
     code += _no_words_beside_files(column)
     code += _no_questions_about_files(column)

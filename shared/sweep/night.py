@@ -13,7 +13,7 @@ from typing import Protocol
 from shared.contracts import IdeaRef, RunResult, Status, Unranked
 from shared.experiment.request import TrainRequest, validated
 from shared.files import sha256_bytes
-from shared.research.known import most_again
+from shared.research.comparable import most_again
 from shared.sweep.constants import with_constants
 from shared.sweep.folder import Begun, Ended, Header, Run, SweepFolder, Verdict
 from shared.sweep.plan import Plan, Point

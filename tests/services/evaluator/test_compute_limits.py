@@ -67,7 +67,8 @@ def test_what_each_process_took_is_kept(measured):
     with process:
         process.logits(None)
         process.load(None)
-    assert process.spent == Spent(loads=[3.0, 2.0], forwards=[1.0], outside=pytest.approx(3.0 - 1.0 - 0.25 - 0.1))
+    outside = [pytest.approx(3.0 - 1.0 - 0.25 - 0.1)]
+    assert process.spent == Spent(loads=[3.0, 2.0], forwards=[1.0], scattered=outside, at_once=outside)
 
 
 def test_training_on_in_load_is_refused_and_the_process_ends(measured):
@@ -127,6 +128,25 @@ def test_a_first_pass_that_may_have_trained_counts(measured):
     assert process.spent.outside == pytest.approx(0.2 + 2.3 - 0.6 - 0.1 * 5.0 - 0.25 - 0.1)
 
 
+def test_slow_passes_excuse_no_first_ones_that_may_have_trained(measured):
+    """A tenth of them all: thirteen seconds here."""
+    limits = ComputeLimits(kernels_s=0.0, weights_s=0.0, of_budget_s=0.1, training_token_s=None)
+    slow = measured(0.2, 3.0, 2.0, *[0.5] * 260, limits=limits)
+    ask(slow, 262)
+    assert slow.spent.outside == pytest.approx(0.2 + 3.0 + 2.0 - 2 * (0.5 + 0.25) - 0.25 - 0.1)
+
+
+@pytest.mark.parametrize(("scored", "audits", "outside"), [(5.0, 0.6, 4.1), (0.6, 5.0, 0.0)])
+def test_a_pass_that_was_disturbed_while_auditing_was_no_training(measured, scored, audits, outside):
+    """Who learned had to do so before the first row that is scored. An audit begins with rows that need not agree."""
+    limits = ComputeLimits(kernels_s=0.0, weights_s=0.0, of_budget_s=0.1, training_token_s=None)
+    first, second = (measured(0.2, longest, *[0.5] * 100, limits=limits) for longest in (scored, audits))
+    second.spent = first.spent
+    ask(first, 101)
+    ask(second, 101)
+    assert second.spent.outside == pytest.approx(outside)
+
+
 def test_a_pass_to_warm_a_process_up_is_one_of_its_passes(measured):
     process = measured(0.2, 0.3, limits=FAST)
     with process:
@@ -169,7 +189,7 @@ def test_what_is_free_is_free_once_and_little_of_a_short_budget(measured):
     short = ComputeLimits(kernels_s=0.0, weights_s=0.0, of_budget_s=0.1, training_token_s=None)
     process = measured(0.3, 1.6, *[0.2] * 9, limits=short)
     ask(process, 10)
-    assert process.spent.outside == pytest.approx(0.3 + (1.6 - 0.4 - 0.1 * 3.4) - 0.25 - 0.1)
+    assert process.spent.outside == pytest.approx(0.3 + (1.6 - 0.2 - 0.2) - 0.25 - 0.1)
     shorter = replace(short, of_budget_s=0.03)
     process = measured(0.4, *[0.01] * 9, limits=shorter)
     ask(process, 9)

@@ -241,16 +241,29 @@ def test_a_record_says_whether_the_recipe_ended_an_audit(workplace, monkeypatch,
     assert (record.status, record.unfinished_audits) == (Status.CRASHED, unfinished)
 
 
-def test_an_evaluator_that_is_killed_after_the_audit_failed_leaves_the_rejection(workplace, monkeypatch):
+def ends_when_asked_why(monkeypatch, end: BaseException) -> list[bool]:
+    """Whether each audit that was asked for shows spliced rows; the second one does not, and ends in `end`."""
     calls = []
 
     def dying(*arguments, splice=True):
         calls.append(splice)
         if not splice:
-            raise KeyboardInterrupt
+            raise end
         return audit(*arguments)
 
     monkeypatch.setattr("services.evaluator.evaluate.audit", dying)
+    return calls
+
+
+def test_whoever_cancels_a_run_when_the_audit_has_failed_leaves_the_rejection(workplace, monkeypatch):
+    """How many passes were made is there to be read, and more than are expected tell of a failure."""
+    ends_when_asked_why(monkeypatch, Ended(Status.CANCELLED, "cancelled by SIGTERM"))
+    record = evaluate(make_trained_run(variant(CHEATS["look-ahead"])))
+    assert (record.status, record.checks[-1].passed) == (Status.REJECTED, False)
+
+
+def test_an_evaluator_that_is_killed_after_the_audit_failed_leaves_the_rejection(workplace, monkeypatch):
+    calls = ends_when_asked_why(monkeypatch, KeyboardInterrupt())
     run = make_trained_run(variant(CHEATS["look-ahead"]))
     with pytest.raises(KeyboardInterrupt):
         evaluate(run)

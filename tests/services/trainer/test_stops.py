@@ -1,7 +1,11 @@
 """A run that stood still, with its machine or alone, says nothing of its recipe: void, never `take smaller steps`."""
 
+import os
+import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -31,6 +35,35 @@ def test_a_run_whose_processes_were_frozen_is_void_and_leaves_nothing_to_go_on_f
     assert (record.status, record.void) == (Status.CANCELLED, VoidCause.HOST_SLEPT), record.reason
     assert "was stopped for" in record.reason
     assert not run.checkpoint_dir.exists()
+
+
+@pytest.mark.parametrize(("waited_s", "is_void"), [(0.0, True), (3.0, False)])
+def test_waiting_for_a_processor_is_no_stop(monkeypatch, waited_s, is_void):
+    """A recipe that can fill all processors would have a run made again whenever it goes badly."""
+    late = iter([0.0, LONGEST_STOP_S + 1.0])
+    waited = iter([0.0, waited_s])
+    monkeypatch.setattr(stops, "seconds_waited", lambda: next(waited))
+    monkeypatch.setattr(stops, "time", SimpleNamespace(**vars(time) | {"monotonic": lambda: next(late)}))
+    seen, over = Stops(), iter([False, True])
+    monkeypatch.setattr(seen._over, "wait", lambda seconds: next(over))
+    seen._watch()
+    assert bool(seen.reason()) == is_void
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not count it")
+def test_a_thread_that_shares_a_processor_has_waited_for_it():
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        before, rival = stops.seconds_waited(), subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        end = time.monotonic() + 0.6
+        while time.monotonic() < end:
+            pass
+        assert stops.seconds_waited() - before > 0.1
+    finally:
+        os.sched_setaffinity(0, allowed)
+        rival.kill()
+        rival.wait()
 
 
 @pytest.mark.parametrize(("slept_s", "is_void"), [(0.0, False), (LONGEST_STOP_S, False), (9.0, True)])

@@ -9,8 +9,8 @@ import pytest
 
 from services.console.research import Fleet
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
+from shared.research.comparable import most_again
 from shared.research.idea import propose
-from shared.research.known import most_again
 from shared.runs.shipped import default_recipe
 from shared.settings import CHECKOUT, settings
 from tests import ideas

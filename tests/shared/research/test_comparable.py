@@ -4,7 +4,7 @@ import pytest
 
 from shared.contracts import Budget, Integrity, Rung, Status, Unranked, VoidCause
 from shared.experiment.identity import seed_of
-from shared.research.comparable import LeftOut, evidence, key_of
+from shared.research.comparable import MOST_AGAIN, LeftOut, evidence, key_of
 from tests.shared.research.makers import KEY, SHAPE, idea, result, results
 
 IDEA = idea()
@@ -78,10 +78,42 @@ def test_a_rejected_run_is_a_failure_and_no_number():
     assert evidence(IDEA, KEY, [rejected]).failed == (rejected,)
 
 
-@pytest.mark.parametrize("changes", [{"status": Status.CANCELLED}, {"status": Status.INVALID}])
-def test_a_run_that_somebody_stopped_is_made_again_on_the_same_seed(changes):
-    found = evidence(IDEA, KEY, [result(IDEA, 0, None, **changes), result(IDEA, 1, 1.5)])
+def test_a_run_that_somebody_stopped_is_made_again_on_the_same_seed():
+    found = evidence(IDEA, KEY, [result(IDEA, 0, None, status=Status.CANCELLED), result(IDEA, 1, 1.5)])
     assert (found.values, found.next_index) == ([], 0)
+
+
+def test_a_recipe_that_breaks_the_protocol_whenever_it_has_bad_luck_does_not_choose_its_runs():
+    """It can do so when training is over: a state of another shape, say."""
+    broken = result(IDEA, 0, None, status=Status.INVALID)
+    found = evidence(IDEA, KEY, [broken, result(IDEA, 0, 1.5, run_id="again")])
+    assert found.failed == (broken,)
+
+
+VAIN = (
+    {"unranked": (Unranked.OVER_BUDGET,), "training_seconds": 330.0},
+    {"val_bpb": None, "status": Status.CANCELLED},
+    {"val_bpb": None, "void": VoidCause.HOST_SLEPT},
+)
+
+
+@pytest.mark.parametrize("changes", VAIN)
+def test_a_seed_is_tried_three_times_whatever_else_the_jobs_were_asked(changes):
+    """A hub's names of jobs follow from all that was asked: with one more point of a curve there are three more."""
+    vain = [result(IDEA, 0, **{"val_bpb": 2.0, **changes}, run_id=f"vain-{number}") for number in range(MOST_AGAIN)]
+    lucky = result(IDEA, 0, 1.5)
+    assert evidence(IDEA, KEY, [*vain[1:], lucky]).values == [1.5]
+    found = evidence(IDEA, KEY, [*vain, lucky])
+    assert (found.values, found.next_index) == ([], 0)
+    assert (lucky.run_id, LeftOut.TRIED_TOO_OFTEN) in found.left_out
+
+
+def test_tries_elsewhere_or_afterwards_take_nothing_from_a_seed():
+    vain = [result(IDEA, 0, run_id=f"vain-{number}", **VAIN[0]) for number in range(MOST_AGAIN)]
+    elsewhere = [run.model_copy(update={"hardware_key": "cpu-other"}) for run in vain]
+    of_other_seed = [run.model_copy(update={"seed": seed_of(IDEA.id, 1)}) for run in vain]
+    lucky = result(IDEA, 0, 1.5)
+    assert evidence(IDEA, KEY, [*elsewhere, *of_other_seed, lucky, *vain]).values == [1.5]
 
 
 def test_a_void_attempt_says_nothing():

@@ -320,6 +320,11 @@ class TestFilter:
             assert verdict(machine, call[column], gpu=False) == errno.EPERM
             assert verdict(machine, call[column]) is None
 
+    def test_advice_that_others_find_in_memory_is_not_followed(self, machine, column):
+        """MADV_COLLAPSE is answered as Linux before 6.1 does, the older ones report success."""
+        for advice, answer in {4: None, 14: None, 20: 0, 21: 0, 25: errno.EINVAL}.items():
+            assert verdict(machine, seccomp._MADVISE[column], 0, 4096, advice) == answer
+
     def test_no_other_family_gets_a_socket(self, machine, column):
         for call, family in itertools.product((seccomp._SOCKET, seccomp._SOCKETPAIR), OTHER_FAMILIES):
             assert verdict(machine, call[column], family, socket.SOCK_STREAM) == errno.EACCES
