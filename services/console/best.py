@@ -40,8 +40,8 @@ def best(
     line = [{"id": one.id, "note": one.note, "val_bpb": known.score(one, key)} for one in known.line(key)]
     if json:
         about = {"id": idea.id, "val_bpb": score, "note": idea.note, "settings": idea.settings}
-        said = {"lineage": line, "doubts": [one.as_json() for one in doubted], "recipe": recipe}
-        said |= {"smoke": smoke_command(recipe, idea)} if recipe is not None else {}
+        smoke = None if recipe is None else smoke_command(recipe, idea)
+        said = {"lineage": line, "doubts": [one.as_json() for one in doubted], "recipe": recipe, "smoke": smoke}
         return looking.print_json({**about, "key": key.model_dump(mode="json"), **said})
     print(f"{score:.6f}  {idea.id}  {idea.note or idea.kind}\nwhere     {key}")
     for name, value in idea.settings.items():

@@ -193,9 +193,9 @@ def audit(
         if largest > limits.difference:
             break
     signed_at_cuts = np.concatenate(at_cuts)
-    shown = probes[: len(signed_at_cuts)]
-    is_anywhere = np.array([probe.anywhere for probe in shown])
-    return Difference(largest, _mean(signed_at_cuts), _mean(signed_at_cuts[is_anywhere]), len(shown))
+    num_shown = len(signed_at_cuts)
+    is_anywhere = np.array([probe.anywhere for probe in probes[:num_shown]])
+    return Difference(largest, _mean(signed_at_cuts), _mean(signed_at_cuts[is_anywhere]), num_shown)
 
 
 def _mean(nats: np.ndarray) -> float:
