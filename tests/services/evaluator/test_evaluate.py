@@ -208,28 +208,6 @@ def test_the_reason_tells_look_ahead_from_memory(workplace):
     assert memory.reason.startswith("stateless")
 
 
-DIES_WHEN_CAUGHT = """
-shown = frozenset()
-
-def logits(self, tokens_BT):
-    rows = {row.tobytes() for row in tokens_BT.numpy()}
-    if rows & self.shown:
-        __import__("os").abort()
-    self.shown |= rows
-    logits = super().logits(tokens_BT)
-    logits[:, :-1].scatter_add_(2, tokens_BT[:, 1:, None], torch.full_like(logits[:, :-1, :1], 20.0))
-    return logits
-"""
-
-
-def test_a_recipe_that_crashes_when_it_is_caught_is_rejected_and_not_tried_again(workplace):
-    """Rows are shown twice only by the process that is asked after the audit found a difference."""
-    run = make_trained_run(variant(DIES_WHEN_CAUGHT))
-    record = evaluate(run)
-    assert record.status is Status.REJECTED
-    assert "crashed: " in record.reason
-
-
 def dies(*_: object) -> None:
     raise Ended(Status.CRASHED, "died with SIGABRT")
 
@@ -255,11 +233,14 @@ def ends_when_asked_why(monkeypatch, end: BaseException) -> list[bool]:
     return calls
 
 
-def test_whoever_cancels_a_run_when_the_audit_has_failed_leaves_the_rejection(workplace, monkeypatch):
-    """How many passes were made is there to be read, and more than are expected tell of a failure."""
-    ends_when_asked_why(monkeypatch, Ended(Status.CANCELLED, "cancelled by SIGTERM"))
+@pytest.mark.parametrize("status", [Status.CRASHED, Status.CANCELLED])
+def test_whoever_ends_the_process_that_is_asked_why_leaves_the_rejection(workplace, monkeypatch, status):
+    """A crash may be tried again. And how many passes were made is there to be read: more than are expected tell a
+    friend that the audit has failed."""
+    ends_when_asked_why(monkeypatch, Ended(status, "by SIGABRT"))
     record = evaluate(make_trained_run(variant(CHEATS["look-ahead"])))
     assert (record.status, record.checks[-1].passed) == (Status.REJECTED, False)
+    assert f"{status}: by SIGABRT" in record.reason
 
 
 def test_an_evaluator_that_is_killed_after_the_audit_failed_leaves_the_rejection(workplace, monkeypatch):
