@@ -172,7 +172,8 @@ def advice(judged: Judged) -> str:
         return f"`{command}` makes {needs} more run{'s' * (needs > 1)} of {whose}{anyhow}"
     effect = decision.effect or 0.0
     if noise and decision.verdict is Verdict.DISCARD and 0 < effect < (decision.resolvable or 0.0):
-        quieter = [one for one in all_defaults() if one.noise and one.noise.sigma < noise.sigma / 2]
+        others = [one for one in all_defaults() if judged.key and one.hardware_key != judged.key.hardware_key]
+        quieter = [one for one in others if one.noise and one.noise.sigma < noise.sigma / 2]
         where = ", ".join(sorted({one.target for one in quieter})) or "a target with less noise, if there is one"
         return f"send it to a quieter machine to know more: {where}"
     return ""

@@ -1,0 +1,40 @@
+"""What `decide` advises beside its verdict."""
+
+import pytest
+
+from services.console import verdicts
+from shared.contracts import DatasetRef, Rung
+from shared.experiment.platform_default import NoiseFloor
+from shared.research.judge import judge
+from shared.research.rule import Verdict
+from tests.platform_defaults import calibrated
+from tests.shared.research.makers import KEY, SHAPE, START, idea, known, results
+
+SLIGHT = idea("slightly_better = 1")
+
+
+def default(sigma: float, hardware_key: str = KEY.hardware_key, target: str = "cpu"):
+    noise = NoiseFloor(
+        sigma=sigma, low=sigma / 2, high=sigma * 2, num_seeds=8, budget_seconds=20.0, weak=False, rung=Rung.CHEAP,
+        run_ids=(),
+    )  # fmt: skip
+    return calibrated(
+        shape=SHAPE, noise=noise, hardware_key=hardware_key, target=target, eval_signature=KEY.eval_signature,
+        dataset=DatasetRef(name="words", fingerprint=KEY.dataset),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "said"),
+    [
+        ([], "a target with less noise, if there is one"),
+        ([default(0.001, "nvidia-gb10", "gb10")], "gb10"),
+    ],
+)
+def test_a_small_gain_is_sent_to_a_quieter_machine_that_is_not_the_one_it_ran_on(monkeypatch, elsewhere, said):
+    """This machine's own default may have been measured on a quieter day."""
+    monkeypatch.setattr(verdicts, "all_defaults", lambda: [default(0.001), *elsewhere])
+    state = known((START, results(START, 2.0, 2.0, 2.0)), (SLIGHT, results(SLIGHT, 1.9999)))
+    judged = judge(state, SLIGHT, KEY, default(0.01))
+    assert judged.decision.verdict is Verdict.DISCARD
+    assert verdicts.advice(judged) == f"send it to a quieter machine to know more: {said}"
