@@ -161,22 +161,28 @@ def _demanded(ruling: Ruling) -> float:
 
 def held(known: Known, ruling: Ruling) -> tuple[list[float], list[float]] | None:
     """val_bpb of the runs that it names, and of the pool's; None where one is missing."""
-    found = _evidence_of(known, ruling)
-    if found is None or not all(set(named) <= set(have) for have, named in found):
-        return None
-    mine, theirs = ([value for name, value in have.items() if name in named] for have, named in found)
-    return mine, theirs
+    sides = _sides(known, ruling)
+    return None if sides is None else _named(sides)
 
 
-def _evidence_of(known: Known, ruling: Ruling) -> list[tuple[dict[str, float], tuple[str, ...]]] | None:
-    """Of the idea, and of what it was held against: val_bpb of all runs by name, in the order of their seeds, and which
-    of them the ruling names. None where nobody knows what it was held against."""
+Side = tuple[dict[str, float], tuple[str, ...]]
+"""val_bpb of all runs by name, in the order of their seeds; which of them a ruling names"""
+
+
+def _sides(known: Known, ruling: Ruling) -> list[Side] | None:
+    """Of the idea, and of what it was held against; None where that is unknown or a run that is named is missing."""
     idea = known.ideas[ruling.idea]
     against = known.ideas.get(ruling.against or idea.parent or "")
     if against is None:
         return None
-    sides = ((idea, ruling.runs), (against, ruling.pool))
-    return [(_scores(known.evidence(side, ruling.key)), named) for side, named in sides]
+    named = ((idea, ruling.runs), (against, ruling.pool))
+    sides = [(_scores(known.evidence(one, ruling.key)), names) for one, names in named]
+    return sides if all(set(names) <= set(have) for have, names in sides) else None
+
+
+def _named(sides: list[Side]) -> tuple[list[float], list[float]]:
+    runs, pool = ([value for name, value in have.items() if name in names] for have, names in sides)
+    return runs, pool
 
 
 def _scores(found: Evidence) -> dict[str, float]:
@@ -201,14 +207,13 @@ def is_borne_out(known: Known, ruling: Ruling, *, believe_missing: bool) -> bool
         return True
     if against is None or idea.parent is None or ruling.sigma is None or ruling.sigma_seeds is None:
         return False
-    values = held(known, ruling)
-    if values is None:
+    sides = _sides(known, ruling)
+    if sides is None:
         return believe_missing
-    if any(_leaves_out(*side) for side in _evidence_of(known, ruling) or ()):
+    runs, pool = _named(sides)
+    if any(_leaves_out(*side) for side in sides) or is_denied(ruling.sigma, ruling.sigma_seeds, pool):
         return False
-    if is_denied(ruling.sigma, ruling.sigma_seeds, values[1]):
-        return False
-    found = rule_for(idea)(*values, Noise(ruling.sigma, ruling.sigma_seeds, ""))
+    found = rule_for(idea)(runs, pool, Noise(ruling.sigma, ruling.sigma_seeds, ""))
     return found.verdict is Verdict.KEEP and found.published == ruling.published
 
 
