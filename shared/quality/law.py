@@ -23,6 +23,8 @@ from shared.contracts import Shape
 from shared.quality.model_size import model_size, window_sizes
 
 EVAL_SEQ_LEN = 2048
+LEAST_BPB = 0.05
+"""parameters that a fit tries may make the sum negative"""
 UNTRAINED_BPB, BEND = 3.2, 5
 BEST_BATCH_GROWTH, FIRST_STEPS = 0.6, 1.5
 TABLE_SHARE = 0.1
@@ -132,7 +134,8 @@ class _Terms:
         self.first = np.exp(log_T - FIRST_STEPS * (points.log_tokens - np.log(3e4)))
         self.short = np.sqrt(EVAL_SEQ_LEN / np.minimum(np.exp(points.log_seq), EVAL_SEQ_LEN)) - 1
         self.half_windows = points.half_windows
-        self.raw = E + self.learned + self.starved + self.first + c * self.short + w * self.half_windows
+        raw = E + self.learned + self.starved + self.first + c * self.short + w * self.half_windows
+        self.raw = np.maximum(raw, LEAST_BPB)
         self.bend = (UNTRAINED_BPB / self.raw) ** BEND
         self.val_bpb = UNTRAINED_BPB * (1 + self.bend) ** (-1 / BEND)
 

@@ -26,6 +26,13 @@ def test_its_slopes_are_what_it_changes_by():
         np.testing.assert_allclose(slopes(parameters, points), np.stack(changes, axis=-1), rtol=1e-5, atol=1e-8)
 
 
+def test_parameters_that_a_fit_tries_come_to_numbers_however_far_off_they_are():
+    points = drawn(np.random.default_rng(2), 40)
+    floor_below_zero = PRIOR_MEAN - 20 * PRIOR_SD * (np.arange(len(PRIOR_SD)) == 0)
+    assert (law(floor_below_zero, points) > 0).all()
+    assert np.isfinite(slopes(floor_below_zero, points)).all()
+
+
 def test_no_tokens_count_as_one():
     none, one = points_of([(SHAPE, 0), (SHAPE, 1)], vocab_size=512).log_tokens
     assert none == one == 0.0
