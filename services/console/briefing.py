@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.console import looking
-from services.console.research import Place
+from services.console.research import Place, seconds_of
 from shared import sandbox
-from shared.experiment.presets import SMALLEST_PRESET
-from shared.research.comparable import Key
+from shared.experiment.presets import DEFAULT_BUDGET_S, SMALLEST_PRESET
+from shared.machine.hardware import target_here
+from shared.machine.targets import TARGETS
+from shared.research.book import Trial
+from shared.research.comparable import Key, key_of
 from shared.research.doubt import Doubt, doubts
 from shared.research.history import Row, rows
 from shared.research.idea import Idea
@@ -78,7 +81,9 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
         waiting=waiting,
         next=[
             *dict.fromkeys(one.command for one in doubted),
-            *_next(place.is_fleet or bool(unfenced), found, noise, best, waiting, _target(known)),
+            *_next(
+                _run_command(place, known, key, by_queue=place.is_fleet or bool(unfenced)), found, noise, best, waiting
+            ),
         ],
         doubts=doubted,
         unfenced=unfenced,
@@ -117,9 +122,36 @@ def _waiting() -> list[dict[str, str]]:
     return [{"job": one.job_id, "state": one.state, "what": one.summary} for one in seen if not one.is_over]
 
 
-def _target(known: Known) -> str:
-    """Where an idea was sent last."""
-    return next((trials[-1].target for trials in reversed([*known.trials.values()]) if trials), "TARGET")
+def _run_command(place: Place, known: Known, key: Key | None, *, by_queue: bool) -> str:
+    """What tests an idea under the conditions that the book is about, as far as to the recipe."""
+    sent = _sent_last(known)
+    seconds = key.budget_seconds if key else seconds_of(sent.asked) if sent else DEFAULT_BUDGET_S
+    budget = f"--time-budget {seconds:g}"
+    return f"submit --target {_target(place, known, key)} --wait {budget}" if by_queue else f"train {budget}"
+
+
+def _target(place: Place, known: Known, key: Key | None) -> str:
+    """Where the runs of the key ran, else where an idea was sent last, else where a worker is, else this machine's."""
+    ran = [one.target for results in known.results.values() for one in results if key and key_of(one) == key]
+    if ran:
+        return ran[-1]
+    if sent := _sent_last(known):
+        return sent.target
+    served, here = _served() if place.is_fleet else [], target_here()
+    return here if here in served or not served else served[0]
+
+
+def _sent_last(known: Known) -> Trial | None:
+    return next((trials[-1] for trials in reversed([*known.trials.values()]) if trials), None)
+
+
+def _served() -> list[str]:
+    """Targets with a worker."""
+    from services.console.hub_connection import hub, store
+    from shared.fleet.view import num_workers
+
+    with hub() as connection:
+        return [target.name for target in TARGETS if num_workers(store(connection), target.queue)]
 
 
 def _job_of(idea: Idea, waiting: Sequence[dict[str, str]]) -> dict[str, str] | None:
@@ -128,21 +160,20 @@ def _job_of(idea: Idea, waiting: Sequence[dict[str, str]]) -> dict[str, str] | N
 
 
 def _next(
-    by_queue: bool,
+    run: str,
     found: Sequence[Row],
     noise: Noise | None,
     best: tuple[Idea, float] | None,
     waiting: Sequence[dict[str, str]] = (),
-    target: str = "TARGET",
 ) -> list[str]:
-    run = f"submit --target {target} --wait" if by_queue else "train"
     steps = [f"autoresearch decide {row.idea.id} --wait" for row in found if row.state == "undecided"]
     start = next((row.idea for row in found if row.state == "start"), None)
     if best is None:
         starts = [row for row in found if row.idea.parent is None]
         under_way = next(filter(None, (_job_of(row.idea, waiting) for row in reversed(starts))), None)
         return [f"autoresearch wait {under_way['job']}" if under_way else _first(run, starts), *steps]
-    steps += ["autoresearch best --recipe my_recipe.py", f"autoresearch {run} --recipe my_recipe.py --note '...'"]
+    test = f"autoresearch {run} --recipe my_recipe.py --note 'why it helps'"
+    steps += ["autoresearch best --recipe my_recipe.py", test]
     if start is not None and (noise is None or noise.num_seeds < ENOUGH_SEEDS):
         steps.append(f"autoresearch decide {start.id} --wait")  # any time: a promising idea would cause it too
     return steps

@@ -75,15 +75,19 @@ def check_terms(asked: Mapping[str, Any]) -> None:
 def with_budget(known: Known, parent: str | None, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """With the time that the named parent was given last on this target, else others, where none is asked for.
 
-    A run need not have ended, nor count: what it was asked for stands in the book before it begins.
+    A run need not have ended, nor count: what it was asked for stands in the book before it begins. The default stands
+    nowhere, so that who names it and who does not ask for the same runs.
     """
-    if "time_budget" in asked:
-        return dict(asked)
+    others = {name: value for name, value in asked.items() if name != "time_budget"}
+    seconds = asked.get("time_budget") or _budget_of_others(known, parent, target)
+    return others if seconds in (None, DEFAULT_BUDGET_S) else {**others, "time_budget": seconds}
+
+
+def _budget_of_others(known: Known, parent: str | None, target: str) -> float | None:
     named = known.idea(parent).id if parent not in (None, START) else ""
     counted = (key.budget_seconds for key in known.all_keys() if key.hardware_key in hardware_of(known, target))
     everybody = [trial for trials in known.trials.values() for trial in trials]
-    seconds = last_budget(known.trials.get(named, ()), target) or next(counted, None) or last_budget(everybody, target)
-    return dict(asked) if seconds in (None, DEFAULT_BUDGET_S) else {**asked, "time_budget": seconds}
+    return last_budget(known.trials.get(named, ()), target) or next(counted, None) or last_budget(everybody, target)
 
 
 def last_budget(trials: Sequence[Trial], target: str) -> float | None:

@@ -335,13 +335,14 @@ def test_brief_restores_what_an_agent_knew(autoresearch, start, train):
     assert state["noise"]["num_seeds"] == 8
     assert state["resolves"]["4"] < state["resolves"]["1"]
     assert state["counts"] == {"start": 1, "keep": 1}
-    assert "autoresearch best --recipe my_recipe.py" in state["next"]
+    again = "autoresearch train --time-budget 0.05 --recipe my_recipe.py --note 'why it helps'"
+    assert state["next"] == ["autoresearch best --recipe my_recipe.py", again]
     assert "a better one" in autoresearch("brief").out
 
 
 def test_brief_on_an_empty_book_says_how_to_begin(autoresearch):
     state = autoresearch("brief", "--json").json
-    assert state["next"] == ["autoresearch train --note baseline"]
+    assert state["next"] == ["autoresearch train --time-budget 300 --note baseline"]
 
 
 def test_brief_tells_an_agent_whose_own_sandbox_lets_no_other_begin_to_submit(autoresearch, monkeypatch):
@@ -349,7 +350,7 @@ def test_brief_tells_an_agent_whose_own_sandbox_lets_no_other_begin_to_submit(au
     none = Choice(what="sandbox", chosen="none", reason=reason)
     monkeypatch.setattr(briefing.sandbox, "describe", lambda: none)
     state = autoresearch("brief", "--json").json
-    assert state["next"] == ["autoresearch submit --target TARGET --wait --note baseline"]
+    assert state["next"] == ["autoresearch submit --target cpu --wait --time-budget 300 --note baseline"]
     assert state["unfenced"] == reason
     assert f"sandbox   none: {reason}" in autoresearch("brief").out
     monkeypatch.setenv("ARE_SANDBOX", "off")
@@ -360,13 +361,12 @@ def test_brief_tells_an_agent_whose_own_sandbox_lets_no_other_begin_to_submit(au
 def test_best_without_a_best_says_why_and_what_to_do_and_writes_no_file(autoresearch, tmp_path):
     file = tmp_path / "best.py"
     said = autoresearch("best", "--recipe", str(file), code=1)
-    assert said.err.splitlines() == [
-        "autoresearch: there is no best recipe yet: no idea was run here yet; next: autoresearch train --note baseline"
-    ]
+    (line,) = said.err.splitlines()
+    assert line.startswith("autoresearch: there is no best recipe yet: no idea was run here yet; next: autoresearch")
     assert (said.out, file.exists()) == ("", False)
     document = autoresearch("best", "--recipe", str(file), "--json", code=1).json
     assert (document["id"], document["recipe"], document["reason"]) == (None, None, "no idea was run here yet")
-    assert document["next"] == ["autoresearch train --note baseline"]
+    assert document["next"] == ["autoresearch train --time-budget 300 --note baseline"]
 
 
 def test_best_of_a_start_whose_run_does_not_count_names_the_reason_and_history_the_number(
@@ -390,7 +390,7 @@ def test_a_start_that_crashed_is_not_to_be_submitted_again_but_a_smaller_one(aut
     autoresearch("train", "--recipe", mine, "--note", "it crashes", "--parent", "none", *TERMS[2:], code=1)
     said = autoresearch("best", "--json", code=1).json
     assert "came to no number (crashed" in said["reason"]
-    assert said["next"] == ["autoresearch train --preset m5-tiny --note baseline"]
+    assert said["next"] == ["autoresearch train --time-budget 0.05 --preset m5-tiny --note baseline"]
     autoresearch("train", "--recipe", mine, "--note", "so too", "--parent", "none", *TERMS, code=1)
     assert autoresearch("best", "--json", code=1).json["next"] == ["autoresearch doctor"]
 

@@ -54,7 +54,7 @@ class Agent:
     def begin(self) -> None:
         state = self.run(*self.brief).json
         if state["best"] is None:
-            first = shlex.split(state["next"][0].replace("TARGET", "cpu"))[1:]
+            first = shlex.split(state["next"][0])[1:]
             self.run(*first, *TERMS)  # whoever sets the machine up chooses budget and dataset; ideas inherit them
         self.run(*self.take_best)
 
@@ -94,6 +94,7 @@ def test_an_agent_that_follows_the_brief_keeps_the_better_idea_and_drops_the_oth
     assert (state["best"]["id"], state["where"]) == (better["idea"], "the hub")
     assert state["counts"] == {"start": 1, "keep": 1, "discard": 1, "crash": 1}
     assert state["waiting"] == []
+    assert "autoresearch submit --target cpu --wait --time-budget 0.05 --recipe my_recipe.py" in state["next"][-2]
 
     older = agent.test(RECIPE.format(quality=1.999), "a change of the start", parent=better["parent"])
     assert older["parent"] == better["parent"]
