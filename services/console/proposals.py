@@ -50,12 +50,13 @@ def register(
         without=without,
         by=whoami(),
     )
-    if before is not None and idea.id == before.id:
-        idea = before  # the shipped recipe itself
+    if before is not None and idea.id == before.id:  # the shipped recipe itself
+        idea = before = before.model_copy(update={"note": note or before.note})
     refuse_known(known, idea, asked)
     trial = Trial(idea=idea.id, target=target, asked=dict(asked))
     place.put_recipe(source)
-    place.append(*([] if idea.id in known.ideas else [Proposal(idea=idea)]), trial)
+    new = {one.id: one for one in (before, idea) if one is not None and one.id not in known.ideas}
+    place.append(*(Proposal(idea=one) for one in new.values()), trial)
     return place.known().ideas[idea.id], trial
 
 
@@ -115,7 +116,10 @@ def find_parent(
     preset: str | None,
     settings: Mapping[str, str],
 ) -> Idea | None:
-    """Who was named, else the best on this target at this budget, else the shipped recipe, which becomes the start."""
+    """Who was named, else the best on this target at this budget, else the shipped recipe, which becomes the start.
+
+    Then it need not be in the book yet; its recipe is.
+    """
     if name == START:
         return None
     if name is not None:
@@ -125,9 +129,7 @@ def find_parent(
             return found[0]
     source = default_recipe(engine).read_bytes()
     start = propose(source, note="the shipped recipe", preset=preset, settings=settings, by=whoami())
-    if start.id not in known.ideas:
-        place.put_recipe(source)
-        place.append(Proposal(idea=start))
+    place.put_recipe(source)
     return known.ideas.get(start.id, start)
 
 
