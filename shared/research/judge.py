@@ -11,6 +11,7 @@ from shared.research.comparable import Evidence, Key
 from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
 from shared.research.known import Known, rule_for
+from shared.research.made import Made
 from shared.research.noise import Noise, how_to_measure, is_denied, measured, why_not
 from shared.research.rule import ENOUGH_SEEDS, FEWEST_SEEDS, Decision, Verdict
 from shared.runs.shipped import shipped_recipes
@@ -39,6 +40,8 @@ class Judged:
     """whose runs the pool is; None: nobody's"""
     again: bool = False
     """a keep is tried again: it stands until this is decided"""
+    made: tuple[Made, ...] = ()
+    """what was run for it, in this call"""
 
     @property
     def num_seen(self) -> int:

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from services.console.research import Fleet
+from shared.experiment.identity import seed_of
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
 from shared.research.comparable import most_again
 from shared.research.idea import propose
@@ -167,6 +168,23 @@ def test_an_idea_whose_runs_do_not_count_says_why_and_may_be_sent_with_another_b
     assert "not ranked: over_budget" in decided["advice"]
     assert "another --time-budget" in decided["advice"]
     autoresearch(*submit, "--time-budget", "0.06")
+
+
+def test_decide_says_which_runs_it_makes_and_which_of_them_do_not_count(autoresearch, worker, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(RECIPE.format(quality=1.99) + "OUTSIDE = 9\nONCE = 1\n")
+    autoresearch("submit", "--target", "cpu", "--wait", "--note", "baseline", *TERMS)
+    submit = ["submit", "--target", "cpu", "--recipe", str(mine), "--note", "x", "--json", "--wait", *TERMS]
+    idea = autoresearch(*submit).json["idea"]
+    decided = autoresearch("decide", idea, "--wait", "--json")
+    mine, of_parent = ([one for one in decided.json["made"] if (one["idea"] == idea) == own] for own in (True, False))
+    assert [one["why_not_counted"] for one in mine] == [None, "over_budget", None]
+    assert [one["seed"] for one in mine] == [seed_of(idea, index) for index in (0, 1, 1)]
+    assert {one["hardware_key"] for one in mine} == {decided.json["key"]["hardware_key"]}
+    assert len(of_parent) == len(decided.json["pool"]) - 1
+    assert f"1 run of {idea} with seed {seed_of(idea, 1)} on cpu (x)" in decided.err
+    assert "does not count (val_bpb" in decided.err
+    assert "not ranked: over_budget" in decided.err
 
 
 def test_a_trial_that_stands_in_the_book_twice_has_each_run_once(autoresearch, worker, tmp_path):
