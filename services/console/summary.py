@@ -9,11 +9,14 @@ from rich.text import Text
 from services.console.env_file import use_tracking_of_hub
 from shared.contracts import EvaluationRecord, Job, Rung, RunResult, Status, Unranked
 from shared.data.dataset import DEMO_NOTICE, open_reference
+from shared.research.comparable import is_in_vain
 from shared.runs.directory import RunDirectory
 from shared.runs.pruning import disk_warning, retain
 from shared.runs.shipped import shipped_recipes
 
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
+VAIN = 1
+"""the exit code of an idea's run whose number does not count"""
 NUMBERS = {
     "val_bpb": "{:.6f}", "val_bpb_upstream": "{:.6f}", "training_seconds": "{:.1f}", "total_seconds": "{:.1f}",
     "peak_vram_mb": "{:.1f}", "mfu_percent": "{:.2f}", "total_tokens_M": "{:.2f}", "num_steps": "{}",
@@ -66,7 +69,17 @@ def conclude(result: RunResult, directory: RunDirectory, json: bool = False) -> 
         print_meaning(result, directory.evaluation())
     record_run(directory)
     retain()
+    if is_in_vain(result):
+        print(f"autoresearch: {in_vain(result)}", file=sys.stderr)
+        return VAIN
     return EXIT_CODES.get(result.status, 1)
+
+
+def in_vain(result: RunResult) -> str:
+    """One line about an idea's run that does not count."""
+    why = "; ".join(WHY_UNRANKED[reason] for reason in result.unranked)
+    again = f"`autoresearch decide {result.idea} --wait` makes the run again"
+    return f"{result.run_id} does not count for idea {result.idea}: it is not ranked ({why}); {again}"
 
 
 def print_summary(result: RunResult) -> None:

@@ -215,7 +215,7 @@ def test_runs_that_do_not_count_are_not_made_for_ever(autoresearch, start, train
 def test_a_recipe_that_makes_itself_unranked_does_not_choose_its_runs_here_either(autoresearch, start, recipe):
     mine = ["train", "--recipe", recipe(1.99, "OUTSIDE = 9\n"), "--note", "slow to load", *TERMS]
     for _ in range(3):
-        autoresearch(*mine)
+        assert "does not count for idea" in autoresearch(*mine, code=1).err
     made = len(list_runs())
     assert "made 3 times and measured nothing, the last time over_budget" in autoresearch(*mine, code=2).err
     idea = [entry for entry in LocalBook().entries() if isinstance(entry, Trial)][-1].idea
@@ -248,7 +248,7 @@ def test_a_recipe_that_was_run_may_be_submitted_for_another_time(autoresearch, s
 
 def test_an_idea_is_given_the_time_of_its_parent_also_when_no_run_of_that_counts(autoresearch, start, recipe):
     longer = [*TERMS[:5], "0.07", *TERMS[6:]]
-    autoresearch("train", "--recipe", recipe(1.99, "OUTSIDE = 9\n"), "--note", "slow", *longer)
+    autoresearch("train", "--recipe", recipe(1.99, "OUTSIDE = 9\n"), "--note", "slow", *longer, code=1)
     parent = [entry for entry in LocalBook().entries() if isinstance(entry, Proposal)][-1].idea.id
     unsaid = [*TERMS[:4], *TERMS[6:]]
     autoresearch("train", "--recipe", recipe(1.98), "--note", "child", "--parent", parent, *unsaid)
@@ -373,7 +373,7 @@ def test_best_of_a_start_whose_run_does_not_count_names_the_reason_and_history_t
     autoresearch, recipe, tmp_path
 ):
     mine = recipe(1.9, "OUTSIDE = 9\n")
-    autoresearch("train", "--recipe", mine, "--note", "slow to load", "--parent", "none", *TERMS)
+    autoresearch("train", "--recipe", mine, "--note", "slow to load", "--parent", "none", *TERMS, code=1)
     said = autoresearch("best", "--recipe", str(tmp_path / "best.py"), code=1)
     (row,) = autoresearch("history", "--json").json
     assert f"the start {row['id']} has no run that counts (over_budget)" in said.err

@@ -160,14 +160,18 @@ def test_an_idea_whose_runs_do_not_count_says_why_and_may_be_sent_with_another_b
     mine = tmp_path / "mine.py"
     mine.write_text(RECIPE.format(quality=1.99) + "OUTSIDE = 9\n")
     submit = ["submit", "--target", "cpu", "--recipe", str(mine), "--note", "slow to load", "--json", "--wait", *TERMS]
-    said = autoresearch(*submit)
+    said = autoresearch(*submit, code=1)
     assert "not ranked: over_budget" in said.out
     idea = next(line for line in map(parsed, said.out.splitlines()) if "idea" in line)["idea"]
     decided = autoresearch("decide", idea, "--wait", "--json", code=2).json
     assert decided["verdict"] == "undecided"
+    told = f"does not count for idea {idea}: it is not ranked (it computed for longer than its budget"
+    assert told in said.err
+    assert f"`autoresearch decide {idea} --wait` makes the run again" in said.err
+    assert told in autoresearch("wait", *said.json["jobs"], code=1).err
     assert "not ranked: over_budget" in decided["advice"]
     assert "another --time-budget" in decided["advice"]
-    autoresearch(*submit, "--time-budget", "0.06")
+    autoresearch(*submit, "--time-budget", "0.06", code=1)
 
 
 def test_decide_says_which_runs_it_makes_and_which_of_them_do_not_count(autoresearch, worker, tmp_path):
@@ -175,7 +179,7 @@ def test_decide_says_which_runs_it_makes_and_which_of_them_do_not_count(autorese
     mine.write_text(RECIPE.format(quality=1.99) + "OUTSIDE = 9\nONCE = 1\n")
     autoresearch("submit", "--target", "cpu", "--wait", "--note", "baseline", *TERMS)
     submit = ["submit", "--target", "cpu", "--recipe", str(mine), "--note", "x", "--json", "--wait", *TERMS]
-    idea = autoresearch(*submit).json["idea"]
+    idea = autoresearch(*submit, code=1).json["idea"]
     decided = autoresearch("decide", idea, "--wait", "--json")
     mine, of_parent = ([one for one in decided.json["made"] if (one["idea"] == idea) == own] for own in (True, False))
     assert [one["why_not_counted"] for one in mine] == [None, "over_budget", None]
