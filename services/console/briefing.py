@@ -18,7 +18,7 @@ from shared.research.history import Row, rows
 from shared.research.idea import Idea
 from shared.research.known import Known
 from shared.research.noise import Noise
-from shared.research.rule import ENOUGH_SEEDS, MOST_RUNS, resolvable
+from shared.research.rule import ENOUGH_SEEDS, resolves
 from shared.settings import settings
 
 NO_NUMBER = {"no run counts": "has no run that counts", "crash": "came to no number"}
@@ -31,7 +31,7 @@ class State:
     best: tuple[Idea, float] | None
     noise: Noise | None
     resolves: dict[str, float]
-    """smallest effect by number of runs"""
+    """smallest effect on the best, by number of runs"""
     counts: dict[str, int]
     last: Sequence[Row]
     waiting: Sequence[dict[str, str]]
@@ -75,7 +75,7 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
         key=key,
         best=best,
         noise=noise,
-        resolves={str(count): resolvable(noise, count, pool) for count in (1, 2, MOST_RUNS)} if noise else {},
+        resolves=resolves(noise, pool) if noise else {},
         counts=dict(Counter(row.state for row in found)),
         last=found[-limit:],
         waiting=waiting,
@@ -199,8 +199,8 @@ def show(state: State) -> None:
     if state.best:
         print(f"best      {state.best[1]:.6f}  {state.best[0].id}  {state.best[0].note or state.best[0].kind}")
     if state.noise:
-        smallest = ", ".join(f"{value:.6f} in {count}" for count, value in state.resolves.items())
-        print(f"noise     sigma {state.noise.sigma:.6f} ({state.noise.source})\nresolves  {smallest} runs")
+        print(f"noise     sigma {state.noise.sigma:.6f} ({state.noise.source})")
+        print(f"resolves  {looking.resolves_said(state.resolves)}")
     elif state.key:
         print(
             "noise     nobody has measured it here, so no idea can be kept yet: `autoresearch calibrate` measures it, "

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from services.console.looking import resolves_said
 from services.console.research import NothingMeasured, Place, tell, whoami
 from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import all_defaults
@@ -17,7 +18,7 @@ from shared.research.idea import Idea
 from shared.research.judge import Judged, judge
 from shared.research.known import Known
 from shared.research.made import made_since
-from shared.research.rule import MOST_RUNS, Verdict, resolvable
+from shared.research.rule import Verdict
 from shared.research.steps import num_steps
 
 MOST_ROUNDS = 24
@@ -148,7 +149,6 @@ def ruling_of(judged: Judged, *, pruned: bool = False) -> Ruling:
 
 def as_json(judged: Judged) -> dict[str, Any]:
     noise, idea = judged.noise, judged.idea
-    smallest = noise and {str(k): resolvable(noise, k, len(judged.pool.results)) for k in (1, 2, MOST_RUNS)}
     return {
         "idea": idea.id,
         "parent": idea.parent,
@@ -163,7 +163,7 @@ def as_json(judged: Judged) -> dict[str, Any]:
         "left_out": dict(judged.runs.left_out),
         "made": [one.as_json() for one in judged.made],
         "noise": noise and asdict(noise),
-        "resolvable": smallest,
+        "resolves": judged.resolves,
         "advice": advice(judged),
     }
 
@@ -206,8 +206,7 @@ def show(judged: Judged, json: bool) -> None:
         print(f"steps    {mine:g} a run{f', {before:g} of its parent' if before else ''} (medians, as recipes report)")
     if judged.noise:
         print(f"noise    sigma {judged.noise.sigma:.6f} ({judged.noise.source})")
-    if decision.resolvable:
-        print(f"resolves {decision.resolvable:.6f} in {MOST_RUNS} runs")
+        print(f"resolves {resolves_said(judged.resolves)}")
     if decision.published is not None:
         print(f"val_bpb  {decision.published:.6f}, of the fresh run")
     for one in judged.made:

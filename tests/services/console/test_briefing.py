@@ -2,14 +2,16 @@
 
 import pytest
 
-from services.console import briefing
+from services.console import briefing, verdicts
 from services.console.research import Fleet, Here
 from shared.research.book import Trial
 from shared.research.history import Row
 from shared.research.idea import propose
 from shared.research.known import Known
+from tests import ideas
 from tests.ideas import RECIPE
 from tests.shared.research.makers import KEY, START, idea, known, result, results
+from tests.start_runs import measured_start
 
 
 def test_brief_goes_on_with_a_start_whose_runs_did_not_count():
@@ -52,3 +54,11 @@ def test_the_first_idea_goes_where_a_worker_is(monkeypatch, served, target):
     monkeypatch.setattr(briefing, "target_here", lambda: "cpu")
     said = briefing._run_command(Fleet(), Known({}, {}, {}, {}), None, by_queue=True)
     assert said == f"submit --target {target} --wait --time-budget 300"
+
+
+def test_brief_and_decide_say_one_number_of_what_is_resolved(workplace, monkeypatch, tmp_path):
+    ideas.alone(monkeypatch, tmp_path)
+    start = measured_start()
+    of_the_best, of_the_start = briefing.state(Here(), None, 5).resolves, verdicts.look(Here(), start, None)
+    assert of_the_best == verdicts.as_json(of_the_start)["resolves"] == of_the_start.resolves
+    assert set(of_the_best) == {"1", "2", "4"}

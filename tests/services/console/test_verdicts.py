@@ -10,7 +10,7 @@ from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import NoiseFloor
 from shared.research.judge import judge
 from shared.research.made import made_since
-from shared.research.rule import Verdict
+from shared.research.rule import Verdict, resolves
 from tests.platform_defaults import calibrated
 from tests.shared.research.makers import KEY, SHAPE, START, idea, known, result, results
 
@@ -56,3 +56,12 @@ def test_what_was_run_for_a_verdict_is_shown_with_the_reason_why_it_does_not_cou
     assert "left out" not in shown
     parents = seed_of(START.id, 1)
     assert f"made     {START.id}-1 of {START.id}, seed {parents} on cpu-test: val_bpb 2.001000, counts" in shown
+
+
+def test_what_is_resolved_is_said_also_when_the_verdict_stands_and_is_the_same_then(capsys):
+    runs = (START, results(START, 2.0, 2.001, 2.002)), (SLIGHT, results(SLIGHT, 2.1))
+    before = judge(known(*runs), SLIGHT, KEY, default(0.01))
+    ruled = judge(known(*runs, rulings=[verdicts.ruling_of(before)]), SLIGHT, KEY, default(0.01))
+    assert ruled.resolves == before.resolves == resolves(before.noise, 3)
+    verdicts.show(ruled, json=False)
+    assert f"resolves {before.resolves['1']:.6f} in 1, " in capsys.readouterr().out
