@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.console.research import Place, seconds_of, whoami
+from services.console.research import Place, seconds_of, tell, whoami
 from shared.experiment.presets import DEFAULT_BUDGET_S
+from shared.research.alike import open_alike
 from shared.research.book import Proposal, Trial
 from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea, propose
@@ -60,9 +61,18 @@ def register(
     return place.known().ideas[idea.id], trial
 
 
-def described(idea: Idea, trial: Trial) -> dict[str, Any]:
+def described(idea: Idea, trial: Trial, known: Known) -> dict[str, Any]:
     """What was submitted, for whoever submitted it."""
-    return {"idea": idea.id, "parent": idea.parent, "budget_seconds": seconds_of(trial.asked)}
+    about = {"idea": idea.id, "parent": idea.parent, "budget_seconds": seconds_of(trial.asked)}
+    return {**about, "alike": tell_alike(idea, known)}
+
+
+def tell_alike(idea: Idea, known: Known) -> list[dict[str, Any]]:
+    """At once, since whoever submitted it may want to cancel it."""
+    alike = open_alike(known, idea)
+    for one in alike:
+        tell(one.said)
+    return [one.as_json() for one in alike]
 
 
 def check_terms(asked: Mapping[str, Any]) -> None:

@@ -2,10 +2,16 @@
 
 import pytest
 
-from services.console.proposals import register
+from services.console import verdicts
+from services.console.proposals import described, register
 from services.console.research import Here
+from shared.research.alike import open_alike
+from shared.research.book import Trial
+from shared.research.idea import Idea
+from shared.research.judge import judge
 from shared.runs.shipped import default_recipe
 from tests.ideas import RECIPE
+from tests.shared.research.makers import KEY, START, idea, known, results
 
 SOURCE = RECIPE.format(quality=2.0).encode()
 
@@ -32,3 +38,34 @@ def test_the_shipped_recipe_as_a_start_has_the_note_it_was_submitted_with():
 @pytest.mark.usefixtures("workplace")
 def test_a_start_that_nobody_submitted_is_called_the_shipped_recipe():
     assert proposed(SOURCE, "a change") == ["the shipped recipe", "a change"]
+
+
+def proposal(quality: float, note: str, **options) -> tuple[Idea, Trial]:
+    asked = {"dataset": "words"}
+    source = RECIPE.format(quality=quality).encode()
+    return register(Here(), source, engine="torch", target="cpu", asked=asked, note=note, **options)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_who_submits_an_idea_is_told_of_open_ones_that_change_the_same_line_of_the_same_parent(capsys):
+    parent = proposal(2.0, "a start", parent="none")[0].id
+    first, _ = proposal(3.0, "three times", parent=parent)
+    longer, _ = proposal(2.0, "a deeper model", parent=parent, settings={"depth": "3"})
+    second, trial = proposal(4.0, "four times", parent=parent)
+    assert described(longer, trial, Here().known())["alike"] == []
+    assert capsys.readouterr().err == ""
+    (alike,) = described(second, trial, Here().known())["alike"]
+    assert (alike["id"], alike["note"], alike["line"]) == (first.id, "three times", "QUALITY = 2.0")
+    assert f"idea {first.id} ('three times') is open and changes the same: QUALITY = 2.0" in capsys.readouterr().err
+    deeper, trial = proposal(2.0, "deeper still", parent=parent, settings={"depth": "4"})
+    assert [one["line"] for one in described(deeper, trial, Here().known())["alike"]] == ["--set depth"]
+
+
+def test_an_idea_that_is_decided_or_that_changes_something_else_is_not_like_a_new_one():
+    one, other = (idea(text) for text in ("x = 3", "x = 4"))
+    judged = judge(known((START, results(START, 2.0)), (one, results(one, 2.5))), one, KEY, None)
+    runs = (START, results(START, 2.0)), (one, results(one, 2.5)), (other, [])
+    assert [like.idea.id for like in open_alike(known(*runs), other)] == [one.id]
+    assert open_alike(known(*runs, rulings=[verdicts.ruling_of(judged)]), other) == []
+    elsewhere = idea("x = 4", parent=one)
+    assert open_alike(known(*runs[:2], (elsewhere, [])), elsewhere) == []
