@@ -9,7 +9,6 @@ from services.console import looking
 from services.console.research import Place, seconds_of
 from shared import sandbox
 from shared.experiment.presets import DEFAULT_BUDGET_S, SMALLEST_PRESET
-from shared.machine.hardware import target_here
 from shared.machine.targets import TARGETS
 from shared.research.book import Trial
 from shared.research.comparable import Key, key_of
@@ -70,6 +69,7 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
     pool = len(known.evidence(best[0], key).results) if best and key else 1
     doubted = doubts(known, key, place.default(key)) if key else []
     waiting, unfenced = (_waiting(), "") if place.is_fleet else ([], why_unfenced())
+    run = _run_command(place, known, key, by_queue=place.is_fleet or bool(unfenced))
     return State(
         where="the hub" if place.is_fleet else "this machine",
         key=key,
@@ -81,9 +81,7 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
         waiting=waiting,
         next=[
             *dict.fromkeys(one.command for one in doubted),
-            *_next(
-                _run_command(place, known, key, by_queue=place.is_fleet or bool(unfenced)), found, noise, best, waiting
-            ),
+            *_next(run, found, noise, best, waiting),
         ],
         doubts=doubted,
         unfenced=unfenced,
@@ -137,8 +135,14 @@ def _target(place: Place, known: Known, key: Key | None) -> str:
         return ran[-1]
     if sent := _sent_last(known):
         return sent.target
-    served, here = _served() if place.is_fleet else [], target_here()
+    served, here = _served() if place.is_fleet else [], _target_here()
     return here if here in served or not served else served[0]
+
+
+def _target_here() -> str:
+    from shared.machine.hardware import target_here  # psutil, for a book in which nothing is
+
+    return target_here()
 
 
 def _sent_last(known: Known) -> Trial | None:

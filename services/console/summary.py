@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from services.console.env_file import use_tracking_of_hub
-from shared.contracts import EvaluationRecord, Job, Rung, RunResult, Status, Unranked
+from services.console.unranked import WHY_UNRANKED, in_vain, is_in_vain
+from shared.contracts import EvaluationRecord, Job, Rung, RunResult, Status
 from shared.data.dataset import DEMO_NOTICE, open_reference
-from shared.research.comparable import is_in_vain
 from shared.runs.directory import RunDirectory
 from shared.runs.pruning import disk_warning, retain
 from shared.runs.shipped import shipped_recipes
@@ -24,14 +24,6 @@ NUMBERS = {
     "attention_backend": "{}", "hardware_key": "{}", "dataset": "{:.12}", "recipe_sha": "{:.12}", "seed": "{}",
     "status": "{}",
 }  # fmt: skip
-WHY_UNRANKED = {
-    Unranked.NOT_OK: "it has no number",
-    Unranked.SMOKE_RUNG: "a smoke run shows that everything works",
-    Unranked.DEMO_CORPUS: "stdlib is a demo corpus, whose text is on every machine that has Python",
-    Unranked.TOKEN_BUDGET: "under a token budget the recipe's own process counts the steps",
-    Unranked.OVER_BUDGET: "it computed for longer than its budget; run it again when the machine is idle",
-    Unranked.BUSY_MACHINE: "others used this machine's processors meanwhile; run it again when the machine is idle",
-}
 REPORTED_MARK = "  (reported by the recipe's process)"
 
 
@@ -73,13 +65,6 @@ def conclude(result: RunResult, directory: RunDirectory, json: bool = False) -> 
         print(f"autoresearch: {in_vain(result)}", file=sys.stderr)
         return VAIN
     return EXIT_CODES.get(result.status, 1)
-
-
-def in_vain(result: RunResult) -> str:
-    """One line about an idea's run that does not count."""
-    why = "; ".join(WHY_UNRANKED[reason] for reason in result.unranked)
-    again = f"`autoresearch decide {result.idea} --wait` makes the run again"
-    return f"{result.run_id} does not count for idea {result.idea}: it is not ranked ({why}); {again}"
 
 
 def print_summary(result: RunResult) -> None:

@@ -10,9 +10,8 @@ from rich.live import Live
 from rich.table import Table
 
 from services.console.status import show
-from services.console.summary import in_vain
+from services.console.unranked import in_vain, is_in_vain
 from shared.contracts import RunResult, Status
-from shared.research.comparable import is_in_vain
 
 if TYPE_CHECKING:
     from shared.fleet.view import JobView

@@ -169,7 +169,7 @@ def check_idle(device: str) -> None:
     if foreign := foreign_processes(device):
         names = ", ".join(map(str, foreign[:3]))
         raise DeviceBusy(
-            f"{device} is shared with {names}, no experiment of this project: results beside it would be wrong, so "
+            f"{device} is shared with {names}, which took it without its lock: results beside it would be wrong, so "
             "wait until it has ended, ask its owner to end it, or choose another --device"
         )
 

@@ -148,11 +148,6 @@ def why_not(idea: Idea, result: RunResult) -> LeftOut | None:
     return None
 
 
-def is_in_vain(result: RunResult) -> bool:
-    """Whether it is an idea's and has a number that is compared with nothing."""
-    return result.idea is not None and result.status is Status.OK and not result.ranked
-
-
 def said_of(why: LeftOut, result: RunResult) -> str:
     """The reason in its own words: what the run's record gives, where that is why it is left out."""
     return ", ".join(result.unranked) if why is LeftOut.UNRANKED and result.unranked else str(why)

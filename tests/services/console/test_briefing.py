@@ -51,7 +51,7 @@ def test_the_next_idea_goes_to_the_machine_that_is_asked_about_also_when_another
 )
 def test_the_first_idea_goes_where_a_worker_is(monkeypatch, served, target):
     monkeypatch.setattr(briefing, "_served", lambda: served)
-    monkeypatch.setattr(briefing, "target_here", lambda: "cpu")
+    monkeypatch.setattr(briefing, "_target_here", lambda: "cpu")
     said = briefing._run_command(Fleet(), Known({}, {}, {}, {}), None, by_queue=True)
     assert said == f"submit --target {target} --wait --time-budget 300"
 

@@ -93,9 +93,7 @@ def test_a_stranger_on_the_gpu_is_named_and_our_own_tree_is_not(monkeypatch):
     monkeypatch.setattr(device_lock, "visible_gpus", two_gpus)
     monkeypatch.setattr(device_lock, "_computing_on", lambda uuid: [os.getpid(), 1, NO_PROCESS])
     assert [process.pid for process in foreign_processes("cuda:0")] == [1]
-    with pytest.raises(
-        DeviceBusy, match=r"shared with process 1 of \S+ .*no experiment of this project.*ask its owner"
-    ):
+    with pytest.raises(DeviceBusy, match=r"shared with process 1 of \S+ .*took it without its lock.*ask its owner"):
         check_idle("cuda:0")
 
 
