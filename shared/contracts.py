@@ -10,9 +10,6 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared.bounds import LARGEST_RECIPE_BYTES as LARGEST_RECIPE_BYTES
-from shared.bounds import LONGEST_LINE as LONGEST_LINE
-from shared.bounds import LONGEST_NAME as LONGEST_NAME
-from shared.bounds import LONGEST_REMARK as LONGEST_REMARK
 from shared.bounds import OUR_CHOICES as OUR_CHOICES
 from shared.bounds import (
     BitsPerByte,
@@ -73,6 +70,10 @@ class Rung(StrEnum):
     CHEAP = "cheap"
     REFERENCE = "reference"
     FULL = "full"
+
+    @property
+    def is_ranked(self) -> bool:
+        return self is not Rung.SMOKE
 
 
 class Unranked(StrEnum):
@@ -491,7 +492,7 @@ def evident_reasons(status: Status, rung: Rung | None, budget: Budget, training_
     """What keeps a result from being ranked, as far as its own fields tell."""
     shown = {
         Unranked.NOT_OK: status is not Status.OK,
-        Unranked.SMOKE_RUNG: rung is Rung.SMOKE or (status is Status.OK and rung is None),
+        Unranked.SMOKE_RUNG: not rung.is_ranked if rung else status is Status.OK,
         Unranked.TOKEN_BUDGET: budget.tokens is not None,
         Unranked.OVER_BUDGET: status is Status.OK and rung is not Rung.SMOKE and not budget.covers(training_seconds),
     }

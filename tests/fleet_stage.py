@@ -1,7 +1,7 @@
 """A stage that does nothing for as long as the budget says and leaves the records a real one would.
 
 A recipe may say `QUALITY = 1.9`, its val_bpb but for a little noise that follows from the seed, `CRASH = 1`, or
-`OUTSIDE = 9`, seconds that it computed beside its budget.
+`OUTSIDE = 9`, seconds that it computed beside its budget, with `ONCE = 1` only the first job of a run.
 """
 
 import json
@@ -15,7 +15,7 @@ stage, directory = sys.argv[1], sys.argv[2]
 with open(f"{directory}/job.json") as file:
     job = json.load(file)
 with open(f"{directory}/recipe.py") as file:
-    said = dict(re.findall(r"^(QUALITY|CRASH|OUTSIDE) = ([0-9.]+)$", file.read(), flags=re.MULTILINE))
+    said = dict(re.findall(r"^(QUALITY|CRASH|OUTSIDE|ONCE) = ([0-9.]+)$", file.read(), flags=re.MULTILINE))
 
 
 def write(name, record):
@@ -55,7 +55,8 @@ def evaluate():
     rung = {"rung": "cheap", "status": "requested", "confidence": "none", "freshness": "none", "reason": "test"}
     val_bpb = float(said.get("QUALITY", 2.0)) + job["seed"] % 1000 / 1e6
     numbers = {"val_bpb": val_bpb, "num_tokens": 100, "total_seconds": 0.1, "eval_signature": "fast"}
-    numbers["outside_seconds"] = float(said.get("OUTSIDE", 0.0))
+    is_spoilt = "ONCE" not in said or "-r1" not in job["run_id"]
+    numbers["outside_seconds"] = float(said.get("OUTSIDE", 0.0)) if is_spoilt else 0.0
     write("evaluation.json", {"status": "ok", "rung": rung, "integrity": "full", **numbers})
 
 

@@ -6,16 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.console import looking
-from services.console.research import Place
+from services.console.research import Place, seconds_of
 from shared import sandbox
-from shared.experiment.presets import SMALLEST_PRESET
-from shared.research.comparable import Key
+from shared.experiment.presets import DEFAULT_BUDGET_S, SMALLEST_PRESET
+from shared.machine.targets import TARGETS
+from shared.research.book import Trial
+from shared.research.comparable import Key, key_of
 from shared.research.doubt import Doubt, doubts
 from shared.research.history import Row, rows
 from shared.research.idea import Idea
 from shared.research.known import Known
 from shared.research.noise import Noise
-from shared.research.rule import ENOUGH_SEEDS, MOST_RUNS, resolvable
+from shared.research.rule import ENOUGH_SEEDS, resolves
 from shared.settings import settings
 
 NO_NUMBER = {"no run counts": "has no run that counts", "crash": "came to no number"}
@@ -28,7 +30,7 @@ class State:
     best: tuple[Idea, float] | None
     noise: Noise | None
     resolves: dict[str, float]
-    """smallest effect by number of runs"""
+    """smallest effect on the best, by number of runs"""
     counts: dict[str, int]
     last: Sequence[Row]
     waiting: Sequence[dict[str, str]]
@@ -67,18 +69,19 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
     pool = len(known.evidence(best[0], key).results) if best and key else 1
     doubted = doubts(known, key, place.default(key)) if key else []
     waiting, unfenced = (_waiting(), "") if place.is_fleet else ([], why_unfenced())
+    run = _run_command(place, known, key, by_queue=place.is_fleet or bool(unfenced))
     return State(
         where="the hub" if place.is_fleet else "this machine",
         key=key,
         best=best,
         noise=noise,
-        resolves={str(count): resolvable(noise, count, pool) for count in (1, 2, MOST_RUNS)} if noise else {},
+        resolves=resolves(noise, pool) if noise else {},
         counts=dict(Counter(row.state for row in found)),
         last=found[-limit:],
         waiting=waiting,
         next=[
             *dict.fromkeys(one.command for one in doubted),
-            *_next(place.is_fleet or bool(unfenced), found, noise, best, waiting, _target(known)),
+            *_next(run, found, noise, best, waiting),
         ],
         doubts=doubted,
         unfenced=unfenced,
@@ -117,9 +120,42 @@ def _waiting() -> list[dict[str, str]]:
     return [{"job": one.job_id, "state": one.state, "what": one.summary} for one in seen if not one.is_over]
 
 
-def _target(known: Known) -> str:
-    """Where an idea was sent last."""
-    return next((trials[-1].target for trials in reversed([*known.trials.values()]) if trials), "TARGET")
+def _run_command(place: Place, known: Known, key: Key | None, *, by_queue: bool) -> str:
+    """What tests an idea under the conditions that the book is about, as far as to the recipe."""
+    sent = _sent_last(known)
+    seconds = key.budget_seconds if key else seconds_of(sent.asked) if sent else DEFAULT_BUDGET_S
+    budget = f"--time-budget {seconds:g}"
+    return f"submit --target {_target(place, known, key)} --wait {budget}" if by_queue else f"train {budget}"
+
+
+def _target(place: Place, known: Known, key: Key | None) -> str:
+    """Where the runs of the key ran, else where an idea was sent last, else where a worker is, else this machine's."""
+    ran = [one.target for results in known.results.values() for one in results if key and key_of(one) == key]
+    if ran:
+        return ran[-1]
+    if sent := _sent_last(known):
+        return sent.target
+    served, here = _served() if place.is_fleet else [], _target_here()
+    return here if here in served or not served else served[0]
+
+
+def _target_here() -> str:
+    from shared.machine.hardware import target_here  # psutil, for a book in which nothing is
+
+    return target_here()
+
+
+def _sent_last(known: Known) -> Trial | None:
+    return next((trials[-1] for trials in reversed([*known.trials.values()]) if trials), None)
+
+
+def _served() -> list[str]:
+    """Targets with a worker."""
+    from services.console.hub_connection import hub, store
+    from shared.fleet.view import num_workers
+
+    with hub() as connection:
+        return [target.name for target in TARGETS if num_workers(store(connection), target.queue)]
 
 
 def _job_of(idea: Idea, waiting: Sequence[dict[str, str]]) -> dict[str, str] | None:
@@ -128,21 +164,20 @@ def _job_of(idea: Idea, waiting: Sequence[dict[str, str]]) -> dict[str, str] | N
 
 
 def _next(
-    by_queue: bool,
+    run: str,
     found: Sequence[Row],
     noise: Noise | None,
     best: tuple[Idea, float] | None,
     waiting: Sequence[dict[str, str]] = (),
-    target: str = "TARGET",
 ) -> list[str]:
-    run = f"submit --target {target} --wait" if by_queue else "train"
     steps = [f"autoresearch decide {row.idea.id} --wait" for row in found if row.state == "undecided"]
     start = next((row.idea for row in found if row.state == "start"), None)
     if best is None:
         starts = [row for row in found if row.idea.parent is None]
         under_way = next(filter(None, (_job_of(row.idea, waiting) for row in reversed(starts))), None)
         return [f"autoresearch wait {under_way['job']}" if under_way else _first(run, starts), *steps]
-    steps += ["autoresearch best --recipe my_recipe.py", f"autoresearch {run} --recipe my_recipe.py --note '...'"]
+    test = f"autoresearch {run} --recipe my_recipe.py --note 'why it helps'"
+    steps += ["autoresearch best --recipe my_recipe.py", test]
     if start is not None and (noise is None or noise.num_seeds < ENOUGH_SEEDS):
         steps.append(f"autoresearch decide {start.id} --wait")  # any time: a promising idea would cause it too
     return steps
@@ -168,8 +203,8 @@ def show(state: State) -> None:
     if state.best:
         print(f"best      {state.best[1]:.6f}  {state.best[0].id}  {state.best[0].note or state.best[0].kind}")
     if state.noise:
-        smallest = ", ".join(f"{value:.6f} in {count}" for count, value in state.resolves.items())
-        print(f"noise     sigma {state.noise.sigma:.6f} ({state.noise.source})\nresolves  {smallest} runs")
+        print(f"noise     sigma {state.noise.sigma:.6f} ({state.noise.source})")
+        print(f"resolves  {looking.resolves_said(state.resolves)}")
     elif state.key:
         print(
             "noise     nobody has measured it here, so no idea can be kept yet: `autoresearch calibrate` measures it, "

@@ -93,7 +93,7 @@ def tracking() -> Finding:
 
 
 def device() -> Finding:
-    from shared.machine.device_lock import foreign_processes
+    from shared.machine.device_lock import foreign_processes, holder
     from shared.machine.hardware import Vendor, detect
     from shared.machine.targets import driver_problem
 
@@ -101,10 +101,11 @@ def device() -> Finding:
     says = f"{found.product} ({found.target}), driver {found.driver_version}, key {found.hardware_key}"
     if found.vendor is Vendor.NVIDIA and (problem := driver_problem(found.driver_version)):
         return Finding("device", "error", says, problem)
+    if at_work := holder(found.device):
+        return Finding("device", "ok", f"{says}; in use by {at_work}")
     if strangers := foreign_processes(found.device):
-        return Finding(
-            "device", "warning", f"{says}; in use by {strangers[0]}", "end it: experiments beside it are void"
-        )
+        advice = "wait until it has ended, or ask its owner: experiments beside it are void"
+        return Finding("device", "warning", f"{says}; in use by {strangers[0]}", advice)
     if found.vendor is Vendor.CPU and shutil.which("nvidia-smi"):
         return Finding(
             "device", "error", f"{says}, although nvidia-smi is installed", "the driver does not answer: try nvidia-smi"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.console.proposals import register
+from services.console.proposals import register, tell_alike
 from services.console.research import Here, arguments, check_tries, tell
 from shared.contracts import Job
 from shared.data.dataset import open_reference
@@ -35,6 +35,7 @@ def first_run(
     idea, trial, content = written_down(request, source, note, parent)
     check_tries(Here().known(), idea, trial, 0)
     tell(f"idea {idea.id}, compared with {idea.parent or 'nothing: it is a start'}")
+    tell_alike(idea, Here().known())
     return arguments(idea, trial, 0), content
 
 

@@ -24,12 +24,13 @@ def enqueue_idea(
     content = source.encode() if source else default_recipe(engine).read_bytes()
     place, jobs, group = Fleet(), [], f"g-{secrets.token_hex(4)}"
     idea, trial = register(place, content, engine=engine, target=targets[0], asked=asked, settings=settings, **own)
+    about = described(idea, trial, place.known())
     for target in targets:
         there = Trial(idea=idea.id, target=target, asked=trial.asked)
         if there != trial:
             place.append(there)
         jobs += place.enqueue(idea, there, [0], group)
-    return group, jobs, described(idea, trial)
+    return group, jobs, about
 
 
 def checked_terms(common: Mapping[str, Any], own: Mapping[str, Any], targets: list[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the commands about ideas ask of the book: which key is meant, what is noisy there, what waits."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -57,6 +57,10 @@ def _not_counted(row: Row) -> list[str]:
         f"not counted  {row.idea.id}  {one.val_bpb:.6f}  {one.why}  (run {one.run_id}, compared with nothing)"
         for one in row.not_counted
     ]
+
+
+def resolves_said(resolves: Mapping[str, float]) -> str:
+    return ", ".join(f"{effect:.6f} in {count}" for count, effect in resolves.items()) + " runs"
 
 
 def _said(value: float | None, form: str = ".6f") -> str:

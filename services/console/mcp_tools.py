@@ -94,7 +94,7 @@ class Tools:
         idea, trial, _ = written_down(request, source, own["note"], own["parent"])
         if idea.id not in self.going_on or self.going_on[idea.id].done():
             self._begin(idea.id, lambda: self.place.run(idea, trial, [0]))
-        return {**described(idea, trial), "jobs": [idea.id]}
+        return {**described(idea, trial, self.place.known()), "jobs": [idea.id]}
 
     def _begin(self, name: str, work: Callable[[], Any]) -> Future[Any]:
         begun = self.going_on[name] = self.workers.submit(work)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.console.research import Place, seconds_of, whoami
+from services.console.research import Place, seconds_of, tell, whoami
 from shared.experiment.presets import DEFAULT_BUDGET_S
+from shared.research.alike import open_alike
 from shared.research.book import Proposal, Trial
 from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea, propose
@@ -50,18 +51,28 @@ def register(
         without=without,
         by=whoami(),
     )
-    if before is not None and idea.id == before.id:
-        idea = before  # the shipped recipe itself
+    if before is not None and idea.id == before.id:  # the shipped recipe itself
+        idea = before = before.model_copy(update={"note": note or before.note})
     refuse_known(known, idea, asked)
     trial = Trial(idea=idea.id, target=target, asked=dict(asked))
     place.put_recipe(source)
-    place.append(*([] if idea.id in known.ideas else [Proposal(idea=idea)]), trial)
+    new = {one.id: one for one in (before, idea) if one is not None and one.id not in known.ideas}
+    place.append(*(Proposal(idea=one) for one in new.values()), trial)
     return place.known().ideas[idea.id], trial
 
 
-def described(idea: Idea, trial: Trial) -> dict[str, Any]:
+def described(idea: Idea, trial: Trial, known: Known) -> dict[str, Any]:
     """What was submitted, for whoever submitted it."""
-    return {"idea": idea.id, "parent": idea.parent, "budget_seconds": seconds_of(trial.asked)}
+    about = {"idea": idea.id, "parent": idea.parent, "budget_seconds": seconds_of(trial.asked)}
+    return {**about, "alike": tell_alike(idea, known)}
+
+
+def tell_alike(idea: Idea, known: Known) -> list[dict[str, Any]]:
+    """At once, since whoever submitted it may want to cancel it."""
+    alike = open_alike(known, idea)
+    for one in alike:
+        tell(one.said)
+    return [one.as_json() for one in alike]
 
 
 def check_terms(asked: Mapping[str, Any]) -> None:
@@ -75,15 +86,19 @@ def check_terms(asked: Mapping[str, Any]) -> None:
 def with_budget(known: Known, parent: str | None, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """With the time that the named parent was given last on this target, else others, where none is asked for.
 
-    A run need not have ended, nor count: what it was asked for stands in the book before it begins.
+    A run need not have ended, nor count: what it was asked for stands in the book before it begins. The default stands
+    nowhere, so that who names it and who does not ask for the same runs.
     """
-    if "time_budget" in asked:
-        return dict(asked)
+    others = {name: value for name, value in asked.items() if name != "time_budget"}
+    seconds = asked.get("time_budget") or _budget_of_others(known, parent, target)
+    return others if seconds in (None, DEFAULT_BUDGET_S) else {**others, "time_budget": seconds}
+
+
+def _budget_of_others(known: Known, parent: str | None, target: str) -> float | None:
     named = known.idea(parent).id if parent not in (None, START) else ""
     counted = (key.budget_seconds for key in known.all_keys() if key.hardware_key in hardware_of(known, target))
     everybody = [trial for trials in known.trials.values() for trial in trials]
-    seconds = last_budget(known.trials.get(named, ()), target) or next(counted, None) or last_budget(everybody, target)
-    return dict(asked) if seconds in (None, DEFAULT_BUDGET_S) else {**asked, "time_budget": seconds}
+    return last_budget(known.trials.get(named, ()), target) or next(counted, None) or last_budget(everybody, target)
 
 
 def last_budget(trials: Sequence[Trial], target: str) -> float | None:
@@ -111,7 +126,10 @@ def find_parent(
     preset: str | None,
     settings: Mapping[str, str],
 ) -> Idea | None:
-    """Who was named, else the best on this target at this budget, else the shipped recipe, which becomes the start."""
+    """Who was named, else the best on this target at this budget, else the shipped recipe, which becomes the start.
+
+    Then it need not be in the book yet; its recipe is.
+    """
     if name == START:
         return None
     if name is not None:
@@ -121,9 +139,7 @@ def find_parent(
             return found[0]
     source = default_recipe(engine).read_bytes()
     start = propose(source, note="the shipped recipe", preset=preset, settings=settings, by=whoami())
-    if start.id not in known.ideas:
-        place.put_recipe(source)
-        place.append(Proposal(idea=start))
+    place.put_recipe(source)
     return known.ideas.get(start.id, start)
 
 

@@ -101,7 +101,7 @@ def _propose(
         source,
         engine=key.engine,
         target=trial.target,
-        asked=trial.asked,
+        asked={**trial.asked, "time_budget": key.budget_seconds},
         note=f"without '{one.note}'",
         parent=best.id,
         preset=best.preset,

@@ -16,7 +16,7 @@ from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import PlatformDefault, read_default
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Book, FleetBook, LocalBook, Proposal, Ruling, Trial
-from shared.research.comparable import Key, most_again, why_not
+from shared.research.comparable import Key, most_again, said_of, why_not
 from shared.research.idea import Idea
 from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
 from shared.runs.directory import RunDirectory
@@ -91,7 +91,9 @@ class Here:
                 directory = RunDirectory.of(job.run_id)
                 summary.announce(job, directory)
                 with resumable(directory), progress.shown(directory) as watch:
-                    run(job, source, NativeExecutor(), watch)
+                    result = run(job, source, NativeExecutor(), watch)
+                if why := why_not(idea, result):
+                    tell(f"{job.run_id} does not count ({said_of(why, result)})")
                 summary.record_run(directory)
 
     def measured_nothing(self, run_id: str, is_answer: Callable[[RunResult], bool]) -> bool:
@@ -204,16 +206,19 @@ class Fleet:
         from services.console.wait import look_patiently
 
         wanted = list(indices)
-        while True:
+        while wanted:
             jobs = self.enqueue(idea, trial, wanted)
+            tell(f"waiting for {', '.join(jobs)}")
             states = self.wait(jobs, timeout_s)
             if late := [f"{job} is {seen['state']}" for job, seen in states.items() if seen["state"] in UNDER_WAY]:
                 raise ValueError(f"{', '.join(late)} after {timeout_s:g} s: it goes on, ask again later")
             ended = look_patiently(jobs)
             if refused := next(filter(_was_refused, ended), None):
                 raise ValueError(f"{refused.job_id} was refused: {refused.summary}")
-            if all(_counts(idea, seen) for seen in ended):
-                return
+            spoilt = {index: seen for index, seen in zip(wanted, ended, strict=True) if not _counts(idea, seen)}
+            for seen in spoilt.values():
+                tell(f"{seen.job_id} does not count ({seen.summary}), so the run is to be made again")
+            wanted = [*spoilt]
 
     @staticmethod
     def wait(jobs: list[str], timeout_s: float | None = None) -> dict[str, dict[str, Any]]:

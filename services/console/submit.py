@@ -47,7 +47,7 @@ def submit(
     """Enqueue one experiment for every combination of targets, presets and seeds.
 
     It prints the name of their group and the name of each job. With --note, the recipe becomes an idea, and its first
-    run is enqueued on each target, with a seed that is drawn for it.
+    run is enqueued on each target, with a seed that is drawn for it. With --wait, the exit code is that of `wait`.
     """
     if not target:
         example = f"--target {target_here()} for this machine"
@@ -92,6 +92,7 @@ def conclude(group_id: str, job_ids: list[str], wait: bool, json: bool, about: d
         print(json_module.dumps({"group": group_id, "jobs": job_ids, **about, **ended}))
     elif wait:
         show(views, json=False)
+    waiting.tell_in_vain(views)
     if code:
         raise typer.Exit(code)
 

@@ -7,13 +7,16 @@ from rich.table import Table
 from rich.text import Text
 
 from services.console.env_file import use_tracking_of_hub
-from shared.contracts import EvaluationRecord, Job, Rung, RunResult, Status, Unranked
+from services.console.unranked import WHY_UNRANKED, in_vain, is_in_vain
+from shared.contracts import EvaluationRecord, Job, Rung, RunResult, Status
 from shared.data.dataset import DEMO_NOTICE, open_reference
 from shared.runs.directory import RunDirectory
 from shared.runs.pruning import disk_warning, retain
 from shared.runs.shipped import shipped_recipes
 
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
+VAIN = 1
+"""the exit code of an idea's run whose number does not count"""
 NUMBERS = {
     "val_bpb": "{:.6f}", "val_bpb_upstream": "{:.6f}", "training_seconds": "{:.1f}", "total_seconds": "{:.1f}",
     "peak_vram_mb": "{:.1f}", "mfu_percent": "{:.2f}", "total_tokens_M": "{:.2f}", "num_steps": "{}",
@@ -21,14 +24,6 @@ NUMBERS = {
     "attention_backend": "{}", "hardware_key": "{}", "dataset": "{:.12}", "recipe_sha": "{:.12}", "seed": "{}",
     "status": "{}",
 }  # fmt: skip
-WHY_UNRANKED = {
-    Unranked.NOT_OK: "it has no number",
-    Unranked.SMOKE_RUNG: "a smoke run shows that everything works",
-    Unranked.DEMO_CORPUS: "stdlib is a demo corpus, whose text is on every machine that has Python",
-    Unranked.TOKEN_BUDGET: "under a token budget the recipe's own process counts the steps",
-    Unranked.OVER_BUDGET: "it computed for longer than its budget; run it again when the machine is idle",
-    Unranked.BUSY_MACHINE: "others used this machine's processors meanwhile; run it again when the machine is idle",
-}
 REPORTED_MARK = "  (reported by the recipe's process)"
 
 
@@ -66,6 +61,9 @@ def conclude(result: RunResult, directory: RunDirectory, json: bool = False) -> 
         print_meaning(result, directory.evaluation())
     record_run(directory)
     retain()
+    if is_in_vain(result):
+        print(f"autoresearch: {in_vain(result)}", file=sys.stderr)
+        return VAIN
     return EXIT_CODES.get(result.status, 1)
 
 

@@ -6,7 +6,9 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from services.console.looking import resolves_said
 from services.console.research import NothingMeasured, Place, tell, whoami
+from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import all_defaults
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Ruling, Trial
@@ -15,7 +17,8 @@ from shared.research.doubt import doubt
 from shared.research.idea import Idea
 from shared.research.judge import Judged, judge
 from shared.research.known import Known
-from shared.research.rule import MOST_RUNS, Verdict, resolvable
+from shared.research.made import made_since
+from shared.research.rule import Verdict
 from shared.research.steps import num_steps
 
 MOST_ROUNDS = 24
@@ -35,7 +38,7 @@ def conclude(
     `again`: a keep is judged by what is known of the noise today. Until that is decided it stands.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    before = -1
+    before, at_first = -1, place.known()
     for _ in range(MOST_ROUNDS):
         judged = look(place, name, hardware, again)
         needs = judged.decision.idea_needs or judged.decision.parent_needs
@@ -47,10 +50,16 @@ def conclude(
         try:
             make_runs(place, place.known(), judged, left_s)
         except NothingMeasured as said:
-            return replace(look(place, name, hardware, again), advice=str(said))
+            return replace(_with_runs(at_first, place, look(place, name, hardware, again)), advice=str(said))
     if judged.decision.verdict is not Verdict.UNDECIDED and judged.key is not None and judged.idea.parent is not None:
         write_down(place, judged, again)
-    return judged
+    return _with_runs(at_first, place, judged) if before >= 0 else judged
+
+
+def _with_runs(at_first: Known, place: Place, judged: Judged) -> Judged:
+    """With what ended since: its own runs, and those of what it is held against."""
+    sides = [judged.idea, *([judged.against] if judged.against else [])]
+    return replace(judged, made=made_since(at_first, place.known(), judged.key, *sides))
 
 
 def look(place: Place, name: str, hardware: str | None, again: bool = False) -> Judged:
@@ -103,7 +112,9 @@ def run_more(
     if mine not in known.trials.get(idea.id, ()):
         place.append(mine)
     indices = range(so_far.next_index, so_far.next_index + count)
-    tell(f"{count} run{'' if count == 1 else 's'} of {idea.id} ({idea.note or idea.kind}) on {trial.target}")
+    seeds = ", ".join(str(seed_of(idea.id, index)) for index in indices)
+    made = f"run of {idea.id} with seed" if count == 1 else f"runs of {idea.id} with seeds"
+    tell(f"{count} {made} {seeds} on {trial.target} ({idea.note or idea.kind})")
     place.run(idea, mine, indices, timeout_s)
 
 
@@ -138,7 +149,6 @@ def ruling_of(judged: Judged, *, pruned: bool = False) -> Ruling:
 
 def as_json(judged: Judged) -> dict[str, Any]:
     noise, idea = judged.noise, judged.idea
-    smallest = noise and {str(k): resolvable(noise, k, len(judged.pool.results)) for k in (1, 2, MOST_RUNS)}
     return {
         "idea": idea.id,
         "parent": idea.parent,
@@ -151,8 +161,9 @@ def as_json(judged: Judged) -> dict[str, Any]:
         "runs": [_run_row(result) for result in (*judged.runs.results, *judged.runs.failed)],
         "pool": [_run_row(result) for result in judged.pool.results],
         "left_out": dict(judged.runs.left_out),
+        "made": [one.as_json() for one in judged.made],
         "noise": noise and asdict(noise),
-        "resolvable": smallest,
+        "resolves": judged.resolves,
         "advice": advice(judged),
     }
 
@@ -195,11 +206,13 @@ def show(judged: Judged, json: bool) -> None:
         print(f"steps    {mine:g} a run{f', {before:g} of its parent' if before else ''} (medians, as recipes report)")
     if judged.noise:
         print(f"noise    sigma {judged.noise.sigma:.6f} ({judged.noise.source})")
-    if decision.resolvable:
-        print(f"resolves {decision.resolvable:.6f} in {MOST_RUNS} runs")
+        print(f"resolves {resolves_said(judged.resolves)}")
     if decision.published is not None:
         print(f"val_bpb  {decision.published:.6f}, of the fresh run")
+    for one in judged.made:
+        print(f"made     {one.said}")
     for name, why in judged.runs.left_out:
-        print(f"left out {name}: {why}")
+        if name not in {one.result.run_id for one in judged.made}:
+            print(f"left out {name}: {why}")
     if said := advice(judged):
         print(f"next     {said}")

@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.table import Table
 
 from services.console.status import show
-from shared.contracts import Status
+from services.console.unranked import in_vain, is_in_vain
+from shared.contracts import RunResult, Status
 
 if TYPE_CHECKING:
     from shared.fleet.view import JobView
@@ -28,10 +29,11 @@ def wait(
 ) -> None:
     """Wait until every job has ended.
 
-    The exit code is 0 if all of them ended with a number, and 1 otherwise.
+    The exit code is 0 if all of them ended with a number, which counts where it is an idea's, and 1 otherwise.
     """
     views, code = until_over(names, timeout)
     show(views, json)
+    tell_in_vain(views)
     raise typer.Exit(code)
 
 
@@ -49,7 +51,18 @@ def until_over(names: list[str], timeout: float | None = None) -> "tuple[list[Jo
             views = look_patiently(names)
     if not all(seen.is_over for seen in views):
         return views, 124
-    return views, int(any(seen.status is not Status.OK for seen in views))
+    return views, int(any(seen.status is not Status.OK for seen in views) or bool(_in_vain(views)))
+
+
+def tell_in_vain(views: "list[JobView]") -> None:
+    """On stderr, one line for each run of an idea that has a number and does not count."""
+    for result in _in_vain(views):
+        print(f"autoresearch: {in_vain(result)}", file=sys.stderr)
+
+
+def _in_vain(views: "list[JobView]") -> list[RunResult]:
+    results = [seen.outcome.result for seen in views if seen.outcome is not None]
+    return [result for result in results if result is not None and is_in_vain(result)]
 
 
 def look_patiently(names: list[str], outage_s: float = OUTAGE_S) -> "list[JobView]":

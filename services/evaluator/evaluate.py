@@ -94,7 +94,7 @@ def _score_and_audit(
         indices = rows_for(rung.rung, rows.num_rows)
         evaluation.passes.expect(len(indices), batch_size, _num_curve_rows(evaluation, rows))
         scores = score_rows(scorer, engine, rows, indices, batch_size)
-        _keep_scores(evaluation, scores, rows, dataset)
+        _keep_scores(evaluation, scores, rows, dataset, rung.rung)
         evaluation.peak_vram_mb = scorer.process.peak_vram_mb
         _check_scoring(evaluation, scores, scorer.process, weights_digest(engine, engine.load(weights)))
         evaluation.curve = _score_curve(evaluation, scorer, engine, rows, dataset, batch_size)
@@ -196,10 +196,10 @@ def _known_attention(job: Job, said: str | None) -> str:
     return said if said and said in ATTENTION_BACKENDS[job.engine] else "unknown"
 
 
-def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset) -> None:
+def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset, rung: Rung) -> None:
     result = _value(scores, rows, dataset.tokenizer.token_bytes())
     upstream = _value(scores, rows, dataset.tokenizer.token_bytes_upstream())
-    charge = source_charge(read_source(evaluation.run.recipe_file), result)
+    charge = source_charge(read_source(evaluation.run.recipe_file), result, rung)
     evaluation.choices.append(charge.choice)
     evaluation.number = Number(
         result.value + charge.bpb, charge.bpb, upstream.value, result.total_nats, result.total_bytes

@@ -4,13 +4,14 @@ A source that holds validation text lowers the nats of that text by at most one 
 code for the text, and no code does better for free). Its bits are those of its compressed size beyond the shipped
 recipes, per byte of text that was scored. The first FREE_BYTES are not charged, nor what is worth less than FREE_BPB:
 an idea's code has room in them. Where so little text is scored that they are worth more than MOST_FREE_BPB (below 1.1
-MB, the cheap rung of common text), the rest of their worth is charged too, since no cheat may gain 0.01.
+MB, the cheap rung of common text), the rest of their worth is charged too, since no cheat may gain 0.01. On a rung that
+is never ranked nothing can be gained, and nothing is charged.
 """
 
 from typing import NamedTuple
 
 from services.evaluator.scoring import BitsPerByte
-from shared.contracts import Choice
+from shared.contracts import Choice, Rung
 from shared.runs.recipe_file import added_bytes
 from shared.runs.shipped import shipped_sources
 
@@ -24,20 +25,25 @@ class SourceCharge(NamedTuple):
     worth_bpb: float
     """the most that so many bytes can lower val_bpb by"""
     free_bpb: float
+    rung: Rung
 
     @property
     def bpb(self) -> float:
-        return max(0.0, self.worth_bpb - self.free_bpb)
+        return max(0.0, self.worth_bpb - self.free_bpb) if self.rung.is_ranked else 0.0
 
     @property
     def choice(self) -> Choice:
-        reason = "compressed, beyond the shipped recipes; as validation text they could lower val_bpb by "
-        reason += f"{self.worth_bpb:.4f}, of which {self.free_bpb:.4f} are free and {self.bpb:.4f} were added to it"
+        reason = "compressed, beyond the shipped recipes; "
+        if self.rung.is_ranked:
+            reason += f"as validation text they could lower val_bpb by {self.worth_bpb:.4f}, of which "
+            reason += f"{self.free_bpb:.4f} are free and {self.bpb:.4f} were added to it"
+        else:
+            reason += f"nothing is added for them on rung {self.rung}, which is never ranked"
         return Choice(what="recipe source", chosen=f"{self.num_bytes} bytes", reason=reason)
 
 
-def source_charge(source: bytes, scored: BitsPerByte) -> SourceCharge:
+def source_charge(source: bytes, scored: BitsPerByte, rung: Rung) -> SourceCharge:
     num_bytes = 0 if source in shipped_sources() else added_bytes(source, shipped_sources())
     bpb_per_byte = 8 / scored.total_bytes
     free_bpb = min(MOST_FREE_BPB, max(FREE_BPB, FREE_BYTES * bpb_per_byte))
-    return SourceCharge(num_bytes, num_bytes * bpb_per_byte, free_bpb)
+    return SourceCharge(num_bytes, num_bytes * bpb_per_byte, free_bpb, rung)

@@ -4,8 +4,6 @@ The lock keeps our own processes apart and is freed when its holder dies; `forei
 else's, before the clock starts and after it stops (an attempt that shared its device is void).
 """
 
-import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +13,14 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from shared.contracts import Contract
 from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import visible_gpus
 from shared.settings import settings
+
+SERVING = (["services", "worker"], ["services", "executor"])
+"""what a process is started as that carries out jobs of the queue, or starts those that do"""
+QUEUE_OR_OTHER = "let the queue wait for you with `autoresearch submit`, or choose another --device"
 
 
 class DeviceBusy(ValueError):
@@ -28,9 +31,31 @@ class DeviceBusy(ValueError):
 class ForeignProcess:
     pid: int
     command: str
+    user: str = ""
 
     def __str__(self) -> str:
-        return f"process {self.pid} ({self.command})"
+        whose = f" of {self.user}" if self.user else ""
+        return f"process {self.pid}{whose} ({self.command})"
+
+
+class Holder(Contract):
+    """Who holds the device, as it wrote down itself."""
+
+    pid: int
+    command: str
+    user: str
+    is_worker: bool
+    """it carries out a job of the queue"""
+
+    def __str__(self) -> str:
+        if self.is_worker:
+            return f"this machine's worker for a job of the queue (process {self.pid} of {self.user})"
+        return f"process {self.pid} of {self.user} ({self.command}), another command of this project"
+
+    @property
+    def advice(self) -> str:
+        shown = " (`autoresearch status` shows it)" if self.is_worker else ""
+        return f"wait until it has ended{shown}, {QUEUE_OR_OTHER}"
 
 
 @contextmanager
@@ -45,12 +70,10 @@ def device_lock(device: str, timeout_s: float = 0.0) -> Iterator[None]:
     try:
         lock.acquire(timeout=timeout_s)
     except Timeout:
-        raise DeviceBusy(
-            f"{device} is in use by {_holder(path)}: wait for it, end it, or choose another --device"
-        ) from None
+        raise DeviceBusy(_in_use(device, path)) from None
     try:
         if lock.lock_counter == 1:
-            _holder_file(path).write_text(json.dumps({"pid": os.getpid(), "command": _command(os.getpid())}))
+            _holder_file(path).write_text(_this_process().model_dump_json())
         yield
     finally:
         if lock.lock_counter == 1:
@@ -81,12 +104,36 @@ def _holder_file(path: Path) -> Path:
     return path.with_suffix(".holder")
 
 
-def _holder(path: Path) -> str:
+def _in_use(device: str, path: Path) -> str:
+    holder = _written(path)
+    if holder is None:
+        return f"{device} is in use by another command of this project: wait until it has ended, {QUEUE_OR_OTHER}"
+    return f"{device} is in use by {holder}: {holder.advice}"
+
+
+def holder(device: str) -> Holder | None:
+    """None when nobody has the device, or its holder was killed."""
+    found = _written(lock_path(device))
+    return found if found and psutil.pid_exists(found.pid) else None
+
+
+def _written(path: Path) -> Holder | None:
     try:
-        holder = json.loads(_holder_file(path).read_text())
-        return f"process {holder['pid']} ({holder['command']})"
-    except (OSError, ValueError, KeyError):
-        return "another process"
+        return Holder.model_validate_json(_holder_file(path).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _this_process() -> Holder:
+    me = psutil.Process()
+    is_worker = any(map(_serves_the_queue, [me, *me.parents()]))
+    return Holder(pid=me.pid, command=_command(me.pid), user=_user(me.pid), is_worker=is_worker)
+
+
+def _serves_the_queue(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return any(word.split(".")[:2] in SERVING for word in process.cmdline())
+    return False
 
 
 def _command(pid: int) -> str:
@@ -95,6 +142,13 @@ def _command(pid: int) -> str:
     except psutil.Error:
         return "unknown"
     return " ".join(" ".join(argv).split())[:80] or "unknown"
+
+
+def _user(pid: int) -> str:
+    try:
+        return psutil.Process(pid).username()
+    except psutil.Error:
+        return "an unknown user"
 
 
 def foreign_processes(device: str) -> list[ForeignProcess]:
@@ -107,14 +161,17 @@ def foreign_processes(device: str) -> list[ForeignProcess]:
         return []
     ours = _own_tree()
     strangers = [pid for pid in _computing_on(uuid) if pid not in ours and psutil.pid_exists(pid)]
-    return [ForeignProcess(pid, _command(pid)) for pid in strangers]
+    return [ForeignProcess(pid, _command(pid), _user(pid)) for pid in strangers]
 
 
 def check_idle(device: str) -> None:
     """DeviceBusy when somebody else computes on the device now."""
     if foreign := foreign_processes(device):
         names = ", ".join(map(str, foreign[:3]))
-        raise DeviceBusy(f"{device} is shared with {names}: results would be wrong, end it or choose another --device")
+        raise DeviceBusy(
+            f"{device} is shared with {names}, which took it without its lock: results beside it would be wrong, so "
+            "wait until it has ended, ask its owner to end it, or choose another --device"
+        )
 
 
 def _own_tree() -> set[int]:

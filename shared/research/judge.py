@@ -11,8 +11,9 @@ from shared.research.comparable import Evidence, Key
 from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
 from shared.research.known import Known, rule_for
+from shared.research.made import Made
 from shared.research.noise import Noise, how_to_measure, is_denied, measured, why_not
-from shared.research.rule import ENOUGH_SEEDS, FEWEST_SEEDS, Decision, Verdict
+from shared.research.rule import ENOUGH_SEEDS, FEWEST_SEEDS, Decision, Verdict, resolves
 from shared.runs.shipped import shipped_recipes
 
 ADVICE = {
@@ -39,11 +40,19 @@ class Judged:
     """whose runs the pool is; None: nobody's"""
     again: bool = False
     """a keep is tried again: it stands until this is decided"""
+    made: tuple[Made, ...] = ()
+    """what was run for it, in this call"""
 
     @property
     def num_seen(self) -> int:
         """Runs that count, whatever their end."""
         return sum(len(side.results) + len(side.failed) for side in (self.runs, self.pool))
+
+    @property
+    def resolves(self) -> dict[str, float]:
+        """Smallest effect on what it is held against, by number of runs; of a start, on itself. Empty: no noise."""
+        pool = self.runs if self.idea.parent is None else self.pool
+        return resolves(self.noise, len(pool.results)) if self.noise else {}
 
 
 def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None, *, again: bool = False) -> Judged:

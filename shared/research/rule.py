@@ -107,10 +107,17 @@ def bound(noise: Sigma, z: float) -> float:
     return float(stdtrit(noise.num_seeds - 1, NormalDist().cdf(z)))
 
 
+def resolves(noise: Sigma, num_pool: int) -> dict[str, float]:
+    """Smallest effect, by the number of runs of an idea, against something that has `num_pool` runs so far."""
+    return {str(count): resolvable(noise, count, num_pool) for count in (1, 2, MOST_RUNS)}
+
+
 def resolvable(noise: Sigma, num_runs: int, num_pool: int) -> float:
-    """Effect that `num_runs` runs against a pool of `num_pool` are expected to show at the keep bound."""
+    """Effect that `num_runs` runs are expected to show at the keep bound. The parent has `num_pool` runs now; before
+    the second run of the idea it is given as many as the rule wants."""
     z = KEEP_Z if num_runs < MOST_RUNS else LAST_Z
-    return bound(noise, z) * noise.sigma * math.sqrt(1 / num_runs + 1 / max(1, num_pool))
+    pool = max(1, num_pool) if num_runs == 1 else max(wanted_pool(noise), num_pool)
+    return bound(noise, z) * noise.sigma * math.sqrt(1 / num_runs + 1 / pool)
 
 
 def z_of(runs: Sequence[float], pool: Sequence[float], noise: Sigma) -> float:

@@ -5,31 +5,18 @@ import json
 import pytest
 
 from services.console import briefing, sweep
-from services.console.research import arguments
-from shared.contracts import Choice, EvaluationRecord, Integrity, Rung, RungChoice, Status, TrainingRecord
+from shared.contracts import Choice
 from shared.data.dataset import Manifest
-from shared.experiment.request import TrainRequest, build_job, validated
-from shared.experiment.run import gather
 from shared.research import comparable
 from shared.research import judge as judging
 from shared.research.book import LocalBook, Proposal, Trial
 from shared.research.comparable import LeftOut
-from shared.research.idea import propose
-from shared.runs.directory import RunDirectory, write_record
+from shared.runs.directory import RunDirectory
 from shared.runs.listing import list_runs
-from shared.runs.shipped import default_recipe
 from shared.settings import settings
 from tests import ideas
 from tests.ideas import RECIPE, TERMS
-
-TRAINED = TrainingRecord(status=Status.OK, training_seconds=0.05, integrity=Integrity.FULL)
-
-
-def scored(val_bpb: float) -> EvaluationRecord:
-    rung = RungChoice(rung=Rung.CHEAP, status="requested", confidence="none", freshness="none", reason="test")
-    return EvaluationRecord(
-        status=Status.OK, val_bpb=val_bpb, rung=rung, eval_signature="fast", integrity=Integrity.FULL
-    )  # fmt: skip
+from tests.start_runs import make_start_runs, measured_start
 
 
 @pytest.fixture
@@ -65,29 +52,6 @@ def train(autoresearch, recipe):
 def start(autoresearch):
     """The shipped recipe with the eight seeds that measure the noise, as `decide START --wait` would make them."""
     return measured_start()
-
-
-def measured_start() -> str:
-    source = default_recipe("torch").read_bytes()
-    idea = propose(source, note="baseline", preset="m5-tiny")
-    trial = Trial(idea=idea.id, target="cpu", asked={"dataset": "words", "time_budget": 0.05, "rung": "cheap"})
-    LocalBook().put_recipe(source)
-    for entry in (Proposal(idea=idea), trial):
-        LocalBook().append(entry)
-    make_start_runs(range(8), lambda seed: 2.0 + seed % 1000 / 1e6)
-    return idea.id
-
-
-def make_start_runs(indices, val_bpb) -> None:
-    """Of the first start; `val_bpb` by seed."""
-    idea = next(entry.idea for entry in LocalBook().entries() if isinstance(entry, Proposal))
-    trial = next(entry for entry in LocalBook().entries() if isinstance(entry, Trial))
-    source = LocalBook().recipe(idea.recipe_sha)
-    for index in indices:
-        job, _ = build_job(validated(TrainRequest, arguments(idea, trial, index)), source)
-        directory = RunDirectory.of(job.run_id)
-        directory.create(job, source)
-        write_record(directory.result_file, gather(job, TRAINED, scored(val_bpb(job.seed)), 1.0))
 
 
 def test_three_runs_of_the_start_measure_the_noise_and_five_more_where_somebody_asks_again(autoresearch):
@@ -215,7 +179,7 @@ def test_runs_that_do_not_count_are_not_made_for_ever(autoresearch, start, train
 def test_a_recipe_that_makes_itself_unranked_does_not_choose_its_runs_here_either(autoresearch, start, recipe):
     mine = ["train", "--recipe", recipe(1.99, "OUTSIDE = 9\n"), "--note", "slow to load", *TERMS]
     for _ in range(3):
-        autoresearch(*mine)
+        assert "does not count for idea" in autoresearch(*mine, code=1).err
     made = len(list_runs())
     assert "made 3 times and measured nothing, the last time over_budget" in autoresearch(*mine, code=2).err
     idea = [entry for entry in LocalBook().entries() if isinstance(entry, Trial)][-1].idea
@@ -248,7 +212,7 @@ def test_a_recipe_that_was_run_may_be_submitted_for_another_time(autoresearch, s
 
 def test_an_idea_is_given_the_time_of_its_parent_also_when_no_run_of_that_counts(autoresearch, start, recipe):
     longer = [*TERMS[:5], "0.07", *TERMS[6:]]
-    autoresearch("train", "--recipe", recipe(1.99, "OUTSIDE = 9\n"), "--note", "slow", *longer)
+    autoresearch("train", "--recipe", recipe(1.99, "OUTSIDE = 9\n"), "--note", "slow", *longer, code=1)
     parent = [entry for entry in LocalBook().entries() if isinstance(entry, Proposal)][-1].idea.id
     unsaid = [*TERMS[:4], *TERMS[6:]]
     autoresearch("train", "--recipe", recipe(1.98), "--note", "child", "--parent", parent, *unsaid)
@@ -335,13 +299,14 @@ def test_brief_restores_what_an_agent_knew(autoresearch, start, train):
     assert state["noise"]["num_seeds"] == 8
     assert state["resolves"]["4"] < state["resolves"]["1"]
     assert state["counts"] == {"start": 1, "keep": 1}
-    assert "autoresearch best --recipe my_recipe.py" in state["next"]
+    again = "autoresearch train --time-budget 0.05 --recipe my_recipe.py --note 'why it helps'"
+    assert state["next"] == ["autoresearch best --recipe my_recipe.py", again]
     assert "a better one" in autoresearch("brief").out
 
 
 def test_brief_on_an_empty_book_says_how_to_begin(autoresearch):
     state = autoresearch("brief", "--json").json
-    assert state["next"] == ["autoresearch train --note baseline"]
+    assert state["next"] == ["autoresearch train --time-budget 300 --note baseline"]
 
 
 def test_brief_tells_an_agent_whose_own_sandbox_lets_no_other_begin_to_submit(autoresearch, monkeypatch):
@@ -349,7 +314,7 @@ def test_brief_tells_an_agent_whose_own_sandbox_lets_no_other_begin_to_submit(au
     none = Choice(what="sandbox", chosen="none", reason=reason)
     monkeypatch.setattr(briefing.sandbox, "describe", lambda: none)
     state = autoresearch("brief", "--json").json
-    assert state["next"] == ["autoresearch submit --target TARGET --wait --note baseline"]
+    assert state["next"] == ["autoresearch submit --target cpu --wait --time-budget 300 --note baseline"]
     assert state["unfenced"] == reason
     assert f"sandbox   none: {reason}" in autoresearch("brief").out
     monkeypatch.setenv("ARE_SANDBOX", "off")
@@ -360,20 +325,19 @@ def test_brief_tells_an_agent_whose_own_sandbox_lets_no_other_begin_to_submit(au
 def test_best_without_a_best_says_why_and_what_to_do_and_writes_no_file(autoresearch, tmp_path):
     file = tmp_path / "best.py"
     said = autoresearch("best", "--recipe", str(file), code=1)
-    assert said.err.splitlines() == [
-        "autoresearch: there is no best recipe yet: no idea was run here yet; next: autoresearch train --note baseline"
-    ]
+    (line,) = said.err.splitlines()
+    assert line.startswith("autoresearch: there is no best recipe yet: no idea was run here yet; next: autoresearch")
     assert (said.out, file.exists()) == ("", False)
     document = autoresearch("best", "--recipe", str(file), "--json", code=1).json
     assert (document["id"], document["recipe"], document["reason"]) == (None, None, "no idea was run here yet")
-    assert document["next"] == ["autoresearch train --note baseline"]
+    assert document["next"] == ["autoresearch train --time-budget 300 --note baseline"]
 
 
 def test_best_of_a_start_whose_run_does_not_count_names_the_reason_and_history_the_number(
     autoresearch, recipe, tmp_path
 ):
     mine = recipe(1.9, "OUTSIDE = 9\n")
-    autoresearch("train", "--recipe", mine, "--note", "slow to load", "--parent", "none", *TERMS)
+    autoresearch("train", "--recipe", mine, "--note", "slow to load", "--parent", "none", *TERMS, code=1)
     said = autoresearch("best", "--recipe", str(tmp_path / "best.py"), code=1)
     (row,) = autoresearch("history", "--json").json
     assert f"the start {row['id']} has no run that counts (over_budget)" in said.err
@@ -390,7 +354,7 @@ def test_a_start_that_crashed_is_not_to_be_submitted_again_but_a_smaller_one(aut
     autoresearch("train", "--recipe", mine, "--note", "it crashes", "--parent", "none", *TERMS[2:], code=1)
     said = autoresearch("best", "--json", code=1).json
     assert "came to no number (crashed" in said["reason"]
-    assert said["next"] == ["autoresearch train --preset m5-tiny --note baseline"]
+    assert said["next"] == ["autoresearch train --time-budget 0.05 --preset m5-tiny --note baseline"]
     autoresearch("train", "--recipe", mine, "--note", "so too", "--parent", "none", *TERMS, code=1)
     assert autoresearch("best", "--json", code=1).json["next"] == ["autoresearch doctor"]
 

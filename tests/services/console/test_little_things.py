@@ -11,9 +11,13 @@ from services.console.logs import newest_attempt, print_from
 from services.console.progress import TimeLeft
 from services.console.summary import print_meaning
 from shared.contracts import RungChoice
+from shared.machine import device_lock
+from shared.machine.device_lock import ForeignProcess
 from shared.machine.ports import free_port_from
 from shared.runs.evaluating import NAME, EvaluationProgress, read_evaluating
 from shared.settings import settings
+from tests.device_holding import held_elsewhere
+from tests.platform_defaults import on_a_cpu
 from tests.shared.tracking.finished_runs import make_evaluation, make_result, make_run
 
 
@@ -143,3 +147,13 @@ def test_logs_of_a_job_are_of_its_newest_attempt(tmp_path, monkeypatch):
         newest_attempt("../job-a2")
     monkeypatch.undo()
     settings.cache_clear()
+
+
+def test_doctor_proposes_nothing_against_an_experiment_that_holds_the_device(monkeypatch, workplace):
+    on_a_cpu(monkeypatch)
+    monkeypatch.setattr(device_lock, "foreign_processes", lambda device: [ForeignProcess(7, "trainer")])
+    with held_elsewhere("cpu"):
+        found = health_checks.device()
+    assert (found.level, found.advice) == ("ok", "")
+    assert "another command of this project" in found.found
+    assert "ask its owner" in health_checks.device().advice

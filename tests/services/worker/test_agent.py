@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from services.console.research import Fleet
+from shared.experiment.identity import seed_of
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
 from shared.research.comparable import most_again
 from shared.research.idea import propose
@@ -54,7 +55,7 @@ class Agent:
     def begin(self) -> None:
         state = self.run(*self.brief).json
         if state["best"] is None:
-            first = shlex.split(state["next"][0].replace("TARGET", "cpu"))[1:]
+            first = shlex.split(state["next"][0])[1:]
             self.run(*first, *TERMS)  # whoever sets the machine up chooses budget and dataset; ideas inherit them
         self.run(*self.take_best)
 
@@ -94,6 +95,7 @@ def test_an_agent_that_follows_the_brief_keeps_the_better_idea_and_drops_the_oth
     assert (state["best"]["id"], state["where"]) == (better["idea"], "the hub")
     assert state["counts"] == {"start": 1, "keep": 1, "discard": 1, "crash": 1}
     assert state["waiting"] == []
+    assert "autoresearch submit --target cpu --wait --time-budget 0.05 --recipe my_recipe.py" in state["next"][-2]
 
     older = agent.test(RECIPE.format(quality=1.999), "a change of the start", parent=better["parent"])
     assert older["parent"] == better["parent"]
@@ -158,14 +160,35 @@ def test_an_idea_whose_runs_do_not_count_says_why_and_may_be_sent_with_another_b
     mine = tmp_path / "mine.py"
     mine.write_text(RECIPE.format(quality=1.99) + "OUTSIDE = 9\n")
     submit = ["submit", "--target", "cpu", "--recipe", str(mine), "--note", "slow to load", "--json", "--wait", *TERMS]
-    said = autoresearch(*submit)
+    said = autoresearch(*submit, code=1)
     assert "not ranked: over_budget" in said.out
     idea = next(line for line in map(parsed, said.out.splitlines()) if "idea" in line)["idea"]
     decided = autoresearch("decide", idea, "--wait", "--json", code=2).json
     assert decided["verdict"] == "undecided"
+    told = f"does not count for idea {idea}: it is not ranked (it computed for longer than its budget"
+    assert told in said.err
+    assert f"`autoresearch decide {idea} --wait` makes the run again" in said.err
+    assert told in autoresearch("wait", *said.json["jobs"], code=1).err
     assert "not ranked: over_budget" in decided["advice"]
     assert "another --time-budget" in decided["advice"]
-    autoresearch(*submit, "--time-budget", "0.06")
+    autoresearch(*submit, "--time-budget", "0.06", code=1)
+
+
+def test_decide_says_which_runs_it_makes_and_which_of_them_do_not_count(autoresearch, worker, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(RECIPE.format(quality=1.99) + "OUTSIDE = 9\nONCE = 1\n")
+    autoresearch("submit", "--target", "cpu", "--wait", "--note", "baseline", *TERMS)
+    submit = ["submit", "--target", "cpu", "--recipe", str(mine), "--note", "x", "--json", "--wait", *TERMS]
+    idea = autoresearch(*submit, code=1).json["idea"]
+    decided = autoresearch("decide", idea, "--wait", "--json")
+    mine, of_parent = ([one for one in decided.json["made"] if (one["idea"] == idea) == own] for own in (True, False))
+    assert [one["why_not_counted"] for one in mine] == [None, "over_budget", None]
+    assert [one["seed"] for one in mine] == [seed_of(idea, index) for index in (0, 1, 1)]
+    assert {one["hardware_key"] for one in mine} == {decided.json["key"]["hardware_key"]}
+    assert len(of_parent) == len(decided.json["pool"]) - 1
+    assert f"1 run of {idea} with seed {seed_of(idea, 1)} on cpu (x)" in decided.err
+    assert "does not count (val_bpb" in decided.err
+    assert "not ranked: over_budget" in decided.err
 
 
 def test_a_trial_that_stands_in_the_book_twice_has_each_run_once(autoresearch, worker, tmp_path):

@@ -191,7 +191,7 @@ def test_a_calibrated_machine_starts_from_its_platform_default_and_says_so(kept)
     assert (job.preset, job.shape, job.compile, job.eval_batch_size) == (None, calibrated().shape, "off", 4)
     (choice,) = [choice for choice in job.choices if choice.what == "shape"]
     assert choice.chosen == "m5-tiny, calibrated"
-    assert "valid: calibrated today; expects val_bpb 1.750" in choice.reason
+    assert "valid: calibrated today; expects val_bpb 1.750 after 300 s" in choice.reason
 
 
 def test_a_calibrated_evaluation_batch_is_used_and_said(kept):

@@ -22,9 +22,9 @@ def _home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def holder(tmp_path):
+def holder(tmp_path, request):
     environment = {**os.environ, "ARE_HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
-    argv = [sys.executable, "-c", HOLD]
+    argv = [sys.executable, "-c", HOLD, *getattr(request, "param", [])]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout.readline() == "held\n"
         yield process
@@ -37,10 +37,26 @@ def two_gpus():
 
 def test_the_second_process_is_told_who_holds_the_device(holder):
     with (
-        pytest.raises(DeviceBusy, match=f"cpu is in use by process {holder.pid} .*choose another"),
+        pytest.raises(DeviceBusy, match=f"cpu is in use by process {holder.pid} of .*another command of this project"),
         device_lock.device_lock("cpu"),
     ):
         pass
+
+
+@pytest.mark.parametrize("holder", [["services.worker"], ["services.executor"]], indirect=True)
+def test_the_workers_experiment_is_called_so_and_nobody_is_told_to_end_it(holder):
+    with pytest.raises(DeviceBusy) as busy, device_lock.device_lock("cpu"):
+        pass
+    assert f"this machine's worker for a job of the queue (process {holder.pid} of" in str(busy.value)
+    assert "wait until it has ended (`autoresearch status` shows it), let the queue wait for you" in str(busy.value)
+    assert "end it" not in str(busy.value)
+
+
+def test_a_holder_that_was_killed_holds_nothing(holder):
+    assert device_lock.holder("cpu").pid == holder.pid
+    holder.kill()
+    holder.wait()
+    assert device_lock.holder("cpu") is None
 
 
 def test_the_lock_is_free_when_its_holder_was_killed(holder):
@@ -77,7 +93,7 @@ def test_a_stranger_on_the_gpu_is_named_and_our_own_tree_is_not(monkeypatch):
     monkeypatch.setattr(device_lock, "visible_gpus", two_gpus)
     monkeypatch.setattr(device_lock, "_computing_on", lambda uuid: [os.getpid(), 1, NO_PROCESS])
     assert [process.pid for process in foreign_processes("cuda:0")] == [1]
-    with pytest.raises(DeviceBusy, match="shared with process 1"):
+    with pytest.raises(DeviceBusy, match=r"shared with process 1 of \S+ .*took it without its lock.*ask its owner"):
         check_idle("cuda:0")
 
 
@@ -92,3 +108,4 @@ def test_a_driver_that_does_not_tell_means_nobody():
 
 def test_a_foreign_process_reads_as_a_line():
     assert str(ForeignProcess(7, "python train.py")) == "process 7 (python train.py)"
+    assert str(ForeignProcess(7, "python train.py", "ann")) == "process 7 of ann (python train.py)"

@@ -92,6 +92,11 @@ def test_an_effect_below_what_the_machine_resolves_is_said():
     assert resolvable(SIGMA, 1, 4) > resolvable(SIGMA, 4, 4)
 
 
+def test_what_four_runs_resolve_is_said_for_the_runs_that_the_parent_has_by_then():
+    for early in ([2.0], [2.0, 2.001, 2.002]):
+        assert decide([1.9995], early, SIGMA).resolvable == pytest.approx(1.645 * 0.001 * (1 / 4 + 1 / 3) ** 0.5)
+
+
 def test_runs_that_do_not_vary_with_the_seed_are_no_keep():
     """A recipe that fixes a lucky seed of its own."""
     found = decide([1.9, 1.9], POOL, SIGMA)

@@ -1,0 +1,71 @@
+"""How an idea comes into the book."""
+
+import pytest
+
+from services.console import verdicts
+from services.console.proposals import described, register
+from services.console.research import Here
+from shared.research.alike import open_alike
+from shared.research.book import Trial
+from shared.research.idea import Idea
+from shared.research.judge import judge
+from shared.runs.shipped import default_recipe
+from tests.ideas import RECIPE
+from tests.shared.research.makers import KEY, START, idea, known, results
+
+SOURCE = RECIPE.format(quality=2.0).encode()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_who_names_the_time_that_is_the_default_asks_for_the_same_runs_as_who_does_not():
+    asked = [{"dataset": "words"}, {"dataset": "words", "time_budget": 300.0}]
+    trials = [register(Here(), SOURCE, engine="torch", target="cpu", asked=one, parent="none")[1] for one in asked]
+    assert trials[0].job_id(0) == trials[1].job_id(0)
+
+
+def proposed(source: bytes, note: str) -> list[str]:
+    """Notes of the ideas in the book, in order."""
+    register(Here(), source, engine="torch", target="cpu", asked={"dataset": "words"}, note=note)
+    return [idea.note for idea in Here().known().ideas.values()]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_shipped_recipe_as_a_start_has_the_note_it_was_submitted_with():
+    assert proposed(default_recipe("torch").read_bytes(), "where we begin") == ["where we begin"]
+    assert proposed(SOURCE, "a change") == ["where we begin", "a change"]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_start_that_nobody_submitted_is_called_the_shipped_recipe():
+    assert proposed(SOURCE, "a change") == ["the shipped recipe", "a change"]
+
+
+def proposal(quality: float, note: str, **options) -> tuple[Idea, Trial]:
+    asked = {"dataset": "words"}
+    source = RECIPE.format(quality=quality).encode()
+    return register(Here(), source, engine="torch", target="cpu", asked=asked, note=note, **options)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_who_submits_an_idea_is_told_of_open_ones_that_change_the_same_line_of_the_same_parent(capsys):
+    parent = proposal(2.0, "a start", parent="none")[0].id
+    first, _ = proposal(3.0, "three times", parent=parent)
+    longer, _ = proposal(2.0, "a deeper model", parent=parent, settings={"depth": "3"})
+    second, trial = proposal(4.0, "four times", parent=parent)
+    assert described(longer, trial, Here().known())["alike"] == []
+    assert capsys.readouterr().err == ""
+    (alike,) = described(second, trial, Here().known())["alike"]
+    assert (alike["id"], alike["note"], alike["line"]) == (first.id, "three times", "QUALITY = 2.0")
+    assert f"idea {first.id} ('three times') is open and changes the same: QUALITY = 2.0" in capsys.readouterr().err
+    deeper, trial = proposal(2.0, "deeper still", parent=parent, settings={"depth": "4"})
+    assert [one["line"] for one in described(deeper, trial, Here().known())["alike"]] == ["--set depth"]
+
+
+def test_an_idea_that_is_decided_or_that_changes_something_else_is_not_like_a_new_one():
+    one, other = (idea(text) for text in ("x = 3", "x = 4"))
+    judged = judge(known((START, results(START, 2.0)), (one, results(one, 2.5))), one, KEY, None)
+    runs = (START, results(START, 2.0)), (one, results(one, 2.5)), (other, [])
+    assert [like.idea.id for like in open_alike(known(*runs), other)] == [one.id]
+    assert open_alike(known(*runs, rulings=[verdicts.ruling_of(judged)]), other) == []
+    elsewhere = idea("x = 4", parent=one)
+    assert open_alike(known(*runs[:2], (elsewhere, [])), elsewhere) == []
