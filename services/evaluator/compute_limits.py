@@ -40,10 +40,9 @@ BUDGET_SHARE = 0.01
 WEIGHTS_SHARE = 0.005
 """of the budget, the most that weights excuse when it is asked how long was trained: a state padded with zeros costs a
 training run next to nothing"""
-LESSONS, LESSON_SHARE = 3, 0.0025
+LESSONS = 3
 """longest passes that no other ones excuse: who goes on learning in more of them answered some rows before it knew what
-it knows later, and an audit would be told something else. Each may take as long again as the median, but no more than
-that part of the budget (or FREE_S)"""
+it knows later, and an audit would be told something else"""
 USUAL_PER_TRAINING, USUAL_SHARE = 3.0, 0.01
 """a usual pass may take so many times its tokens' time in training, and that part of the budget, before it counts as
 training: a recipe could train anew in every call"""
@@ -79,10 +78,6 @@ class ComputeLimits:
 
     def excused_weights_s(self) -> float:
         return min(self.weights_s, self._of_budget(WEIGHTS_SHARE))
-
-    def lesson_s(self, usual_s: float) -> float:
-        """Of one of the longest passes, beyond the usual one."""
-        return min(usual_s, max(FREE_S, self._of_budget(LESSON_SHARE)))
 
     def usual_s(self, num_tokens: int) -> float:
         """Of one pass. The share holds what a recipe gets from reporting fewer tokens than it trained on."""
@@ -171,7 +166,7 @@ class MeasuredProcess:
         usual_s = median(self._forwards) if self._forwards else 0.0
         every_pass_s = usual_s - self.limits.usual_s(self.process.tokens_BT.size)
         answering_s = self._beyond_usual_s() - FORWARD_SHARE * sum(self._forwards)
-        longest_s = self._longest_beyond_s(usual_s + self.limits.lesson_s(usual_s))
+        longest_s = self._longest_beyond_s(usual_s + min(usual_s, FREE_S))
         self.spent.scattered.append(self._beyond_free_s(loading_s, every_pass_s, answering_s))
         self.spent.at_once.append(self._beyond_free_s(loading_s, every_pass_s, longest_s))
         self._starting.__exit__(*error)

@@ -20,8 +20,8 @@ run"""
 EAGER_STARTUP_S, EAGER_STARTUP_SHARE = 180.0, 0.2
 BUILD_S, BUILD_OPENINGS, BUILD_SHARE = 10.0, 5.0, 0.05
 EARLY_S, EARLY_OPENINGS, EARLY_SHARE = 2.0, 2.0, 0.05
-"""what building and warming up may take on a CPU before it counts as training: seconds, times the opening of the engine,
-of the budget"""
+"""what building and warming up may take on a CPU before it counts as training: seconds, times the engine's opening, and
+part of the budget"""
 COMPILING_OPENINGS = 25.0
 """in place of EARLY_OPENINGS where kernels are compiled: m5-tiny took 48 s of them"""
 

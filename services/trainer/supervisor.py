@@ -202,9 +202,10 @@ class Supervision:
         built = self.process.expect(Built, min(build_s, limit - monotonic()), f"had not built after {build_s:.0f} s")
         self._hand_out_memory(built)
         ready = self.process.expect(Ready, limit - monotonic(), late)
-        self._count_early(early_s(self.job, opened - opening, monotonic() - opened + self.cache.kept_s))
+        warm = monotonic()
         self._keep_kernels()
         self.measured.startup_seconds = monotonic() - self.started
+        self._count_early(early_s(self.job, opened - opening, warm - opened + self.cache.kept_s))
         self.measured.attention_backend = ready.attention_backend
         self.measured.hand_over_seconds = ready.hand_over_seconds
         self.measured.resumed_from_step = self.restored.step if self.restored else None
