@@ -87,7 +87,7 @@ class Pieces:
         # All different where there are rows enough: a piece could show another one's future.
         most_left = np.argsort([self.random.random() - len(cuts) for cuts in self.cuts])
         taken = np.resize(most_left, len(asked))
-        cuts = np.array([self._next_cut(number) for number in taken])
+        cuts = np.array([self._next_cut(int(number)) for number in taken])
         filler = self.rows_NT1[self.chosen[most_left[-1]]]
         positions = self.chosen[taken]
         return segments_row(self.rows_NT1, filler, asked, positions, cuts), asked, positions, cuts

@@ -126,7 +126,7 @@ def test_an_ordinary_process_spends_nothing_outside_the_budget(measured):
 def test_a_first_pass_that_may_have_trained_counts(measured):
     process = measured(1.2, 2.3, *[0.3] * 9, limits=FAST)
     ask(process, 10)
-    assert process.spent.outside == pytest.approx(0.2 + 2.3 - 0.6 - 0.25 - 0.1)
+    assert process.spent.outside == pytest.approx(0.2 + 2.3 - 0.55 - 0.25 - 0.1)
 
 
 def test_slow_passes_excuse_no_first_ones_that_may_have_trained(measured):
