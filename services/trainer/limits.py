@@ -58,8 +58,8 @@ def build_limit_s(job: Job, opening_s: float) -> float:
 
 
 def early_s(job: Job, opening_s: float, taken_s: float) -> float:
-    """Seconds that count as training before the clock: a recipe could train on text that comes with Python. On a GPU
-    nobody has measured yet how long kernels take.
+    """Seconds before the clock that count as training: a recipe could train on text that comes with Python. None on a
+    GPU, where nobody has measured yet how long kernels take.
 
     opening_s: as in build_limit_s. taken_s: by the recipe, from there until it was warmed up
     """
