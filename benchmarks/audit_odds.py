@@ -137,7 +137,7 @@ def make_pool(run: RunDirectory, helped: bool) -> Pool:
     forward = forward_of(run, dataset)
     rows = dataset.validation_rows().tokens
     rows = rows[np.sort(random.permutation(len(rows))[:NUM_ROWS])]
-    drawn = [spans_row(rows, random) for _ in range(NUM_ROWS)]
+    drawn = [spans_row(rows, random, int(random.integers(len(rows)))) for _ in range(NUM_ROWS)]
     spans = np.stack([shown for shown, _, _, _ in drawn])
     columns = [cuts for _, _, _, cuts in drawn]
     positions, cuts = (np.concatenate([row[part] for row in drawn]) for part in (2, 3))

@@ -425,7 +425,7 @@ class EvaluationRecord(Scored):
     peak_vram_mb: Megabytes | None = None
     checks: tuple[Check, ...] = ()
     unfinished_audits: int = Field(default=0, ge=0)
-    """how often the recipe ended an audit of this run before its verdict; an audit draws new cuts every time"""
+    """how often an audit of this run ended before its verdict; an audit draws new cuts every time"""
     curve: tuple[CurvePoint, ...] = Field(default=(), max_length=64)
     integrity: Integrity | None = None
     """of the weakest of its processes that ran the recipe; None: not recorded"""

@@ -124,14 +124,15 @@ def screen(
 
 
 def draw_probes(scores: Scores, screening: Screening, gains_K: np.ndarray, random: np.random.Generator) -> list[Probe]:
-    """A sixth of the cuts anywhere, the rest where the screening saw gains."""
+    """A sixth of the cuts anywhere, the rest where the screening saw gains. Early cuts come first: a process may
+    remember what it was shown, and no probe shows what a later one asks about."""
     num_rows, seq_len = scores.nats_NT.shape
     suspects, num_anywhere = draw_suspects(gains_K, screening.in_spans_K, num_rows, random)
     anywhere = random.integers(0, num_rows * (seq_len - 1), num_anywhere)
     positions = np.concatenate([screening.positions_K[suspects], anywhere // (seq_len - 1)])
     cuts = np.concatenate([screening.cuts_K[suspects], anywhere % (seq_len - 1)])
     donors = (positions + random.integers(1, max(2, num_rows), len(cuts))) % num_rows
-    order = random.permutation(len(cuts))
+    order = np.argsort(cuts, kind="stable")
     is_anywhere = order >= len(suspects)
     drawn = zip(positions[order], cuts[order], donors[order], is_anywhere, strict=True)
     return [Probe(int(row), int(cut), int(donor), bool(anywhere)) for row, cut, donor, anywhere in drawn]

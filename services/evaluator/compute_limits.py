@@ -37,14 +37,17 @@ WEIGHTS_BYTES_PER_S = 50e6
 FREE_S, FREE_SHARE, FREE_OPENINGS = 0.25, 0.025, 0.05
 """of loading and answering together, what is no reason to think of training: seconds, of the budget at most"""
 BUDGET_SHARE = 0.01
-"""also the most that weights excuse when it is asked how long was trained: a state padded with zeros costs a training
-run next to nothing"""
+WEIGHTS_SHARE = 0.005
+"""of the budget, the most that weights excuse when it is asked how long was trained: a state padded with zeros costs a
+training run next to nothing"""
 LESSONS = 3
 """longest passes that no other ones excuse: who goes on learning in more of them answered some rows before it knew what
 it knows later, and an audit would be told something else"""
-USUAL_PER_TRAINING, USUAL_SHARE = 3.0, 0.05
+USUAL_PER_TRAINING, USUAL_SHARE = 3.0, 0.01
 """a usual pass may take so many times its tokens' time in training, and that part of the budget, before it counts as
 training: a recipe could train anew in every call"""
+USUAL_S, USUAL_SHORT_SHARE = 0.5, 0.05
+"""or so many seconds, of a short budget that part: a slow machine takes as long for two rows of a small model"""
 FORWARD_PER_TRAINING = 10.0
 """a token is scored without compilation, in rows longer than the training's, and yet forward only"""
 ALL_FORWARDS_S = 15.0
@@ -71,16 +74,21 @@ class ComputeLimits:
         return FORWARD_S + FORWARD_OPENINGS * opening_s + self.kernels_s + self.of_budget_s + FORWARD_SHARE * all_s
 
     def free_s(self, opening_s: float) -> float:
-        short_s = FREE_SHARE / BUDGET_SHARE * self.of_budget_s
-        return min(FREE_S, short_s) + FREE_OPENINGS * opening_s + self.kernels_s
+        return min(FREE_S, self._of_budget(FREE_SHARE)) + FREE_OPENINGS * opening_s + self.kernels_s
+
+    def excused_weights_s(self) -> float:
+        return min(self.weights_s, self._of_budget(WEIGHTS_SHARE))
 
     def usual_s(self, num_tokens: int) -> float:
         """Of one pass. The share holds what a recipe gets from reporting fewer tokens than it trained on."""
-        share_s = USUAL_SHARE / BUDGET_SHARE * self.of_budget_s
+        share_s = max(self._of_budget(USUAL_SHARE), min(USUAL_S, self._of_budget(USUAL_SHORT_SHARE)))
         if self.training_token_s is None:
             return self.kernels_s + share_s
         token_s = self.logits_token_s + USUAL_PER_TRAINING * self.training_token_s
         return self.kernels_s + min(share_s, token_s * num_tokens)
+
+    def _of_budget(self, share: float) -> float:
+        return share / BUDGET_SHARE * self.of_budget_s
 
     def all_s(self, num_tokens: int) -> float:
         if self.training_token_s is None:
@@ -154,11 +162,11 @@ class MeasuredProcess:
 
     def __exit__(self, *error: Any) -> None:
         self.spent.forwards.append(sum(self._forwards))
-        loading_s = self._load_s - min(self.limits.weights_s, self.limits.of_budget_s)
+        loading_s = self._load_s - self.limits.excused_weights_s()
         usual_s = median(self._forwards) if self._forwards else 0.0
         every_pass_s = usual_s - self.limits.usual_s(self.process.tokens_BT.size)
         answering_s = self._beyond_usual_s() - FORWARD_SHARE * sum(self._forwards)
-        longest_s = self._longest_beyond_s(usual_s + max(self.limits.of_budget_s, min(usual_s, FREE_S)))
+        longest_s = self._longest_beyond_s(usual_s + min(usual_s, FREE_S))
         self.spent.scattered.append(self._beyond_free_s(loading_s, every_pass_s, answering_s))
         self.spent.at_once.append(self._beyond_free_s(loading_s, every_pass_s, longest_s))
         self._starting.__exit__(*error)

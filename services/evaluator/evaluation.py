@@ -76,7 +76,7 @@ class Evaluation:
             peak_vram_mb=self.peak_vram_mb,
             integrity=self.integrity,
             checks=self.checks,
-            unfinished_audits=int(self.auditing and status is not Status.CANCELLED),
+            unfinished_audits=int(self.auditing),
             choices=tuple(self.choices),
             curve=self.curve if passed else (),
             **(asdict(self.number) if passed and self.number else {}),

@@ -7,6 +7,9 @@ its own reference: with no sight of the token it can do no better than its hones
 Two kinds of rows, because each alone can be got round. `spans`: a row whose tokens after every cut are replaced for a
 short stretch; the context is nearly whole, but later tokens can hint at what was replaced. `segments`: pieces of many
 rows one after the other, each ending at its cut; nothing of a piece's future is shown, but its context is short.
+
+A process may remember all that it was shown when it is probed. So where there are rows enough, no row shows what
+another one asks about: a row is altered in one way only, once in spans, or in pieces that leave gaps.
 """
 
 from dataclasses import dataclass
@@ -40,7 +43,11 @@ def draw_screening(rows: Rows, scores: Scores, num_rows: int, random: np.random.
     """Half of the rows of each kind, in random order, at secret places."""
     rows_NT1 = take(rows, scores.indices)
     kinds = random.permutation(num_rows) % 2
-    drawn = [(spans_row if kind else _segments)(rows_NT1, random) for kind in kinds]
+    own = random.permutation(len(rows_NT1))
+    in_spans, in_segments = own[: kinds.sum()], own[kinds.sum() :]
+    pieces = Pieces(rows_NT1, in_segments if len(in_segments) else own, random)
+    spans = iter(np.resize(in_spans, kinds.sum()))
+    drawn = [spans_row(rows_NT1, random, next(spans)) if kind else pieces.next_row() for kind in kinds]
     return Screening(
         shown_nT1=np.stack([shown for shown, _, _, _ in drawn]),
         shown_row_K=np.repeat(np.arange(num_rows), [len(asked) for _, asked, _, _ in drawn]),
@@ -55,9 +62,9 @@ Drawn = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """row to show, asked columns, positions, cuts"""
 
 
-def spans_row(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
-    """Of one row, drawn with all its cuts."""
-    position, donor = random.integers(0, len(rows_NT1), 2)
+def spans_row(rows_NT1: np.ndarray, random: np.random.Generator, position: int) -> Drawn:
+    """Of one row, with all its cuts."""
+    donor = random.integers(0, len(rows_NT1))
     shown, others = rows_NT1[position].copy(), rows_NT1[donor]
     cuts = _asked_columns(len(shown) - 1, SPANS_GAP, random)
     for cut in cuts:
@@ -66,14 +73,34 @@ def spans_row(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
     return shown, cuts, np.full(len(cuts), position), cuts
 
 
-def _segments(rows_NT1: np.ndarray, random: np.random.Generator) -> Drawn:
-    seq_len = rows_NT1.shape[1] - 1
-    asked = _asked_columns(seq_len, SEGMENTS_GAP, random)
-    # All different where there are rows enough: a piece could show another one's future.
-    filler, *chosen = np.resize(random.permutation(len(rows_NT1)), len(asked) + 1)
-    positions = np.array(chosen)
-    cuts = random.integers(0, seq_len - 1, len(asked))
-    return segments_row(rows_NT1, rows_NT1[filler], asked, positions, cuts), asked, positions, cuts
+class Pieces:
+    """Rows of pieces of `chosen` rows: of many in each, from where no earlier piece began or ended nearby."""
+
+    def __init__(self, rows_NT1: np.ndarray, chosen: np.ndarray, random: np.random.Generator):
+        self.rows_NT1, self.chosen, self.random = rows_NT1, chosen, random
+        self.seq_len = rows_NT1.shape[1] - 1
+        self.gap = min(SEGMENTS_GAP, self.seq_len - 1)
+        self.cuts = [self._apart() for _ in chosen]
+
+    def next_row(self) -> Drawn:
+        asked = _asked_columns(self.seq_len, SEGMENTS_GAP, self.random)
+        # All different where there are rows enough: a piece could show another one's future.
+        most_left = np.argsort([self.random.random() - len(cuts) for cuts in self.cuts])
+        taken = np.resize(most_left, len(asked))
+        cuts = np.array([self._next_cut(int(number)) for number in taken])
+        filler = self.rows_NT1[self.chosen[most_left[-1]]]
+        positions = self.chosen[taken]
+        return segments_row(self.rows_NT1, filler, asked, positions, cuts), asked, positions, cuts
+
+    def _next_cut(self, number: int) -> int:
+        if not self.cuts[number]:
+            self.cuts[number] = self._apart()
+        return self.cuts[number].pop()
+
+    def _apart(self) -> list[int]:
+        """Two gaps from each other, in random order: between two pieces is one that is not shown."""
+        start = int(self.random.integers(0, min(2 * self.gap, self.seq_len - 1)))
+        return [int(cut) for cut in self.random.permutation(np.arange(start, self.seq_len - 1, 2 * self.gap))]
 
 
 def segments_row(

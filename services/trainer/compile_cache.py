@@ -67,8 +67,13 @@ class CompileCache:
 
     @property
     def startup_limit_s(self) -> float:
-        """Longest time to a warmed-up recipe. What the kept kernels took to make counts: they may hold its work."""
-        return startup_limit_s(self.job) - (self.began_with.startup_seconds if self.began_with else 0.0)
+        """Longest time to a warmed-up recipe. The kept kernels count: they may hold its work."""
+        return startup_limit_s(self.job) - self.kept_s
+
+    @property
+    def kept_s(self) -> float:
+        """What the kept kernels took to make."""
+        return self.began_with.startup_seconds if self.began_with else 0.0
 
     def keep(self, run_id: str, started: float) -> None:
         """For the next run of the recipe. Call it before the recipe's process gets a row or a checkpoint.

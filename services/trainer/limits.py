@@ -19,6 +19,11 @@ again; elsewhere it is modules and files of the recipe's own. docs/security.md s
 run"""
 EAGER_STARTUP_S, EAGER_STARTUP_SHARE = 180.0, 0.2
 BUILD_S, BUILD_OPENINGS, BUILD_SHARE = 10.0, 5.0, 0.05
+EARLY_S, EARLY_OPENINGS, EARLY_SHARE = 2.0, 2.0, 0.05
+"""what building and warming up may take on a CPU before it counts as training: seconds, times the engine's opening, and
+part of the budget"""
+COMPILING_OPENINGS = 25.0
+"""in place of EARLY_OPENINGS where kernels are compiled: m5-tiny took 48 s of them"""
 
 
 def is_eager(job: Job) -> bool:
@@ -50,6 +55,19 @@ def build_limit_s(job: Job, opening_s: float) -> float:
     if not is_eager(job):  # kernels are probed and compiled in build()
         return settings().startup_timeout_s
     return BUILD_S + BUILD_OPENINGS * opening_s + BUILD_SHARE * (job.budget.seconds or 0.0)
+
+
+def early_s(job: Job, opening_s: float, taken_s: float) -> float:
+    """Seconds before the clock that count as training: a recipe could train on text that comes with Python. None on a
+    GPU, where nobody has measured yet how long kernels take.
+
+    opening_s: as in build_limit_s. taken_s: by the recipe, from there until it was warmed up
+    """
+    budget_s = job.budget.seconds
+    if budget_s is None or job.rung is Rung.SMOKE or not Device.parse(job.device).is_cpu:
+        return 0.0
+    openings = EARLY_OPENINGS if is_eager(job) else COMPILING_OPENINGS
+    return max(0.0, taken_s - EARLY_S - openings * opening_s - EARLY_SHARE * budget_s)
 
 
 def check_clocks(job: Job, trained: Trained, seconds: float) -> None:

@@ -19,6 +19,7 @@ from services.trainer.limits import (
     SMOKE_GRACE_S,
     build_limit_s,
     check_clocks,
+    early_s,
     most_names,
 )
 from services.trainer.machine_load import LoadWatch
@@ -196,17 +197,30 @@ class Supervision:
         self.process.await_opened(Opened, limit - opening, late)
         self.measured.integrity = self.process.integrity
         self.measured.choices += self.process.choices
-        build_s = min(build_limit_s(self.job, monotonic() - opening), self.cache.startup_limit_s)
+        opened = monotonic()
+        build_s = min(build_limit_s(self.job, opened - opening), self.cache.startup_limit_s)
         built = self.process.expect(Built, min(build_s, limit - monotonic()), f"had not built after {build_s:.0f} s")
         self._hand_out_memory(built)
         ready = self.process.expect(Ready, limit - monotonic(), late)
+        warm = monotonic()
         self._keep_kernels()
         self.measured.startup_seconds = monotonic() - self.started
+        self._count_early(early_s(self.job, opened - opening, warm - opened + self.cache.kept_s))
         self.measured.attention_backend = ready.attention_backend
         self.measured.hand_over_seconds = ready.hand_over_seconds
         self.measured.resumed_from_step = self.restored.step if self.restored else None
         self.measured.choices += ready.choices
         return ready
+
+    def _count_early(self, seconds: float) -> None:
+        """The clock begins with them, so they are missing from the training."""
+        if not seconds:
+            return
+        self.clock.spent += seconds
+        reason = "building and warming up took so much longer than is free, and it counts as training time"
+        self.measured.choices.append(Choice(what="start-up", chosen=f"{seconds:.2f} s", reason=reason))
+        if not self.job.budget.covers(self.clock.spent):
+            raise Ended(Status.TIMED_OUT, f"start-up took the whole budget: {seconds:.1f} s more than is free")
 
     def _keep_kernels(self) -> None:
         """Now, because the process has no row yet. One without a sandbox, or resumed, may find some."""

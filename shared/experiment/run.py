@@ -116,6 +116,8 @@ def _work(directory: RunDirectory, executor: Executor, watch: Watch) -> RunResul
         training = directory.training()
         if training is None or training.status is not Status.OK or not directory.has_checkpoint():
             training = _train(directory, executor, watch)
+        elif (stands := _rejected(directory)) is not None:
+            return _conclude(directory, started, training, stands)
         if training.status is not Status.OK:
             return _conclude(directory, started, training, None)
         return _evaluate(directory, executor, watch, started, training, None)
@@ -177,28 +179,51 @@ def _evaluate(
 ) -> RunResult:
     """The record of an earlier evaluation stays until there is a new one, and is not taken for it."""
     earlier, audits = _version(directory.evaluation_file), _unfinished_audits(directory)
-    code, line = executor.execute("evaluator", [str(directory.path), *([rung] if rung else [])], watch)
+    try:
+        code, line = executor.execute("evaluator", [str(directory.path), *([rung] if rung else [])], watch)
+    except BaseException:
+        if _version(directory.evaluation_file) != earlier:
+            _counted(directory, audits)
+        raise
     raise_fault(code, line)
     if _version(directory.evaluation_file) == earlier:
         reason = line or "the evaluator left no record"
         write_record(directory.evaluation_file, EvaluationRecord(status=Status.CRASHED, reason=reason, void=lost(code)))
-    evaluation = _with_earlier_audits(unasked(read_record(directory.evaluation_file, EvaluationRecord)), audits)
+    evaluation = unasked(_counted(directory, audits))
     write_record(directory.evaluation_file, evaluation)
     return _conclude(directory, started, training, evaluation)
 
 
-def _unfinished_audits(directory: RunDirectory) -> int:
+def _earlier_evaluation(directory: RunDirectory) -> EvaluationRecord | None:
     with suppress(ValueError):  # a damaged record: what is scored now replaces it
-        if evaluation := directory.evaluation():
-            return evaluation.unfinished_audits
-    return 0
+        return directory.evaluation()
+    return None
+
+
+def _rejected(directory: RunDirectory) -> EvaluationRecord | None:
+    """An evaluation that somebody cancelled after its audit had failed, so that it has no result."""
+    earlier = _earlier_evaluation(directory)
+    return earlier if earlier and earlier.status is Status.REJECTED else None
+
+
+def _unfinished_audits(directory: RunDirectory) -> int:
+    earlier = _earlier_evaluation(directory)
+    return earlier.unfinished_audits if earlier else 0
+
+
+def _counted(directory: RunDirectory, earlier: int) -> EvaluationRecord:
+    """The record that the evaluator left, with the audits of this run that ended before it."""
+    evaluation = _with_earlier_audits(read_record(directory.evaluation_file, EvaluationRecord), earlier)
+    write_record(directory.evaluation_file, evaluation)
+    return evaluation
 
 
 def _with_earlier_audits(evaluation: EvaluationRecord, earlier: int) -> EvaluationRecord:
-    """A recipe may see in an audit that it will be caught, and crash: it would choose the audit that misses it."""
+    """A recipe may see in an audit that it will be caught, and crash, or wait until a friend cancels the run, or make
+    the evaluator stand still: it would choose the audit that misses it."""
     ended = earlier + evaluation.unfinished_audits
     counted: dict[str, object] = {"unfinished_audits": ended}
-    if evaluation.status in FAILED and ended >= MOST_UNFINISHED_AUDITS:
+    if evaluation.status in (*FAILED, Status.CANCELLED) and ended >= MOST_UNFINISHED_AUDITS:
         reason = f"stateless: {ended} audits of this run ended before their verdict, the last one {evaluation.status}"
         counted |= {"status": Status.REJECTED, "void": None, "reason": one_line(f"{reason}: {evaluation.reason}")}
     return evaluation.model_copy(update=counted)

@@ -1,15 +1,16 @@
 """Like with like: which results may be compared at all, and which of an idea's runs are evidence.
 
 A run counts when it is ranked, was sandboxed, trained the idea's recipe on the seed that was drawn for it, and no seed
-before it is missing. Of several results with one seed the worst counts, so nothing is gained by running one again.
+before it is missing. Of several results with one seed the worst counts, so nothing is gained by running one again. One
+that took longer than its budget counts there too: a recipe could see that it has bad luck, and take its time.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.contracts import Contract, Integrity, Rung, RunResult, Shape, Status
+from shared.contracts import Contract, Integrity, Rung, RunResult, Shape, Status, Unranked
 from shared.experiment.identity import seed_of
 from shared.research.idea import Idea
 from shared.research.rule import ENOUGH_SEEDS
@@ -115,6 +116,7 @@ def evidence(idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | 
     failed: dict[int, RunResult] = {}
     left_out: list[tuple[str, LeftOut]] = []
     elsewhere: set[int] = set()
+    overran: defaultdict[int, list[RunResult]] = defaultdict(list)
     vain: Counter[int] = Counter()
     most = most_again(idea.recipe_sha)
     for result in results:
@@ -125,7 +127,13 @@ def evidence(idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | 
         vain[result.seed] += why in IN_VAIN and _measures_at(key, result)
         if why is None and index is not None:
             left_out += _take(scored if result.status is Status.OK else failed, index, result)
+            for late in overran.pop(index, ()):
+                if index in scored and (late.val_bpb or 0.0) > (scored[index].val_bpb or 0.0):
+                    left_out.remove((late.run_id, LeftOut.UNRANKED))
+                    left_out += _take(scored, index, late)
             continue
+        if result.unranked == (Unranked.OVER_BUDGET,) and index is not None and _elsewhere(key, shape, result) is None:
+            overran[index].append(result)
         there = key.model_copy(update={"hardware_key": result.hardware_key})
         if why is LeftOut.OTHER_KEY and index is not None and _is_at(there, result):
             elsewhere.add(index)  # another machine of the target took it

@@ -81,6 +81,26 @@ def test_a_row_of_segments_shows_nothing_of_what_follows_its_cuts():
             assert not (windows == future).all(1).any()
 
 
+def test_no_screened_row_shows_what_another_one_asks_about():
+    """The audited process may remember it when it is probed there."""
+    rows, screening = make_rows(128).tokens, make_screening(num_shown=num_screening_rows(128))
+    shown = {window.tobytes() for row in screening.shown_nT1 for window in windows_of(row)}
+    asked = zip(screening.positions_K, screening.cuts_K, strict=True)
+    told = [rows[position, cut - 7 : cut + 2].tobytes() in shown for position, cut in asked if cut >= 7]
+    assert np.mean(told) < 0.01
+
+
+def windows_of(row):
+    return np.lib.stride_tricks.sliding_window_view(row, 9)
+
+
+def test_no_probe_shows_what_a_later_one_asks_about():
+    screening, random = make_screening(), np.random.default_rng(0)
+    gains = random.normal(size=len(screening.cuts_K))
+    cuts = [probe.cut for probe in draw_probes(make_scores(128), screening, gains, random)]
+    assert cuts == sorted(cuts)
+
+
 def test_most_cuts_fall_where_the_screening_saw_gains():
     screening, scores = make_screening(), make_scores(128)
     gains = np.zeros(len(screening.cuts_K))

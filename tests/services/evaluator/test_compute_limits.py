@@ -7,6 +7,7 @@ import pytest
 
 from services.evaluator import compute_limits
 from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, Spent
+from shared.contracts import Budget
 from shared.sandbox.launch import Ended
 from tests.run_making import make_trained_run, weights_file
 
@@ -125,7 +126,7 @@ def test_an_ordinary_process_spends_nothing_outside_the_budget(measured):
 def test_a_first_pass_that_may_have_trained_counts(measured):
     process = measured(1.2, 2.3, *[0.3] * 9, limits=FAST)
     ask(process, 10)
-    assert process.spent.outside == pytest.approx(0.2 + 2.3 - 0.6 - 0.1 * 5.0 - 0.25 - 0.1)
+    assert process.spent.outside == pytest.approx(0.2 + 2.3 - 0.55 - 0.25 - 0.1)
 
 
 def test_slow_passes_excuse_no_first_ones_that_may_have_trained(measured):
@@ -169,11 +170,11 @@ def test_the_limits_follow_the_budget_and_what_training_took(workplace):
     assert compute_limits.compute_limits(run.job(), None, weights_file(run), 8192).all_s(10) == float("inf")
 
 
-def test_weights_excuse_no_more_than_a_hundredth_of_the_budget(measured):
+def test_weights_excuse_no_more_than_a_two_hundredth_of_the_budget(measured):
     padded = ComputeLimits(kernels_s=0.0, weights_s=20.0, of_budget_s=3.0, training_token_s=None)
     process = measured(19.0, 0.3, limits=padded)
     ask(process, 1)
-    assert process.spent.outside == pytest.approx(19.0 - 3.0 - 0.25 - 0.1)
+    assert process.spent.outside == pytest.approx(19.0 - 1.5 - 0.25 - 0.1)
 
 
 @pytest.mark.parametrize("count", [1, 10])
@@ -196,9 +197,32 @@ def test_what_is_free_is_free_once_and_little_of_a_short_budget(measured):
     assert process.spent.outside == pytest.approx(0.4 - 0.075 - 0.1)
 
 
-def test_a_recipe_that_reports_few_tokens_gets_a_twentieth_of_the_budget_for_a_pass():
-    limits = ComputeLimits(kernels_s=0.0, weights_s=1.0, of_budget_s=3.0, training_token_s=100.0)
-    assert limits.usual_s(16_384) == pytest.approx(15.0)
+@pytest.mark.parametrize(("budget_s", "pass_s"), [(300, 3.0), (60, 0.6), (20, 0.5), (10, 0.5), (3, 0.15)])
+def test_a_recipe_that_reports_few_tokens_gets_a_hundredth_of_the_budget_for_a_pass(budget_s, pass_s):
+    assert limits_of(budget_s, training_token_s=100.0).usual_s(16_384) == pytest.approx(pass_s)
+
+
+def limits_of(budget_s: float, training_token_s: float = 4e-3, weights_s: float = 0.5) -> ComputeLimits:
+    """Of a small model on a slow machine."""
+    return ComputeLimits(0.0, weights_s, 0.01 * budget_s, training_token_s)
+
+
+@pytest.mark.parametrize("budget_s", [60.0, 300.0])
+def test_who_trains_a_little_wherever_something_is_excused_has_trained_too_long(measured, budget_s):
+    """In load(), anew in every pass, and more in the first two: a twenty-fifth of the budget in all."""
+    lesson_s = 0.01 * budget_s
+    usual_s = 0.2 + lesson_s
+    process = measured(0.2 + lesson_s, *[usual_s + lesson_s] * 2, *[usual_s] * 60, limits=limits_of(budget_s, 100, 20))
+    ask(process, 62)
+    assert not Budget(seconds=budget_s).covers(budget_s + process.spent.outside)
+
+
+@pytest.mark.parametrize("budget_s", [10.0, 60.0, 300.0])
+def test_an_honest_recipe_on_a_slow_machine_has_trained_for_its_budget(measured, budget_s):
+    """Half a second to load, as long for a pass, and three passes that take half as long again."""
+    process = measured(0.5, *[0.75] * 3, *[0.5] * 60, limits=limits_of(budget_s))
+    ask(process, 63)
+    assert Budget(seconds=budget_s).covers(budget_s + process.spent.outside)
 
 
 def test_what_was_imported_before_a_process_was_forked_is_a_part_of_its_opening(measured):

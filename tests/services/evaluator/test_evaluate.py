@@ -208,15 +208,17 @@ def test_the_reason_tells_look_ahead_from_memory(workplace):
     assert memory.reason.startswith("stateless")
 
 
-def dies(*_: object) -> None:
-    raise Ended(Status.CRASHED, "died with SIGABRT")
+@pytest.mark.parametrize(
+    ("step", "status", "unfinished"),
+    [("score_rows", Status.CRASHED, 0), ("screen", Status.CRASHED, 1), ("audit", Status.CANCELLED, 1)],
+)
+def test_a_record_says_whether_an_audit_ended_before_its_verdict(workplace, monkeypatch, step, status, unfinished):
+    def ends(*_: object) -> None:
+        raise Ended(status, "died with SIGABRT, or somebody cancelled it")
 
-
-@pytest.mark.parametrize(("step", "unfinished"), [("score_rows", 0), ("screen", 1), ("audit", 1)])
-def test_a_record_says_whether_the_recipe_ended_an_audit(workplace, monkeypatch, step, unfinished):
-    monkeypatch.setattr(f"services.evaluator.evaluate.{step}", dies)
+    monkeypatch.setattr(f"services.evaluator.evaluate.{step}", ends)
     record = evaluate(make_trained_run())
-    assert (record.status, record.unfinished_audits) == (Status.CRASHED, unfinished)
+    assert (record.status, record.unfinished_audits) == (status, unfinished)
 
 
 def ends_when_asked_why(monkeypatch, end: BaseException) -> list[bool]:

@@ -5,7 +5,6 @@ import random
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -32,48 +31,16 @@ from shared.settings import CHECKOUT, settings
 from shared.stages.executors import BAD_INPUT, DISK_FAULT, NativeExecutor
 from tests.device_holding import held_elsewhere
 from tests.executor_contract import processes_of, wait_for
-from tests.recipes import HONEST, variant
+from tests.recipes import variant
 from tests.run_making import SHAPE, make_job, make_run
-from tests.shared.tracking.finished_runs import make_evaluation, make_result
+from tests.shared.experiment.scripted import SCORED, SOURCE, TRAINED, Scripted, ended, run_of
 
-SOURCE = HONEST.encode()
-TRAINED = TrainingRecord(status=Status.OK, startup_seconds=5, training_seconds=300, finish_seconds=1, num_steps=20)
-SCORED = make_evaluation(make_result())
 UNFINISHED = sorted(set(Status) - FINAL)
-
-
-class Scripted:
-    """An executor whose stages do what they are told: write a record, or end with a code and a line."""
-
-    def __init__(self, training=TRAINED, evaluation=SCORED, pack=(0, "")):
-        self.training, self.evaluation, self.pack = training, evaluation, pack
-        self.calls: list[tuple[str, ...]] = []
-
-    def execute(self, stage, arguments, watch):
-        self.calls.append((stage, *arguments[1:]))
-        watch(stage)
-        outcome = {"prepare": self.pack, "trainer": self.training, "evaluator": self.evaluation}[stage]
-        if isinstance(outcome, tuple):
-            return outcome
-        directory = RunDirectory(Path(arguments[0]))
-        if stage == "trainer":
-            directory.checkpoint_dir.mkdir(exist_ok=True)
-            (directory.checkpoint_dir / "latest.json").write_text("{}")
-        write_record(directory.training_file if stage == "trainer" else directory.evaluation_file, outcome)
-        return 0 if outcome.status is Status.OK else 1, ""
-
-
-def ended(status: Status, model=TrainingRecord):
-    return model(status=status, reason=f"because it is {status}")
 
 
 @pytest.fixture(autouse=True)
 def _place(workplace):
     pass
-
-
-def run_of(**changes) -> RunDirectory:
-    return RunDirectory.of(make_job(**changes).run_id)
 
 
 def test_a_good_run_is_one_complete_record():
@@ -311,25 +278,6 @@ def test_a_run_that_counts_against_its_idea_is_not_tried_until_it_goes_well(stat
     assert resume(run_of(), Scripted()) == first
     with pytest.raises(ValueError, match="counts against its idea"):
         evaluate(run_of(), None, Scripted())
-
-
-def test_a_recipe_that_ends_its_audits_before_their_verdict_is_rejected_at_the_third():
-    in_audit = ended(Status.CRASHED, EvaluationRecord).model_copy(update={"unfinished_audits": 1})
-    in_scoring = ended(Status.TIMED_OUT, EvaluationRecord)
-    assert run(make_job(), SOURCE, Scripted(evaluation=in_audit)).status is Status.CRASHED
-    for evaluation in (in_scoring, in_audit, (-9, "")):
-        assert resume(run_of(), Scripted(evaluation=evaluation)).status in FAILED
-    third = resume(run_of(), Scripted(evaluation=in_audit))
-    assert third.status is Status.REJECTED
-    assert "3 audits of this run ended before their verdict" in third.reason
-    assert resume(run_of(), Scripted()) == third
-
-
-def test_two_audits_that_ended_early_forbid_no_third_one_that_passes():
-    in_audit = ended(Status.OUT_OF_MEMORY, EvaluationRecord).model_copy(update={"unfinished_audits": 1})
-    run(make_job(), SOURCE, Scripted(evaluation=in_audit))
-    resume(run_of(), Scripted(evaluation=in_audit))
-    assert resume(run_of(), Scripted()).status is Status.OK
 
 
 def test_an_idea_may_be_tried_again_where_others_had_the_processors():

@@ -1,0 +1,24 @@
+"""What may be done before the clock, and what counts as training there."""
+
+import pytest
+
+from services.trainer.limits import early_s
+from shared.contracts import Budget, Rung
+from tests.run_making import make_job
+
+
+@pytest.mark.parametrize(
+    ("changes", "taken_s", "counted_s"),
+    [
+        ({}, 8.0, 0.0),
+        ({}, 190.0, 190.0 - 2 - 2 * 3 - 0.05 * 60),
+        ({"compile": "on"}, 48.0, 0.0),
+        ({"compile": "on"}, 800.0, 800.0 - 2 - 25 * 3 - 0.05 * 60),
+        ({"device": "cuda:0"}, 190.0, 0.0),
+        ({"rung": Rung.SMOKE}, 190.0, 0.0),
+        ({"budget": Budget(tokens=1000)}, 190.0, 0.0),
+    ],
+)
+def test_a_long_start_on_a_cpu_counts_as_training_since_text_is_found_there_too(workplace, changes, taken_s, counted_s):
+    job = make_job(**{"budget": Budget(seconds=60), "device": "cpu", **changes})
+    assert early_s(job, opening_s=3.0, taken_s=taken_s) == pytest.approx(counted_s)
