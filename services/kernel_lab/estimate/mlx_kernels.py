@@ -160,15 +160,18 @@ def partitions(node: Node) -> int:
 
 
 def _gather(node: Node, layout: Layout) -> OpCost:
-    """Of the table only the rows that are asked for."""
-    return OpCost(sum(map(layout.stored, node.inputs[1:])) + 2 * bytes_of(node.outputs))
+    """Of the table only the rows that are asked for, and never more than the whole."""
+    table, *places = node.inputs
+    written = bytes_of(node.outputs)
+    return OpCost(sum(map(layout.stored, places)) + min(written, layout.stored(table)) + written)
 
 
 def _scatter(node: Node, layout: Layout) -> OpCost:
-    """A copy of the whole, then a kernel that reads the changes and updates their places."""
+    """A copy of the whole, then a kernel that reads the changes and updates their places, never more than the whole."""
     base, *rest = node.inputs
-    changed = bytes_of(rest[-1:])
-    return OpCost(layout.stored(base) + bytes_of(node.outputs) + sum(map(layout.stored, rest)) + 2 * changed, 0, 2)
+    whole = bytes_of(node.outputs)
+    changed = min(bytes_of(rest[-1:]), whole)
+    return OpCost(layout.stored(base) + whole + sum(map(layout.stored, rest)) + 2 * changed, 0, 2)
 
 
 def _joined(node: Node, layout: Layout) -> OpCost:

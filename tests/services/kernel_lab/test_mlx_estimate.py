@@ -75,6 +75,15 @@ def test_a_broadcast_is_read_as_the_little_that_is_stored():
     assert total(found) == (1, BF16 * (2 * M * N + N), 0)
 
 
+@pytest.mark.parametrize(("asked", "reached"), [(10, 10), (500, M)])
+def test_what_goes_by_an_index_moves_the_rows_that_it_reaches_and_at_most_the_whole_table(asked, reached):
+    row, places = BF16 * K, mx.zeros((asked,), dtype=mx.uint32)
+    looked_up = kernels(lambda table, at: [table[at]], bf16(M, K), places)
+    assert total(looked_up)[1] == 4 * asked + row * (reached + asked)
+    added = kernels(lambda table, at, more: [table.at[at].add(more)], bf16(M, K), places, bf16(asked, K))
+    assert total(added)[1] == 2 * row * M + 4 * asked + row * asked + 2 * row * reached
+
+
 def test_metals_own_norm_and_rotation_are_one_kernel_each_forward_and_backward():
     def loss(x):
         x = mx.fast.rope(x, 96, traditional=False, base=1e4, scale=1.0, offset=0)
