@@ -200,7 +200,8 @@ def test_a_recipe_that_cannot_be_one_starts_nothing(autoresearch, workplace, tmp
 def test_a_recipe_that_breaks_the_protocol_is_exit_code_2_and_a_run_that_says_so(autoresearch, workplace, tmp_path):
     source, reason = BROKEN["returns wrong shapes"]
     (tmp_path / "broken.py").write_bytes(source)
-    code, out, error = autoresearch("train", "--recipe", tmp_path / "broken.py", *SHAPE_OPTIONS, *TINY)
+    arguments = (*SHAPE_OPTIONS, *TINY, "--engine", "mlx")
+    code, out, error = autoresearch("train", "--recipe", tmp_path / "broken.py", *arguments)
     assert code == 2
     assert error.splitlines()[-1].startswith("invalid: ")
     assert reason in error
