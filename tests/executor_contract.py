@@ -17,8 +17,8 @@ import pytest
 from shared.contracts import Budget, Status
 from shared.data.dataset import open_dataset
 from shared.settings import CHECKOUT
-from tests.recipes import BROKEN, HONEST, variant
-from tests.run_making import make_run
+from tests.recipes import BROKEN, LIGHT, light
+from tests.run_making import make_light_run
 
 DAEMON = """
 def step(self, rows, progress):
@@ -74,7 +74,7 @@ def has_trained(run) -> bool:
 
 
 def endless(name: str):
-    return make_run(variant(DAEMON), run_id=f"{name}-{secrets.token_hex(4)}", budget=Budget(seconds=1000))
+    return make_light_run(light(DAEMON), run_id=f"{name}-{secrets.token_hex(4)}", budget=Budget(seconds=1000))
 
 
 class ExecutorContract:
@@ -93,7 +93,7 @@ class ExecutorContract:
         assert code == 0
 
     def test_a_stage_that_ends_badly_is_code_1_with_its_record(self, executor):
-        run = make_run(BROKEN["does not parse"][0])
+        run = make_light_run(BROKEN["does not parse"][0])
         code, _ = executor.execute("trainer", [str(run.path)], lambda stage: None)
         assert code == 1
         assert run.training().status is Status.INVALID
@@ -105,7 +105,7 @@ class ExecutorContract:
         assert line == f"{workplace / 'job.json'} is missing"
 
     def test_a_stage_is_watched_while_it_runs_and_leaves_nothing_behind(self, executor):
-        run, watched = make_run(HONEST.encode(), run_id=f"watched-{secrets.token_hex(4)}"), []
+        run, watched = make_light_run(LIGHT.encode(), run_id=f"watched-{secrets.token_hex(4)}"), []
         code, _ = executor.execute("trainer", [str(run.path)], watched.append)
         assert code == 0
         assert watched

@@ -9,7 +9,7 @@ from shared.files import sha256_bytes
 from shared.runs.checkpoint import CheckpointRecord, commit
 from shared.runs.directory import RunDirectory
 from tests.handed_over import write_arrays
-from tests.recipes import HONEST
+from tests.recipes import HONEST, LIGHT
 
 SHAPE = Shape(
     seq_len=64, depth=1, d_model=32, heads=1, device_batch_size=4, total_batch_size=512, window_pattern="L"
@@ -39,6 +39,11 @@ def make_run(source: bytes = HONEST.encode(), **changes: Any) -> RunDirectory:
     directory = RunDirectory.of(job.run_id)
     directory.create(job, source)
     return directory
+
+
+def make_light_run(source: bytes = LIGHT.encode(), **changes: Any) -> RunDirectory:
+    """For what is proven of a recipe's process and not of its framework."""
+    return make_run(source, engine="mlx", **changes)
 
 
 def make_trained_run(source: bytes = HONEST.encode(), **changes: Any) -> RunDirectory:

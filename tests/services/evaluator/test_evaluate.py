@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,37 @@ from shared.contracts import Integrity, Status
 from shared.data.dataset import open_dataset
 from shared.evaluation.costs import read_costs
 from shared.machine.stops import Stops
+from shared.runs.directory import RunDirectory
 from shared.sandbox.ending import Isolation, strongest
 from shared.sandbox.launch import Ended
 from shared.sandbox.preloaded import Preloaded
+from shared.settings import settings
 from tests.recipes import CHEATS, HONEST, variant
-from tests.run_making import make_run, make_trained_run, weights_file
+from tests.run_making import make_job, make_run, make_trained_run, weights_file
 from tests.unread_files import forget_or_skip
+
+
+@pytest.fixture(scope="module")
+def nursery(prepared_home, tmp_path_factory):
+    """A real one, as `preloaded` makes it, for all evaluations of this file: to import PyTorch is half of each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARE_HOME", str(prepared_home))
+        settings.cache_clear()
+        run, job = RunDirectory(tmp_path_factory.mktemp("nursery")), make_job()
+        with preloaded(run, job) as nursery:
+            settings.cache_clear()
+            yield nursery
+
+
+@pytest.fixture
+def own_nursery(workplace):
+    """For a test of what an evaluation starts."""
+
+
+@pytest.fixture(autouse=True)
+def shared_nursery(request, nursery, monkeypatch):
+    if "own_nursery" not in request.fixturenames:
+        monkeypatch.setattr("services.evaluator.evaluate.preloaded", lambda run, job: nullcontext(nursery))
 
 
 def test_an_honest_recipe_gets_the_bits_per_byte_of_its_logits(workplace):
@@ -294,8 +320,6 @@ shared.engines.torch_engine.TorchEngine.token_nats = lambda *a: 0
 
 
 def test_a_forward_that_hangs_ends_with_the_time_out(workplace, monkeypatch):
-    from shared.settings import settings
-
     monkeypatch.setenv("ARE_EVAL_TIMEOUT_S", "8")
     settings.cache_clear()
     record = evaluate(make_trained_run(variant("def logits(self, tokens):\n    time.sleep(1000)")))
@@ -365,7 +389,7 @@ def test_no_process_is_forked_where_that_might_not_work(workplace, engine, devic
 
 
 @pytest.mark.skipif(strongest() is not Isolation.NAMESPACE, reason="forks cannot be alone here")
-def test_the_framework_is_imported_once_for_all_processes_of_an_evaluation(workplace, monkeypatch):
+def test_the_framework_is_imported_once_for_all_processes_of_an_evaluation(own_nursery, monkeypatch):
     nurseries, born = [], []
     enter, start = Preloaded.__enter__, Preloaded.start
     monkeypatch.setattr(Preloaded, "__enter__", lambda self: nurseries.append(self) or enter(self))

@@ -7,8 +7,8 @@ import pytest
 
 from shared.contracts import Budget, CheckpointPolicy, Integrity, Status
 from shared.runs.checkpoint import latest
-from tests.recipes import HONEST, variant
-from tests.run_making import make_run
+from tests.recipes import LIGHT, light
+from tests.run_making import make_light_run
 from tests.trainers import start_trainer, train, wait_for
 
 
@@ -24,7 +24,7 @@ def step(self, rows, progress):
     self.progress = progress
     return super().step(rows, progress)
 """
-    run = make_run(variant(body), budget=Budget(seconds=6), checkpoints=CheckpointPolicy(every_s=1))
+    run = make_light_run(light(body), budget=Budget(seconds=6), checkpoints=CheckpointPolicy(every_s=1))
     process = start_trainer(run)
     record = wait_for(lambda: latest(run.checkpoint_dir))
     process.kill()
@@ -91,7 +91,7 @@ def step(self, rows, progress):
         """
 def state(self):
     state = super().state()
-    state["model"]["complex"] = torch.zeros(2, dtype=torch.complex64)
+    state["model"]["complex"] = mx.zeros(2, dtype=mx.complex64)
     return state
 """,
         Status.INVALID,
@@ -101,7 +101,7 @@ def state(self):
         """
 def state(self):
     state = super().state()
-    state["model"]["huge"] = torch.zeros(1).expand(1 << 44)
+    state["model"]["huge"] = mx.broadcast_to(mx.zeros(1), (1 << 20, 1 << 24))
     return state
 """,
         Status.OUT_OF_MEMORY,
@@ -113,7 +113,7 @@ def state(self):
 @pytest.mark.parametrize("name", HAND_OVERS)
 def test_a_hand_over_that_goes_wrong_is_one_line_with_the_right_status(workplace, name):
     body, status, reason = HAND_OVERS[name]
-    run = make_run(variant(body), budget=Budget(seconds=2))
+    run = make_light_run(light(body), budget=Budget(seconds=2))
     record, code = train(run)
     assert (record.status, code) == (status, 1), record.reason
     assert reason in record.reason
@@ -131,7 +131,7 @@ def step(self, rows, progress):
     self.late = 0.8 < progress < 1
     return super().step(rows, progress)
 """
-    run = make_run(variant(body), budget=Budget(seconds=3), checkpoints=CheckpointPolicy(every_s=1))
+    run = make_light_run(light(body), budget=Budget(seconds=3), checkpoints=CheckpointPolicy(every_s=1))
     record, _ = train(run)
     assert record.status is Status.CRASHED
     assert 1 <= latest(run.checkpoint_dir).train_seconds < 2.5
@@ -159,7 +159,7 @@ session.Loop = Early
 
 def test_who_says_trained_early_and_trains_on_is_ended_at_that_moment(workplace):
     """What it went on to learn is not in the checkpoint, and no process is left to learn it."""
-    run = make_run(HONEST.encode() + TRAIN_ON, budget=Budget(seconds=30))
+    run = make_light_run(LIGHT.encode() + TRAIN_ON, budget=Budget(seconds=30))
     record, _ = train(run)
     assert record.training_seconds < 10
     assert record.num_steps <= 1
@@ -177,7 +177,7 @@ if os.fork() == 0:
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="only Linux has process namespaces, and adopts orphans")
 def test_a_chain_of_forks_does_not_outlive_the_run(workplace):
-    run = make_run(FORK_CHAIN + HONEST.encode())
+    run = make_light_run(FORK_CHAIN + LIGHT.encode())
     record, _ = train(run)
     assert record.status is Status.OK, record.reason
     assert [pid for pid in psutil.pids() if _has_its_home_in(pid, run.path)] == []
@@ -191,7 +191,7 @@ def _has_its_home_in(pid: int, folder) -> bool:
 
 
 def test_the_record_says_how_complete_the_isolation_was(workplace):
-    run = make_run()
+    run = make_light_run()
     record, _ = train(run)
     chosen = {choice.what: choice.chosen for choice in record.choices}
     assert {"sandbox", "process isolation"} <= set(chosen)
@@ -206,13 +206,13 @@ from services.trainer.messages import Steps
 real = session.Session._send_steps
 session.Session._send_steps = lambda self, lines: real(self, (*lines, lines[-1]))
 """
-    record, _ = train(make_run(HONEST.encode() + forge))
+    record, _ = train(make_light_run(LIGHT.encode() + forge))
     assert record.status is Status.REJECTED
     assert "telemetry of step" in record.reason
 
 
 def test_a_full_disk_that_only_the_recipe_saw_is_the_recipes_own_crash(workplace):
     body = "def step(self, rows, progress):\n    raise OSError(28, 'No space left on device')"
-    record, code = train(make_run(variant(body)))
+    record, code = train(make_light_run(light(body)))
     assert code == 1
     assert record.status in (Status.INVALID, Status.CRASHED)

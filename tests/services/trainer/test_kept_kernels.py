@@ -14,8 +14,8 @@ from services.trainer.kept_kernels import Kept
 from shared.contracts import Budget, CheckpointPolicy, Status, TrainingRecord
 from shared.runs.directory import read_record, write_record
 from shared.settings import settings
-from tests.recipes import HONEST, variant
-from tests.run_making import make_job, make_run
+from tests.recipes import LIGHT, light
+from tests.run_making import make_job, make_light_run
 from tests.trainers import train
 
 COMPILES = b"""
@@ -38,8 +38,8 @@ def nothing_kept(workplace):
 
 def trained(run_id: str, body: str = "", **changes) -> tuple[TrainingRecord, str]:
     """The record of a run that compiles, and what it found."""
-    source = COMPILES + (variant(body) if body else HONEST.encode())
-    run = make_run(source, run_id=run_id, **{"compile": "on"} | changes)
+    source = COMPILES + (light(body) if body else LIGHT.encode())
+    run = make_light_run(source, run_id=run_id, **{"compile": "on"} | changes)
     record, _ = train(run)
     return record, run.output_file.read_text().strip()
 
@@ -64,7 +64,7 @@ def test_later_runs_of_a_recipe_begin_with_what_the_first_one_compiled_and_say_s
 def test_what_is_written_once_there_are_rows_is_not_kept(workplace):
     body = """
 def step(self, rows, progress):
-    if progress > 0.5:
+    if 0.5 < progress < 1:
         KERNEL.write_text(str(rows.tolist()))
         (PLACE / "rows").write_text(str(rows.tolist()))
     return super().step(rows, progress)
@@ -212,12 +212,12 @@ def test_a_resumed_run_leaves_nothing(workplace):
     """Its process had seen rows once, and what it left behind a checkpoint could be found by this one."""
     body = """
 def step(self, rows, progress):
-    if progress > 0.5 and not KERNEL.read_text().endswith("+"):
+    if 0.5 < progress < 1 and not KERNEL.read_text().endswith("+"):
         os._exit(1)
     return super().step(rows, progress)
 """
-    source = COMPILES + variant(body)
-    run = make_run(
+    source = COMPILES + light(body)
+    run = make_light_run(
         source, run_id="a", compile="on", budget=Budget(seconds=4), checkpoints=CheckpointPolicy(every_s=0.2)
     )
     first, _ = train(run)

@@ -16,8 +16,8 @@ from shared.experiment.run import why_unranked
 from shared.sandbox.ending import Isolation, strongest
 from shared.sandbox.launch import Ended
 from shared.sandbox.processes import start
-from tests.recipes import variant
-from tests.run_making import make_job, make_run
+from tests.recipes import light
+from tests.run_making import make_job, make_light_run
 from tests.shared.experiment.test_run import SCORED, TRAINED
 from tests.trainers import train, wait_for
 
@@ -143,6 +143,6 @@ def test_a_run_that_is_late_while_others_had_the_processors_is_told_so(workplace
 def test_how_busy_a_machine_was_is_recorded_also_of_a_run_that_was_killed(workplace):
     body = "def step(self, rows, progress):\n    if 0.4 < progress < 0.49:\n        time.sleep(1000)\n"
     body += "    return super().step(rows, progress)"
-    record, _ = train(make_run(variant(body), budget=Budget(seconds=1)))
+    record, _ = train(make_light_run(light(body), budget=Budget(seconds=1)))
     assert record.foreign_cpu is not None
     assert record.status is Status.TIMED_OUT, record.reason

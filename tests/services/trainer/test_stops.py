@@ -13,15 +13,15 @@ import pytest
 from shared.contracts import Budget, CheckpointPolicy, Status, VoidCause
 from shared.machine import stops
 from shared.machine.stops import LONGEST_STOP_S, Stops
-from tests.recipes import variant
-from tests.run_making import make_run
+from tests.recipes import light
+from tests.run_making import make_light_run
 from tests.trainers import start_trainer, wait_for
 
 SLOW_STEP = "def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)"
 
 
 def test_a_run_whose_processes_were_frozen_is_void_and_leaves_nothing_to_go_on_from(workplace):
-    run = make_run(variant(SLOW_STEP), budget=Budget(seconds=4), checkpoints=CheckpointPolicy(every_s=0.3))
+    run = make_light_run(light(SLOW_STEP), budget=Budget(seconds=4), checkpoints=CheckpointPolicy(every_s=0.3))
     trainer = start_trainer(run)
     wait_for(lambda: (run.checkpoint_dir / "latest.json").exists())
     family = [psutil.Process(trainer.pid), *psutil.Process(trainer.pid).children(recursive=True)]

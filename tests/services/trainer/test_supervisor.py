@@ -13,9 +13,9 @@ import pytest
 from shared.contracts import Budget, CheckpointPolicy, Status
 from shared.data.dataset import open_dataset
 from shared.runs.checkpoint import latest
-from shared.settings import CHECKOUT
-from tests.recipes import BROKEN, HONEST, variant
-from tests.run_making import SHAPE, make_run
+from shared.settings import CHECKOUT, settings
+from tests.recipes import BROKEN, LIGHT, light, variant
+from tests.run_making import SHAPE, make_light_run, make_run
 from tests.trainers import start_trainer, train, wait_for
 
 
@@ -50,22 +50,16 @@ def test_a_token_budget_is_trained_to_its_last_token_and_leaves_complete_evidenc
 
 
 def test_a_time_budget_ends_at_the_step_nearest_to_it(workplace):
-    run = make_run(budget=Budget(seconds=2))
+    run = make_light_run(budget=Budget(seconds=2))
     record, _ = train(run)
     assert record.status is Status.OK, record.reason
     assert abs(record.training_seconds - 2) < 0.5
 
 
-def test_two_runs_of_one_seed_end_with_the_same_bits(workplace):
-    first, second = make_run(run_id="a"), make_run(run_id="b")
-    train(first), train(second)
-    assert weights(first) == weights(second)
-
-
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_recipe_that_breaks_the_protocol_is_invalid_with_one_line(workplace, name):
     source, reason = BROKEN[name]
-    run = make_run(source)
+    run = make_light_run(source)
     record, code = train(run)
     assert record.status is Status.INVALID
     assert code == 1
@@ -77,9 +71,9 @@ def test_a_recipe_that_breaks_the_protocol_is_invalid_with_one_line(workplace, n
 def test_a_loss_that_becomes_nan_ends_the_run_at_once_as_diverged(workplace):
     body = """
 def step(self, rows, progress):
-    return super().step(rows, progress) * (float("nan") if progress == 0.5 and self.noise > 0 else 1)
+    return super().step(rows, progress) * (float("nan") if 0.4 < progress < 0.49 else 1)
 """
-    record, _ = train(make_run(variant(body.replace("progress == 0.5 and self.noise > 0", "0.4 < progress < 0.49"))))
+    record, _ = train(make_light_run(light(body)))
     assert record.status is Status.DIVERGED
 
 
@@ -103,13 +97,13 @@ def step(self, rows, progress):
         raise OSError(28, "No space left on device")
     return super().step(rows, progress)
 """
-    record, code = train(make_run(variant(body)))
+    record, code = train(make_light_run(light(body)))
     assert (record.status, record.void, code) == (Status.CRASHED, None, 1)
 
 
 def test_a_process_that_dies_is_a_crash_with_its_signal(workplace):
     body = "def step(self, rows, progress):\n    __import__('os').abort()"
-    record, _ = train(make_run(variant(body)))
+    record, _ = train(make_light_run(light(body)))
     assert record.status is Status.CRASHED
     assert "SIGABRT" in record.reason
 
@@ -119,7 +113,7 @@ def test_a_process_that_dies_is_a_crash_at_once_also_when_what_it_forked_lives_o
     """A data loader's workers hold the channel open."""
     body = f"def {method}:\n    os = __import__('os')\n    os.fork() and os.abort()\n    time.sleep(1000)"
     began = time.monotonic()
-    record, _ = train(make_run(variant(body)))
+    record, _ = train(make_light_run(light(body)))
     assert record.status is Status.CRASHED, record.reason
     assert "SIGABRT" in record.reason
     assert time.monotonic() - began < 60
@@ -128,14 +122,13 @@ def test_a_process_that_dies_is_a_crash_at_once_also_when_what_it_forked_lives_o
 def test_a_step_that_never_returns_is_killed_and_nothing_is_left(workplace):
     body = """
 def step(self, rows, progress):
-    if progress > 0.5 and rows.shape[0] and self.noise > 0:
+    if 0.5 < progress < 1 and self.noise > 0:
         import subprocess
         subprocess.Popen(["sleep", "1000"], start_new_session=True)
         time.sleep(1000)
     return super().step(rows, progress)
 """
-    body = body.replace("progress > 0.5 and", "0.5 < progress < 1 and")
-    run = make_run(variant(body), budget=Budget(seconds=1))
+    run = make_light_run(light(body), budget=Budget(seconds=1))
     process = start_trainer(run)
     process.wait(timeout=120)
     assert run.training().status is Status.TIMED_OUT
@@ -147,7 +140,7 @@ def test_a_patched_clock_does_not_buy_training_time(workplace):
 import services.trainer.clock
 services.trainer.clock.BudgetClock.seconds = property(lambda self: (self._now() - self._origin) / 10)
 """
-    run = make_run(HONEST.encode() + patch, budget=Budget(seconds=2))
+    run = make_light_run(LIGHT.encode() + patch, budget=Budget(seconds=2))
     record, _ = train(run)
     assert record.status in (Status.TIMED_OUT, Status.REJECTED)
 
@@ -163,7 +156,7 @@ def slow(self):
     return steps
 services.trainer.loop.Loop.run = slow
 """
-    record, _ = train(make_run(HONEST.encode() + patch, budget=Budget(seconds=1)))
+    record, _ = train(make_light_run(LIGHT.encode() + patch, budget=Budget(seconds=1)))
     assert record.status is Status.REJECTED
     assert "clock" in record.reason
 
@@ -171,21 +164,22 @@ services.trainer.loop.Loop.run = slow
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_the_recipe_cannot_open_the_dataset(workplace, split):
     path = str(open_dataset("words").rows_file(split, 64 if split == "train" else 2048))
-    record, _ = train(make_run(f"open({path!r}, 'rb').read()\n".encode() + HONEST.encode()))
+    record, _ = train(make_light_run(f"open({path!r}, 'rb').read()\n".encode() + LIGHT.encode()))
     assert record.status is Status.INVALID
     assert "PermissionError" in record.reason
 
 
 def test_the_recipe_cannot_write_its_own_result(workplace):
-    run = make_run()
+    run = make_light_run()
     path = str(run.result_file)
-    run = make_run(f"open({path!r}, 'w').write('{{}}')\n".encode() + HONEST.encode(), run_id="run-2")
+    run = make_light_run(f"open({path!r}, 'w').write('{{}}')\n".encode() + LIGHT.encode(), run_id="run-2")
     record, _ = train(run)
     assert record.status is Status.INVALID
+    assert "PermissionError" in record.reason
 
 
 def test_sigterm_cancels_and_takes_the_children_along(workplace):
-    run = make_run(budget=Budget(seconds=1000))
+    run = make_light_run(budget=Budget(seconds=1000))
     process = start_trainer(run)
     wait_for(lambda: num_steps(run))
     children = children_of(process)
@@ -196,7 +190,7 @@ def test_sigterm_cancels_and_takes_the_children_along(workplace):
 
 
 def test_a_killed_supervisor_takes_the_recipe_along(workplace):
-    run = make_run(budget=Budget(seconds=1000))
+    run = make_light_run(budget=Budget(seconds=1000))
     process = start_trainer(run)
     wait_for(lambda: num_steps(run))
     children = children_of(process)
@@ -206,18 +200,32 @@ def test_a_killed_supervisor_takes_the_recipe_along(workplace):
     assert run.training() is None
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_a_run_killed_at_any_step_resumes_to_the_same_bits(workplace, mode):
-    """Weights, momentum, generators and position: a token budget makes the whole run a function of the seed."""
-    policy = CheckpointPolicy(mode=mode, every_s=0.05)
+def make_slow_run(run_id: str, mode: str):
     slow = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
     budget = Budget(tokens=60 * SHAPE.total_batch_size)
-    whole = make_run(slow, run_id="whole", budget=budget, checkpoints=policy)
-    record, _ = train(whole)
+    return make_run(slow, run_id=run_id, budget=budget, checkpoints=CheckpointPolicy(mode=mode, every_s=0.05))
+
+
+@pytest.fixture(scope="module")
+def whole(prepared_home, tmp_path_factory):
+    """One run for both modes, which end with the same bits too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARE_HOME", str(prepared_home))
+        patch.setenv("ARE_RUNS", str(tmp_path_factory.mktemp("runs")))
+        settings.cache_clear()
+        run = make_slow_run("whole", "async")
+        record, _ = train(run)
+    settings.cache_clear()
     assert record.status is Status.OK, record.reason
-    broken = make_run(slow, run_id="broken", budget=budget, checkpoints=policy)
+    return run
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_run_killed_at_any_step_resumes_to_the_same_bits(workplace, mode, whole):
+    """Weights, momentum, generators and position: a token budget makes the whole run a function of the seed."""
+    broken = make_slow_run("broken", mode)
     process = start_trainer(broken)
-    wait_for(lambda: num_steps(broken) >= 20)
+    wait_for(lambda: num_steps(broken) >= 20 and latest(broken.checkpoint_dir))
     process.kill()
     process.wait()
     record, _ = train(broken)
@@ -245,7 +253,7 @@ def step(self, rows, progress):
         __import__("os").path.exists(f"/usr/.{number}-of-no-file")
     return super().step(rows, progress)
 """
-    record, _ = train(make_run(variant(body)))
+    record, _ = train(make_light_run(light(body)))
     assert record.status is Status.REJECTED
     assert record.reason.startswith("file names: ")
 
@@ -253,19 +261,19 @@ def step(self, rows, progress):
 def test_credentials_in_the_environment_do_not_reach_the_recipe(workplace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
     probe = b"import os\nassert not [k for k in os.environ if 'MLFLOW' in k], 'leaked'\n"
-    record, _ = train(make_run(probe + HONEST.encode()))
+    record, _ = train(make_light_run(probe + LIGHT.encode()))
     assert record.status is Status.OK, record.reason
 
 
 def test_what_the_recipe_prints_is_kept_apart_from_the_records(workplace):
-    run = make_run(b'print(\'{"status": "ok", "val_bpb": 0.1}\')\n' + HONEST.encode())
+    run = make_light_run(b'print(\'{"status": "ok", "val_bpb": 0.1}\')\n' + LIGHT.encode())
     train(run)
     assert "val_bpb" in run.output_file.read_text()
     assert "val_bpb" not in run.training_file.read_text()
 
 
 def test_curve_points_keep_weights_along_the_way(workplace):
-    run = make_run(curve_points=3)
+    run = make_light_run(curve_points=3)
     train(run)
     records = [json.loads(path.read_text()) for path in sorted(run.checkpoint_dir.glob("curve-*/record.json"))]
     assert [round(record["progress"], 2) for record in records] == [0.25, 0.5, 0.75]
@@ -280,7 +288,7 @@ def step(self, rows, progress):
         loop.saver.save_curve_point(loop.step + {beyond}, 0.5)
     return super().step(rows, progress)
 """
-    record, _ = train(make_run(b"import sys\n" + variant(body), curve_points=asked))
+    record, _ = train(make_light_run(b"import sys\n" + light(body), curve_points=asked))
     assert record.status is Status.REJECTED, record.reason
     assert "broke the protocol" in record.reason
 
@@ -300,7 +308,7 @@ def step(self, rows, progress):
     return super().step(rows, progress)
 """
     policy = CheckpointPolicy(every_s=0.2)
-    run = make_run(b"import os\n" + variant(body), budget=Budget(seconds=5), checkpoints=policy)
+    run = make_light_run(b"import os\n" + light(body), budget=Budget(seconds=5), checkpoints=policy)
     record, _ = train(run)
     assert record.status is Status.CRASHED, record.reason
     spent_s = latest(run.checkpoint_dir).train_seconds
@@ -320,9 +328,9 @@ for name in ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "HOME", "TMPDIR"):
     assert not (place / "weights").exists(), "found what the last run left"
     (place / "weights").write_bytes(b"x")
 """
-    source = leave + HONEST.encode()
+    source = leave + LIGHT.encode()
     for run_id in ("first", "second"):
-        record, _ = train(make_run(source, run_id=run_id))
+        record, _ = train(make_light_run(source, run_id=run_id))
         assert record.status is Status.OK, record.reason
 
 
@@ -337,5 +345,5 @@ def step(self, rows, progress):
     self.trained = progress > 0.9
     return super().step(rows, progress)
 """
-    record, _ = train(make_run(variant(body), budget=Budget(seconds=2)))
+    record, _ = train(make_light_run(light(body), budget=Budget(seconds=2)))
     assert record.status in (Status.TIMED_OUT, Status.REJECTED)
