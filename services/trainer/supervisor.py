@@ -139,6 +139,8 @@ class Supervision:
         scratch = new_scratch(run.path)
         self.cache = CompileCache(job, scratch, measured.choices)
         self.process = self._recipe_process(scratch)
+        self.early_seconds = 0.0
+        """before the clock, and counted all the same"""
         self.load_watch: LoadWatch | None = None
         self.metrics: MetricsFile
         self._stack: ExitStack
@@ -216,6 +218,7 @@ class Supervision:
         """The clock begins with them, so they are missing from the training."""
         if not seconds:
             return
+        self.early_seconds = seconds
         self.clock.spent += seconds
         reason = "building and warming up took so much longer than is free, and it counts as training time"
         self.measured.choices.append(Choice(what="start-up", chosen=f"{seconds:.2f} s", reason=reason))
@@ -274,7 +277,7 @@ class Supervision:
         measured.training_seconds = seconds
         measured.num_steps = trained.num_steps
         measured.total_tokens = trained.num_steps * shape.total_batch_size
-        measured.tok_per_sec = measured.total_tokens / seconds
+        measured.tok_per_sec = measured.total_tokens / (seconds - self.early_seconds)
         measured.epochs = trained.num_steps * shape.rows_per_step / rows.num_rows
 
     def _take(self, message: Any) -> None:

@@ -22,3 +22,8 @@ from tests.run_making import make_job
 def test_a_long_start_on_a_cpu_counts_as_training_since_text_is_found_there_too(workplace, changes, taken_s, counted_s):
     job = make_job(**{"budget": Budget(seconds=60), "device": "cpu", **changes})
     assert early_s(job, opening_s=3.0, taken_s=taken_s) == pytest.approx(counted_s)
+
+
+def test_a_framework_that_opens_at_once_may_take_as_long_to_warm_up(workplace):
+    job = make_job(engine="mlx", compile="on", device="cpu", budget=Budget(seconds=20))
+    assert early_s(job, opening_s=0.02, taken_s=28.0) == 0.0

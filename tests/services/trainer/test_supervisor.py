@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 
+from services.trainer.supervisor import supervise
 from shared.contracts import Budget, CheckpointPolicy, Status
 from shared.data.dataset import open_dataset
 from shared.runs.checkpoint import latest
@@ -54,6 +55,18 @@ def test_a_time_budget_ends_at_the_step_nearest_to_it(workplace):
     record, _ = train(run)
     assert record.status is Status.OK, record.reason
     assert abs(record.training_seconds - 2) < 0.5
+
+
+def test_a_long_start_is_missing_from_the_training_and_not_from_its_speed(workplace, monkeypatch):
+    monkeypatch.setattr("services.trainer.limits.EARLY_OPENINGS", 0.0)
+    run = make_light_run(b"import time; time.sleep(4)\n" + LIGHT.encode(), budget=Budget(seconds=6))
+    record = supervise(run)
+    assert record.status is Status.OK, record.reason
+    (early,) = [float(one.chosen.split()[0]) for one in record.choices if one.what == "start-up"]
+    assert early >= 4 - 2 - 0.05 * 6
+    assert record.training_seconds == pytest.approx(6, abs=0.5)
+    speed = record.total_tokens / (record.training_seconds - early)
+    assert record.tok_per_sec == pytest.approx(speed, rel=0.02)
 
 
 @pytest.mark.parametrize("name", BROKEN)
