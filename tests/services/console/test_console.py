@@ -33,14 +33,15 @@ from shared.tracking import pending_notes
 from shared.tracking.outbox import Recorded
 from tests.device_holding import held_elsewhere
 from tests.executor_contract import is_gone, processes_of, wait_for
-from tests.recipes import BROKEN, HONEST, variant
+from tests.recipes import BROKEN, HONEST, light
+from tests.recipes import LIGHT as LIGHT_RECIPE
 from tests.run_making import SHAPE, make_run, make_trained_run, weights_file
 from tests.services.prepare.tiny_corpus import write_corpus
 from tests.shared.tracking.finished_runs import make_result, make_steps
 from tests.shared.tracking.finished_runs import make_run as make_finished_run
 from tests.small_disk import mounted
 
-SLOW = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
+SLOW = light("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
 COMMANDS = console.EVERY
 HEAVY = {"torch", "mlflow", "pyarrow", "tiktoken", "matplotlib", "rustbpe", "huggingface_hub"}
 SHAPE_OPTIONS = [
@@ -322,7 +323,7 @@ def test_an_interrupted_train_says_how_to_go_on(workplace, tmp_path, number, cod
     program += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
     program += "from services.console.main import main; main()"
     command = [sys.executable, "-c", program, "train", "--recipe", str(tmp_path / "slow.py"), *SHAPE_OPTIONS, *TINY]
-    command += ["--tokens", "10000000"]
+    command += ["--tokens", "10000000", "--engine", "mlx"]
     process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         metrics = wait_for(lambda: [file for file in workplace.glob("*/metrics.jsonl") if file.stat().st_size])
@@ -382,7 +383,7 @@ def test_a_damaged_dataset_is_one_line_and_leaves_no_run(autoresearch, own_home,
 
 
 def test_damaged_validation_rows_stop_the_evaluation_and_a_repair_lets_it_go_on(autoresearch, own_home):
-    directory = make_trained_run()
+    directory = make_trained_run(LIGHT_RECIPE.encode(), engine="mlx")
     write_record(directory.training_file, TrainingRecord(status=Status.OK))
     rows = own_home / "validation" / "words" / "rows-2048.u16"
     content = damage(rows)
@@ -395,7 +396,7 @@ def test_damaged_validation_rows_stop_the_evaluation_and_a_repair_lets_it_go_on(
 
 
 def test_a_damaged_checkpoint_is_one_line_that_says_how_to_start_over(autoresearch):
-    directory = make_trained_run()
+    directory = make_trained_run(LIGHT_RECIPE.encode(), engine="mlx")
     write_record(directory.training_file, TrainingRecord(status=Status.OK))
     damage(weights_file(directory))
     code, _, error = autoresearch("train", "--resume", directory.path)
@@ -441,7 +442,7 @@ def test_a_full_disk_ends_with_one_line_and_with_room_the_run_goes_on(autoresear
         monkeypatch.setenv("ARE_RUNS", str(disk))
         settings.cache_clear()
         policy = CheckpointPolicy(every_s=0.2)
-        directory = make_run(SLOW, budget=Budget(tokens=60 * SHAPE.total_batch_size), checkpoints=policy)
+        directory = make_run(SLOW, engine="mlx", budget=Budget(tokens=60 * SHAPE.total_batch_size), checkpoints=policy)
         record = directory.checkpoint_dir / "latest.json"
         filling = subprocess.Popen([sys.executable, "-c", FILL, str(record), str(disk / "filler")])
         code, _, error = autoresearch("train", "--resume", directory.path)

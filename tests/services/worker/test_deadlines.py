@@ -9,7 +9,7 @@ from shared.contracts import Status
 from shared.runs.directory import RunDirectory
 from tests.executor_contract import has_trained, processes_of
 from tests.fleet import command_line, is_keeper, wait_for
-from tests.recipes import variant
+from tests.recipes import light
 
 CANCEL_S, OVERRUN_S, DEAD_TRAINER_S = 1.0, 5.0, 1.0
 
@@ -71,15 +71,15 @@ def test_nothing_of_a_gpt_is_left_a_second_after_its_cancel(hub, start_worker):
 
 
 def test_daemons_that_ignore_signals_are_gone_a_second_after_a_cancel(hub, start_worker):
-    recipe = variant(CLINGING).decode()
-    job, run = started(hub, start_worker, recipe=recipe, set=SMALL, time_budget=300)
+    recipe = light(CLINGING).decode()
+    job, run = started(hub, start_worker, recipe=recipe, engine="mlx", set=SMALL, time_budget=300)
     wait_for(lambda: len([process for process in processes_of(run) if "sleep" in process.cmdline()]) == 2)
     cancel_and_see_it_gone(hub, job, run)
 
 
 def test_a_recipe_that_ignores_its_budget_and_its_daemons_are_gone_5_s_after_it(hub, start_worker):
-    recipe = variant(CLINGING + "\n").decode() + in_variant(IGNORES_ITS_BUDGET)
-    job, run = started(hub, start_worker, recipe=recipe, set=SMALL, time_budget=3)
+    recipe = light(CLINGING + "\n").decode() + in_variant(IGNORES_ITS_BUDGET)
+    job, run = started(hub, start_worker, recipe=recipe, engine="mlx", set=SMALL, time_budget=3)
     ended_at = wait_for(lambda: budget_end(run, 3.0))
     wait_for(lambda: is_gone(run), 30, every_s=0.01)
     over_s = time.time() - ended_at
@@ -99,7 +99,7 @@ def budget_end(run: RunDirectory, budget_s: float) -> float:
 
 
 def test_a_dead_trainer_is_noticed_within_a_second_and_the_job_starts_again(hub, start_worker):
-    job, run = started(hub, start_worker, recipe=variant(STEPS_SLOWLY).decode(), set=SMALL, time_budget=300)
+    job, run = started(hub, start_worker, recipe=light(STEPS_SLOWLY).decode(), engine="mlx", set=SMALL, time_budget=300)
     supervisor_of(run).kill()
     killed = time.monotonic()
     wait_for(lambda: hub.store.attempts(job) == 2, DEAD_TRAINER_S, every_s=0.01)
@@ -110,7 +110,7 @@ def test_a_dead_trainer_is_noticed_within_a_second_and_the_job_starts_again(hub,
 
 
 def test_a_dead_recipe_is_noticed_within_a_second_and_is_a_result(hub, start_worker):
-    job, run = started(hub, start_worker, recipe=variant(STEPS_SLOWLY).decode(), set=SMALL, time_budget=300)
+    job, run = started(hub, start_worker, recipe=light(STEPS_SLOWLY).decode(), engine="mlx", set=SMALL, time_budget=300)
     recipe_of(run).kill()
     killed = time.monotonic()
     outcome = hub.outcome(job, DEAD_TRAINER_S)

@@ -3,7 +3,7 @@
 from shared.contracts import Status
 from shared.runs.directory import RunDirectory
 from tests.fleet import horse_of, wait_for
-from tests.recipes import HONEST, variant
+from tests.recipes import HONEST, light
 
 STEP = """
 def step(self, rows, progress):
@@ -11,7 +11,8 @@ def step(self, rows, progress):
     return super().step(rows, progress)
 """
 JOB = {
-    "recipe": variant(STEP).decode(),
+    "recipe": light(STEP).decode(),
+    "engine": "mlx",
     "dataset": "words",
     "preset": "m5-tiny",
     "checkpoint_every": 0.3,

@@ -32,7 +32,7 @@ from shared.settings import CHECKOUT, settings
 from shared.stages.executors import BAD_INPUT, DISK_FAULT, NativeExecutor
 from tests.device_holding import held_elsewhere
 from tests.executor_contract import processes_of, wait_for
-from tests.recipes import HONEST, variant
+from tests.recipes import HONEST, light, variant
 from tests.run_making import SHAPE, make_job, make_run
 from tests.shared.tracking.finished_runs import make_evaluation, make_result
 
@@ -412,7 +412,8 @@ def test_a_cancel_leaves_a_run_that_can_be_resumed():
 
 # with real stages
 
-SLOW = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
+SLOW_STEP = "def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)"
+SLOW = {"torch": variant(SLOW_STEP), "mlx": light(SLOW_STEP)}
 RESUMER = """
 import sys
 from pathlib import Path
@@ -423,9 +424,9 @@ print(resume(RunDirectory(Path(sys.argv[1])), NativeExecutor()).status)
 """
 
 
-def slow_run(run_id: str) -> RunDirectory:
-    policy = CheckpointPolicy(mode="async", every_s=0.1)
-    return make_run(SLOW, run_id=run_id, budget=Budget(tokens=60 * SHAPE.total_batch_size), checkpoints=policy)
+def slow_run(run_id: str, engine: str) -> RunDirectory:
+    policy, budget = CheckpointPolicy(mode="async", every_s=0.1), Budget(tokens=60 * SHAPE.total_batch_size)
+    return make_run(SLOW[engine], run_id=run_id, engine=engine, budget=budget, checkpoints=policy)
 
 
 def start(directory: RunDirectory) -> subprocess.Popen:
@@ -465,9 +466,12 @@ def latest_is_final(directory: RunDirectory) -> bool:
     return json.loads((directory.checkpoint_dir / "latest.json").read_text())["final"]
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
-def test_a_run_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(seed):
-    whole, broken = slow_run("whole"), slow_run("broken")
+@pytest.mark.parametrize(
+    ("engine", "seed"),
+    [("mlx", 0), *(pytest.param("torch", seed, marks=pytest.mark.slow) for seed in (1, 2))],
+)
+def test_a_run_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(engine, seed):
+    whole, broken = slow_run("whole", engine), slow_run("broken", engine)
     expected = resume(whole, NativeExecutor())
     assert expected.status is Status.OK, expected.reason
     for moment in moments(seed):

@@ -17,7 +17,7 @@ from shared.settings import CHECKOUT
 from shared.stages import spool
 from shared.stages.spool import KILLED, SpoolExecutor, WorkItem
 from tests.executor_contract import ExecutorContract, wait_for
-from tests.recipes import variant
+from tests.recipes import light
 from tests.run_making import make_job, make_run, make_trained_run
 
 
@@ -83,8 +83,8 @@ def test_a_runner_that_dies_is_an_exit_code(tmp_path, workplace, monkeypatch):
 def test_an_executor_that_is_told_to_end_voids_the_run_and_leaves_its_checkpoint(tmp_path, workplace):
     """As `docker stop` tells it: nobody asked for a cancel, so the job is not over."""
     process = start_runner(tmp_path)
-    slow = variant("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
-    job = make_job(slow, budget=Budget(seconds=1000), checkpoints=CheckpointPolicy(every_s=0.3))
+    slow = light("def step(self, rows, progress):\n    time.sleep(0.02)\n    return super().step(rows, progress)")
+    job = make_job(slow, engine="mlx", budget=Budget(seconds=1000), checkpoints=CheckpointPolicy(every_s=0.3))
 
     def watch(stage):
         if list((tmp_path / "trainer").glob("*.run/*/checkpoint/latest.json")):
