@@ -38,15 +38,9 @@ def nursery(prepared_home, tmp_path_factory):
             yield nursery
 
 
-@pytest.fixture
-def own_nursery(workplace):
-    """For a test of what an evaluation starts."""
-
-
 @pytest.fixture(autouse=True)
-def shared_nursery(request, nursery, monkeypatch):
-    if "own_nursery" not in request.fixturenames:
-        monkeypatch.setattr("services.evaluator.evaluate.preloaded", lambda run, job: nullcontext(nursery))
+def shared_nursery(nursery, monkeypatch):
+    monkeypatch.setattr("services.evaluator.evaluate.preloaded", lambda run, job: nullcontext(nursery))
 
 
 def test_an_honest_recipe_gets_the_bits_per_byte_of_its_logits(workplace):
@@ -387,7 +381,8 @@ def test_no_process_is_forked_where_that_might_not_work(workplace, engine, devic
 
 
 @pytest.mark.skipif(strongest() is not Isolation.NAMESPACE, reason="forks cannot be alone here")
-def test_the_framework_is_imported_once_for_all_processes_of_an_evaluation(own_nursery, monkeypatch):
+def test_the_framework_is_imported_once_for_all_processes_of_an_evaluation(workplace, monkeypatch):
+    monkeypatch.setattr("services.evaluator.evaluate.preloaded", preloaded)
     nurseries, born = [], []
     enter, start = Preloaded.__enter__, Preloaded.start
     monkeypatch.setattr(Preloaded, "__enter__", lambda self: nurseries.append(self) or enter(self))

@@ -42,7 +42,7 @@ def state(self):
     return state
 def load(self, state):
     super().load(state)
-    self.noise.zero_()
+    self.noise = mx.zeros(())
 """,
         Status.INVALID,
         "arrays in model",
