@@ -194,6 +194,19 @@ def _first(run: str, starts: Sequence[Row]) -> str:
     return f"autoresearch {run}{smaller} --note baseline"
 
 
+def _no_noise(state: State) -> str:
+    """Of the best, because that is what ideas are held against."""
+    if state.best and state.best[0].parent:
+        return (
+            "too few runs tell it of the best, and the start has another shape, so no idea can be kept yet: `decide` "
+            "makes more runs of the best once an idea looks better than it"
+        )
+    return (
+        "nobody has measured it here, so no idea can be kept yet: `autoresearch calibrate` measures it, or `decide`, "
+        "which runs the shipped recipe three times once an idea looks better than it"
+    )
+
+
 def show(state: State) -> None:
     print(f"book      of {state.where}: {', '.join(f'{n} {name}' for name, n in state.counts.items()) or 'empty'}")
     if state.key:
@@ -206,10 +219,7 @@ def show(state: State) -> None:
         print(f"noise     sigma {state.noise.sigma:.6f} ({state.noise.source})")
         print(f"resolves  {looking.resolves_said(state.resolves)}")
     elif state.key:
-        print(
-            "noise     nobody has measured it here, so no idea can be kept yet: `autoresearch calibrate` measures it, "
-            "or `decide`, which runs the shipped recipe three times once an idea looks better than it"
-        )
+        print(f"noise     {_no_noise(state)}")
     for one in state.doubts:
         print(f"doubt     {one.said}")
     for job in state.waiting:

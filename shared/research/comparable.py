@@ -158,6 +158,8 @@ def why_not(idea: Idea, result: RunResult) -> LeftOut | None:
 
 def said_of(why: LeftOut, result: RunResult) -> str:
     """The reason in its own words: what the run's record gives, where that is why it is left out."""
+    if why is LeftOut.REPEATED:
+        return "repeated: of several runs with one seed the worst counts, also one over its budget"
     return ", ".join(result.unranked) if why is LeftOut.UNRANKED and result.unranked else str(why)
 
 
