@@ -1,6 +1,7 @@
 """What `decide` does: judges an idea, makes the runs it needs, and writes the verdict into the book."""
 
 import json as json_module
+import statistics
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -190,6 +191,13 @@ def advice(judged: Judged) -> str:
     return ""
 
 
+def _effect_said(judged: Judged) -> str:
+    decision, pool = judged.decision, judged.pool.values
+    runs = f"{decision.num_runs} run{'' if decision.num_runs == 1 else 's'} against {decision.num_pool}"
+    mean = f", whose mean is {statistics.fmean(pool):.6f}" if pool and len(pool) == decision.num_pool else ""
+    return f"{decision.effect:+.6f}, where more is better: {runs}{mean}"
+
+
 def show(judged: Judged, json: bool) -> None:
     if json:
         print(json_module.dumps(as_json(judged)))
@@ -200,7 +208,7 @@ def show(judged: Judged, json: bool) -> None:
     if judged.key:
         print(f"where    {judged.key}")
     if decision.effect is not None:
-        print(f"effect   {-decision.effect:+.6f} val_bpb, {decision.num_runs} runs against {decision.num_pool}")
+        print(f"effect   {_effect_said(judged)}")
     if mine := num_steps(judged.runs.results):
         before = num_steps(judged.pool.results)
         print(f"steps    {mine:g} a run{f', {before:g} of its parent' if before else ''} (medians, as recipes report)")

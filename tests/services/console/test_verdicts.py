@@ -63,5 +63,8 @@ def test_what_is_resolved_is_said_also_when_the_verdict_stands_and_is_the_same_t
     before = judge(known(*runs), SLIGHT, KEY, default(0.01))
     ruled = judge(known(*runs, rulings=[verdicts.ruling_of(before)]), SLIGHT, KEY, default(0.01))
     assert ruled.resolves == before.resolves == resolves(before.noise, 3)
+    verdicts.show(before, json=False)
+    said = "effect   -0.099000, where more is better: 1 run against 3, whose mean is 2.001000"
+    assert said in capsys.readouterr().out
     verdicts.show(ruled, json=False)
     assert f"resolves {before.resolves['1']:.6f} in 1, " in capsys.readouterr().out
