@@ -83,6 +83,12 @@ class Evidence:
     def shape(self) -> Shape | None:
         return self.results[0].shape if self.results else None
 
+    def why_not(self, idea: Idea, result: RunResult) -> LeftOut | None:
+        """None for what counts, also where that is a run over its budget."""
+        if result in self.results:
+            return None
+        return why_not(idea, result) or dict(self.left_out).get(result.run_id)
+
 
 def most_again(recipe_sha: str) -> int:
     """How many jobs one run of a recipe may take."""
@@ -132,7 +138,8 @@ def evidence(idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | 
                     left_out.remove((late.run_id, LeftOut.UNRANKED))
                     left_out += _take(scored, index, late)
             continue
-        if result.unranked == (Unranked.OVER_BUDGET,) and index is not None and _elsewhere(key, shape, result) is None:
+        only_late = why is LeftOut.UNRANKED and result.unranked == (Unranked.OVER_BUDGET,)
+        if only_late and index is not None and _elsewhere(key, shape, result) is None:
             overran[index].append(result)
         there = key.model_copy(update={"hardware_key": result.hardware_key})
         if why is LeftOut.OTHER_KEY and index is not None and _is_at(there, result):

@@ -118,17 +118,11 @@ def _not_counted(known: Known, idea: Idea, key: Key | None) -> tuple[NotCounted,
     """Of one row of the idea, in the order in which they ended. A run whose key has no row stands with the first."""
     keys = known.keys(idea)
     evidence = known.evidence(idea, key) if key else Evidence()
-    left_out, counted = dict(evidence.left_out), {one.run_id for one in evidence.results}
     found = []
     for one in known.results.get(idea.id, ()):
-        own, why = key_of(one), why_not(idea, one) or left_out.get(one.run_id)
+        own, why = key_of(one), evidence.why_not(idea, one)
         there = own if own in keys else next(iter(keys), None)
-        if (
-            one.val_bpb is not None
-            and one.run_id not in counted
-            and why not in (None, LeftOut.OTHER_KEY)
-            and there == key
-        ):
+        if one.val_bpb is not None and why not in (None, LeftOut.OTHER_KEY) and there == key:
             found.append(NotCounted(one.run_id, one.val_bpb, said_of(why, one), own))
     return tuple(found)
 

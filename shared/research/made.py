@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.contracts import RunResult
-from shared.research.comparable import Key, said_of, why_not
+from shared.research.comparable import Evidence, Key, said_of
 from shared.research.idea import Idea
 from shared.research.known import Known
 
@@ -34,10 +34,10 @@ def made_since(before: Known, after: Known, key: Key | None, *ideas: Idea) -> tu
     """Runs of the ideas that ended in between, in their order, and whether they are evidence for the key."""
     made = []
     for idea in ideas:
-        left_out = dict(after.evidence(idea, key).left_out) if key else {}
+        evidence = after.evidence(idea, key) if key else Evidence()
         seen = {one.run_id for one in before.results.get(idea.id, ())}
         for one in after.results.get(idea.id, ()):
             if one.run_id not in seen:
-                why = why_not(idea, one) or left_out.get(one.run_id)
+                why = evidence.why_not(idea, one)
                 made.append(Made(one, said_of(why, one) if why else ""))
     return tuple(made)

@@ -58,6 +58,16 @@ def test_what_was_run_for_a_verdict_is_shown_with_the_reason_why_it_does_not_cou
     assert f"made     {START.id}-1 of {START.id}, seed {parents} on cpu-test: val_bpb 2.001000, counts" in shown
 
 
+def test_a_run_over_its_budget_that_counts_since_it_is_worse_is_shown_to_count():
+    over = result(SLIGHT, 0, 1.95, run_id="over", unranked=(Unranked.OVER_BUDGET,), training_seconds=400.0)
+    before, after = (
+        known((START, results(START, 2.0)), (SLIGHT, runs)) for runs in ([], [over, *results(SLIGHT, 1.9)])
+    )
+    first, second = made_since(before, after, KEY, SLIGHT)
+    assert first.said.endswith(": val_bpb 1.950000, counts")
+    assert "does not count (repeated: " in second.said
+
+
 def test_what_is_resolved_is_said_also_when_the_verdict_stands_and_is_the_same_then(capsys):
     runs = (START, results(START, 2.0, 2.001, 2.002)), (SLIGHT, results(SLIGHT, 2.1))
     before = judge(known(*runs), SLIGHT, KEY, default(0.01))

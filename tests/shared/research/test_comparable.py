@@ -5,7 +5,7 @@ import pytest
 from shared.contracts import Budget, Integrity, Rung, Status, Unranked, VoidCause
 from shared.experiment.identity import seed_of
 from shared.research.comparable import MOST_AGAIN, LeftOut, evidence, key_of
-from tests.shared.research.makers import KEY, SHAPE, idea, result, results
+from tests.shared.research.makers import KEY, SHAPE, idea, result, results, sha
 
 IDEA = idea()
 
@@ -53,6 +53,13 @@ def test_taking_longer_than_the_budget_when_it_has_bad_luck_gains_a_recipe_nothi
     assert found.values == [2.0]
     assert dict(found.left_out) == {ranked.run_id: LeftOut.REPEATED, good.run_id: LeftOut.UNRANKED}
     assert evidence(IDEA, KEY, [bad]).values == []
+
+
+def test_a_long_run_of_another_recipe_is_none_of_the_idea_also_where_it_names_its_seed():
+    late = {"unranked": (Unranked.OVER_BUDGET,), "training_seconds": 330.0, "recipe_sha": sha("another")}
+    foreign, ranked = result(IDEA, 0, 2.0, run_id="foreign", **late), result(IDEA, 0, 1.8)
+    found = evidence(IDEA, KEY, [foreign, ranked])
+    assert (found.values, dict(found.left_out)) == ([1.8], {"foreign": LeftOut.OTHER_RECIPE})
 
 
 def test_a_run_that_came_to_no_number_is_not_forgotten():
