@@ -25,7 +25,8 @@ part of the budget"""
 COMPILING_OPENINGS = 25.0
 """in place of EARLY_OPENINGS where kernels are compiled: m5-tiny took 48 s of them"""
 LEAST_OPENING_S = 1.0
-"""MLX is open in a hundredth of a second, and its first steps take as long as PyTorch's"""
+"""at least, where nothing is compiled: MLX is open in a hundredth of a second, and its first step takes as long as
+PyTorch's"""
 
 
 def is_eager(job: Job) -> bool:
@@ -68,8 +69,10 @@ def early_s(job: Job, opening_s: float, taken_s: float) -> float:
     budget_s = job.budget.seconds
     if budget_s is None or job.rung is Rung.SMOKE or not Device.parse(job.device).is_cpu:
         return 0.0
-    openings = EARLY_OPENINGS if is_eager(job) else COMPILING_OPENINGS
-    return max(0.0, taken_s - EARLY_S - openings * max(opening_s, LEAST_OPENING_S) - EARLY_SHARE * budget_s)
+    free_s = EARLY_OPENINGS * max(opening_s, LEAST_OPENING_S)
+    if not is_eager(job):
+        free_s = max(free_s, COMPILING_OPENINGS * opening_s)
+    return max(0.0, taken_s - EARLY_S - free_s - EARLY_SHARE * budget_s)
 
 
 def check_clocks(job: Job, trained: Trained, seconds: float) -> None:
