@@ -32,6 +32,8 @@ FORWARD_S, FORWARD_OPENINGS, FORWARD_SHARE = 5.0, 0.5, 0.1
 UNUSUAL = 2.0
 KERNELS_S = 30.0
 """compiling and probing kernels, where the device is no CPU"""
+COMPILES_S = 1.0
+"""a call that takes longer may be compiling; of shorter ones the driver's reading says too little"""
 WEIGHTS_BYTES_PER_S = 50e6
 """a slow disk's rate"""
 FREE_S, FREE_SHARE, FREE_OPENINGS = 0.25, 0.025, 0.05
@@ -60,11 +62,14 @@ class ComputeLimits:
     """Seconds. opening_s, in all of them: how long this process took to open the engine."""
 
     kernels_s: float
+    """of these, GpuTime excuses what the GPU was idle, where its driver tells"""
     weights_s: float
     of_budget_s: float
     training_token_s: float | None
     """a token's time in training, as the run reported it; None when the trainer left no record"""
     logits_token_s: float = 0.0
+    unseen_kernels_s: float = 0.0
+    """what kernels_s excuses where nobody tells whether the GPU computed"""
 
     def load_s(self, opening_s: float) -> float:
         return LOAD_S + OPENINGS * opening_s + self.kernels_s + self.weights_s + self.of_budget_s
@@ -74,7 +79,7 @@ class ComputeLimits:
         return FORWARD_S + FORWARD_OPENINGS * opening_s + self.kernels_s + self.of_budget_s + FORWARD_SHARE * all_s
 
     def free_s(self, opening_s: float) -> float:
-        return min(FREE_S, self._of_budget(FREE_SHARE)) + FREE_OPENINGS * opening_s + self.kernels_s
+        return min(FREE_S, self._of_budget(FREE_SHARE)) + FREE_OPENINGS * opening_s + self.unseen_kernels_s
 
     def excused_weights_s(self) -> float:
         return min(self.weights_s, self._of_budget(WEIGHTS_SHARE))
@@ -83,9 +88,9 @@ class ComputeLimits:
         """Of one pass. The share holds what a recipe gets from reporting fewer tokens than it trained on."""
         share_s = max(self._of_budget(USUAL_SHARE), min(USUAL_S, self._of_budget(USUAL_SHORT_SHARE)))
         if self.training_token_s is None:
-            return self.kernels_s + share_s
+            return self.unseen_kernels_s + share_s
         token_s = self.logits_token_s + USUAL_PER_TRAINING * self.training_token_s
-        return self.kernels_s + min(share_s, token_s * num_tokens)
+        return self.unseen_kernels_s + min(share_s, token_s * num_tokens)
 
     def _of_budget(self, share: float) -> float:
         return share / BUDGET_SHARE * self.of_budget_s
@@ -97,11 +102,16 @@ class ComputeLimits:
         return ALL_FORWARDS_S + self.kernels_s + self.of_budget_s + token_s * num_tokens
 
 
-def compute_limits(job: Job, training: TrainingRecord | None, weights: Path, vocab_size: int) -> ComputeLimits:
+def compute_limits(
+    job: Job, training: TrainingRecord | None, weights: Path, vocab_size: int, *, gpu_seen: bool = False
+) -> ComputeLimits:
+    """gpu_seen: its driver tells how long the device computed."""
     trained_s = training.training_seconds if training else 0.0
     measured = training is not None and training.total_tokens > 0 and trained_s > 0
+    kernels_s = 0.0 if Device.parse(job.device).is_cpu else KERNELS_S
     return ComputeLimits(
-        kernels_s=0.0 if Device.parse(job.device).is_cpu else KERNELS_S,
+        kernels_s=kernels_s,
+        unseen_kernels_s=0.0 if gpu_seen else kernels_s,
         weights_s=weights.stat().st_size / WEIGHTS_BYTES_PER_S,
         of_budget_s=BUDGET_SHARE * (job.budget.seconds or trained_s),
         training_token_s=trained_s / training.total_tokens if training and measured else None,
@@ -129,8 +139,33 @@ class Spent:
         return max([0.0, *self.scattered, *self.at_once[:1]])
 
 
+class GpuTime:
+    """What calls took, without the time in which the GPU was idle because kernels were compiled, of which a process has
+    `left_s`. busy_s: how long the GPU computed so far; None where nobody knows, and then nothing is excused here.
+    """
+
+    def __init__(self, busy_s: Callable[[], float | None], left_s: float):
+        self._busy_s, self._left_s = busy_s, left_s
+        self._begun: float | None = None
+
+    def begin(self) -> None:
+        self._begun = self._busy_s()
+
+    def counted(self, seconds: float) -> float:
+        """Of the call that was begun last."""
+        now = self._busy_s()
+        if now is None or self._begun is None or seconds < COMPILES_S:
+            return seconds
+        idle_s = min(self._left_s, max(0.0, seconds - (now - self._begun)))
+        self._left_s -= idle_s
+        return seconds - idle_s
+
+
 class MeasuredProcess:
-    """A recipe's process under the limits; a context manager as ForwardProcess is. Ended when one is exceeded."""
+    """A recipe's process under the limits; a context manager as ForwardProcess is. Ended when one is exceeded.
+
+    gpu_busy_s: as GpuTime.
+    """
 
     def __init__(
         self,
@@ -138,9 +173,13 @@ class MeasuredProcess:
         limits: ComputeLimits,
         spent: Spent,
         on_pass: Callable[[], None] = lambda: None,
+        gpu_busy_s: Callable[[], float | None] = lambda: None,
     ):
         self._starting, self.limits, self.spent, self.on_pass = process, limits, spent, on_pass
         self._forwards: list[float] = []
+        self._counted: list[float] = []
+        """of each pass, what may have been training"""
+        self._gpu = GpuTime(gpu_busy_s, limits.kernels_s)
         self.opening_s = self._load_s = 0.0
 
     def __enter__(self) -> "MeasuredProcess":
@@ -150,9 +189,11 @@ class MeasuredProcess:
             self.process.await_opened()
             opened = monotonic()
             self.opening_s = self.process.import_s + opened - started
+            self._gpu.begin()
             assert self.process.serving
-            self._load_s = monotonic() - opened
-            self._loaded("build() and load()", self._load_s)
+            load_s = monotonic() - opened
+            self._load_s = self._gpu.counted(load_s)
+            self._loaded("build() and load()", load_s)
             self._pass(self.process.warm_up)
             self.process.limit_traces()
         except BaseException:
@@ -163,9 +204,9 @@ class MeasuredProcess:
     def __exit__(self, *error: Any) -> None:
         self.spent.forwards.append(sum(self._forwards))
         loading_s = self._load_s - self.limits.excused_weights_s()
-        usual_s = median(self._forwards) if self._forwards else 0.0
+        usual_s = median(self._counted) if self._counted else 0.0
         every_pass_s = usual_s - self.limits.usual_s(self.process.tokens_BT.size)
-        answering_s = self._beyond_usual_s() - FORWARD_SHARE * sum(self._forwards)
+        answering_s = _beyond_usual_s(self._counted) - FORWARD_SHARE * sum(self._counted)
         longest_s = self._longest_beyond_s(usual_s + min(usual_s, FREE_S))
         self.spent.scattered.append(self._beyond_free_s(loading_s, every_pass_s, answering_s))
         self.spent.at_once.append(self._beyond_free_s(loading_s, every_pass_s, longest_s))
@@ -175,12 +216,8 @@ class MeasuredProcess:
         return max(0.0, sum(max(0.0, seconds) for seconds in parts_s) - self.limits.free_s(self.opening_s))
 
     def _longest_beyond_s(self, allowed_s: float) -> float:
-        longest = sorted(self._forwards)[-LESSONS:]
+        longest = sorted(self._counted)[-LESSONS:]
         return sum(max(0.0, seconds - allowed_s) for seconds in longest)
-
-    def _beyond_usual_s(self) -> float:
-        usual_s = UNUSUAL * median(self._forwards) if self._forwards else 0.0
-        return sum(max(0.0, seconds - usual_s) for seconds in self._forwards)
 
     @property
     def batch_size(self) -> int:
@@ -197,9 +234,11 @@ class MeasuredProcess:
         return logits
 
     def _pass(self, ask: Callable[[], Any]) -> Any:
+        self._gpu.begin()
         started = monotonic()
         answer = ask()
         self._forwards.append(monotonic() - started)
+        self._counted.append(self._gpu.counted(self._forwards[-1]))
         self._check_forwards()
         return answer
 
@@ -213,7 +252,12 @@ class MeasuredProcess:
         _within("all passes of logits()", all_s, self.limits.all_s(num_tokens))
         if len(self._forwards) > 3:
             allowed_s = self.limits.unusual_s(self.opening_s, all_s)
-            _within("unusually long passes of logits()", self._beyond_usual_s(), allowed_s)
+            _within("unusually long passes of logits()", _beyond_usual_s(self._forwards), allowed_s)
+
+
+def _beyond_usual_s(passes_s: list[float]) -> float:
+    usual_s = UNUSUAL * median(passes_s) if passes_s else 0.0
+    return sum(max(0.0, seconds - usual_s) for seconds in passes_s)
 
 
 def _within(what: str, seconds: float, limit_s: float) -> None:

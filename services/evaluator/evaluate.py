@@ -47,7 +47,7 @@ def evaluate(run: RunDirectory, requested_rung: str | None = None) -> Evaluation
 
 
 def _recorded(evaluation: Evaluation, dataset: Dataset, final: Path, requested_rung: str) -> EvaluationRecord:
-    with Stops() as stops, evaluation.passes:
+    with Stops() as stops, evaluation:
         try:
             _evaluate(evaluation, dataset, final, requested_rung)
             record = evaluation.record(Status.OK)
@@ -85,7 +85,8 @@ def _score_and_audit(
     job, rows = evaluation.job, dataset.validation_rows()
     engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
     evaluation.framework = f"{engine.name} {engine.version}"
-    limits = compute_limits(job, evaluation.run.training(), weights, dataset.vocab_size)
+    gpu_seen = evaluation.gpu.busy_s() is not None
+    limits = compute_limits(job, evaluation.run.training(), weights, dataset.vocab_size, gpu_seen=gpu_seen)
     batch_size = _batch_size(evaluation, dataset.vocab_size)
     fresh = _process_starter(evaluation, weights, dataset, batch_size, limits, nursery)
     with fresh() as scorer:
@@ -100,6 +101,7 @@ def _score_and_audit(
         evaluation.curve = _score_curve(evaluation, scorer, engine, rows, dataset, batch_size)
         key = _cost_key(job, scorer.process, batch_size)
     _audit(evaluation, engine, rows, scores, fresh)
+    evaluation.check_gpus()
     _keep_times(evaluation)
     _remember_cost(evaluation, key, rung, scores)
 
@@ -130,7 +132,7 @@ def _process_starter(
             curve=[folder / "model.safetensors" for folder in checkpoint.curve_folders(evaluation.run.checkpoint_dir)],
             nursery=nursery,
         )
-        return MeasuredProcess(process, limits, evaluation.spent, evaluation.passes.one_more)
+        return MeasuredProcess(process, limits, evaluation.spent, evaluation.passes.one_more, evaluation.gpu.busy_s)
 
     return fresh
 

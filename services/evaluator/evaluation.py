@@ -2,11 +2,13 @@
 
 from dataclasses import asdict, dataclass, field
 from time import monotonic
+from typing import Any
 
 from services.evaluator.compute_limits import Spent
 from services.evaluator.passes import Passes
 from shared.contracts import Check, Choice, CurvePoint, EvaluationRecord, Integrity, Job, RungChoice, Status, VoidCause
 from shared.evaluation.rungs import eval_signature
+from shared.machine.gpu_watch import GpuWatch
 from shared.runs.directory import RunDirectory
 from shared.sandbox.launch import Ended
 
@@ -46,6 +48,15 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         self.passes = Passes(self.run)
+        self.gpu = GpuWatch(self.job.device)
+
+    def __enter__(self) -> "Evaluation":
+        self.passes.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.gpu.close()
+        self.passes.__exit__(*error)
 
     def note(self, what: str, chosen: str, reason: str) -> None:
         self.choices.append(Choice(what=what, chosen=chosen, reason=reason))
@@ -56,6 +67,10 @@ class Evaluation:
         for check in checks:
             if not check.passed:
                 raise Ended(Status.REJECTED, f"{check.name}: {check.detail}")
+
+    def check_gpus(self) -> None:
+        if self.gpu.strayed:
+            raise Ended(Status.REJECTED, f"compute: the recipe used other GPUs than {self.job.device}")
 
     def record(self, status: Status, reason: str = "", void: VoidCause | None = None) -> EvaluationRecord:
         passed = status is Status.OK and self.number is not None

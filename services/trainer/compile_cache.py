@@ -2,7 +2,8 @@
 
 Only shipped recipes fill the cache of this machine. Others begin with a copy of it, or of what an earlier run of the
 same recipe had compiled (kept_kernels.py): a folder that outlives the run and that any recipe may write is a place to
-leave trained weights for the next run.
+leave trained weights for the next run. On a CPU, where compiling counts as training, all recipes are alike in this: the
+shipped ones would win by the seconds that they need not compile.
 """
 
 import os
@@ -33,7 +34,7 @@ class CompileCache:
     def __init__(self, job: Job, scratch: Path, choices: list[Choice]):
         self.job, self.choices = job, choices
         self.began_with: Kept | None = None
-        self.is_private = job.recipe_sha not in shipped_recipes()
+        self.is_private = Device.parse(job.device).is_cpu or job.recipe_sha not in shipped_recipes()
         self.keeps = self.is_private and not is_eager(job) and settings().keep_kernels_gb > 0
         self.key = kept_kernels.key_of(job) if self.keeps else ""
         self.folder = self._private(scratch / "cache") if self.is_private else _shared()
@@ -72,19 +73,25 @@ class CompileCache:
 
     @property
     def kept_s(self) -> float:
-        """What the kept kernels took to make."""
+        """How long the run that made the kept kernels took to start."""
         return self.began_with.startup_seconds if self.began_with else 0.0
 
-    def keep(self, run_id: str, started: float) -> None:
+    @property
+    def kept_early_s(self) -> float:
+        """As much of that as may have been training."""
+        return self.began_with.early_seconds if self.began_with else 0.0
+
+    def keep(self, run_id: str, started: float, early_s: float) -> None:
         """For the next run of the recipe. Call it before the recipe's process gets a row or a checkpoint.
 
+        started: of the monotonic clock. early_s: seconds before the clock that may have been training.
         Nothing is kept of a run that began with what is kept: what was there adds up to no more than one start-up.
         """
         if not self.keeps or self.began_with:
             return
         deadline = started + MOST_OF_THE_LIMIT * startup_limit_s(self.job)
         try:
-            if kept_kernels.keep(self.key, self.descriptor, run_id, started, deadline):
+            if kept_kernels.keep(self.key, self.descriptor, run_id, started, deadline, early_s):
                 self._note("kept", "the next run of this recipe with these settings begins with them")
         except (Refused, OSError) as error:
             self._note("not kept", f"the cache could not be copied for later runs: {error}")

@@ -44,6 +44,8 @@ class Kept(Contract):
     """of the run that compiled it"""
     startup_seconds: Seconds
     """of that run, until all of it was copied"""
+    early_seconds: Seconds
+    """of that run before its clock, as far as they may have been training"""
     num_files: int
     num_bytes: int
 
@@ -124,10 +126,11 @@ def _checked(place: Path) -> Kept:
     return kept
 
 
-def keep(key: str, cache_folder: int, run_id: str, started: float, deadline: float) -> bool:
+def keep(key: str, cache_folder: int, run_id: str, started: float, deadline: float, early_s: float) -> bool:
     """Copies the open folder `cache_folder` of a run whose recipe has no rows yet. False: it is empty.
 
-    The first set of a key stays, whoever comes later. started, deadline: seconds of the monotonic clock.
+    The first set of a key stays, whoever comes later. started, deadline: seconds of the monotonic clock. early_s: as
+    Kept.early_seconds.
     Refused says what is wrong with it; OSError when the disk is.
     """
     most = min(MOST_BYTES, _room())
@@ -142,6 +145,7 @@ def keep(key: str, cache_folder: int, run_id: str, started: float, deadline: flo
         kept = Kept(
             run_id=run_id,
             startup_seconds=time.monotonic() - started,
+            early_seconds=early_s,
             num_files=copying.num_files,
             num_bytes=copying.num_bytes,
         )

@@ -20,13 +20,14 @@ run"""
 EAGER_STARTUP_S, EAGER_STARTUP_SHARE = 180.0, 0.2
 BUILD_S, BUILD_OPENINGS, BUILD_SHARE = 10.0, 5.0, 0.05
 EARLY_S, EARLY_OPENINGS, EARLY_SHARE = 2.0, 2.0, 0.05
-"""what building and warming up may take on a CPU before it counts as training: seconds, times the engine's opening, and
-part of the budget"""
-COMPILING_OPENINGS = 25.0
-"""in place of EARLY_OPENINGS where kernels are compiled: m5-tiny took 48 s of them"""
+"""what building and warming up may take before it counts as training: seconds, times the engine's opening, and part of
+the budget"""
 LEAST_OPENING_S = 1.0
-"""at least, where nothing is compiled: MLX is open in a hundredth of a second, and its first step takes as long as
-PyTorch's"""
+"""at least: MLX is open in a hundredth of a second, and its first step takes as long as PyTorch's"""
+METAL_S = 10.0
+"""more on an Apple chip, whose kernels are compiled meanwhile. An estimate: nobody has measured it"""
+UNSEEN_OPENINGS = 25.0
+"""in place of EARLY_OPENINGS on a GPU whose driver does not tell when it computes"""
 
 
 def is_eager(job: Job) -> bool:
@@ -60,19 +61,22 @@ def build_limit_s(job: Job, opening_s: float) -> float:
     return BUILD_S + BUILD_OPENINGS * opening_s + BUILD_SHARE * (job.budget.seconds or 0.0)
 
 
-def early_s(job: Job, opening_s: float, taken_s: float) -> float:
-    """Seconds before the clock that count as training: a recipe could train on text that comes with Python. None on a
-    GPU, where nobody has measured yet how long kernels take.
+def free_before_clock_s(job: Job, opening_s: float, *, gpu_seen: bool) -> float:
+    """Seconds before the clock that do not count as training, though a recipe could train on text that comes with
+    Python: of building and warming up together. On a GPU that is seen they are of computing there, so that compiling is
+    free; everywhere else of the clock.
 
-    opening_s: as in build_limit_s. taken_s: by the recipe, from there until it was warmed up
+    opening_s: as in build_limit_s.
     """
-    budget_s = job.budget.seconds
-    if budget_s is None or job.rung is Rung.SMOKE or not Device.parse(job.device).is_cpu:
-        return 0.0
-    free_s = EARLY_OPENINGS * max(opening_s, LEAST_OPENING_S)
-    if not is_eager(job):
-        free_s = max(free_s, COMPILING_OPENINGS * opening_s)
-    return max(0.0, taken_s - EARLY_S - free_s - EARLY_SHARE * budget_s)
+    device, budget_s = Device.parse(job.device), job.budget.seconds
+    if budget_s is None or job.rung is Rung.SMOKE:  # never ranked
+        return float("inf")
+    free_s = EARLY_S + EARLY_SHARE * budget_s
+    if gpu_seen:
+        return free_s + EARLY_OPENINGS * LEAST_OPENING_S
+    if device.is_cuda:
+        return free_s + UNSEEN_OPENINGS * max(opening_s, LEAST_OPENING_S)
+    return free_s + EARLY_OPENINGS * max(opening_s, LEAST_OPENING_S) + (METAL_S if device.is_apple else 0.0)
 
 
 def check_clocks(job: Job, trained: Trained, seconds: float) -> None:

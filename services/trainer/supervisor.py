@@ -19,7 +19,7 @@ from services.trainer.limits import (
     SMOKE_GRACE_S,
     build_limit_s,
     check_clocks,
-    early_s,
+    free_before_clock_s,
     most_names,
 )
 from services.trainer.machine_load import LoadWatch
@@ -44,6 +44,7 @@ from shared.data.dataset import Dataset, open_reference
 from shared.data.rows import Rows as PackedRows
 from shared.machine.crowd import is_crowded
 from shared.machine.device import Device
+from shared.machine.gpu_watch import GpuWatch
 from shared.machine.hardware import detect
 from shared.machine.stops import Stops
 from shared.machine.targets import peak_flops
@@ -139,6 +140,7 @@ class Supervision:
         scratch = new_scratch(run.path)
         self.cache = CompileCache(job, scratch, measured.choices)
         self.process = self._recipe_process(scratch)
+        self.gpu = GpuWatch(job.device)
         self.early_seconds = 0.0
         """before the clock, and counted all the same"""
         self.load_watch: LoadWatch | None = None
@@ -166,6 +168,7 @@ class Supervision:
         self.run.checkpoint_dir.mkdir(exist_ok=True)
         with ExitStack() as stack:
             stack.callback(self.cache.close)
+            stack.callback(self.gpu.close)
             stack.enter_context(self.store)
             self.metrics = MetricsFile(self.run, self.restored.step if self.restored else 0)
             stack.callback(self.metrics.close)
@@ -204,31 +207,38 @@ class Supervision:
         built = self.process.expect(Built, min(build_s, limit - monotonic()), f"had not built after {build_s:.0f} s")
         self._hand_out_memory(built)
         ready = self.process.expect(Ready, limit - monotonic(), late)
-        warm = monotonic()
-        self._keep_kernels()
+        self._count_early(opened - opening, monotonic() - opened)
         self.measured.startup_seconds = monotonic() - self.started
-        self._count_early(early_s(self.job, opened - opening, warm - opened + self.cache.kept_s))
         self.measured.attention_backend = ready.attention_backend
         self.measured.hand_over_seconds = ready.hand_over_seconds
         self.measured.resumed_from_step = self.restored.step if self.restored else None
         self.measured.choices += ready.choices
         return ready
 
-    def _count_early(self, seconds: float) -> None:
-        """The clock begins with them, so they are missing from the training."""
+    def _count_early(self, opening_s: float, taken_s: float) -> None:
+        """What may have been training, beyond what is free: the clock begins with it, so it is missing from training.
+
+        taken_s: from the open engine to the warmed-up recipe.
+        """
+        computed_s = self.gpu.busy_s()
+        early_s = taken_s if computed_s is None else computed_s
+        self._keep_kernels(early_s)
+        free_s = free_before_clock_s(self.job, opening_s, gpu_seen=computed_s is not None)
+        seconds = max(0.0, early_s + self.cache.kept_early_s - free_s)
         if not seconds:
             return
         self.early_seconds = seconds
         self.clock.spent += seconds
-        reason = "building and warming up took so much longer than is free, and it counts as training time"
+        what = "building and warming up took" if computed_s is None else "the GPU computed before the clock"
+        reason = f"{what} so much longer than the {free_s:.1f} s that are free, and it counts as training time"
         self.measured.choices.append(Choice(what="start-up", chosen=f"{seconds:.2f} s", reason=reason))
         if not self.job.budget.covers(self.clock.spent):
             raise Ended(Status.TIMED_OUT, f"start-up took the whole budget: {seconds:.1f} s more than is free")
 
-    def _keep_kernels(self) -> None:
+    def _keep_kernels(self, early_s: float) -> None:
         """Now, because the process has no row yet. One without a sandbox, or resumed, may find some."""
         if self.restored is None and self.process.integrity is not Integrity.NONE:
-            self.cache.keep(self.job.run_id, self.started)
+            self.cache.keep(self.job.run_id, self.started, early_s)
 
     def _hand_out_memory(self, built: Built) -> None:
         specs = {"model": built.model, "optimizer": built.optimizer, "rng": built.rng}
@@ -249,6 +259,7 @@ class Supervision:
             self._take(message)
         seconds = self.clock.seconds
         self.process.end()
+        self._check_gpus()
         self._keep_load()
         self.metrics.expect(message.num_steps)
         self._measure(message, seconds, rows)
@@ -301,8 +312,13 @@ class Supervision:
 
     def _look(self) -> None:
         self._acknowledge()
+        self._check_gpus()
         if self.load_watch:
             self.load_watch.look()
+
+    def _check_gpus(self) -> None:
+        if self.gpu.strayed:
+            raise Ended(Status.REJECTED, f"compute: the recipe used other GPUs than {self.job.device}")
 
     def _acknowledge(self) -> None:
         if self.store.finished():

@@ -4,7 +4,6 @@ The lock keeps our own processes apart and is freed when its holder dies; `forei
 else's, before the clock starts and after it stops (an attempt that shared its device is void).
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from filelock import FileLock, Timeout
 from shared.contracts import Contract
 from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import visible_gpus
+from shared.machine.nvml import computing_on
 from shared.settings import settings
 
 SERVING = (["services", "worker"], ["services", "executor"])
@@ -159,8 +159,8 @@ def foreign_processes(device: str) -> list[ForeignProcess]:
     """
     if (uuid := _uuid(Device.parse(device))) is None:
         return []
-    ours = _own_tree()
-    strangers = [pid for pid in _computing_on(uuid) if pid not in ours and psutil.pid_exists(pid)]
+    ours = own_tree()
+    strangers = [pid for pid in computing_on(uuid) if pid not in ours and psutil.pid_exists(pid)]
     return [ForeignProcess(pid, _command(pid), _user(pid)) for pid in strangers]
 
 
@@ -174,22 +174,7 @@ def check_idle(device: str) -> None:
         )
 
 
-def _own_tree() -> set[int]:
+def own_tree() -> set[int]:
+    """Ids of this process and of all that come from it."""
     me = psutil.Process()
     return {me.pid, *(child.pid for child in me.children(recursive=True))}
-
-
-def _computing_on(uuid: str) -> list[int]:
-    """Ids of the processes with a compute context; a driver that does not tell (NotSupported) means none."""
-    if sys.platform == "darwin":
-        return []
-    import pynvml
-
-    with suppress(pynvml.NVMLError):
-        pynvml.nvmlInit()
-        try:
-            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-            return sorted({process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)})
-        finally:
-            pynvml.nvmlShutdown()
-    return []

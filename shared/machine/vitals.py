@@ -6,8 +6,8 @@ what cannot be read is left out.
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pydantic import Field
 from shared.contracts import Contract, Megabytes, Percent
 from shared.machine.device import Device
 from shared.machine.hardware import visible_gpus
+from shared.machine.nvml import session
 
 EVERY_S = 10.0
 
@@ -74,7 +75,7 @@ def gpu(device: str) -> dict[str, float]:
     import pynvml
 
     found: dict[str, float] = {}
-    with suppress(pynvml.NVMLError), nvml():
+    with suppress(pynvml.NVMLError), session():
         handle = pynvml.nvmlDeviceGetHandleByUUID(gpus[asked.index].uuid)
         readings: dict[str, Callable[[], float]] = {
             "gpu_percent": lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu,
@@ -87,17 +88,6 @@ def gpu(device: str) -> dict[str, float]:
             with suppress(pynvml.NVMLError):
                 found[name] = float(reading())
     return found
-
-
-@contextmanager
-def nvml() -> Iterator[None]:
-    import pynvml
-
-    pynvml.nvmlInit()
-    try:
-        yield
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def noting_vitals(watch: Callable[[str], None], file: Path, device: str) -> Callable[[str], None]:

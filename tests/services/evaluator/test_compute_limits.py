@@ -72,6 +72,29 @@ def test_what_each_process_took_is_kept(measured):
     assert process.spent == Spent(loads=[3.0, 2.0], forwards=[1.0], scattered=outside, at_once=outside)
 
 
+GPU = replace(LIMITS, kernels_s=30.0, training_token_s=None)
+
+
+@pytest.mark.parametrize(("idle_share", "counted_s"), [(1.0, 0.0), (0.0, 20.0), (0.5, 10.0)])
+def test_only_while_the_gpu_is_idle_a_kernel_may_be_compiling(measured, idle_share, counted_s):
+    """20 s of build() and load(): free as far as the GPU did nothing."""
+    process = measured(20.0, 0.5, 0.5, limits=GPU)
+    clock = process._starting.clock
+    process._gpu._busy_s = lambda: (1 - idle_share) * clock.now
+    with process:
+        process.logits(None)
+    free_s = GPU.free_s(OPENING_S) + GPU.excused_weights_s()
+    assert process.spent.outside == pytest.approx(max(0.0, counted_s - free_s))
+
+
+def test_idle_time_of_a_gpu_excuses_only_as_much_as_kernels_need(measured):
+    process = measured(28.0, 20.0, limits=GPU)
+    process._gpu._busy_s = lambda: 0.0
+    with process:
+        pass
+    assert process._counted == [pytest.approx(20.0 - (30.0 - 28.0))]
+
+
 def test_training_on_in_load_is_refused_and_the_process_ends(measured):
     process = measured(40.0)
     with pytest.raises(Ended, match=r"compute: build\(\) and load\(\) took 40\.0 s, more than 9\.0 s"), process:

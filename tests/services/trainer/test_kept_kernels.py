@@ -13,7 +13,7 @@ from services.trainer.compile_cache import CompileCache
 from services.trainer.kept_kernels import Kept
 from shared.contracts import Budget, CheckpointPolicy, Status, TrainingRecord
 from shared.runs.directory import read_record, write_record
-from shared.settings import settings
+from shared.settings import CHECKOUT, settings
 from tests.recipes import LIGHT, light
 from tests.run_making import make_job, make_light_run
 from tests.trainers import train
@@ -113,12 +113,21 @@ def cache_of(scratch: Path, source: bytes, **changes) -> CompileCache:
 def test_what_counts_for_the_next_run_is_all_of_the_first_ones_start_and_the_copy(workplace, tmp_path):
     first = cache_of(tmp_path / "a", b"recipe")
     (first.folder / "kernel").touch()
-    first.keep("a", started=monotonic() - 300)
+    first.keep("a", started=monotonic() - 300, early_s=20.0)
     first.close()
     assert 300 <= first_kept().startup_seconds < 301
     second = cache_of(tmp_path / "b", b"recipe")
     assert second.startup_limit_s == settings().startup_timeout_s - first_kept().startup_seconds
+    assert second.kept_early_s == 20.0
     second.close()
+
+
+def test_on_a_cpu_a_shipped_recipe_compiles_as_others_do_since_compiling_counts_as_training(workplace, tmp_path):
+    shipped = (CHECKOUT / "services/trainer/recipes/gpt_torch.py").read_bytes()
+    for device, is_private in (("cpu", True), ("cuda:0", False)):
+        cache = cache_of(tmp_path / device, shipped, device=device)
+        assert cache.is_private is is_private
+        cache.close()
 
 
 def first_kept() -> Kept:
@@ -129,7 +138,7 @@ def test_a_run_that_took_more_than_half_of_the_limit_to_start_leaves_nothing(wor
     """So that whoever begins with what is kept has as long as the run that made it."""
     cache = cache_of(tmp_path, b"recipe")
     (cache.folder / "kernel").touch()
-    cache.keep("a", started=monotonic() - settings().startup_timeout_s / 2 - 1)
+    cache.keep("a", started=monotonic() - settings().startup_timeout_s / 2 - 1, early_s=20.0)
     cache.close()
     assert [choice.chosen for choice in cache.choices] == ["not kept"]
     assert not kept_files()
@@ -138,7 +147,7 @@ def test_a_run_that_took_more_than_half_of_the_limit_to_start_leaves_nothing(wor
 def test_what_one_run_kept_stays_when_another_one_that_began_at_the_same_time_comes_later(workplace, tmp_path):
     for cache in [cache_of(tmp_path / name, b"recipe") for name in "ab"]:
         (cache.folder / "kernel").write_text(cache.folder.parent.name)
-        cache.keep("run", started=monotonic())
+        cache.keep("run", started=monotonic(), early_s=20.0)
         cache.close()
     assert kept_files() == {"kernel": "a"}
 
@@ -157,7 +166,7 @@ def test_a_damaged_set_is_removed_and_the_run_says_so_and_compiles_itself(workpl
         if run == "b":
             assert not (cache.folder / "kernel").exists()
         (cache.folder / "kernel").write_text("kernel")
-        cache.keep(run, started=monotonic())
+        cache.keep(run, started=monotonic(), early_s=20.0)
         cache.close()
         if run == "a":
             next(kept_kernels.folder().glob(f"*/{file}")).write_text(content)
@@ -170,7 +179,7 @@ def test_a_damaged_set_is_removed_and_the_run_says_so_and_compiles_itself(workpl
 def test_a_set_that_the_disk_has_no_room_for_stays_for_the_next_run(workplace, tmp_path, monkeypatch):
     cache = cache_of(tmp_path / "a", b"recipe")
     (cache.folder / "kernel").write_text("kernel")
-    cache.keep("a", started=monotonic())
+    cache.keep("a", started=monotonic(), early_s=20.0)
     cache.close()
 
     def full(*arguments, **options):
@@ -192,7 +201,7 @@ def test_the_set_that_was_used_longest_ago_makes_room(workplace, tmp_path, monke
     for number, name in enumerate("abc"):
         cache = cache_of(tmp_path / name, name.encode())
         (cache.folder / name).write_bytes(b"x" * 1000)
-        cache.keep(name, started=monotonic())
+        cache.keep(name, started=monotonic(), early_s=20.0)
         cache.close()
         os.utime(next(kept_kernels.folder().glob(f"*/files/{name}")).parents[1] / "kept.json", (number, number))
         if name == "b":

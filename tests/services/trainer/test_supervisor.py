@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 
+from services.trainer import supervisor
 from services.trainer.supervisor import supervise
 from shared.contracts import Budget, CheckpointPolicy, Status
 from shared.data.dataset import open_dataset
@@ -67,6 +68,36 @@ def test_a_long_start_is_missing_from_the_training_and_not_from_its_speed(workpl
     assert record.training_seconds == pytest.approx(6, abs=0.5)
     speed = record.total_tokens / (record.training_seconds - early)
     assert record.tok_per_sec == pytest.approx(speed, rel=0.02)
+
+
+class Gpu:
+    """A device that had computed for 7 s when the recipe was ready, on a machine with others."""
+
+    strayed = False
+
+    def __init__(self, device: str):
+        pass
+
+    def busy_s(self) -> float:
+        return 7.0
+
+    def close(self) -> None:
+        pass
+
+
+def test_where_the_gpu_is_seen_only_its_work_before_the_clock_is_missing_from_the_training(workplace, monkeypatch):
+    monkeypatch.setattr(supervisor, "GpuWatch", Gpu)
+    record = supervise(make_light_run(budget=Budget(seconds=4)))
+    assert record.status is Status.OK, record.reason
+    (early,) = [one for one in record.choices if one.what == "start-up"]
+    assert early.chosen == f"{7 - 2 - 2 - 0.05 * 4:.2f} s"
+    assert early.reason.startswith("the GPU computed before the clock so much longer than the 4.2 s that are free")
+
+
+def test_a_recipe_that_computes_on_a_gpu_that_is_not_its_own_is_rejected(workplace, monkeypatch):
+    monkeypatch.setattr(supervisor, "GpuWatch", type("Strayed", (Gpu,), {"strayed": True}))
+    record = supervise(make_light_run())
+    assert (record.status, record.reason) == (Status.REJECTED, "compute: the recipe used other GPUs than cpu")
 
 
 @pytest.mark.parametrize("name", BROKEN)

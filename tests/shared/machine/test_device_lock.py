@@ -91,7 +91,7 @@ def test_a_gpu_keeps_its_lock_under_another_number(monkeypatch):
 
 def test_a_stranger_on_the_gpu_is_named_and_our_own_tree_is_not(monkeypatch):
     monkeypatch.setattr(device_lock, "visible_gpus", two_gpus)
-    monkeypatch.setattr(device_lock, "_computing_on", lambda uuid: [os.getpid(), 1, NO_PROCESS])
+    monkeypatch.setattr(device_lock, "computing_on", lambda uuid: [os.getpid(), 1, NO_PROCESS])
     assert [process.pid for process in foreign_processes("cuda:0")] == [1]
     with pytest.raises(DeviceBusy, match=r"shared with process 1 of \S+ .*took it without its lock.*ask its owner"):
         check_idle("cuda:0")
@@ -103,7 +103,7 @@ def test_a_cpu_is_never_shared():
 
 
 def test_a_driver_that_does_not_tell_means_nobody():
-    assert device_lock._computing_on("GPU-of-no-machine") == []
+    assert device_lock.computing_on("GPU-of-no-machine") == []
 
 
 def test_a_foreign_process_reads_as_a_line():
