@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 from time import monotonic
 from typing import Any
 
@@ -31,7 +31,9 @@ FORWARD_S, FORWARD_OPENINGS, FORWARD_SHARE = 5.0, 0.5, 0.1
 """what passes may take beyond twice the usual one, all together; the share is of the time of all passes"""
 UNUSUAL = 2.0
 KERNELS_S = 30.0
-"""compiling and probing kernels, where the device is no CPU"""
+"""compiling and probing kernels on a GPU"""
+METAL_KERNELS_S = 10.0
+"""the same on an Apple chip, whose frameworks bring most kernels compiled"""
 COMPILES_S = 1.0
 """a call that takes longer may be compiling; of shorter ones the driver's reading says too little"""
 WEIGHTS_BYTES_PER_S = 50e6
@@ -85,12 +87,12 @@ class ComputeLimits:
         return min(self.weights_s, self._of_budget(WEIGHTS_SHARE))
 
     def usual_s(self, num_tokens: int) -> float:
-        """Of one pass. The share holds what a recipe gets from reporting fewer tokens than it trained on."""
+        """Of the usual pass, in which nothing is compiled. The share holds what a recipe gets from reporting fewer tokens than it trained on."""
         share_s = max(self._of_budget(USUAL_SHARE), min(USUAL_S, self._of_budget(USUAL_SHORT_SHARE)))
         if self.training_token_s is None:
-            return self.unseen_kernels_s + share_s
+            return share_s
         token_s = self.logits_token_s + USUAL_PER_TRAINING * self.training_token_s
-        return self.unseen_kernels_s + min(share_s, token_s * num_tokens)
+        return min(share_s, token_s * num_tokens)
 
     def _of_budget(self, share: float) -> float:
         return share / BUDGET_SHARE * self.of_budget_s
@@ -108,7 +110,8 @@ def compute_limits(
     """gpu_seen: its driver tells how long the device computed."""
     trained_s = training.training_seconds if training else 0.0
     measured = training is not None and training.total_tokens > 0 and trained_s > 0
-    kernels_s = 0.0 if Device.parse(job.device).is_cpu else KERNELS_S
+    device = Device.parse(job.device)
+    kernels_s = 0.0 if device.is_cpu else METAL_KERNELS_S if device.is_apple else KERNELS_S
     return ComputeLimits(
         kernels_s=kernels_s,
         unseen_kernels_s=0.0 if gpu_seen else kernels_s,
@@ -204,7 +207,7 @@ class MeasuredProcess:
     def __exit__(self, *error: Any) -> None:
         self.spent.forwards.append(sum(self._forwards))
         loading_s = self._load_s - self.limits.excused_weights_s()
-        usual_s = median(self._counted) if self._counted else 0.0
+        usual_s = median_low(self._counted) if self._counted else 0.0
         every_pass_s = usual_s - self.limits.usual_s(self.process.tokens_BT.size)
         answering_s = _beyond_usual_s(self._counted) - FORWARD_SHARE * sum(self._counted)
         longest_s = self._longest_beyond_s(usual_s + min(usual_s, FREE_S))
@@ -256,7 +259,7 @@ class MeasuredProcess:
 
 
 def _beyond_usual_s(passes_s: list[float]) -> float:
-    usual_s = UNUSUAL * median(passes_s) if passes_s else 0.0
+    usual_s = UNUSUAL * median_low(passes_s) if passes_s else 0.0
     return sum(max(0.0, seconds - usual_s) for seconds in passes_s)
 
 
