@@ -3,6 +3,7 @@
 A job goes in, records come out, `RunResult` is the summary people compare. Imports no framework, Redis or MLflow.
 """
 
+import math
 import re
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self
@@ -158,9 +159,14 @@ class Budget(Contract):
             raise ValueError("a budget is either seconds or tokens")
         return self
 
+    @property
+    def allowed_seconds(self) -> float:
+        """The longest run that is comparable: 0.1 s and 0.75 % over it are what ending a step takes."""
+        return math.inf if self.seconds is None else 1.0075 * self.seconds + 0.1
+
     def covers(self, training_seconds: float) -> bool:
-        """Whether a run of that length is comparable: 0.1 s and 0.75 % over it are what ending a step takes."""
-        return self.seconds is None or training_seconds <= 1.0075 * self.seconds + 0.1
+        """Whether a run of that length is comparable."""
+        return training_seconds <= self.allowed_seconds
 
     def __str__(self) -> str:
         return f"{self.seconds:g} s" if self.tokens is None else f"{self.tokens:,} tokens"
@@ -447,6 +453,8 @@ class RunResult(Scored):
     reason: OneLine = ""
     val_bpb_upstream: BitsPerByte | None = None
     training_seconds: Seconds = 0.0
+    outside_seconds: Seconds = 0.0
+    """of the evaluation, which count as training time; 0 also where an older version did not write them here"""
     total_seconds: Seconds = 0.0
     peak_vram_mb: Megabytes | None = None
     mfu_percent: MfuPercent = None
@@ -481,19 +489,23 @@ class RunResult(Scored):
     def _ranked_unless_there_is_a_reason(self) -> Self:
         if self.ranked != (not self.unranked):
             raise ValueError("ranked is true exactly when unranked names no reason")
-        if missing := set(evident_reasons(self.status, self.rung, self.budget, self.training_seconds)) - set(
-            self.unranked
-        ):
+        evident = evident_reasons(self.status, self.rung, self.budget, self.computed_seconds)
+        if missing := set(evident) - set(self.unranked):
             raise ValueError(f"unranked must name {', '.join(sorted(missing))}")
         return self
 
+    @property
+    def computed_seconds(self) -> float:
+        """What is held against the budget."""
+        return self.training_seconds + self.outside_seconds
 
-def evident_reasons(status: Status, rung: Rung | None, budget: Budget, training_seconds: float) -> tuple[Unranked, ...]:
+
+def evident_reasons(status: Status, rung: Rung | None, budget: Budget, computed_seconds: float) -> tuple[Unranked, ...]:
     """What keeps a result from being ranked, as far as its own fields tell."""
     shown = {
         Unranked.NOT_OK: status is not Status.OK,
         Unranked.SMOKE_RUNG: not rung.is_ranked if rung else status is Status.OK,
         Unranked.TOKEN_BUDGET: budget.tokens is not None,
-        Unranked.OVER_BUDGET: status is Status.OK and rung is not Rung.SMOKE and not budget.covers(training_seconds),
+        Unranked.OVER_BUDGET: status is Status.OK and rung is not Rung.SMOKE and not budget.covers(computed_seconds),
     }
     return tuple(reason for reason, holds in shown.items() if holds)

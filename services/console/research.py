@@ -20,6 +20,7 @@ from shared.research.comparable import Key, most_again, said_of, why_not
 from shared.research.idea import Idea
 from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
 from shared.runs.directory import RunDirectory
+from shared.runs.unranked import reasons_of
 from shared.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ def check_tries(known: Known, idea: Idea, trial: Trial, index: int) -> None:
     if len(vain) >= most_again(idea.recipe_sha):
         raise NothingMeasured(
             f"run {index} of {idea.id} was made {len(vain)} times and measured nothing, the last time "
-            f"{', '.join(vain[-1].unranked) or vain[-1].status}: it is not tried more often, so choose another "
-            "--time-budget"
+            f"{reasons_of(vain[-1]) or vain[-1].status}; it is not tried more often, so choose another --time-budget"
         )
 
 

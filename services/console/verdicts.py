@@ -161,7 +161,7 @@ def as_json(judged: Judged) -> dict[str, Any]:
         "parent_num_steps": num_steps(judged.pool.results),
         "runs": [_run_row(result) for result in (*judged.runs.results, *judged.runs.failed)],
         "pool": [_run_row(result) for result in judged.pool.results],
-        "left_out": dict(judged.runs.left_out),
+        "left_out": judged.left_out,
         "made": [one.as_json() for one in judged.made],
         "noise": noise and asdict(noise),
         "resolves": judged.resolves,
@@ -219,7 +219,7 @@ def show(judged: Judged, json: bool) -> None:
         print(f"val_bpb  {decision.published:.6f}, of the fresh run")
     for one in judged.made:
         print(f"made     {one.said}")
-    for name, why in judged.runs.left_out:
+    for name, why in judged.left_out.items():
         if name not in {one.result.run_id for one in judged.made}:
             print(f"left out {name}: {why}")
     if said := advice(judged):

@@ -110,7 +110,7 @@ def _without_number(known: Known, idea: Idea) -> Row:
         said = f"{failed[-1].status}: {failed[-1].reason}"
         return Row(idea, None, "crash", num_failed=len(failed), reason=said, not_counted=beside)
     reasons = [said_of(why, one) for one in results if (why := why_not(idea, one))]
-    said = ", ".join(dict.fromkeys(reasons))
+    said = "; ".join(dict.fromkeys(reasons))
     return Row(idea, None, "no run counts" if results else "not run", reason=said, not_counted=beside)
 
 

@@ -1,13 +1,13 @@
 """One idea judged on what is known: its evidence and its parent's for one key, the noise there, and the rule."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from shared.contracts import RunResult, Unranked
 from shared.experiment.platform_default import PlatformDefault
 from shared.research import steps
 from shared.research.book import Ruling
-from shared.research.comparable import Evidence, Key
+from shared.research.comparable import Evidence, Key, said_of
 from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
 from shared.research.known import Known, rule_for
@@ -22,7 +22,8 @@ ADVICE = {
     Unranked.BUSY_MACHINE: "let this machine do nothing else while an idea runs, or send it to another one, then "
     "decide again with --wait",
     Unranked.OVER_BUDGET: "its training, with what it computed beside it (choice `compute beside the budget`), took "
-    "longer than the budget: submit it with a longer --time-budget, or decide again when the machine is idle",
+    "longer than the budget: submit it with a longer --time-budget, or decide again with --wait, which runs the same "
+    "seed again; the worse of the two numbers counts then",
 }
 
 
@@ -42,6 +43,8 @@ class Judged:
     """a keep is tried again: it stands until this is decided"""
     made: tuple[Made, ...] = ()
     """what was run for it, in this call"""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """why a run of it is no evidence, in words"""
 
     @property
     def num_seen(self) -> int:
@@ -60,6 +63,13 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
 
     `again`: as if a keep had not been decided yet, by what is known today. ValueError for what was not kept.
     """
+    judged, results = _judge(known, idea, key, default, again=again), known.results.get(idea.id, ())
+    reasons = dict(judged.runs.left_out)
+    left_out = {one.run_id: said_of(reasons[one.run_id], one) for one in results if one.run_id in reasons}
+    return replace(judged, left_out=left_out)
+
+
+def _judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None, *, again: bool) -> Judged:
     if key is None:
         return _without_evidence(known, idea)
     runs = known.evidence(idea, key)
@@ -167,8 +177,8 @@ def _without_evidence(known: Known, idea: Idea) -> Judged:
         return Judged(idea, None, decision, None, Evidence(failed=tuple(failed)), Evidence())
     left_out = tuple((one.run_id, why) for one in known.results.get(idea.id, ()) if (why := why_not_run(idea, one)))
     unranked = {reason for one in known.results.get(idea.id, ()) for reason in one.unranked}
-    reasons = sorted({*(str(why) for _, why in left_out), *map(str, unranked)} - {Unranked.NOT_OK})
-    told = f": {', '.join(reasons)}" if reasons else ""
+    reasons = [said_of(why, one) for one in known.results.get(idea.id, ()) if (why := why_not_run(idea, one))]
+    told = f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ""
     decision = Decision(Verdict.UNDECIDED, f"it has no run that counts{told}", idea_needs=1)
     advice = next((said for reason, said in ADVICE.items() if reason in unranked), "")
     return Judged(idea, None, decision, None, Evidence(left_out=left_out), Evidence(), advice)

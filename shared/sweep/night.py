@@ -14,6 +14,7 @@ from shared.contracts import IdeaRef, RunResult, Status, Unranked
 from shared.experiment.request import TrainRequest, validated
 from shared.files import sha256_bytes
 from shared.research.comparable import most_again
+from shared.runs.unranked import reasons_of
 from shared.sweep.constants import with_constants
 from shared.sweep.folder import Begun, Ended, Header, Run, SweepFolder, Verdict
 from shared.sweep.plan import Plan, Point
@@ -235,4 +236,4 @@ def why(finished: Finished) -> str:
         return finished.reason or "it was not run"
     if result.val_bpb is None:
         return f"{result.status}: {result.reason}"
-    return f"not ranked: {', '.join(result.unranked)}" if result.unranked else ""
+    return f"not ranked: {reasons_of(result)}" if result.unranked else ""

@@ -7,6 +7,7 @@ from math import isfinite
 
 from shared.contracts import Job, RunResult, Status
 from shared.fleet.contracts import AttemptRecord
+from shared.runs.unranked import reasons_of
 from shared.tracking.run_bundle import RunBundle
 from shared.tracking.series import (
     MAX_POINTS,
@@ -66,7 +67,7 @@ def run_note(bundle: RunBundle) -> str:
         outcome = f"**{result.status}**" + (f": `{reason}`" if reason else "")
     else:
         outcome = f"**val_bpb {result.val_bpb:.6f}** on the {result.rung} rung"
-    ranked = "" if result.ranked else f"\n\nNot ranked against other runs: {', '.join(result.unranked)}."
+    ranked = "" if result.ranked else f"\n\nNot ranked against other runs: {reasons_of(result)}."
     return (
         f"{outcome}\n\nTrained for {result.training_seconds:.1f} s (budget {result.budget}) on "
         f"`{result.hardware_key}`, engine {result.engine}.{ranked}\n\n"
