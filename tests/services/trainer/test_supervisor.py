@@ -69,6 +69,17 @@ def test_a_long_start_is_missing_from_the_training_and_not_from_its_speed(workpl
     assert record.tok_per_sec == pytest.approx(speed, rel=0.02)
 
 
+@pytest.mark.parametrize(("peak", "left_out"), [(None, False), (1.0, True)])
+def test_utilization_is_of_a_published_peak_alone_and_beyond_it_is_left_out(workplace, monkeypatch, peak, left_out):
+    """A CPU has none. One that was measured beside other work made 3,770 % of an honest run."""
+    monkeypatch.setattr("services.trainer.supervisor.peak_flops", lambda machine: (peak, ""))
+    run = make_light_run(light("def flops_per_token(self):\n    return 1e6"))
+    record = supervise(run)
+    assert (record.status, record.mfu_percent) == (Status.OK, None), record.reason
+    assert {step.mfu_percent for step in run.steps()} == {None}
+    assert ("mfu" in {choice.what for choice in record.choices}) == left_out
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_recipe_that_breaks_the_protocol_is_invalid_with_one_line(workplace, name):
     source, reason = BROKEN[name]

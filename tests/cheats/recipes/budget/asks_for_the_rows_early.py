@@ -24,7 +24,6 @@ class Cheat(Recipe):
         ready = messages.Ready(
             num_params=1,
             flops_per_token=None,
-            peak_flops=1.0,
             attention_backend=None,
             resumed_from_step=None,
             choices=(),

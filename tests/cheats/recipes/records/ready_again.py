@@ -16,7 +16,6 @@ class Cheat(Recipe):
                         "kind": "ready",
                         "num_params": 1,
                         "flops_per_token": None,
-                        "peak_flops": 1.0,
                         "attention_backend": "\x1b[2J",
                         "resumed_from_step": None,
                         "choices": [],
