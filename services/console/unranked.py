@@ -1,7 +1,7 @@
 """Why a number is not ranked, in words, and what that means for an idea whose run it is of."""
 
 from shared.contracts import RunResult, Status, Unranked
-from shared.runs.unranked import by_how_much
+from shared.unranked import BY_THE_MACHINE, by_how_much
 
 WHY_UNRANKED = {
     Unranked.NOT_OK: "it has no number",
@@ -11,8 +11,6 @@ WHY_UNRANKED = {
     Unranked.OVER_BUDGET: "it computed for longer than its budget",
     Unranked.BUSY_MACHINE: "others used this machine's processors meanwhile",
 }
-BY_THE_MACHINE = frozenset({Unranked.OVER_BUDGET, Unranked.BUSY_MACHINE})
-"""what may be otherwise when the machine is idle"""
 
 
 def why_unranked(result: RunResult) -> str:

@@ -10,7 +10,7 @@ from shared.fleet.contracts import Outcome, Progress
 from shared.fleet.request_view import Requested, requested
 from shared.fleet.store import FleetStore, dump_outcome
 from shared.machine.targets import TARGETS
-from shared.runs.unranked import reasons_of
+from shared.unranked import reasons_of
 
 State = Literal["queued", "running", "done", "unknown"]
 

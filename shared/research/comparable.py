@@ -15,7 +15,7 @@ from shared.experiment.identity import seed_of
 from shared.research.idea import Idea
 from shared.research.rule import ENOUGH_SEEDS
 from shared.runs.shipped import shipped_recipes
-from shared.runs.unranked import reasons_of
+from shared.unranked import reasons_of
 
 MOST_INDICES = 2 * ENOUGH_SEEDS
 """seeds drawn for one idea: four runs and a fresh one, or as many as a start needs to measure noise"""

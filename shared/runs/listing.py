@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from shared.contracts import Integrity, Job, RunResult, StepRecord
 from shared.runs.directory import RunDirectory
-from shared.runs.unranked import reasons_of
 from shared.settings import settings
+from shared.unranked import reasons_of
 
 State = Literal["finished", "running", "interrupted", "unreadable"]
 TAIL_BYTES = 65_536

@@ -14,11 +14,11 @@ from shared.contracts import IdeaRef, RunResult, Status, Unranked
 from shared.experiment.request import TrainRequest, validated
 from shared.files import sha256_bytes
 from shared.research.comparable import most_again
-from shared.runs.unranked import reasons_of
 from shared.sweep.constants import with_constants
 from shared.sweep.folder import Begun, Ended, Header, Run, SweepFolder, Verdict
 from shared.sweep.plan import Plan, Point
 from shared.sweep.proposals import Searched, proposals_of
+from shared.unranked import reasons_of
 
 AROUND_A_RUN_S = 60.0
 """guess of what a run takes beside its budget, until one has ended"""

@@ -7,7 +7,6 @@ from math import isfinite
 
 from shared.contracts import Job, RunResult, Status
 from shared.fleet.contracts import AttemptRecord
-from shared.runs.unranked import reasons_of
 from shared.tracking.run_bundle import RunBundle
 from shared.tracking.series import (
     MAX_POINTS,
@@ -17,6 +16,7 @@ from shared.tracking.series import (
     recipe_series_of,
     started_at_ms,
 )
+from shared.unranked import reasons_of
 
 MAX_VALUE_CHARS = 5000
 

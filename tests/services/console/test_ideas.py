@@ -444,11 +444,11 @@ def test_report_says_what_each_file_is_and_upstreams_table_which_discard_is_unde
     words = {line.split()[0].rsplit("/")[-1]: line for line in lines}
     assert "every idea with its verdict" in words["report.md"]
     assert "picture" in words["progress.png"]
-    assert "undecided, which stands there as discard" in words["results.tsv"]
-    assert (tmp_path / "out" / "results.tsv").read_text().endswith("\tdiscard\tundecided: not decided yet\n")
+    assert "undecided or not decided stands there as discard" in words["results.tsv"]
+    assert (tmp_path / "out" / "results.tsv").read_text().endswith("\tdiscard\tnot decided: not decided yet\n")
     report = (tmp_path / "out" / "report.md").read_text()
     assert "has no word for undecided" in report
-    assert "| undecided |" in report
+    assert "| not decided |" in report
 
 
 def test_books_are_lines_of_json_that_outlive_a_torn_one(autoresearch, start, workplace):

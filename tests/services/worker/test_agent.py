@@ -275,4 +275,4 @@ def test_a_verdict_that_an_agent_makes_up_counts_for_nothing(autoresearch, worke
     )  # fmt: skip
     Fleet().append(lie)
     assert len(Fleet().known().unproved) == 1
-    assert autoresearch("history", "--json").json[-1]["state"] == "undecided"
+    assert autoresearch("history", "--json").json[-1]["state"] == "not decided"

@@ -3,6 +3,9 @@
 from shared.contracts import RunResult, Unranked
 from shared.machine.crowd import LARGEST_SHARE
 
+BY_THE_MACHINE = frozenset({Unranked.OVER_BUDGET, Unranked.BUSY_MACHINE})
+"""what may be otherwise when the machine is idle"""
+
 
 def reasons_of(result: RunResult) -> str:
     """By the names that `unranked` gives them; empty for a ranked run."""
