@@ -3,6 +3,7 @@
 A job goes in, records come out, `RunResult` is the summary people compare. Imports no framework, Redis or MLflow.
 """
 
+import math
 import re
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self
@@ -32,35 +33,14 @@ from shared.bounds import (
 )
 from shared.bounds import Share as Share
 from shared.bounds import one_line as one_line
+from shared.ends import Status as Status
+from shared.ends import Unranked as Unranked
+from shared.ends import VoidCause as VoidCause
 from shared.kernel_names import Kernels
 
 
 class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Status(StrEnum):
-    """How a stage or an experiment ended. Every end is one of these."""
-
-    OK = "ok"
-    DIVERGED = "diverged"
-    OUT_OF_MEMORY = "out_of_memory"
-    TIMED_OUT = "timed_out"
-    CRASHED = "crashed"
-    CANCELLED = "cancelled"
-    REJECTED = "rejected"
-    INVALID = "invalid"
-
-
-class VoidCause(StrEnum):
-    """Why an attempt says nothing of its recipe and is started again. Set by trusted code alone, by what it saw."""
-
-    DEVICE_SHARED = "device_shared"
-    """somebody else's process computed on the device"""
-    HOST_SLEPT = "host_slept"
-    """the machine was suspended, or what measures the run was stopped for a while"""
-    EXECUTOR_LOST = "executor_lost"
-    """the process that ran the stage was killed before it could write a record"""
 
 
 class Rung(StrEnum):
@@ -74,23 +54,6 @@ class Rung(StrEnum):
     @property
     def is_ranked(self) -> bool:
         return self is not Rung.SMOKE
-
-
-class Unranked(StrEnum):
-    """Why a result is not compared with others. None of these: it is ranked."""
-
-    NOT_OK = "not_ok"
-    """it has no number"""
-    SMOKE_RUNG = "smoke_rung"
-    """the number is of too few tokens"""
-    DEMO_CORPUS = "demo_corpus"
-    """a corpus for first steps: every Python holds it, validation text too"""
-    TOKEN_BUDGET = "token_budget"
-    """the recipe's own process counts the steps, so nobody knows how many it took"""
-    OVER_BUDGET = "over_budget"
-    """it computed for longer than the budget: too much else was going on, or the recipe took its time"""
-    BUSY_MACHINE = "busy_machine"
-    """it trained on the CPU while others used more than a tenth of it, or its host did not give it"""
 
 
 class Integrity(StrEnum):
@@ -158,9 +121,14 @@ class Budget(Contract):
             raise ValueError("a budget is either seconds or tokens")
         return self
 
+    @property
+    def allowed_seconds(self) -> float:
+        """The longest run that is comparable: 0.1 s and 0.75 % over it are what ending a step takes."""
+        return math.inf if self.seconds is None else 1.0075 * self.seconds + 0.1
+
     def covers(self, training_seconds: float) -> bool:
-        """Whether a run of that length is comparable: 0.1 s and 0.75 % over it are what ending a step takes."""
-        return self.seconds is None or training_seconds <= 1.0075 * self.seconds + 0.1
+        """Whether a run of that length is comparable."""
+        return training_seconds <= self.allowed_seconds
 
     def __str__(self) -> str:
         return f"{self.seconds:g} s" if self.tokens is None else f"{self.tokens:,} tokens"
@@ -447,6 +415,8 @@ class RunResult(Scored):
     reason: OneLine = ""
     val_bpb_upstream: BitsPerByte | None = None
     training_seconds: Seconds = 0.0
+    outside_seconds: Seconds = 0.0
+    """of the evaluation, which count as training time; 0 also where an older version did not write them here"""
     total_seconds: Seconds = 0.0
     peak_vram_mb: Megabytes | None = None
     mfu_percent: MfuPercent = None
@@ -481,19 +451,23 @@ class RunResult(Scored):
     def _ranked_unless_there_is_a_reason(self) -> Self:
         if self.ranked != (not self.unranked):
             raise ValueError("ranked is true exactly when unranked names no reason")
-        if missing := set(evident_reasons(self.status, self.rung, self.budget, self.training_seconds)) - set(
-            self.unranked
-        ):
+        evident = evident_reasons(self.status, self.rung, self.budget, self.computed_seconds)
+        if missing := set(evident) - set(self.unranked):
             raise ValueError(f"unranked must name {', '.join(sorted(missing))}")
         return self
 
+    @property
+    def computed_seconds(self) -> float:
+        """What is held against the budget."""
+        return self.training_seconds + self.outside_seconds
 
-def evident_reasons(status: Status, rung: Rung | None, budget: Budget, training_seconds: float) -> tuple[Unranked, ...]:
+
+def evident_reasons(status: Status, rung: Rung | None, budget: Budget, computed_seconds: float) -> tuple[Unranked, ...]:
     """What keeps a result from being ranked, as far as its own fields tell."""
     shown = {
         Unranked.NOT_OK: status is not Status.OK,
         Unranked.SMOKE_RUNG: not rung.is_ranked if rung else status is Status.OK,
         Unranked.TOKEN_BUDGET: budget.tokens is not None,
-        Unranked.OVER_BUDGET: status is Status.OK and rung is not Rung.SMOKE and not budget.covers(training_seconds),
+        Unranked.OVER_BUDGET: status is Status.OK and rung is not Rung.SMOKE and not budget.covers(computed_seconds),
     }
     return tuple(reason for reason, holds in shown.items() if holds)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from shared.research.idea import Idea
 
 
+COPY = Path("my_recipe.py")
+"""as program.md calls it"""
+
+
 def best(
     recipe: Annotated[Path | None, typer.Option(help="Write the recipe into this file.")] = None,
     hardware: Hardware = None,
@@ -40,10 +44,12 @@ def best(
     line = [{"id": one.id, "note": one.note, "val_bpb": known.score(one, key)} for one in known.line(key)]
     if json:
         about = {"id": idea.id, "val_bpb": score, "note": idea.note, "settings": idea.settings}
-        smoke = None if recipe is None else smoke_command(recipe, idea)
-        said = {"lineage": line, "doubts": [one.as_json() for one in doubted], "recipe": recipe, "smoke": smoke}
-        return looking.print_json({**about, "key": key.model_dump(mode="json"), **said})
-    print(f"{score:.6f}  {idea.id}  {idea.note or idea.kind}\nwhere     {key}")
+        about |= {"val_bpb_of": looking.number_of(known, idea, key), "recipe_sha": idea.recipe_sha}
+        said = {"lineage": line, "doubts": [one.as_json() for one in doubted], "recipe": recipe}
+        commands = {"smoke": smoke_command(recipe or COPY, idea), "write": write_command(hardware, local)}
+        return looking.print_json({**about, "key": key.model_dump(mode="json"), **said, **commands})
+    print(f"{score:.6f}  {idea.id}  {idea.note or idea.kind}  ({looking.number_of(known, idea, key)})")
+    print(f"where     {key}")
     for name, value in idea.settings.items():
         print(f"setting   {name}={value}")
     for one in line:
@@ -53,7 +59,15 @@ def best(
         print(f"doubt     {doubt.said}")
     if recipe is not None:
         print(f"recipe    {recipe}\nsmoke     {smoke_command(recipe, idea)}")
+    else:
+        print(f"recipe    `{write_command(hardware, local)}` writes it into a file")
     return None
+
+
+def write_command(hardware: str | None, local: bool) -> str:
+    """What writes the recipe that is shown into a file."""
+    there = [*(["--hardware", hardware] if hardware else []), *(["--local"] if local else [])]
+    return shlex.join(["autoresearch", "best", "--recipe", str(COPY), *there])
 
 
 def smoke_command(recipe: Path, idea: "Idea") -> str:
@@ -66,6 +80,7 @@ def smoke_command(recipe: Path, idea: "Idea") -> str:
 def tell_none(state: "State", why: str, json: bool) -> None:
     from services.console.looking import print_json
 
-    print(f"autoresearch: there is no best recipe yet: {why}; next: {state.next[0]}", file=sys.stderr)
+    print(f"autoresearch: there is no best recipe yet: {why}; next: {state.next[0].command}", file=sys.stderr)
     if json:
-        print_json({"id": None, "val_bpb": None, "reason": why, "next": list(state.next), "recipe": None})
+        commands = [step.command for step in state.next]
+        print_json({"id": None, "val_bpb": None, "reason": why, "next": commands, "recipe": None})

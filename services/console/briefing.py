@@ -6,20 +6,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.console import looking
-from services.console.research import Place, seconds_of
+from services.console.next_steps import Step, calibrate_command, job_of, run_command, steps
+from services.console.research import Place
 from shared import sandbox
-from shared.experiment.presets import DEFAULT_BUDGET_S, SMALLEST_PRESET
-from shared.machine.targets import TARGETS
-from shared.research.book import Trial
-from shared.research.comparable import Key, key_of
+from shared.research.comparable import Key
 from shared.research.doubt import Doubt, doubts
 from shared.research.history import Row, rows
 from shared.research.idea import Idea
 from shared.research.known import Known
 from shared.research.noise import Noise
-from shared.research.rule import ENOUGH_SEEDS, resolves
+from shared.research.rule import resolves
 from shared.settings import settings
 
+DOUBTED = "more noise is known now than when it was kept"
 NO_NUMBER = {"no run counts": "has no run that counts", "crash": "came to no number"}
 
 
@@ -35,12 +34,18 @@ class State:
     last: Sequence[Row]
     waiting: Sequence[dict[str, str]]
     """jobs of the fleet that wait or run"""
-    next: Sequence[str]
-    """what to do, as commands"""
+    next: Sequence[Step]
+    """what to do"""
     doubts: Sequence[Doubt] = ()
     """keeps on the way to the best that would be none by today's noise"""
     unfenced: str = ""
     """why recipes would run here without a sandbox, which nobody asked for"""
+    calibrate: str = "autoresearch calibrate"
+    """the command that measures the noise there"""
+    best_of: str = ""
+    """which runs the best's number is of"""
+    lower: Sequence[str] = ()
+    """why discards have a lower number than the best"""
 
     def as_json(self) -> dict[str, Any]:
         idea = self.best and self.best[0]
@@ -48,13 +53,14 @@ class State:
         return {
             "where": self.where,
             "key": self.key and self.key.model_dump(mode="json"),
-            "best": about and self.best and {**about, "val_bpb": self.best[1]},
+            "best": about and self.best and {**about, "val_bpb": self.best[1], "val_bpb_of": self.best_of},
             "noise": self.noise and asdict(self.noise),
             "resolves": self.resolves,
             "counts": self.counts,
             "last": [row.as_json() for row in self.last],
             "waiting": list(self.waiting),
-            "next": list(self.next),
+            "next": [step.command for step in self.next],
+            "why_next": {step.command: step.why for step in self.next},
             "doubts": [one.as_json() for one in self.doubts],
             "unfenced": self.unfenced,
         }
@@ -69,7 +75,8 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
     pool = len(known.evidence(best[0], key).results) if best and key else 1
     doubted = doubts(known, key, place.default(key)) if key else []
     waiting, unfenced = (_waiting(), "") if place.is_fleet else ([], why_unfenced())
-    run = _run_command(place, known, key, by_queue=place.is_fleet or bool(unfenced))
+    by_queue = place.is_fleet or bool(unfenced)
+    run = run_command(place, known, key, by_queue=by_queue)
     return State(
         where="the hub" if place.is_fleet else "this machine",
         key=key,
@@ -80,11 +87,14 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
         last=found[-limit:],
         waiting=waiting,
         next=[
-            *dict.fromkeys(one.command for one in doubted),
-            *_next(run, found, noise, best, waiting),
+            *{one.command: Step(one.command, DOUBTED) for one in doubted}.values(),
+            *steps(known, run, found, noise, best, waiting),
         ],
         doubts=doubted,
         unfenced=unfenced,
+        calibrate=calibrate_command(place, known, key, by_queue=by_queue),
+        best_of=looking.number_of(known, best[0], key) if best and key else "",
+        lower=looking.why_lower(known, found),
     )
 
 
@@ -94,7 +104,7 @@ def why_no_best(known: Known, waiting: Sequence[dict[str, str]] = ()) -> str:
     if not starts:
         return "no idea was run here yet"
     start = starts[-1]
-    if job := _job_of(start.idea, waiting):
+    if job := job_of(start.idea, waiting):
         return f"the start {start.idea.id} has not ended: {job['what']}"
     said = NO_NUMBER.get(start.state, "was not run yet")
     return f"the start {start.idea.id} {said}{f' ({start.reason})' if start.reason else ''}"
@@ -120,80 +130,6 @@ def _waiting() -> list[dict[str, str]]:
     return [{"job": one.job_id, "state": one.state, "what": one.summary} for one in seen if not one.is_over]
 
 
-def _run_command(place: Place, known: Known, key: Key | None, *, by_queue: bool) -> str:
-    """What tests an idea under the conditions that the book is about, as far as to the recipe."""
-    sent = _sent_last(known)
-    seconds = key.budget_seconds if key else seconds_of(sent.asked) if sent else DEFAULT_BUDGET_S
-    budget = f"--time-budget {seconds:g}"
-    return f"submit --target {_target(place, known, key)} --wait {budget}" if by_queue else f"train {budget}"
-
-
-def _target(place: Place, known: Known, key: Key | None) -> str:
-    """Where the runs of the key ran, else where an idea was sent last, else where a worker is, else this machine's."""
-    ran = [one.target for results in known.results.values() for one in results if key and key_of(one) == key]
-    if ran:
-        return ran[-1]
-    if sent := _sent_last(known):
-        return sent.target
-    served, here = _served() if place.is_fleet else [], _target_here()
-    return here if here in served or not served else served[0]
-
-
-def _target_here() -> str:
-    from shared.machine.hardware import target_here  # psutil, for a book in which nothing is
-
-    return target_here()
-
-
-def _sent_last(known: Known) -> Trial | None:
-    return next((trials[-1] for trials in reversed([*known.trials.values()]) if trials), None)
-
-
-def _served() -> list[str]:
-    """Targets with a worker."""
-    from services.console.hub_connection import hub, store
-    from shared.fleet.view import num_workers
-
-    with hub() as connection:
-        return [target.name for target in TARGETS if num_workers(store(connection), target.queue)]
-
-
-def _job_of(idea: Idea, waiting: Sequence[dict[str, str]]) -> dict[str, str] | None:
-    """The first of its jobs that waits or runs."""
-    return next((job for job in waiting if job["job"].startswith(f"{idea.id}-")), None)
-
-
-def _next(
-    run: str,
-    found: Sequence[Row],
-    noise: Noise | None,
-    best: tuple[Idea, float] | None,
-    waiting: Sequence[dict[str, str]] = (),
-) -> list[str]:
-    steps = [f"autoresearch decide {row.idea.id} --wait" for row in found if row.state == "undecided"]
-    start = next((row.idea for row in found if row.state == "start"), None)
-    if best is None:
-        starts = [row for row in found if row.idea.parent is None]
-        under_way = next(filter(None, (_job_of(row.idea, waiting) for row in reversed(starts))), None)
-        return [f"autoresearch wait {under_way['job']}" if under_way else _first(run, starts), *steps]
-    test = f"autoresearch {run} --recipe my_recipe.py --note 'why it helps'"
-    steps += ["autoresearch best --recipe my_recipe.py", test]
-    if start is not None and (noise is None or noise.num_seeds < ENOUGH_SEEDS):
-        steps.append(f"autoresearch decide {start.id} --wait")  # any time: a promising idea would cause it too
-    return steps
-
-
-def _first(run: str, starts: Sequence[Row]) -> str:
-    """How to come to a start that others are compared with. What was run is not to be submitted again."""
-    if begun := next((row.idea for row in starts if row.state == "no run counts"), None):
-        return f"autoresearch decide {begun.id} --wait"
-    crashed = {row.idea.preset for row in starts if row.state == "crash"}
-    if SMALLEST_PRESET in crashed:
-        return "autoresearch doctor"
-    smaller = f" --preset {SMALLEST_PRESET}" if crashed else ""
-    return f"autoresearch {run}{smaller} --note baseline"
-
-
 def _no_noise(state: State) -> str:
     """Of the best, because that is what ideas are held against."""
     if state.best and state.best[0].parent:
@@ -202,7 +138,7 @@ def _no_noise(state: State) -> str:
             "makes more runs of the best once an idea looks better than it"
         )
     return (
-        "nobody has measured it here, so no idea can be kept yet: `autoresearch calibrate` measures it, or `decide`, "
+        f"nobody has measured it here, so no idea can be kept yet: `{state.calibrate}` measures it, or `decide`, "
         "which runs the shipped recipe three times once an idea looks better than it"
     )
 
@@ -214,7 +150,8 @@ def show(state: State) -> None:
     if state.unfenced:
         print(f"sandbox   none: {state.unfenced}")
     if state.best:
-        print(f"best      {state.best[1]:.6f}  {state.best[0].id}  {state.best[0].note or state.best[0].kind}")
+        named = f"{state.best[0].id}  {state.best[0].note or state.best[0].kind}"
+        print(f"best      {state.best[1]:.6f}  {named}{f'  ({state.best_of})' if state.best_of else ''}")
     if state.noise:
         print(f"noise     sigma {state.noise.sigma:.6f} ({state.noise.source})")
         print(f"resolves  {looking.resolves_said(state.resolves)}")
@@ -226,5 +163,7 @@ def show(state: State) -> None:
         print(f"waiting   {job['job']}  {job['what']}")
     if state.last:
         looking.print_history(state.last)
+    for line in state.lower:
+        print(line)
     for step in state.next:
-        print(f"next      {step}")
+        print(f"next      {step.command}\n          {step.why}")

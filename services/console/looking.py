@@ -10,12 +10,13 @@ from rich.text import Text
 from services.console.defaults import wide
 from services.console.research import Place
 from shared.research.comparable import Evidence, Key
-from shared.research.history import Row
+from shared.research.history import Row, rows
+from shared.research.idea import Idea
 from shared.research.judge import noise_at
 from shared.research.known import Known
 from shared.research.noise import Noise
 
-NOTHING_YET = "no idea was run here yet: `autoresearch train --note 'baseline'`, or with a hub `autoresearch submit`"
+MOST_NAMED = 3
 
 
 def key_at(known: Known, hardware: str | None) -> Key | None:
@@ -50,6 +51,34 @@ def print_history(found: Sequence[Row], several_keys: bool = False) -> None:
     wide().print(table)
     for line in (line for row in found for line in _not_counted(row)):
         print(line)
+
+
+def number_of(known: Known, idea: Idea, key: Key) -> str:
+    """Which runs the score of a start or a kept idea is of."""
+    while idea.kind == "ablation" and idea.parent:
+        idea = known.ideas[idea.parent]
+    row = next(row for row in rows(known, key) if row.idea.id == idea.id)
+    return row.val_bpb_of
+
+
+def why_lower(known: Known, found: Sequence[Row]) -> list[str]:
+    """A line for each key where discards have a lower number than the best: it is not of the same kind of runs."""
+    lines = []
+    for key in dict.fromkeys(row.key for row in found if row.key):
+        best = known.best(key)
+        lower = [row.idea.id for row in found if best and row.key == key and _is_discard_below(row, best[1])]
+        if best and lower:
+            named = f"{', '.join(lower[:MOST_NAMED])}{' and others' if len(lower) > MOST_NAMED else ''}"
+            number = f"{best[1]:.6f} is {number_of(known, best[0], key)}"
+            lines.append(
+                f"lower     {named} than the best, {best[0].id}: its {number}, theirs are of all their runs, "
+                "lucky seeds too; verdicts compare ideas, these numbers do not"
+            )
+    return lines
+
+
+def _is_discard_below(row: Row, score: float) -> bool:
+    return row.state == "discard" and row.val_bpb is not None and row.val_bpb < score
 
 
 def _not_counted(row: Row) -> list[str]:

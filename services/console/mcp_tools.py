@@ -14,8 +14,11 @@ from services.console.idea_here import written_down
 from services.console.idea_jobs import enqueue_idea
 from services.console.proposals import described
 from services.console.research import Fleet, Place
+from shared.contracts import RunResult
 from shared.experiment.request import TrainRequest, validated
+from shared.research.comparable import said_of, why_not
 from shared.research.history import rows
+from shared.research.idea import Idea
 from shared.runs.recipe_file import read_source
 
 PATIENCE_S = 50.0
@@ -121,4 +124,10 @@ class Tools:
         results = self.place.known().results.get(idea.id, ())
         if not results:
             raise ValueError(f"no run of {idea.id} was begun here, and none has ended: decide makes one")
-        return {"state": "done", "runs": [one.model_dump(mode="json", exclude={"choices"}) for one in results]}
+        return {"state": "done", "runs": [_as_run(idea, one) for one in results]}
+
+
+def _as_run(idea: Idea, result: RunResult) -> dict[str, Any]:
+    why = why_not(idea, result)
+    said = {"why_not_counted": said_of(why, result) if why else None}
+    return {**result.model_dump(mode="json", exclude={"choices"}), **said}

@@ -12,7 +12,7 @@ REPORT = Path("results/report")
 WHAT = {
     ".md": "the report: standings, how the best came about, and every idea with its verdict",
     ".png": "picture: val_bpb of every idea in order, and how far the best has come down",
-    ".tsv": "upstream's table, for its tools: it has no word for undecided, which stands there as discard",
+    ".tsv": "upstream's table, for its tools: what is undecided or not decided stands there as discard",
 }
 
 

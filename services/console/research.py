@@ -15,12 +15,13 @@ from shared.contracts import RunResult, Status
 from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import PlatformDefault, read_default
 from shared.experiment.presets import DEFAULT_BUDGET_S
-from shared.research.book import Book, FleetBook, LocalBook, Proposal, Ruling, Trial
+from shared.research.book import Book, Entry, FleetBook, LocalBook, Trial
 from shared.research.comparable import Key, most_again, said_of, why_not
 from shared.research.idea import Idea
 from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
 from shared.runs.directory import RunDirectory
 from shared.settings import Settings, settings
+from shared.unranked import reasons_of
 
 if TYPE_CHECKING:
     from shared.fleet.store import FleetStore
@@ -36,7 +37,7 @@ class Place(Protocol):
 
     def known(self) -> Known: ...
 
-    def append(self, *entries: Proposal | Trial | Ruling) -> None: ...
+    def append(self, *entries: Entry) -> None: ...
 
     def put_recipe(self, source: bytes) -> None: ...
 
@@ -60,7 +61,7 @@ class Here:
     def known(self) -> Known:
         return read_known(self.book.entries(), results_on_disk(), believe_missing=True)
 
-    def append(self, *entries: Proposal | Trial | Ruling) -> None:
+    def append(self, *entries: Entry) -> None:
         for entry in entries:
             self.book.append(entry)
 
@@ -112,15 +113,23 @@ class NothingMeasured(ValueError):
 def check_tries(known: Known, idea: Idea, trial: Trial, index: int) -> None:
     """NothingMeasured when the run was made here as often as one may be: a recipe that made itself unranked whenever it
     had bad luck would choose its runs."""
-    seed, seconds = seed_of(idea.id, index), seconds_of(trial.asked)
-    tries = [result for result in known.results.get(idea.id, ()) if result.seed == seed]
-    vain = [one for one in tries if one.budget.seconds == seconds and why_not(idea, one) is not None]
+    vain = _in_vain(known, idea, trial, index)
     if len(vain) >= most_again(idea.recipe_sha):
         raise NothingMeasured(
             f"run {index} of {idea.id} was made {len(vain)} times and measured nothing, the last time "
-            f"{', '.join(vain[-1].unranked) or vain[-1].status}: it is not tried more often, so choose another "
-            "--time-budget"
+            f"{reasons_of(vain[-1]) or vain[-1].status}; it is not tried more often, so choose another --time-budget"
         )
+
+
+def tries_left(known: Known, idea: Idea, trial: Trial, index: int) -> int:
+    """How often a run that has measured nothing so far may still be made."""
+    return most_again(idea.recipe_sha) - len(_in_vain(known, idea, trial, index))
+
+
+def _in_vain(known: Known, idea: Idea, trial: Trial, index: int) -> list[RunResult]:
+    seed, seconds = seed_of(idea.id, index), seconds_of(trial.asked)
+    tries = [result for result in known.results.get(idea.id, ()) if result.seed == seed]
+    return [one for one in tries if one.budget.seconds == seconds and why_not(idea, one) is not None]
 
 
 def seconds_of(asked: Mapping[str, Any]) -> float:
@@ -140,7 +149,7 @@ class Fleet:
             entries = list(FleetBook(connection).entries())
             return read_known(entries, results_of_jobs(store(connection), entries), believe_missing=False)
 
-    def append(self, *entries: Proposal | Trial | Ruling) -> None:
+    def append(self, *entries: Entry) -> None:
         from services.console.hub_connection import hub
 
         with hub() as connection:

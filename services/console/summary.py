@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from services.console.env_file import use_tracking_of_hub
-from services.console.unranked import WHY_UNRANKED, in_vain, is_in_vain
-from shared.contracts import EvaluationRecord, Job, Rung, RunResult, Status
+from services.console.unranked import in_vain, is_in_vain, meaning
+from shared.contracts import EvaluationRecord, Job, Rung, RungChoice, RunResult, Status
 from shared.data.dataset import DEMO_NOTICE, open_reference
 from shared.runs.directory import RunDirectory
 from shared.runs.pruning import disk_warning, retain
@@ -80,9 +80,8 @@ def print_summary(result: RunResult) -> None:
 def print_meaning(result: RunResult, evaluation: EvaluationRecord | None = None) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     if evaluation and evaluation.rung:
-        rung = evaluation.rung
-        trust = f"{rung.reason} ({rung.status}, confidence {rung.confidence}, {rung.freshness})"
-        table.add_row(*(Text(part, style="dim") for part in ("rung", str(rung.rung), trust)))
+        chosen = evaluation.rung
+        table.add_row(*(Text(part, style="dim") for part in ("rung", str(chosen.rung), rung_reason(chosen))))
     for choice in result.choices:
         table.add_row(*(Text(part, style="dim") for part in (choice.what, choice.chosen, choice.reason)))
     console = Console(highlight=False)
@@ -97,7 +96,15 @@ def print_meaning(result: RunResult, evaluation: EvaluationRecord | None = None)
             "to the shipped recipes (recipe source, above)."
         )
     if not result.ranked:
-        console.print(f"Not ranked, not comparable: {'; '.join(WHY_UNRANKED[reason] for reason in result.unranked)}.")
+        console.print(meaning(result))
+
+
+def rung_reason(chosen: RungChoice) -> str:
+    """With what its cost is known from, where that chose it."""
+    if chosen.status not in ("measured", "projected"):
+        return chosen.reason
+    timings = "a single timing" if chosen.confidence == "single" else f"{chosen.confidence} timings"
+    return f"{chosen.reason}; this cost is {chosen.status}, from {timings} ({chosen.freshness})"
 
 
 def record_run(directory: RunDirectory) -> None:

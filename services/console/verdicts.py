@@ -12,7 +12,7 @@ from services.console.research import NothingMeasured, Place, tell, whoami
 from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import all_defaults
 from shared.experiment.presets import DEFAULT_BUDGET_S
-from shared.research.book import Ruling, Trial
+from shared.research.book import Ruling, Trial, Undecided
 from shared.research.comparable import Evidence, Key
 from shared.research.doubt import doubt
 from shared.research.idea import Idea
@@ -51,9 +51,12 @@ def conclude(
         try:
             make_runs(place, place.known(), judged, left_s)
         except NothingMeasured as said:
-            return replace(_with_runs(at_first, place, look(place, name, hardware, again)), advice=str(said))
+            judged = replace(look(place, name, hardware, again), advice=str(said))
+            break
     if judged.decision.verdict is not Verdict.UNDECIDED and judged.key is not None and judged.idea.parent is not None:
         write_down(place, judged, again)
+    elif judged.key is not None and judged.idea.parent is not None and not again:
+        write_undecided(place, judged)
     return _with_runs(at_first, place, judged) if before >= 0 else judged
 
 
@@ -68,7 +71,7 @@ def look(place: Place, name: str, hardware: str | None, again: bool = False) -> 
     idea = known.idea(name)
     key = choose_key(known, idea, hardware)
     default = place.default(key) if key else None
-    judged = judge(known, idea, key, default, again=again)
+    judged = judge(known, idea, key, default, again=again, by_queue=place.is_fleet)
     doubted = None if again or key is None else doubt(known, known.rulings.get((idea.id, key)), default)
     return replace(judged, advice=doubted.said) if doubted else judged
 
@@ -125,6 +128,16 @@ def write_down(place: Place, judged: Judged, again: bool = False) -> None:
     place.append(ruling_of(judged, pruned=again and judged.decision.verdict is Verdict.DISCARD))
 
 
+def write_undecided(place: Place, judged: Judged) -> None:
+    """Once for each reason: whoever lists ideas sees which ones somebody had judged."""
+    assert judged.key is not None
+    idea, reason = judged.idea.id, judged.decision.reason
+    said = Undecided(idea=idea, key=judged.key, reason=reason, by=whoami(), made_at=datetime.now(UTC))
+    before = place.known().undecided.get((said.idea, said.key))
+    if before is None or before.reason != said.reason:
+        place.append(said)
+
+
 def ruling_of(judged: Judged, *, pruned: bool = False) -> Ruling:
     decision, noise, key = judged.decision, judged.noise, judged.key
     assert key is not None
@@ -161,7 +174,7 @@ def as_json(judged: Judged) -> dict[str, Any]:
         "parent_num_steps": num_steps(judged.pool.results),
         "runs": [_run_row(result) for result in (*judged.runs.results, *judged.runs.failed)],
         "pool": [_run_row(result) for result in judged.pool.results],
-        "left_out": dict(judged.runs.left_out),
+        "left_out": judged.left_out,
         "made": [one.as_json() for one in judged.made],
         "noise": noise and asdict(noise),
         "resolves": judged.resolves,
@@ -219,7 +232,7 @@ def show(judged: Judged, json: bool) -> None:
         print(f"val_bpb  {decision.published:.6f}, of the fresh run")
     for one in judged.made:
         print(f"made     {one.said}")
-    for name, why in judged.runs.left_out:
+    for name, why in judged.left_out.items():
         if name not in {one.result.run_id for one in judged.made}:
             print(f"left out {name}: {why}")
     if said := advice(judged):

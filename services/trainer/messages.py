@@ -33,7 +33,7 @@ class Start(Contract):
     vocab_size: int
     resume: CheckpointRecord | None
     peak_flops: float | None
-    """of the device, from the targets table; None is measured"""
+    """of the device, from the targets table; None where none is published: then there is no MFU"""
 
 
 class Built(Contract):
@@ -52,7 +52,6 @@ class Buffer(Contract):
 class Ready(Contract):
     kind: Literal["ready"] = "ready"
     flops_per_token: Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False)] | None
-    peak_flops: Annotated[float, Field(gt=0, le=1e20, allow_inf_nan=False)]
     attention_backend: Name | None
     hand_over_seconds: Seconds
     choices: tuple[ReportedChoice, ...] = Field(max_length=64)

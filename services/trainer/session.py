@@ -30,7 +30,6 @@ class Session:
         self.job = self.start.job
         self.engine: Any = None
         self.recipe: Any = None
-        self.peak_flops = 0.0
         self.flops_per_token: float | None = None
 
     def run(self) -> None:
@@ -57,7 +56,6 @@ class Session:
     def _open_engine(self) -> None:
         """Nothing of the recipe runs in here."""
         self.engine = open_engine_of(self.job)
-        self.peak_flops = self.start.peak_flops or self.engine.matmul_flops()
 
     def _build(self) -> None:
         job = self.job
@@ -87,7 +85,6 @@ class Session:
     def _ready(self, hand_over: HandOver) -> Ready:
         return Ready(
             flops_per_token=self.flops_per_token,
-            peak_flops=self.peak_flops,
             attention_backend=last_choice(self.engine, "attention_backend"),
             hand_over_seconds=hand_over.seconds,
             choices=tuple(self.engine.choices),
@@ -99,7 +96,8 @@ class Session:
         clock = BudgetClock(self.job.budget, handed.spent_seconds, resumed.tokens if resumed else 0, hand_over.seconds)
         if state_fds:
             self._restore(state_fds, hand_over)
-        telemetry = Telemetry(self._send_steps, self.job.shape.total_batch_size, self.flops_per_token, self.peak_flops)
+        tokens, peak = self.job.shape.total_batch_size, self.start.peak_flops
+        telemetry = Telemetry(self._send_steps, tokens, self.flops_per_token, peak)
         telemetry.loss_ema = resumed.loss_ema if resumed else 0.0
         saver = Saver(self.job, self.recipe, self.engine, clock, telemetry, hand_over, self.channel)
         try:

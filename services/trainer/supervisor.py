@@ -141,6 +141,9 @@ class Supervision:
         self.cache = CompileCache(job, scratch, measured.choices)
         self.process = self._recipe_process(scratch)
         self.gpu = GpuWatch(job.device)
+
+        self.peak_flops = peak_flops(detect(job.device))[0]
+        """published of the device; None: there is no MFU"""
         self.early_seconds = 0.0
         """before the clock, and counted all the same"""
         self.load_watch: LoadWatch | None = None
@@ -194,7 +197,7 @@ class Supervision:
                 recipe=str(self.run.recipe_file),
                 vocab_size=self.dataset.vocab_size,
                 resume=self.restored,
-                peak_flops=peak_flops(detect(self.job.device))[0],
+                peak_flops=self.peak_flops,
             )
         )
         late = f"was not ready after {self.cache.startup_limit_s:.0f} s"
@@ -340,8 +343,8 @@ class Supervision:
         measured.last_loss = trained.last_loss
         measured.input_percent = trained.input_percent
         measured.peak_vram_mb = trained.peak_vram_mb
-        if ready.flops_per_token and measured.tok_per_sec:
-            self._record_mfu(100 * ready.flops_per_token * measured.tok_per_sec / ready.peak_flops)
+        if ready.flops_per_token and measured.tok_per_sec and self.peak_flops:
+            self._record_mfu(100 * ready.flops_per_token * measured.tok_per_sec / self.peak_flops)
         self.store.save_final(trained.num_steps, measured.record(Status.OK, ""))
         measured.finish_seconds = monotonic() - since
 
@@ -349,5 +352,5 @@ class Supervision:
         if percent <= 100:
             self.measured.mfu_percent = percent
             return
-        reason = f"the recipe's flops_per_token() and count of steps make it {percent:.3g} % of the device's peak"
+        reason = f"the recipe's flops_per_token() and count of steps make it {percent:,.0f} % of the device's peak"
         self.measured.choices.append(Choice(what="mfu", chosen="left out", reason=reason))

@@ -32,7 +32,8 @@ class Telemetry:
     """takes StepRecords as JSON lines"""
     tokens_per_step: int
     flops_per_token: float | None
-    peak_flops: float
+    peak_flops: float | None
+    """None: not published, and a figure measured beside other work is no peak"""
     loss_ema: float = 0.0
     """not debiased: what a checkpoint carries over"""
     input_seconds: float = 0.0
@@ -79,7 +80,9 @@ class Telemetry:
         self.lines, self.sent_at = [], perf_counter()
 
     def _mfu_percent(self, tok_per_sec: float) -> float | None:
-        return 100 * self.flops_per_token * tok_per_sec / self.peak_flops if self.flops_per_token else None
+        if not self.flops_per_token or not self.peak_flops:
+            return None
+        return 100 * self.flops_per_token * tok_per_sec / self.peak_flops
 
     @property
     def input_percent(self) -> float:

@@ -125,7 +125,7 @@ def choose_rung(
     """
     timing = read_timing(costs, key, now)
     if requested != "auto":
-        return _choice(Rung(requested), "requested", timing, f"asked for by name: {requested}")
+        return _choice(Rung(requested), "requested", timing, f"{requested} was asked for by name")
     limit = timing.limit or ("" if budget_s else "a token budget whose training time is not known")
     if limit:
         return _choice(Rung.CHEAP, "fallback", timing, f"{limit}: the canonical cheap rung")

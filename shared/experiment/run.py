@@ -258,6 +258,7 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         val_bpb=evaluation.val_bpb if evaluation else None,
         val_bpb_upstream=evaluation.val_bpb_upstream if evaluation else None,
         training_seconds=training.training_seconds,
+        outside_seconds=evaluation.outside_seconds if evaluation else 0.0,
         total_seconds=total_seconds,
         peak_vram_mb=training.peak_vram_mb,
         mfu_percent=training.mfu_percent,

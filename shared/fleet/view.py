@@ -10,6 +10,7 @@ from shared.fleet.contracts import Outcome, Progress
 from shared.fleet.request_view import Requested, requested
 from shared.fleet.store import FleetStore, dump_outcome
 from shared.machine.targets import TARGETS
+from shared.unranked import reasons_of
 
 State = Literal["queued", "running", "done", "unknown"]
 
@@ -103,7 +104,7 @@ def num_workers(store: FleetStore, queue: str) -> int:
 
 def describe(outcome: Outcome) -> str:
     if outcome.result is not None and outcome.result.val_bpb is not None:
-        unranked = f", not ranked: {', '.join(outcome.result.unranked)}" if outcome.result.unranked else ""
+        unranked = f", not ranked: {reasons_of(outcome.result)}" if outcome.result.unranked else ""
         return f"val_bpb {outcome.result.val_bpb:.6f} ({outcome.result.rung}{unranked})"
     return outcome.reason or str(outcome.status)
 

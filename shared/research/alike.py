@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from shared.research.history import rows
+from shared.research.history import State, rows
 from shared.research.idea import Idea
 from shared.research.known import Known
 
-OPEN = ("not run", "no run counts", "undecided")
+OPEN = ("not run", "not decided", "undecided")
+"""what has no run that counts says nothing of the line, and nobody makes another before it is asked for"""
 MOST, LONGEST = 3, 80
 
 
@@ -16,28 +17,36 @@ class Alike:
     idea: Idea
     line: str
     """of the parent, the first that both change"""
+    state: State
+    is_own: bool
+    """of the same account on the same machine, which several agents may share"""
 
     @property
     def said(self) -> str:
         """One line."""
         note, name = self.idea.note[:LONGEST] or self.idea.kind, self.idea.id
-        return f"idea {name} ('{note}') is open and changes the same: {self.line}; `autoresearch diff {name}` shows it"
+        whose = f"of {self.idea.by or 'somebody'}{', your account' if self.is_own else ''}"
+        return (
+            f"idea {name} ('{note}', {whose}) is open ({self.state}) and changes the same: {self.line}; "
+            f"`autoresearch diff {name}` shows it"
+        )
 
     def as_json(self) -> dict[str, Any]:
-        return {"id": self.idea.id, "note": self.idea.note, "by": self.idea.by, "line": self.line}
+        about = {"id": self.idea.id, "note": self.idea.note, "by": self.idea.by, "is_own": self.is_own}
+        return {**about, "state": self.state, "line": self.line}
 
 
 def open_alike(known: Known, idea: Idea) -> list[Alike]:
-    """The latest first, and no more than a few."""
+    """Those of others first, of these the latest, and no more than a few."""
     if idea.parent is None:
         return []
     parent = known.ideas[idea.parent]
-    siblings = {row.idea.id: row.idea for row in rows(known) if row.state in OPEN and row.idea.parent == parent.id}
+    siblings = {row.idea.id: row for row in rows(known) if row.state in OPEN and row.idea.parent == parent.id}
     mine, found = changed(idea, parent), []
-    for other in reversed([one for one in siblings.values() if one.id != idea.id]):
-        theirs = changed(other, parent)
-        found += [Alike(other, line[:LONGEST]) for line in mine if line in theirs][:1]
-    return found[:MOST]
+    for row in reversed([one for one in siblings.values() if one.idea.id != idea.id]):
+        theirs, is_own = changed(row.idea, parent), row.idea.by == idea.by
+        found += [Alike(row.idea, line[:LONGEST], row.state, is_own) for line in mine if line in theirs][:1]
+    return sorted(found, key=lambda one: one.is_own)[:MOST]
 
 
 def changed(idea: Idea, parent: Idea) -> list[str]:

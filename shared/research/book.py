@@ -74,20 +74,31 @@ class Ruling(Contract):
     made_at: AwareDatetime
 
 
+class Undecided(Contract):
+    """Somebody asked for a verdict, and the runs were not enough for one. For readers: nothing is decided by it."""
+
+    what: Literal["undecided"] = "undecided"
+    idea: IdeaId
+    key: Key
+    reason: OneLine
+    by: Name = ""
+    made_at: AwareDatetime
+
+
 class Proposal(Contract):
     what: Literal["idea"] = "idea"
     idea: Idea
 
 
-Entry = Annotated[Proposal | Trial | Ruling, Field(discriminator="what")]
-_ENTRY: TypeAdapter[Proposal | Trial | Ruling] = TypeAdapter(Entry)
+Entry = Annotated[Proposal | Trial | Ruling | Undecided, Field(discriminator="what")]
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
 
 class Book(Protocol):
-    def append(self, entry: Proposal | Trial | Ruling) -> None:
+    def append(self, entry: Entry) -> None:
         """Durable when it returns."""
 
-    def entries(self) -> Iterator[Proposal | Trial | Ruling]:
+    def entries(self) -> Iterator[Entry]:
         """In the order in which they were appended, without what cannot be read."""
 
     def put_recipe(self, source: bytes) -> None:
@@ -105,12 +116,12 @@ class LocalBook:
     def file(self) -> Path:
         return self.folder / "book.jsonl"
 
-    def append(self, entry: Proposal | Trial | Ruling) -> None:
+    def append(self, entry: Entry) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock", timeout=LOCK_TIMEOUT_S):
             append_line(self.file, entry.model_dump_json())
 
-    def entries(self) -> Iterator[Proposal | Trial | Ruling]:
+    def entries(self) -> Iterator[Entry]:
         if self.file.exists():
             yield from _readable(self.file.read_bytes().splitlines())
 
@@ -133,10 +144,10 @@ class FleetBook:
     def __init__(self, connection: Any):
         self.connection = connection
 
-    def append(self, entry: Proposal | Trial | Ruling) -> None:
+    def append(self, entry: Entry) -> None:
         self.connection.rpush(keys.IDEAS, entry.model_dump_json())
 
-    def entries(self) -> Iterator[Proposal | Trial | Ruling]:
+    def entries(self) -> Iterator[Entry]:
         yield from _readable(self.connection.lrange(keys.IDEAS, 0, -1))
 
     def put_recipe(self, source: bytes) -> None:
@@ -146,7 +157,7 @@ class FleetBook:
         return _checked(self.connection.get(keys.recipe(recipe_sha)), recipe_sha)
 
 
-def _readable(lines: list[bytes]) -> Iterator[Proposal | Trial | Ruling]:
+def _readable(lines: list[bytes]) -> Iterator[Entry]:
     """A newer version's entries, and what a stranger appended, are passed over."""
     for line in lines:
         try:

@@ -15,6 +15,7 @@ from shared.experiment.identity import seed_of
 from shared.research.idea import Idea
 from shared.research.rule import ENOUGH_SEEDS
 from shared.runs.shipped import shipped_recipes
+from shared.unranked import reasons_of
 
 MOST_INDICES = 2 * ENOUGH_SEEDS
 """seeds drawn for one idea: four runs and a fresh one, or as many as a start needs to measure noise"""
@@ -167,7 +168,7 @@ def said_of(why: LeftOut, result: RunResult) -> str:
     """The reason in its own words: what the run's record gives, where that is why it is left out."""
     if why is LeftOut.REPEATED:
         return "repeated: of several runs with one seed the worst counts, also one over its budget"
-    return ", ".join(result.unranked) if why is LeftOut.UNRANKED and result.unranked else str(why)
+    return reasons_of(result) if why is LeftOut.UNRANKED and result.unranked else str(why)
 
 
 def _elsewhere(key: Key, shape: Shape | None, result: RunResult) -> LeftOut | None:

@@ -11,7 +11,8 @@ from shared.research.idea import Idea
 from shared.research.known import Known
 from shared.research.steps import num_steps
 
-State = Literal["start", "keep", "discard", "undecided", "crash", "no run counts", "not run"]
+State = Literal["start", "keep", "discard", "undecided", "not decided", "crash", "no run counts", "not run"]
+"""undecided: somebody had it judged, and its runs were not enough; not decided: nobody did"""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Row:
     """in no other field: no verdict, standing, table or picture knows these numbers"""
 
     @property
+    def val_bpb_of(self) -> str:
+        """Which runs the number is of: it depends on what became of the idea."""
+        if self.state == "keep" and self.idea.kind == "change":
+            return "the fresh run that confirmed it"
+        return "" if self.val_bpb is None else "one run" if self.num_runs == 1 else f"the mean of {self.num_runs} runs"
+
+    @property
     def hardware_keys(self) -> set[str]:
         """Where its runs ran, also those that do not count."""
         return {one.hardware_key for one in (self.key, *(run.key for run in self.not_counted)) if one}
@@ -59,7 +67,11 @@ class Row:
         named = {name: value for name, value in vars(self).items() if name not in ("idea", "key", "not_counted")}
         about = {"id": idea.id, "parent": idea.parent, "kind": idea.kind, "note": idea.note, "by": idea.by}
         where = key and key.model_dump(mode="json")
-        beside = {"key": where, "not_counted": [one.as_json() for one in self.not_counted]}
+        beside = {
+            "key": where,
+            "val_bpb_of": self.val_bpb_of,
+            "not_counted": [one.as_json() for one in self.not_counted],
+        }
         return {**about, "made_at": idea.made_at.isoformat(), "settings": idea.settings, **named, **beside}
 
 
@@ -80,7 +92,8 @@ def _row(known: Known, idea: Idea, key: Key) -> Row:
     against = (ruling.against if ruling else None) or idea.parent or ""
     pool = known.evidence(known.ideas[against], key).values if against in known.ideas else []
     mean = fmean(evidence.values) if runs else None
-    state: State = "start" if idea.parent is None else "undecided"
+    undecided = known.undecided.get((idea.id, key))
+    state: State = "start" if idea.parent is None else "undecided" if undecided else "not decided"
     if ruling is not None:
         state = "keep" if ruling.verdict == "keep" else "discard"
     elif failed and idea.parent is not None:
@@ -96,7 +109,7 @@ def _row(known: Known, idea: Idea, key: Key) -> Row:
         peak_vram_mb=middle(runs, "peak_vram_mb"),
         num_steps=num_steps(runs),
         tokens_M=middle(runs, "total_tokens_M"),
-        reason=ruling.reason if ruling else "",
+        reason=ruling.reason if ruling else undecided.reason if undecided else "",
         not_counted=_not_counted(known, idea, key),
     )
 
@@ -110,7 +123,7 @@ def _without_number(known: Known, idea: Idea) -> Row:
         said = f"{failed[-1].status}: {failed[-1].reason}"
         return Row(idea, None, "crash", num_failed=len(failed), reason=said, not_counted=beside)
     reasons = [said_of(why, one) for one in results if (why := why_not(idea, one))]
-    said = ", ".join(dict.fromkeys(reasons))
+    said = "; ".join(dict.fromkeys(reasons))
     return Row(idea, None, "no run counts" if results else "not run", reason=said, not_counted=beside)
 
 

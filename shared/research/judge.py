@@ -1,13 +1,13 @@
 """One idea judged on what is known: its evidence and its parent's for one key, the noise there, and the rule."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from shared.contracts import RunResult, Unranked
 from shared.experiment.platform_default import PlatformDefault
 from shared.research import steps
 from shared.research.book import Ruling
-from shared.research.comparable import Evidence, Key
+from shared.research.comparable import Evidence, Key, said_of
 from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
 from shared.research.known import Known, rule_for
@@ -22,7 +22,8 @@ ADVICE = {
     Unranked.BUSY_MACHINE: "let this machine do nothing else while an idea runs, or send it to another one, then "
     "decide again with --wait",
     Unranked.OVER_BUDGET: "its training, with what it computed beside it (choice `compute beside the budget`), took "
-    "longer than the budget: submit it with a longer --time-budget, or decide again when the machine is idle",
+    "longer than the budget: submit it with a longer --time-budget, or decide again with --wait, which runs the same "
+    "seed again; the worse of the two numbers counts then",
 }
 
 
@@ -42,6 +43,8 @@ class Judged:
     """a keep is tried again: it stands until this is decided"""
     made: tuple[Made, ...] = ()
     """what was run for it, in this call"""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """why a run of it is no evidence, in words"""
 
     @property
     def num_seen(self) -> int:
@@ -55,11 +58,45 @@ class Judged:
         return resolves(self.noise, len(pool.results)) if self.noise else {}
 
 
-def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None, *, again: bool = False) -> Judged:
+def judge(
+    known: Known,
+    idea: Idea,
+    key: Key | None,
+    default: PlatformDefault | None,
+    *,
+    again: bool = False,
+    by_queue: bool = False,
+) -> Judged:
     """`key` None: the idea has no evidence yet. `default`: of the key's machine, None when nobody knows one.
 
     `again`: as if a keep had not been decided yet, by what is known today. ValueError for what was not kept.
+    `by_queue`: what is advised goes to the machines of a hub.
     """
+    judged, results = _judge(known, idea, key, default, again=again), known.results.get(idea.id, ())
+    reasons = dict(judged.runs.left_out)
+    left_out = {one.run_id: said_of(reasons[one.run_id], one) for one in results if one.run_id in reasons}
+    advice = judged.advice or _how_to_measure(known, judged, default, by_queue)
+    return replace(judged, left_out=left_out, advice=advice)
+
+
+def _how_to_measure(known: Known, judged: Judged, default: PlatformDefault | None, by_queue: bool) -> str:
+    """Where nothing but the noise is missing for a verdict."""
+    runs, key = judged.runs.results, judged.key
+    if judged.noise or judged.idea.parent is None or not runs or key is None:
+        return ""
+    if judged.decision.verdict is not Verdict.UNDECIDED:
+        return ""
+    why = why_not(default, key, judged.pool.shape or judged.runs.shape) or "no noise floor"
+    start = known.lineage(judged.idea)[0]
+    shipped = start.id if start in _shipped_starts(known) else None
+    return how_to_measure(why, shipped, runs[-1].target if by_queue else None)
+
+
+def _shipped_starts(known: Known) -> list[Idea]:
+    return [one for one in known.ideas.values() if one.kind == "start" and one.recipe_sha in shipped_recipes()]
+
+
+def _judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None, *, again: bool) -> Judged:
     if key is None:
         return _without_evidence(known, idea)
     runs = known.evidence(idea, key)
@@ -85,17 +122,14 @@ def judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | 
         decision = replace(decision, reason=f"{decision.reason} here; it ran on {'; '.join(elsewhere)}")
     if said := steps.told(runs.results, pool.results):
         decision = replace(decision, reason=f"{decision.reason}; {said}")
-    missing = noise is None and decision.verdict is Verdict.UNDECIDED
-    advice = how_to_measure(why_not(default, key, pool.shape or runs.shape) or "no noise floor") if missing else ""
-    return Judged(idea, key, decision, noise, runs, pool, advice, against, again)
+    return Judged(idea, key, decision, noise, runs, pool, against=against, again=again)
 
 
 def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evidence) -> Noise | None:
     """From the platform default, and from the shipped recipe's own runs of the pool's shape, else from the pool's. The
     pool's count as well where they differ more than that allows: a verdict by the smaller noise would not be believed.
     """
-    starts = [one for one in known.ideas.values() if one.kind == "start" and one.recipe_sha in shipped_recipes()]
-    found = [known.evidence(start, key) for start in starts]
+    found = [known.evidence(start, key) for start in _shipped_starts(known)]
     groups = [one.results for one in found if one.results and pool.shape in (None, one.shape)]
     if not groups and pool.results and is_judged(known, pool.results[0].idea, key):
         groups = [pool.results]
@@ -167,8 +201,8 @@ def _without_evidence(known: Known, idea: Idea) -> Judged:
         return Judged(idea, None, decision, None, Evidence(failed=tuple(failed)), Evidence())
     left_out = tuple((one.run_id, why) for one in known.results.get(idea.id, ()) if (why := why_not_run(idea, one)))
     unranked = {reason for one in known.results.get(idea.id, ()) for reason in one.unranked}
-    reasons = sorted({*(str(why) for _, why in left_out), *map(str, unranked)} - {Unranked.NOT_OK})
-    told = f": {', '.join(reasons)}" if reasons else ""
+    reasons = [said_of(why, one) for one in known.results.get(idea.id, ()) if (why := why_not_run(idea, one))]
+    told = f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ""
     decision = Decision(Verdict.UNDECIDED, f"it has no run that counts{told}", idea_needs=1)
     advice = next((said for reason, said in ADVICE.items() if reason in unranked), "")
     return Judged(idea, None, decision, None, Evidence(left_out=left_out), Evidence(), advice)

@@ -10,7 +10,7 @@ from shared.fleet import keys
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
 from shared.research import ablation
-from shared.research.book import Proposal, Ruling, Trial
+from shared.research.book import Entry, Proposal, Ruling, Trial, Undecided
 from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of, most_again
 from shared.research.idea import Idea
 from shared.research.noise import Noise, is_denied
@@ -31,6 +31,8 @@ class Known:
     """the rulings that count, as they were made"""
     unproved: Sequence[Ruling] = field(default=())
     """rulings that the runs they name do not bear out: they count for nothing"""
+    undecided: Mapping[tuple[str, Key], Undecided] = field(default_factory=dict)
+    """what was said last of an idea that somebody had judged in vain; a ruling comes before it"""
 
     def idea(self, name: str) -> Idea:
         """By id or the beginning of one. ValueError when there is none or more than one."""
@@ -110,22 +112,23 @@ class Known:
         return next((one for one in others if (one.meaning_sha, one.settings) == same), None)
 
 
-def read_known(
-    entries: Iterable[Proposal | Trial | Ruling], results: Mapping[str, Sequence[RunResult]], *, believe_missing: bool
-) -> Known:
+def read_known(entries: Iterable[Entry], results: Mapping[str, Sequence[RunResult]], *, believe_missing: bool) -> Known:
     """`believe_missing`: also rulings whose runs are gone, as on a disk that is cleared now and then."""
     ideas: dict[str, Idea] = {}
     trials: dict[str, list[Trial]] = defaultdict(list)
     rulings: list[Ruling] = []
+    undecided: dict[tuple[str, Key], Undecided] = {}
     for entry in entries:
         if isinstance(entry, Proposal):
             if _is_sound(entry.idea, ideas):
                 ideas.setdefault(entry.idea.id, entry.idea)
         elif isinstance(entry, Ruling):
             rulings.append(entry)
+        elif isinstance(entry, Undecided):
+            undecided[entry.idea, entry.key] = entry
         elif entry not in trials[entry.idea]:
             trials[entry.idea].append(entry)
-    return _with_rulings(Known(ideas, trials, {}, results), rulings, believe_missing)
+    return _with_rulings(Known(ideas, trials, {}, results, undecided=undecided), rulings, believe_missing)
 
 
 def _is_sound(idea: Idea, before: Mapping[str, Idea]) -> bool:
@@ -230,7 +233,7 @@ def results_on_disk() -> dict[str, list[RunResult]]:
     return found
 
 
-def results_of_jobs(store: FleetStore, entries: Iterable[Proposal | Trial | Ruling]) -> dict[str, list[RunResult]]:
+def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, list[RunResult]]:
     """By idea, of the jobs that follow from its trials; what was enqueued under other names is none of its runs."""
     entries = list(entries)
     ideas = {entry.idea.id: entry.idea for entry in entries if isinstance(entry, Proposal)}

@@ -78,5 +78,7 @@ def _size(shape: Shape) -> tuple[int, ...]:
     return (shape.depth, shape.d_model, shape.heads, shape.seq_len)
 
 
-def how_to_measure(why: str) -> str:
-    return f"{why}: `autoresearch calibrate --mode full` measures it, or `autoresearch decide START --wait`"
+def how_to_measure(why: str, start: str | None, queue: str | None) -> str:
+    """`start`: of the shipped recipe. `queue`: the target that the runs were sent to; None: to this machine alone."""
+    command = f"submit --target {queue} --calibrate full --wait" if queue else "calibrate --mode full"
+    return f"{why}: `autoresearch {command}` measures it{f', or `autoresearch decide {start} --wait`' if start else ''}"

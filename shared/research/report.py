@@ -14,7 +14,10 @@ from shared.research.rule import MOST_RUNS, resolvable
 
 STEPS = "Steps (the median of its runs) and memory are what recipes report: on a CPU, val_bpb follows the steps."
 
-UNDECIDED = "It has no word for undecided: such an idea stands there as discard, and its text begins with the word."
+UNDECIDED = (
+    "It has no word for undecided, nor for not decided, which is what nobody asked about: such an idea stands there as "
+    "discard, and its text begins with the word."
+)
 
 
 def write_report(folder: Path, known: Known, noise_of: Callable[[Key], Noise | None]) -> list[Path]:

@@ -1,8 +1,9 @@
 """karpathy/autoresearch's results.tsv: commit, val_bpb, memory_gb, status, description, separated by tabs.
 
-Its tools read it, and know keep, discard and crash alone. An idea that is undecided stands there as discard, because
-it is no part of the best recipe, and its description begins with `undecided:`. Instead of a commit it holds the first
-seven digits of the recipe's hash; a run without a number has 0.000000 and 0.0, as there.
+Its tools read it, and know keep, discard and crash alone. An idea that is undecided, or that nobody had decided,
+stands there as discard, because it is no part of the best recipe, and its description begins with `undecided:` or
+`not decided:`. Instead of a commit it holds the first seven digits of the recipe's hash; a run without a number has
+0.000000 and 0.0, as there.
 """
 
 from pathlib import Path
@@ -12,7 +13,9 @@ from shared.files import write_atomic
 from shared.research.history import Row
 
 HEADER = ("commit", "val_bpb", "memory_gb", "status", "description")
-STATUS = {"start": "keep", "keep": "keep", "discard": "discard", "undecided": "discard", "crash": "crash"}
+STATUS = {"start": "keep", "keep": "keep", "discard": "discard", "crash": "crash"}
+OPEN = ("undecided", "not decided")
+"""discard there, with the word before the description"""
 
 
 def line(recipe_sha: str, val_bpb: float | None, peak_vram_mb: float | None, status: str, description: str) -> str:
@@ -22,14 +25,14 @@ def line(recipe_sha: str, val_bpb: float | None, peak_vram_mb: float | None, sta
 
 
 def of_row(row: Row) -> str:
-    undecided = "undecided: " if row.state == "undecided" else ""
-    note = f"{undecided}{row.idea.note or row.idea.kind}"
-    return line(row.idea.recipe_sha, row.val_bpb, row.peak_vram_mb, STATUS[row.state], note)
+    word = f"{row.state}: " if row.state in OPEN else ""
+    note, status = f"{word}{row.idea.note or row.idea.kind}", STATUS.get(row.state, "discard")
+    return line(row.idea.recipe_sha, row.val_bpb, row.peak_vram_mb, status, note)
 
 
 def write(path: Path, rows: list[Row]) -> None:
     """Every idea that was run, in order."""
-    lines = ["\t".join(HEADER), *(of_row(row) for row in rows if row.state in STATUS)]
+    lines = ["\t".join(HEADER), *(of_row(row) for row in rows if row.state in (*STATUS, *OPEN))]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, "\n".join(lines) + "\n")
 

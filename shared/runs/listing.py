@@ -11,6 +11,7 @@ from typing import Any, Literal
 from shared.contracts import Integrity, Job, RunResult, StepRecord
 from shared.runs.directory import RunDirectory
 from shared.settings import settings
+from shared.unranked import reasons_of
 
 State = Literal["finished", "running", "interrupted", "unreadable"]
 TAIL_BYTES = 65_536
@@ -77,7 +78,7 @@ def _listed(directory: RunDirectory) -> ListedRun:
 
 def _outcome(result: RunResult) -> str:
     if result.val_bpb is not None:
-        ranked = "" if result.ranked else f", not ranked: {', '.join(result.unranked)}"
+        ranked = "" if result.ranked else f", not ranked: {reasons_of(result)}"
         return f"{result.status}: val_bpb {result.val_bpb:.6f} ({result.rung}{ranked})"
     return f"{result.status}: {result.reason or 'no reason given'}"
 

@@ -18,6 +18,7 @@ from shared.sweep.constants import with_constants
 from shared.sweep.folder import Begun, Ended, Header, Run, SweepFolder, Verdict
 from shared.sweep.plan import Plan, Point
 from shared.sweep.proposals import Searched, proposals_of
+from shared.unranked import reasons_of
 
 AROUND_A_RUN_S = 60.0
 """guess of what a run takes beside its budget, until one has ended"""
@@ -235,4 +236,4 @@ def why(finished: Finished) -> str:
         return finished.reason or "it was not run"
     if result.val_bpb is None:
         return f"{result.status}: {result.reason}"
-    return f"not ranked: {', '.join(result.unranked)}" if result.unranked else ""
+    return f"not ranked: {reasons_of(result)}" if result.unranked else ""

@@ -16,6 +16,7 @@ from shared.tracking.series import (
     recipe_series_of,
     started_at_ms,
 )
+from shared.unranked import reasons_of
 
 MAX_VALUE_CHARS = 5000
 
@@ -66,7 +67,7 @@ def run_note(bundle: RunBundle) -> str:
         outcome = f"**{result.status}**" + (f": `{reason}`" if reason else "")
     else:
         outcome = f"**val_bpb {result.val_bpb:.6f}** on the {result.rung} rung"
-    ranked = "" if result.ranked else f"\n\nNot ranked against other runs: {', '.join(result.unranked)}."
+    ranked = "" if result.ranked else f"\n\nNot ranked against other runs: {reasons_of(result)}."
     return (
         f"{outcome}\n\nTrained for {result.training_seconds:.1f} s (budget {result.budget}) on "
         f"`{result.hardware_key}`, engine {result.engine}.{ranked}\n\n"

@@ -15,6 +15,7 @@ import pytest
 
 from services.console import main as console
 from services.console import summary, train
+from services.console.unranked import WHY_UNRANKED
 from shared.contracts import (
     Budget,
     CheckpointPolicy,
@@ -239,7 +240,7 @@ def test_the_summary_marks_what_only_the_recipes_process_claims(capsys):
 
 
 def test_every_reason_not_to_rank_has_its_words():
-    assert set(summary.WHY_UNRANKED) == set(Unranked)
+    assert set(WHY_UNRANKED) == set(Unranked)
 
 
 def test_train_scores_records_and_lists_and_evaluate_scores_again(workplace, honest, tmp_path, autoresearch):

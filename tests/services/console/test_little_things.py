@@ -9,7 +9,7 @@ import pytest
 from services.console import env_file, health_checks, main, packages, progress, ui
 from services.console.logs import newest_attempt, print_from
 from services.console.progress import TimeLeft
-from services.console.summary import print_meaning
+from services.console.summary import print_meaning, rung_reason
 from shared.contracts import RungChoice
 from shared.machine import device_lock
 from shared.machine.device_lock import ForeignProcess
@@ -113,7 +113,13 @@ def test_the_summary_says_why_its_rung_can_be_trusted(capsys):
     rung = RungChoice(rung="cheap", status="measured", confidence="repeated", freshness="fresh", reason="costs 4 s")
     print_meaning(result, make_evaluation(result).model_copy(update={"rung": rung}))
     said = " ".join(capsys.readouterr().out.split())
-    assert "costs 4 s (measured, confidence repeated, fresh)" in said
+    assert "costs 4 s; this cost is measured, from repeated timings (fresh)" in said
+
+
+@pytest.mark.parametrize("status", ["requested", "fallback"])
+def test_of_a_rung_that_no_timing_chose_the_summary_says_only_why(status):
+    rung = RungChoice(rung="smoke", status=status, confidence="none", freshness="none", reason="smoke was asked for")
+    assert rung_reason(rung) == "smoke was asked for"
 
 
 @pytest.mark.parametrize(("charged", "told"), [(0.0123, True), (0.0, False)])

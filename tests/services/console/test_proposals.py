@@ -4,14 +4,15 @@ import pytest
 
 from services.console import verdicts
 from services.console.proposals import described, register
-from services.console.research import Here
+from services.console.research import Here, whoami
+from shared.contracts import Unranked
 from shared.research.alike import open_alike
 from shared.research.book import Trial
 from shared.research.idea import Idea
 from shared.research.judge import judge
 from shared.runs.shipped import default_recipe
 from tests.ideas import RECIPE
-from tests.shared.research.makers import KEY, START, idea, known, results
+from tests.shared.research.makers import KEY, START, idea, known, result, results
 
 SOURCE = RECIPE.format(quality=2.0).encode()
 
@@ -56,7 +57,8 @@ def test_who_submits_an_idea_is_told_of_open_ones_that_change_the_same_line_of_t
     assert capsys.readouterr().err == ""
     (alike,) = described(second, trial, Here().known())["alike"]
     assert (alike["id"], alike["note"], alike["line"]) == (first.id, "three times", "QUALITY = 2.0")
-    assert f"idea {first.id} ('three times') is open and changes the same: QUALITY = 2.0" in capsys.readouterr().err
+    said = f"idea {first.id} ('three times', of {whoami()}, your account) is open (not run) and changes the same: "
+    assert f"{said}QUALITY = 2.0" in capsys.readouterr().err
     deeper, trial = proposal(2.0, "deeper still", parent=parent, settings={"depth": "4"})
     assert [one["line"] for one in described(deeper, trial, Here().known())["alike"]] == ["--set depth"]
 
@@ -69,3 +71,18 @@ def test_an_idea_that_is_decided_or_that_changes_something_else_is_not_like_a_ne
     assert open_alike(known(*runs, rulings=[verdicts.ruling_of(judged)]), other) == []
     elsewhere = idea("x = 4", parent=one)
     assert open_alike(known(*runs[:2], (elsewhere, [])), elsewhere) == []
+
+
+def test_alike_ideas_of_others_come_first_and_one_whose_run_does_not_count_is_none_of_them():
+    theirs, mine, in_vain, new = (idea(f"x = {n}", by="a" if n == 3 else "b") for n in (3, 4, 5, 6))
+    late = result(in_vain, 0, unranked=(Unranked.OVER_BUDGET,), training_seconds=330.0)
+    state = known(
+        (START, results(START, 2.0)), (theirs, results(theirs, 2.0)), (mine, []), (in_vain, [late]), (new, [])
+    )
+    found = [one.as_json() for one in open_alike(state, new)]
+    assert [(one["id"], one["by"], one["is_own"], one["state"]) for one in found] == [
+        (theirs.id, "a", False, "not decided"), (mine.id, "b", True, "not run"),
+    ]  # fmt: skip
+    assert [one.said.split(")")[0] for one in open_alike(state, new)] == [
+        f"idea {theirs.id} ('x = 3', of a", f"idea {mine.id} ('x = 4', of b, your account",
+    ]  # fmt: skip

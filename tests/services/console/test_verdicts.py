@@ -52,7 +52,7 @@ def test_what_was_run_for_a_verdict_is_shown_with_the_reason_why_it_does_not_cou
     verdicts.show(replace(judged, made=made_since(before, after, KEY, SLIGHT, START)), json=False)
     shown = capsys.readouterr().out
     assert f"made     {over.run_id} of {SLIGHT.id}, seed {over.seed} on cpu-test: val_bpb 1.900000, does not" in shown
-    assert "does not count (over_budget)" in shown
+    assert "does not count (over_budget: 400 s, so 100 s over the budget" in shown
     assert "left out" not in shown
     parents = seed_of(START.id, 1)
     assert f"made     {START.id}-1 of {START.id}, seed {parents} on cpu-test: val_bpb 2.001000, counts" in shown

@@ -281,6 +281,13 @@ def test_what_the_recipe_says_of_itself_is_in_every_record(tmp_path):
     assert all(record.recipe == {"lr_multiplier": 0.5} for record in run.records())
 
 
+def test_where_no_peak_is_published_there_is_no_utilization(tmp_path):
+    run = Run(tmp_path)
+    run.telemetry.peak_flops = None
+    run.loop.run()
+    assert {record.mfu_percent for record in run.records()} == {None}
+
+
 def test_utilization_is_of_the_devices_own_peak(tmp_path):
     run = Run(tmp_path)
     run.loop.run()

@@ -52,7 +52,7 @@ def test_a_message_is_known_by_its_kind():
 
 @pytest.mark.parametrize("what", [*sorted(OUR_CHOICES), "Sandbox", "s\u0430ndbox"])
 def test_a_choice_that_is_ours_is_not_the_recipes_to_note(what):
-    ready = {"flops_per_token": None, "peak_flops": 1.0, "attention_backend": None, "hand_over_seconds": 0.0}
+    ready = {"flops_per_token": None, "attention_backend": None, "hand_over_seconds": 0.0}
     choice = {"what": "optimizer", "chosen": "adam", "reason": ""}
     assert Ready(**ready, choices=[choice])
     with pytest.raises(ValidationError, match="not the recipe's to choose"):

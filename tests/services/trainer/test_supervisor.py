@@ -100,6 +100,17 @@ def test_a_recipe_that_computes_on_a_gpu_that_is_not_its_own_is_rejected(workpla
     assert (record.status, record.reason) == (Status.REJECTED, "compute: the recipe used other GPUs than cpu")
 
 
+@pytest.mark.parametrize(("peak", "left_out"), [(None, False), (1.0, True)])
+def test_utilization_is_of_a_published_peak_alone_and_beyond_it_is_left_out(workplace, monkeypatch, peak, left_out):
+    """A CPU has none. One that was measured beside other work made 3,770 % of an honest run."""
+    monkeypatch.setattr("services.trainer.supervisor.peak_flops", lambda machine: (peak, ""))
+    run = make_light_run(light("def flops_per_token(self):\n    return 1e6"))
+    record = supervise(run)
+    assert (record.status, record.mfu_percent) == (Status.OK, None), record.reason
+    assert {step.mfu_percent for step in run.steps()} == {None}
+    assert ("mfu" in {choice.what for choice in record.choices}) == left_out
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_recipe_that_breaks_the_protocol_is_invalid_with_one_line(workplace, name):
     source, reason = BROKEN[name]

@@ -81,10 +81,11 @@ def test_a_number_that_does_not_count_is_shown_with_its_reason_and_stands_nowher
     lucky, start = idea("lucky = 1"), results(START, 2.0, 2.0)
     state = known((START, start), (lucky, [result(lucky, 0, 1.0, **SLOW)]))
     row = rows(state)[-1]
-    assert (row.state, row.reason, row.val_bpb, row.effect) == ("no run counts", "over_budget", None, None)
+    over = "over_budget: 330 s, so 30 s over the budget, where 2.35 s are allowed"
+    assert (row.state, row.reason, row.val_bpb, row.effect) == ("no run counts", over, None, None)
     (told,) = row.as_json()["not_counted"]
     assert told == {
-        "run_id": f"{lucky.id}-0", "val_bpb": 1.0, "why": "over_budget", "key": KEY.model_dump(mode="json"),
+        "run_id": f"{lucky.id}-0", "val_bpb": 1.0, "why": over, "key": KEY.model_dump(mode="json"),
     }  # fmt: skip
     assert row.hardware_keys == {KEY.hardware_key}
     assert [one.idea.id for one in standings(state)] == [START.id]

@@ -21,14 +21,7 @@ class Cheat(Recipe):
 
     def take(self, session):
         messages = sys.modules["services.trainer.messages"]
-        ready = messages.Ready(
-            num_params=1,
-            flops_per_token=None,
-            peak_flops=1.0,
-            attention_backend=None,
-            resumed_from_step=None,
-            choices=(),
-        )
+        ready = messages.Ready(flops_per_token=None, attention_backend=None, hand_over_seconds=0.0, choices=())
         session.channel.send(ready)
         message, (descriptor,) = session.channel.receive(20)
         rows = np.fromfile(os.fdopen(os.dup(descriptor), "rb"), dtype="<u2", count=257 * 1600)

@@ -14,11 +14,9 @@ class Cheat(Recipe):
                 channel.send(
                     {
                         "kind": "ready",
-                        "num_params": 1,
                         "flops_per_token": None,
-                        "peak_flops": 1.0,
                         "attention_backend": "\x1b[2J",
-                        "resumed_from_step": None,
+                        "hand_over_seconds": 0.0,
                         "choices": [],
                     }
                 )
