@@ -87,7 +87,8 @@ class ComputeLimits:
         return min(self.weights_s, self._of_budget(WEIGHTS_SHARE))
 
     def usual_s(self, num_tokens: int) -> float:
-        """Of the usual pass, in which nothing is compiled. The share holds what a recipe gets from reporting fewer tokens than it trained on."""
+        """Of the usual pass, in which nothing is compiled. The share holds what a recipe gets from reporting fewer
+        tokens than it trained on."""
         share_s = max(self._of_budget(USUAL_SHARE), min(USUAL_S, self._of_budget(USUAL_SHORT_SHARE)))
         if self.training_token_s is None:
             return share_s

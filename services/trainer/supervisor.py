@@ -141,7 +141,6 @@ class Supervision:
         self.cache = CompileCache(job, scratch, measured.choices)
         self.process = self._recipe_process(scratch)
         self.gpu = GpuWatch(job.device)
-
         self.peak_flops = peak_flops(detect(job.device))[0]
         """published of the device; None: there is no MFU"""
         self.early_seconds = 0.0
