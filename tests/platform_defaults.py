@@ -37,5 +37,5 @@ def calibrated(**changes) -> PlatformDefault:
 def unmeasured(**changes) -> PlatformDefault:
     """The same, of a calibration in which every probe failed."""
     nothing = dict.fromkeys(("val_bpb", "spread", "tok_per_sec", "memory_mb"))
-    said = {"confidence": "none", "reason": "none of 5 probes came to a number", "next_step": "find out what is wrong"}
+    said = {"confidence": "none", "reason": "no probe came to a number", "next_step": "find out what is wrong"}
     return calibrated(**nothing | said | changes)

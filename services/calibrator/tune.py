@@ -6,6 +6,7 @@ Nothing is chosen that is not at least 3 % faster than what the engine takes by 
 from services.calibrator.kernels import candidates, proven
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.work import Work
+from shared.calibration.job import SHORTEST_PROBE_S
 from shared.contracts import Contract, Rung, Shape
 from shared.experiment.platform_default import Tuning
 from shared.experiment.presets import find_preset
@@ -31,7 +32,7 @@ class Tuned(Contract):
 def tune(work: Work, allowance_s: float) -> Tuned:
     preset = work.presets_by_size()[0]
     shape = find_preset(preset).shape
-    tried = [work.measure(_probe(preset, shape, Tuning()), limit_s=FIRST_LIMIT * work.clock.total_s)]
+    tried = [work.measure(_probe(preset, shape, Tuning()), limit_s=first_limit_s(work))]
     left_out: list[str] = []
     spent_s = tried[0].wall_seconds
     for tuning in alternatives(work):
@@ -44,6 +45,11 @@ def tune(work: Work, allowance_s: float) -> Tuned:
     if tried[0].is_ok:
         spent_s += _try_kernels(work, tried, left_out, allowance_s - spent_s)
     return concluded(tried, left_out)
+
+
+def first_limit_s(work: Work) -> float:
+    """Of a probe of which nothing is known: others must get their chance too, but the quickest takes its time."""
+    return max(SHORTEST_PROBE_S, FIRST_LIMIT * work.clock.total_s)
 
 
 def _try_kernels(work: Work, tried: list[Outcome], left_out: list[str], allowance_s: float) -> float:

@@ -78,7 +78,7 @@ def reason_of(work: Work, found: Findings, start: Start) -> str:
     failed = found.outcomes()
     firsts = {one.status: one_line(one.reason, LONGEST_REASON) for one in reversed(failed)}
     told = [f"{count} {_end(status, firsts[status], count)}" for status, count in _ends(failed)]
-    return f"none of {len(failed)} probes came to a number ({'; '.join(told)}); {start.why}"
+    return f"no probe came to a number ({'; '.join(told)}); {start.why}"
 
 
 def next_step(work: Work, found: Findings) -> str:

@@ -81,7 +81,7 @@ def test_the_end_of_a_calibration_in_which_nothing_was_measured_says_so_and_what
         document = json.loads(capsys.readouterr().out)
     finally:
         path.unlink()
-    assert "confidence:   none: none of 5 probes came to a number" in out
+    assert "confidence:   none: no probe came to a number" in out
     assert "next:         find out what is wrong" in out
     assert ("and says that nothing was measured" in error) == (before is None)
     assert ("confidence medium, was measured on this machine" in error) == (before is not None)
