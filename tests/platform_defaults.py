@@ -32,3 +32,10 @@ def calibrated(**changes) -> PlatformDefault:
         made_at=datetime.now(UTC), mode="fast", calibration="c1",
     )  # fmt: skip
     return PlatformDefault.model_validate(values | changes)
+
+
+def unmeasured(**changes) -> PlatformDefault:
+    """The same, of a calibration in which every probe failed."""
+    nothing = dict.fromkeys(("val_bpb", "spread", "tok_per_sec", "memory_mb"))
+    said = {"confidence": "none", "reason": "no probe came to a number", "next_step": "find out what is wrong"}
+    return calibrated(**nothing | said | changes)

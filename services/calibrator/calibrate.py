@@ -25,7 +25,7 @@ from services.calibrator.work import Clock, Work
 from shared.calibration.events import PlannedPhase, append_event, events_file, read_events
 from shared.calibration.folder import lay_out
 from shared.calibration.job import CalibrateJob, Calibration
-from shared.experiment.platform_default import PlatformDefault, write_default
+from shared.experiment.platform_default import PlatformDefault, measured_default, write_default
 from shared.machine.device_lock import device_lock
 from shared.quality import QualityTable
 from shared.settings import settings
@@ -109,22 +109,29 @@ class Session:
 
 
 def calibrate(job: CalibrateJob, executor: Executor, now: Now = monotonic) -> PlatformDefault:
-    """The device is held from the first probe to the last. ValueError, in one line, for what nobody can measure."""
+    """The device is held from the first probe to the last. ValueError, in one line, for what nobody can measure: no
+    dataset, a device in use. Whatever becomes of the probes there is a default; one of which nothing was measured takes
+    the place of none that was."""
     folder, calibration = job.place, job.calibration
     damage = lay_out(folder, calibration)
     with ExitStack() as folder_lock:
         with device_lock(calibration.device):
             folder_lock.enter_context(only_one(folder))
             executor.reclaim()
+            is_void = measured_nothing(folder)
             session = Session(folder, calibration, executor, now)
-            session.begin(job.force)
+            session.begin(job.force or is_void)
+            if is_void:
+                session.work.say("the last calibration in this folder measured nothing: its probes are tried again")
             if damage:
                 session.work.say(damage)
             for place in range(len(PHASES)):
                 session.run_phase(place)
             session.tidy()
-            default = platform_default(session.work, session.found)
-        write_default(default)
+            kept = measured_default(calibration.hardware_key, calibration.engine)
+            default = platform_default(session.work, session.found, kept)
+        if default.is_measured or kept is None:
+            write_default(default)
         report(session.work, session.found, default)
         append_event(folder, kind="finished", spent_s=session.work.clock.spent_s, default=default)
     return default
@@ -155,6 +162,14 @@ def only_one(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def measured_nothing(folder: Path) -> bool:
+    """Whether the last calibration in the folder came to its end without one number: its failures are no evidence that
+    the next one should go by."""
+    events, _ = read_events(folder)
+    last = events[-1] if events else None
+    return last is not None and last.default is not None and not last.default.is_measured
 
 
 def spent_before(folder: Path, calibration_id: str) -> float:

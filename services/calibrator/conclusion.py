@@ -1,52 +1,59 @@
 """The platform default that follows from the findings, with what is expected of it and how sure that is."""
 
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from services.calibrator.confirm import LONG_ENOUGH
 from services.calibrator.envelope_model import Band
 from services.calibrator.findings import SLOWER, Findings, chosen_shape, kept_speed, own_table
 from services.calibrator.hindsight import Hindsight, Rival
 from services.calibrator.ranking import Ranked
+from services.calibrator.unmeasured import next_step, reason_of, start_of
 from services.calibrator.work import Work, describe_shape
 from shared.contracts import Rung
 from shared.experiment.platform_default import Confidence, NoiseFloor, PlatformDefault
 
 SURE = 0.9
 LOWER = {Confidence.HIGH: Confidence.MEDIUM, Confidence.MEDIUM: Confidence.LOW, Confidence.LOW: Confidence.LOW}
+"""of what was measured"""
 
 
-def platform_default(work: Work, found: Findings) -> PlatformDefault:
-    """ValueError when nothing ran at all."""
+def platform_default(work: Work, found: Findings, kept: PlatformDefault | None = None) -> PlatformDefault:
+    """There always is one. `kept`: an earlier one that was measured on this machine; where nothing could be measured
+    now the shape is its shape."""
     chosen = chosen_shape(found)
-    if chosen is None or chosen.tok_per_sec <= 0 or chosen.band is Band.TOO_LARGE:
-        failures = [f"{outcome.status}: {outcome.reason}" for outcome in found.outcomes() if not outcome.is_ok]
-        why = failures[0] if failures else "there was no time to try one"
-        raise ValueError(f"no shape ran on {work.calibration.device}: {why}")
-    calibration = work.calibration
+    if chosen is None:
+        start = start_of(work, found, kept)
+        return _default(
+            work, found, family=start.preset, shape=start.shape, tuning=start.tuning, val_bpb=None, spread=None,
+            tok_per_sec=None, memory_mb=None, confidence=Confidence.NONE, reason=reason_of(work, found, start),
+            next_step=next_step(work, found),
+        )  # fmt: skip
     confidence, reason = how_sure(work, found)
-    frameworks = [outcome.framework for outcome in found.outcomes() if outcome.framework]
     expected = expectation(work, found, chosen)
+    return _default(
+        work, found, family=chosen.preset, shape=chosen.shape, tuning=found.tuning,
+        val_bpb=expected.val_bpb + rung_correction(found), spread=expected.spread, tok_per_sec=chosen.tok_per_sec,
+        memory_mb=chosen.memory_mb, confidence=confidence, reason=reason,
+    )  # fmt: skip
+
+
+def _default(work: Work, found: Findings, **own: Any) -> PlatformDefault:
+    """With what follows from the machine and the phases, whatever was chosen."""
+    calibration = work.calibration
+    frameworks = [outcome.framework for outcome in found.outcomes() if outcome.framework]
     return PlatformDefault(
+        **own,
         hardware_key=calibration.hardware_key,
         target=calibration.target,
         engine=calibration.engine,
         device=calibration.device,
         driver_version=calibration.driver_version,
         framework=frameworks[-1] if frameworks else "",
-        family=chosen.preset,
-        shape=chosen.shape,
-        tuning=found.tuning,
         eval_batch_size=found.rungs.eval_batch_size if found.rungs else None,
         rung=found.rungs.chosen if found.rungs else Rung.CHEAP,
         dataset=calibration.dataset,
         budget_seconds=calibration.target_seconds,
-        val_bpb=expected.val_bpb + rung_correction(found),
-        spread=expected.spread,
-        tok_per_sec=chosen.tok_per_sec,
-        memory_mb=chosen.memory_mb,
-        confidence=confidence,
-        reason=reason,
         noise=noise_floor(found),
         eval_signature=calibration.eval_signature,
         recipe_sha=calibration.recipe_sha,
@@ -113,7 +120,7 @@ def _by_what_was_trained(work: Work, found: Findings) -> tuple[Confidence, str]:
     confirm, search = found.confirm, found.search
     seconds = confirmed_seconds(found)
     if confirm is None or not seconds:
-        return Confidence.LOW, "predicted; no run of the chosen shape was trained to its end for it"
+        return Confidence.LOW, f"predicted; {_why_unconfirmed(work, found)}"
     seeds = f"{seconds:g} s of {work.calibration.target_seconds:g} s trained"
     if seconds < LONG_ENOUGH * work.calibration.target_seconds:
         return Confidence.LOW, f"{confirm.reason}; {seeds}"
@@ -121,6 +128,17 @@ def _by_what_was_trained(work: Work, found: Findings) -> tuple[Confidence, str]:
     if sure > SURE and noise_floor(found) is not None:
         return Confidence.HIGH, f"{confirm.reason}; {seeds}; best with probability {sure:.0%}"
     return Confidence.MEDIUM, f"{confirm.reason}; {seeds}; another shape may be as good (probability {1 - sure:.0%})"
+
+
+def _why_unconfirmed(work: Work, found: Findings) -> str:
+    runs, chosen = found.confirm.outcomes if found.confirm else (), chosen_shape(found)
+    if runs and not any(one.is_ok for one in runs):
+        ends = ", ".join(sorted({one.status.replace("_", " ") for one in runs}))
+        return f"no confirming run came to a number ({ends}): autoresearch calibrate --force tries them again"
+    if chosen is not None and chosen.band is Band.TOO_LARGE:
+        share = chosen.memory_mb / work.calibration.memory_mb
+        return f"it takes {share:.0%} of the device's memory, and nothing that ran takes less"
+    return "no run of the chosen shape was trained to its end for it"
 
 
 def confirmed_seconds(found: Findings) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 
 from services.calibrator.envelope_model import BAND_LIMITS, Band, Envelope, Family, Line, pass_tokens
 from services.calibrator.measurement import Outcome, Probe
-from services.calibrator.tune import FIRST_LIMIT
+from services.calibrator.tune import first_limit_s
 from services.calibrator.work import Work
 from shared.calibration.job import SHORTEST_PROBE_S
 from shared.contracts import Contract, Rung, Shape, Status
@@ -92,7 +92,7 @@ def probed_shape(work: Work, name: str, rows: int, seconds: float, known: Sequen
 
 def _limit_s(work: Work, expected_s: float, left_s: float) -> float:
     """Where nothing has run yet, other models must get their chance too."""
-    return max(60.0, 3.0 * expected_s) if expected_s else min(FIRST_LIMIT * work.clock.total_s, left_s)
+    return max(60.0, 3.0 * expected_s) if expected_s else min(first_limit_s(work), left_s)
 
 
 def expected_cost(work: Work, shape: Shape, seconds: float, known: Sequence[Outcome]) -> float:

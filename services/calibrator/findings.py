@@ -7,12 +7,13 @@ from statistics import median
 
 from services.calibrator.confirm import Confirmation
 from services.calibrator.envelope import EnvelopeFound
+from services.calibrator.envelope_model import Band, Envelope
 from services.calibrator.extend import Extended
 from services.calibrator.fingerprint import Fingerprint
 from services.calibrator.measurement import Outcome
 from services.calibrator.noise import Noise
 from services.calibrator.pairing import Paired
-from services.calibrator.prior import Prior
+from services.calibrator.prior import Expected, Prior
 from services.calibrator.projection import FEWEST_PROBE_STEPS, row_of
 from services.calibrator.ranking import Ranked
 from services.calibrator.rungs import KeptCheckpoint, RungCosts
@@ -44,17 +45,27 @@ class Findings:
 
     def outcomes(self, *, tuned: bool = False) -> list[Outcome]:
         """Of all phases so far, each once; or only those with the tuning that was chosen, which tell its speed."""
-        groups: tuple[Sequence[Outcome], ...] = (
-            self.tune.tried if self.tune else (),
-            self.envelope.outcomes if self.envelope else (),
-            self.search.outcomes if self.search else (),
-            self.confirm.outcomes if self.confirm else (),
-            self.noise.outcomes if self.noise else (),
-            self.pairing.outcomes if self.pairing else (),
-            self.extend.outcomes if self.extend else (),
-        )
-        each = {outcome.probe.key: outcome for group in groups for outcome in group}.values()
+        each = {outcome.probe.key: outcome for group in self._by_phase().values() for outcome in group}.values()
         return [one for one in each if not tuned or one.probe.tuning == self.tuning]
+
+    def failures(self) -> list[tuple[str, Outcome]]:
+        """Every probe that came to no number, once, with the phase that tried it first."""
+        found: dict[str, tuple[str, Outcome]] = {}
+        for phase, group in self._by_phase().items():
+            for one in group:
+                found.setdefault(one.probe.key, (phase, one))
+        return [(phase, one) for phase, one in found.values() if not one.is_ok]
+
+    def _by_phase(self) -> dict[str, Sequence[Outcome]]:
+        return {
+            "tune": self.tune.tried if self.tune else (),
+            "envelope": self.envelope.outcomes if self.envelope else (),
+            "search": self.search.outcomes if self.search else (),
+            "confirm": self.confirm.outcomes if self.confirm else (),
+            "noise": self.noise.outcomes if self.noise else (),
+            "pairing": self.pairing.outcomes if self.pairing else (),
+            "extend": self.extend.outcomes if self.extend else (),
+        }
 
     @property
     def tuning(self) -> Tuning:
@@ -108,7 +119,8 @@ def _chosen(found: Findings) -> Ranked | None:
     if found.search is not None and found.search.ranked:
         return found.search.ranked[0]
     if found.prior is not None and found.prior.expected and found.envelope is not None:
-        one, envelope = found.prior.expected[0], found.envelope.envelope
+        envelope = found.envelope.envelope
+        one = _first_that_fits(found.prior.expected, envelope)
         return Ranked(
             preset=one.preset,
             shape=one.shape,
@@ -120,3 +132,9 @@ def _chosen(found: Findings) -> Ranked | None:
             band=envelope.band(one.shape),
         )
     return None
+
+
+def _first_that_fits(expected: Sequence[Expected], envelope: Envelope) -> Expected:
+    """Of presets that ran, best first; where each took more than memory should be filled, the one that took least."""
+    fitting = (one for one in expected if envelope.band(one.shape) is not Band.TOO_LARGE)
+    return next(fitting, None) or min(expected, key=lambda one: envelope.memory_of(one.shape))

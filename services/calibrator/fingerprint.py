@@ -27,14 +27,14 @@ class Fingerprint(Contract):
 
 def fingerprint(work: Work) -> Fingerprint:
     calibration = work.calibration
-    own, standing = None, ""
+    earlier, standing = None, ""
     try:
-        own = read_default(calibration.hardware_key, calibration.engine)
+        earlier = read_default(calibration.hardware_key, calibration.engine)
     except ValueError:
         standing = "it was damaged"
-    if own is not None:
+    if earlier is not None:
         judgement = judge(
-            own,
+            earlier,
             datetime.now(UTC),
             driver_version=calibration.driver_version,
             recipe_sha=calibration.recipe_sha,
@@ -42,7 +42,7 @@ def fingerprint(work: Work) -> Fingerprint:
         )
         standing = f"{judgement.standing}: {judgement.reason}"
     known, key = _nearest(work)
-    shape = own.shape if own else _shape_of(work, key)
+    shape = earlier.shape if earlier and earlier.is_measured else _shape_of(work, key)
     return Fingerprint(known=known, nearest=key, nearest_shape=shape, standing=standing, versions=versions())
 
 
@@ -62,7 +62,7 @@ def _nearest(work: Work) -> tuple[Literal["exact", "near", "new"], str]:
     """By name: keys say vendor, generation, product and memory in that order."""
     mine = work.calibration.hardware_key
     keys = {key for key in (row.hardware_key for row in work.table.rows) if key}
-    keys |= {default.hardware_key for default in all_defaults()}
+    keys |= {default.hardware_key for default in all_defaults() if default.is_measured}
     if mine in keys:
         return "exact", mine
     shared = {key: _common_parts(mine, key) for key in keys}
@@ -82,7 +82,7 @@ def _common_parts(first: str, second: str) -> int:
 def _shape_of(work: Work, key: str) -> Shape | None:
     """The default of that machine, else the shape with which it scored lowest."""
     for default in all_defaults():
-        if default.hardware_key == key:
+        if default.hardware_key == key and default.is_measured:
             return default.shape
     rows: list[QualityRow] = [row for row in work.table.rows if row.hardware_key == key]
     return min(rows, key=lambda row: row.val_bpb).shape if rows else None

@@ -199,7 +199,9 @@ class Failures:
         """smallest that ran as long as one that diverged"""
 
     def rule_out(self, candidate: Candidate | Ranked) -> bool:
-        preset, shape = candidate.preset, candidate.shape
+        return self.speak_against(candidate.preset, candidate.shape)
+
+    def speak_against(self, preset: str, shape: Shape) -> bool:
         too_large = preset in self._passes and pass_tokens(shape) >= self._passes[preset]
         step, smallest_that_ran = shape.total_batch_size, self._safe.get(preset)
         unsafe = step <= self._steps.get(preset, 0) and (smallest_that_ran is None or step < smallest_that_ran)

@@ -7,6 +7,7 @@ training time (services/trainer/limits.py), so there what it takes longer is mis
 from services.calibrator.kernels import candidates, proven
 from services.calibrator.measurement import Outcome, Probe
 from services.calibrator.work import Work
+from shared.calibration.job import SHORTEST_PROBE_S
 from shared.contracts import Contract, Rung, Shape
 from shared.experiment.platform_default import Tuning
 from shared.experiment.presets import find_preset
@@ -34,7 +35,7 @@ class Tuned(Contract):
 def tune(work: Work, allowance_s: float) -> Tuned:
     preset = work.presets_by_size()[0]
     shape = find_preset(preset).shape
-    tried = [work.measure(_probe(preset, shape, Tuning()), limit_s=FIRST_LIMIT * work.clock.total_s)]
+    tried = [work.measure(_probe(preset, shape, Tuning()), limit_s=first_limit_s(work))]
     left_out: list[str] = []
     spent_s = tried[0].wall_seconds
     for tuning in alternatives(work):
@@ -47,6 +48,11 @@ def tune(work: Work, allowance_s: float) -> Tuned:
     if tried[0].is_ok:
         spent_s += _try_kernels(work, tried, left_out, allowance_s - spent_s)
     return concluded(tried, left_out, compiling_counts=Device.parse(work.calibration.device).is_cpu)
+
+
+def first_limit_s(work: Work) -> float:
+    """Of a probe of which nothing is known: others must get their chance too, but the quickest takes its time."""
+    return max(SHORTEST_PROBE_S, FIRST_LIMIT * work.clock.total_s)
 
 
 def _try_kernels(work: Work, tried: list[Outcome], left_out: list[str], allowance_s: float) -> float:

@@ -116,7 +116,7 @@ def describe(outcome: Outcome) -> str:
     """One line a person understands."""
     probe, what = outcome.probe, describe_probe(outcome.probe)
     if not outcome.is_ok:
-        return f"{what}: {outcome.status.replace('_', ' ')}"
+        return f"{what}: {outcome.status.replace('_', ' ')}{f', {outcome.reason}' if outcome.reason else ''}"
     return (
         f"{what}: val_bpb {outcome.val_bpb:.4f} on {probe.rung}, {outcome.tok_per_sec or 0:,.0f} tok/s, "
         f"{outcome.peak_memory_mb or 0:,.0f} MiB"

@@ -155,9 +155,12 @@ def plain_lines(event: Event) -> list[str]:
 
 
 def show_existing(calibration: Calibration, as_json: bool) -> bool:
-    """Whether this machine has a default, which is then shown."""
+    """Whether this machine has a default that was measured, which is then shown."""
     default = read_default(calibration.hardware_key, calibration.engine)
     if default is None:
+        return False
+    if not default.is_measured:
+        print("this machine was calibrated, but no probe came to a number: it is calibrated again", file=sys.stderr)
         return False
     print(f"this machine was calibrated on {default.made_at:%Y-%m-%d}:", file=sys.stderr)
     print(json.dumps({"default": default.model_dump(mode="json")})) if as_json else print_default(default)
@@ -168,15 +171,27 @@ def conclude(folder: Path, as_json: bool) -> int:
     """Says what became of it. Returns the exit code."""
     default = read_default_of(folder)
     path, report = default_file(default.hardware_key, default.engine), folder / "report.md"
+    in_use = read_default(default.hardware_key, default.engine) or default
     if as_json:
         files = {"default_file": str(path), "report": str(report) if report.exists() else None}
-        print(json.dumps({"default": default.model_dump(mode="json"), **files}))
+        print(json.dumps({"default": default.model_dump(mode="json"), "is_in_use": in_use == default, **files}))
         return 0
     print_default(default)
-    print(f"\nkept as {path}; `autoresearch train` uses it when no preset is named", file=sys.stderr)
+    print(f"\n{what_train_uses(default, in_use, path)}", file=sys.stderr)
     if report.exists():
         print(f"report  {report}", file=sys.stderr)
     return 0
+
+
+def what_train_uses(default: PlatformDefault, in_use: PlatformDefault, path: Path) -> str:
+    """`default`: what the calibration came to; `in_use`: what is in the file."""
+    if in_use != default:
+        return (
+            f"not kept: {path} of {in_use.made_at:%Y-%m-%d}, confidence {in_use.confidence}, was measured on this "
+            "machine; `autoresearch train` goes on using it when no preset is named"
+        )
+    unsure = "" if default.is_measured else ", and says that nothing was measured"
+    return f"kept as {path}; `autoresearch train` uses it when no preset is named{unsure}"
 
 
 def print_default(default: PlatformDefault) -> None:
@@ -193,14 +208,25 @@ def summary_rows(default: PlatformDefault) -> list[tuple[str, str]]:
         ("shape", f"seq {shape.seq_len}, windows {shape.window_pattern}"),
         ("batch", f"{shape.device_batch_size} x {shape.accumulation_steps} = {shape.total_batch_size:,} tokens a step"),
         ("tuning", ", ".join(tuned) or "the engine's own choice"),
-        ("val_bpb", f"{default.val_bpb:.4f} +- {default.spread:.4f} expected after {default.budget_seconds:g} s"),
-        ("speed", f"{default.tok_per_sec:,.0f} tok/s, {default.memory_mb:,.0f} MiB"),
+        *expected_rows(default),
         ("rung", describe_rung(default)),
         ("confidence", f"{default.confidence}: {default.reason}"),
     ]
+    if default.next_step:
+        rows.append(("next", default.next_step))
     if default.noise is not None:
         rows.append(("noise", describe_noise(default)))
     return rows
+
+
+def expected_rows(default: PlatformDefault) -> list[tuple[str, str]]:
+    expects = default.expects
+    if expects is None:
+        return [("val_bpb", "not known, as is its speed: nothing was measured")]
+    return [
+        ("val_bpb", f"{expects.val_bpb:.4f} +- {expects.spread:.4f} expected after {default.budget_seconds:g} s"),
+        ("speed", f"{expects.tok_per_sec:,.0f} tok/s, {expects.memory_mb:,.0f} MiB"),
+    ]
 
 
 def describe_rung(default: PlatformDefault) -> str:

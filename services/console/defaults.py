@@ -75,10 +75,11 @@ def promote(
 ) -> None:
     """Take a default, and a bundle's quality rows, into this machine's cache."""
     from services.console.default_views import entry, is_here, replaced
-    from shared.calibration.promotion import add_rows, read_bundle
+    from shared.calibration.promotion import add_rows, check_measured, read_bundle
     from shared.experiment.platform_default import write_default
 
     bundle = read_bundle(path)
+    check_measured(bundle)
     for note in bundle.notes:
         warn(note)
     before = replaced(bundle.default)

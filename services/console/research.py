@@ -244,12 +244,12 @@ class Fleet:
             time.sleep(LOOK_EVERY_S)
 
     def default(self, key: Key) -> PlatformDefault | None:
-        """From this machine's cache, else from MLflow; without an answer from there, as if there were none."""
-        if found := read_default(key.hardware_key, key.engine):
+        """From this machine's cache if it was measured, else from MLflow; without an answer from there, as if there
+        were none."""
+        found = read_default(key.hardware_key, key.engine)
+        if (found and found.is_measured) or not settings().tracking_uri:
             return found
-        if not settings().tracking_uri:
-            return None
-        return _from_mlflow(key.hardware_key, key.engine, time.monotonic() // ASK_AGAIN_S)
+        return _from_mlflow(key.hardware_key, key.engine, time.monotonic() // ASK_AGAIN_S) or found
 
 
 def _counts(idea: Idea, seen: "JobView") -> bool:

@@ -11,6 +11,7 @@ from shared.calibration.events import read_default_of
 from shared.calibration.folder import fleet_rows_file
 from shared.calibration.job import CalibrateJob
 from shared.contracts import Status
+from shared.experiment.platform_default import PlatformDefault
 from shared.quality import write_rows
 
 
@@ -24,8 +25,16 @@ def run_calibration(attempt: Attempt, job: CalibrateJob) -> tuple[Status, str]:
 
     keep_calibration_for_later(job.place)
     default = read_default_of(job.place)
-    said = f"{default.family}, expects val_bpb {default.val_bpb:.4f} +- {default.spread:.4f}"
-    return Status.OK, f"platform default of {default.hardware_key}: {said}, confidence {default.confidence}"
+    return Status.OK, said_of(default)
+
+
+def said_of(default: PlatformDefault) -> str:
+    """One line."""
+    head, expects = f"platform default of {default.hardware_key}: {default.family}", default.expects
+    if expects is None:
+        return f"{head}, confidence {default.confidence}: {default.reason}; next: {default.next_step}"
+    said = f"expects val_bpb {expects.val_bpb:.4f} +- {expects.spread:.4f}"
+    return f"{head}, {said}, confidence {default.confidence}"
 
 
 def bring_fleet_rows() -> None:

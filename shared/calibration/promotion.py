@@ -39,6 +39,16 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle(default, read.rows if read else (), read.notes if read else ())
 
 
+def check_measured(bundle: Bundle) -> None:
+    """ValueError for a default of which nothing was measured: it would take the place of a better one."""
+    default = bundle.default
+    if not default.is_measured:
+        raise ValueError(
+            f"nothing of this default was measured on {default.hardware_key}, so it says nothing to other machines: "
+            "calibrate that machine again (autoresearch calibrate), then promote what comes of it"
+        )
+
+
 def read_default_file(path: Path) -> PlatformDefault:
     """ValueError names what is wrong with it: it is not there, damaged, or of another version of this program."""
     try:

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from shared.contracts import Contract, DatasetRef, Rung, Shape
 from shared.evaluation.costs import signature
@@ -35,6 +35,8 @@ class Confidence(StrEnum):
     """trained to its end more than once, but another shape may be as good"""
     LOW = "low"
     """predicted, or measured at budgets much shorter than the target's"""
+    NONE = "none"
+    """nothing was measured: every probe hung, crashed, diverged or ran out of memory"""
 
 
 class Tuning(Contract):
@@ -97,6 +99,15 @@ class NoiseFloor(Contract):
         return float(2.0 * self.sigma * (2.0 / num_runs) ** 0.5)
 
 
+class Expects(NamedTuple):
+    """What a default that was measured expects."""
+
+    val_bpb: float
+    spread: float
+    tok_per_sec: float
+    memory_mb: float
+
+
 class PlatformDefault(Contract):
     schema_version: Literal[1] = 1
     hardware_key: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,119}$")
@@ -116,15 +127,17 @@ class PlatformDefault(Contract):
     dataset: DatasetRef
     budget_seconds: float = Field(gt=0)
     """of the experiments it is for"""
-    val_bpb: float
-    """predicted at that budget"""
-    spread: float = Field(ge=0)
+    val_bpb: float | None
+    """predicted at that budget; this and the next three are None exactly where the confidence is none"""
+    spread: float | None = Field(ge=0)
     """of the prediction, one standard deviation"""
-    tok_per_sec: float = Field(gt=0)
-    memory_mb: float = Field(ge=0)
+    tok_per_sec: float | None = Field(gt=0)
+    memory_mb: float | None = Field(ge=0)
     """MiB, peak of training"""
     confidence: Confidence
     reason: str
+    next_step: str = ""
+    """what to do about it where nothing was measured; else empty"""
     noise: NoiseFloor | None = None
     eval_signature: str
     recipe_sha: str
@@ -133,6 +146,24 @@ class PlatformDefault(Contract):
     mode: Literal["fast", "full"]
     calibration: str
     """id of the calibration, whose folder holds the evidence"""
+
+    @model_validator(mode="after")
+    def _numbers_are_measured(self) -> Self:
+        numbers = (self.val_bpb, self.spread, self.tok_per_sec, self.memory_mb)
+        if any((number is None) != (self.confidence is Confidence.NONE) for number in numbers):
+            raise ValueError("val_bpb, spread, tok_per_sec and memory_mb are there unless the confidence is none")
+        return self
+
+    @property
+    def expects(self) -> Expects | None:
+        """None where nothing was measured."""
+        if self.val_bpb is None or self.spread is None or self.tok_per_sec is None or self.memory_mb is None:
+            return None
+        return Expects(self.val_bpb, self.spread, self.tok_per_sec, self.memory_mb)
+
+    @property
+    def is_measured(self) -> bool:
+        return self.expects is not None
 
     @property
     def signature(self) -> str:
@@ -150,6 +181,7 @@ class Standing(StrEnum):
     VALID = "valid"
     AGING = "aging"
     STALE = "stale"
+    UNMEASURED = "unmeasured"
 
 
 @dataclass(frozen=True)
@@ -163,6 +195,9 @@ def judge(
 ) -> Judgement:
     """Whether a default still says something of this machine. `framework` None: not known here, not compared."""
     age = now - default.made_at
+    if not default.is_measured:
+        said = f"no probe came to a number when it was calibrated {_ago(age)}; autoresearch calibrate measures again"
+        return Judgement(Standing.UNMEASURED, said)
     changed = [
         what
         for what, is_changed in (
@@ -214,6 +249,15 @@ def write_default(default: PlatformDefault) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, default.model_dump_json(indent=2) + "\n")
     return path
+
+
+def measured_default(hardware_key: str, engine: str) -> PlatformDefault | None:
+    """None where there is none, where nothing was measured, or where it is damaged."""
+    try:
+        default = read_default(hardware_key, engine)
+    except ValueError:
+        return None
+    return default if default and default.is_measured else None
 
 
 def all_defaults() -> list[PlatformDefault]:

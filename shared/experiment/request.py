@@ -170,9 +170,11 @@ def _base(
         return find_preset(name).shape, {}
     recipe_sha = sha256_file(default_recipe(engine))
     judgement = judge(default, datetime.now(UTC), driver_version=hardware.driver_version, recipe_sha=recipe_sha)
-    expected = f"expects val_bpb {default.val_bpb:.3f} after {default.budget_seconds:g} s"
-    reason = f"the platform default, {judgement.standing}: {judgement.reason}; {expected}"
-    choices.append(Choice(what="shape", chosen=f"{default.family}, calibrated", reason=reason))
+    reason = f"the platform default, {judgement.standing}: {judgement.reason}"
+    if expects := default.expects:
+        reason += f"; expects val_bpb {expects.val_bpb:.3f} after {default.budget_seconds:g} s"
+    how = "calibrated" if expects else "not measured"
+    choices.append(Choice(what="shape", chosen=f"{default.family}, {how}", reason=reason))
     if default.eval_batch_size is not None and "eval_batch_size" not in request.set:
         rows = f"{default.eval_batch_size} rows"
         choices.append(Choice(what="eval_batch_size", chosen=rows, reason="the platform default's: the cheapest tried"))

@@ -19,7 +19,9 @@ NOTE = (
     "Platform defaults: the shape that agents start from on each machine, as `autoresearch calibrate` found it. "
     "`expected_val_bpb` is a prediction for the default's budget, not a result."
 )
-ARTIFACTS = ("report.md", "report.json", "plots/*.png", "promotion/*")
+ARTIFACTS = ("report.md", "report.json")
+MEASURED_ARTIFACTS = ("plots/*.png", "promotion/*")
+"""where nothing was measured these are of an earlier calibration in the folder"""
 
 
 def store_calibration(folder: Path) -> None:
@@ -39,7 +41,8 @@ def _write(client: "MlflowClient", experiment: str, name: str, default: Platform
         client.log_param(run.info.run_id, key, value)
     for key, number in metrics(default).items():
         client.log_metric(run.info.run_id, key, number)
-    for path in sorted(path for pattern in ARTIFACTS for path in folder.glob(pattern)):
+    patterns = (*ARTIFACTS, *(MEASURED_ARTIFACTS if default.is_measured else ()))
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         below = path.parent.relative_to(folder)
         client.log_artifact(run.info.run_id, str(path), str(below) if below.parts else None)
     client.log_dict(run.info.run_id, default.model_dump(mode="json"), "platform_default.json")
@@ -74,10 +77,14 @@ def params(default: PlatformDefault) -> dict[str, object]:
 
 
 def metrics(default: PlatformDefault) -> dict[str, float]:
+    """None of them where nothing was measured."""
+    expects = default.expects
+    if expects is None:
+        return {}
     numbers = {
-        "expected_val_bpb": default.val_bpb,
-        "expected_spread": default.spread,
-        "tok_per_sec": default.tok_per_sec,
-        "peak_vram_mb": default.memory_mb,
+        "expected_val_bpb": expects.val_bpb,
+        "expected_spread": expects.spread,
+        "tok_per_sec": expects.tok_per_sec,
+        "peak_vram_mb": expects.memory_mb,
     }
     return numbers | ({"noise_sigma": default.noise.sigma} if default.noise else {})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from shared.experiment.platform_default import PlatformDefault
+from shared.experiment.platform_default import Confidence, PlatformDefault
 from shared.tracking import mlflow_mapping
 from shared.tracking.calibration_store import EXPERIMENT
 from shared.tracking.mlflow_store import reachable_client
@@ -15,10 +15,13 @@ PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 
 
 def fleet_default(hardware_key: str, engine: str) -> PlatformDefault | None:
-    """The newest one. None where nobody calibrated. Unreachable when MLflow does not answer."""
+    """The newest that was measured. None where nobody calibrated. Unreachable when MLflow does not answer."""
     if not PLAIN.fullmatch(hardware_key) or not PLAIN.fullmatch(engine):
         return None
-    meant = f"tags.hardware_key = '{hardware_key}' and tags.engine = '{engine}' and attributes.status = 'FINISHED'"
+    meant = (
+        f"tags.hardware_key = '{hardware_key}' and tags.engine = '{engine}' and "
+        f"tags.confidence != '{Confidence.NONE}' and attributes.status = 'FINISHED'"
+    )
     with reachable_client() as client:
         experiment = client.get_experiment_by_name(mlflow_mapping.experiment_name(EXPERIMENT))
         if experiment is None:

@@ -19,12 +19,12 @@ def _quality(subject: Subject, points: Points) -> list[Claim]:
     how: How = "inferred" if longest else "predicted"
     by = {"curve": "a curve through its own budgets", "table": "the quality table"}[subject.expected.source]
     trained = f"it was trained for at most {longest:g} s of {subject.target_s:g} s" if longest else "it was not trained"
-    sure = f"+- {subject.default.spread:.4f}, by {by}; {trained}"
+    sure = f"+- {subject.expects.spread:.4f}, by {by}; {trained}"
     said = subject.say(winner.shape, winner.tok_per_sec * subject.target_s)
     now = f"+- {said.spread:.4f}, by the quality table with all runs of this calibration"
     sources = merged(winner.sources, said.sources)
     return [
-        _claim("val_bpb at the target budget", subject.default.val_bpb, "bits per byte", how, sure, winner.sources),
+        _claim("val_bpb at the target budget", subject.expects.val_bpb, "bits per byte", how, sure, winner.sources),
         _claim("the same, in hindsight", said.val_bpb + subject.correction, "bits per byte", how, now, sources),
     ]
 

@@ -57,14 +57,27 @@ class Candidate(Sourced):
     """what the probes were scored on"""
     rung_correction: float
     """that was added to go from the probes' rung to the default's"""
-    band: Band
-    target_tokens: int
-    target_steps: int
+    band: Band | None
+    """this and the next two are None where nothing was measured"""
+    target_tokens: int | None
+    target_steps: int | None
     sure: float
     """probability, by the search, that no other shape is better by more than the margin"""
     margin: float
     rival: Rival | None = None
     """what hindsight prefers although no run confirmed it"""
+
+
+class Failure(Sourced):
+    """A probe that came to no number."""
+
+    phase: str
+    """that tried it first"""
+    preset: str
+    shape: Shape
+    seconds: float
+    status: str
+    reason: str
 
 
 class Zone(Sourced):
@@ -251,6 +264,7 @@ class Report(Contract):
     asked: Asked
     machine: MachineKnown
     candidate: Candidate
+    failures: tuple[Failure, ...]
     zones: tuple[Zone, ...]
     beside: tuple[Beside, ...]
     scaling: Scaling

@@ -14,11 +14,13 @@ MOST_SOURCES = 3
 
 def as_markdown(report: Report, plots: Mapping[str, str]) -> str:
     """`plots`: path, relative to the report, and caption."""
-    parts = (
+    parts = [
         _head(report), _candidate(report), _zones(report), _claims(report), _checks(report), _noise(report),
         _rungs(report), _beside(report), _scaling(report.scaling), _families(report), _tuning(report),
-        _phases(report), _plots(plots), _evidence(report),
-    )  # fmt: skip
+        _failures(report), _phases(report), _plots(plots), _evidence(report),
+    ] if report.candidate.default.is_measured else [
+        _head(report), _candidate(report), _failures(report), _tuning(report), _phases(report), _evidence(report),
+    ]  # fmt: skip
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -46,18 +48,29 @@ def _candidate(report: Report) -> list[str]:
         ["shape", f"{default.family}: depth {shape.depth}, width {shape.d_model}, heads {shape.heads}, "
                   f"{describe_shape(shape)}"],
         ["tuning", describe_tuning(default.tuning)],
-        ["val_bpb expected", f"{default.val_bpb:.4f} +- {default.spread:.4f} on {default.rung} after "
-                             f"{default.budget_seconds:g} s"],
-        ["training", f"{one.target_tokens:,} tokens, {one.target_steps:,} steps, {default.tok_per_sec:,.0f} tokens/s"],
-        ["memory", f"{default.memory_mb:,.0f} MiB, {one.band}"],
+        *_expected(one),
         ["confidence", f"**{default.confidence}**: {default.reason}"],
-        ["best of all", _sure(one)],
-        ["in hindsight", describe_rival(one.rival) if one.rival else NO_RIVAL],
+        *([["best of all", _sure(one)],
+           ["in hindsight", describe_rival(one.rival) if one.rival else NO_RIVAL]] if default.is_measured else []),
     ]  # fmt: skip
     lines = ["## The default", "", *table(["what", "value"], rows)]
+    if default.next_step:
+        lines += ["", f"What to do next: {default.next_step}."]
     if one.rung_correction:
         lines += ["", f"Probes were scored on {one.probe_rung}; {one.rung_correction:+.4f} leads to {default.rung}."]
     return [*lines, "", f"Sources: {cited(one.sources)}."]
+
+
+def _expected(one: Candidate) -> list[list[str]]:
+    default, expects = one.default, one.default.expects
+    if expects is None:
+        return [["expected", "not known: nothing was measured"]]
+    return [
+        ["val_bpb expected", f"{expects.val_bpb:.4f} +- {expects.spread:.4f} on {default.rung} after "
+                             f"{default.budget_seconds:g} s"],
+        ["training", f"{one.target_tokens:,} tokens, {one.target_steps:,} steps, {expects.tok_per_sec:,.0f} tokens/s"],
+        ["memory", f"{expects.memory_mb:,.0f} MiB, {one.band}"],
+    ]  # fmt: skip
 
 
 def _sure(one: Candidate) -> str:
@@ -227,7 +240,21 @@ def _tuning(report: Report) -> list[str]:
         for one in tuning.tried
     ]
     lines = ["## Tuning", "", f"{tuning.reason}.", "", *table(["setting", "status", "tokens/s", "source"], rows)]
-    return [*lines, *(["", f"No time for: {'; '.join(tuning.left_out)}."] if tuning.left_out else [])]
+    return [*lines, *(["", f"Not tried: {'; '.join(tuning.left_out)}."] if tuning.left_out else [])]
+
+
+def _failures(report: Report) -> list[str]:
+    lines = ["## Probes that came to no number", ""]
+    if not report.failures:
+        return [*lines, "None."]
+    rows = [
+        [
+            one.phase, f"{one.preset}, {describe_shape(one.shape)}", f"{one.seconds:g}", one.status.replace("_", " "),
+            one.reason, cited(one.sources),
+        ]
+        for one in report.failures
+    ]  # fmt: skip
+    return [*lines, *table(["phase", "shape", "trained s", "end", "why", "source"], rows)]
 
 
 def _phases(report: Report) -> list[str]:

@@ -53,8 +53,11 @@ def _tune(subject: Subject) -> list[str]:
 
 
 def _envelope(subject: Subject) -> list[str]:
-    inferred = [family.preset for family in subject.envelope.envelope.families if family.inferred]
-    return [f"without probes of their own: {', '.join(inferred)}"] if inferred else []
+    families = subject.envelope.envelope.families
+    inferred = [family.preset for family in families if family.inferred]
+    failed = [family.preset for family in families if not family.inferred and not family.largest_pass_tokens]
+    said = [f"without probes of their own: {', '.join(inferred)}"] if inferred else []
+    return said + ([f"no probe came to a number: {', '.join(failed)}"] if failed else [])
 
 
 def _search(subject: Subject) -> list[str]:

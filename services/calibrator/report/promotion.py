@@ -47,10 +47,10 @@ def rows_to_share(subject: Subject) -> list[QualityRow]:
 
 
 def _readme(subject: Subject, num_rows: int) -> str:
-    default = subject.default
+    default, expects = subject.default, subject.expects
     return README.format(
         key=default.hardware_key, engine=default.engine, device=default.device, date=f"{default.made_at:%Y-%m-%d}",
-        mode=default.mode, family=default.family, val_bpb=default.val_bpb, spread=default.spread,
+        mode=default.mode, family=default.family, val_bpb=expects.val_bpb, spread=expects.spread,
         seconds=default.budget_seconds, confidence=default.confidence, default=DEFAULT_FILE, rungs=RUNGS_FILE,
         rows=ROWS_FILE, num_rows=num_rows, dataset=default.dataset.fingerprint[:12], bundle=BUNDLE,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from services.calibrator.report.contract import (
     Check,
     Checks,
     Effect,
+    Failure,
     FamilyRow,
     MachineKnown,
     NoiseReport,
@@ -57,6 +58,23 @@ def candidate_of(subject: Subject, points: Points) -> Candidate:
             subject.asked_file(), runs, ids_of(subject.noise.outcomes), filter(None, [subject.rungs.run_id])
         ),
     )
+
+
+def unmeasured_candidate_of(subject: Subject) -> Candidate:
+    return Candidate(
+        default=subject.default, probe_rung=subject.prior.rung, rung_correction=0.0, band=None, target_tokens=None,
+        target_steps=None, sure=0.0, margin=0.0, sources=merged(subject.asked_file(), ids_of(subject.found.outcomes())),
+    )  # fmt: skip
+
+
+def failures_of(subject: Subject) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(
+            phase=phase, preset=one.probe.preset, shape=one.probe.shape, seconds=one.probe.seconds, status=one.status,
+            reason=one.reason, sources=(id_of(one),),
+        )
+        for phase, one in subject.found.failures()
+    )  # fmt: skip
 
 
 def checks_of(subject: Subject) -> Checks:

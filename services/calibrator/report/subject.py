@@ -24,7 +24,7 @@ from services.calibrator.work import Work, describe, describe_shape
 from shared.calibration.events import events_file
 from shared.calibration.folder import calibration_file
 from shared.contracts import Shape
-from shared.experiment.platform_default import PlatformDefault
+from shared.experiment.platform_default import Expects, PlatformDefault
 from shared.quality import QualityRow, QualityTable
 from shared.quality.model_size import model_size
 
@@ -116,8 +116,15 @@ class Subject:
     @cached_property
     def chosen(self) -> Ranked:
         chosen = chosen_shape(self.found)
-        assert chosen is not None, "a default was made of it"
+        assert chosen is not None, "nothing was measured"
         return chosen
+
+    @property
+    def expects(self) -> Expects:
+        """What the default says; it is there where a shape was chosen."""
+        expects = self.default.expects
+        assert expects is not None, "nothing was measured"
+        return expects
 
     @cached_property
     def expected(self) -> Expectation:

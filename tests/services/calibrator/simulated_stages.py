@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.calibration.events import read_events
+from shared.calibration.job import CalibrateJob
 from shared.contracts import EvaluationRecord, Job, Rung, RungChoice, Shape, Status, TrainingRecord
 from shared.evaluation.rungs import RUNG_TOKENS, eval_signature
 from shared.files import sha256_bytes, write_atomic
@@ -152,3 +154,14 @@ def keep_weights(directory: RunDirectory, job: Job, steps: int) -> None:
         files={"model.safetensors": sha256_bytes(b"weights")},
     )
     commit(directory.checkpoint_dir, record)
+
+
+def failing_in(phase: str, asked: CalibrateJob, fault: Status | str) -> SimulatedStages:
+    """Every probe of that phase ends so, all others are let be."""
+
+    def now(job: Job) -> Status | str | None:
+        events, _ = read_events(asked.place)
+        current = next((event.phase for event in reversed(events) if event.kind == "phase"), "")
+        return fault if current == phase else None
+
+    return SimulatedStages(fault=now)

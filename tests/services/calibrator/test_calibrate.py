@@ -192,11 +192,6 @@ def test_a_family_that_crashes_never_ends_it():
     assert default.family in ("m5-small", "m5-balanced")
 
 
-def test_a_machine_on_which_nothing_runs_is_told_why_in_one_line():
-    with pytest.raises(ValueError, match=r"no shape ran on cpu: crashed: simulated crashed"):
-        run(job_of(), SimulatedStages(fault=lambda job: Status.CRASHED))
-
-
 def test_where_the_first_step_is_not_over_in_time_a_smaller_one_is_tried_and_there_is_a_default():
     """As with MLX on a CPU and the BLAS that its package for Linux brings."""
     from shared.experiment.presets import find_preset

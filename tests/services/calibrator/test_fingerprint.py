@@ -5,6 +5,7 @@ import pytest
 from services.calibrator.fingerprint import fingerprint
 from shared.experiment.platform_default import all_defaults, default_file, write_default
 from shared.settings import settings
+from tests.platform_defaults import unmeasured
 
 
 @pytest.fixture
@@ -27,6 +28,15 @@ def test_a_damaged_default_is_calibrated_anew(reported, home):
     write_default(reported.default).write_text("{")
     found = fingerprint(reported.work)
     assert (found.standing, found.known, found.nearest_shape) == ("it was damaged", "new", None)
+
+
+def test_a_default_of_which_nothing_was_measured_is_calibrated_anew_and_no_place_to_start_from(reported, home):
+    write_default(unmeasured(hardware_key=reported.default.hardware_key))
+    found = fingerprint(reported.work)
+    assert (found.known, found.nearest_shape) == ("new", None)
+    assert found.standing == (
+        "unmeasured: no probe came to a number when it was calibrated today; autoresearch calibrate measures again"
+    )
 
 
 def test_another_machines_damaged_default_is_left_out(reported, home):

@@ -225,8 +225,9 @@ def test_a_shape_whose_run_went_astray_is_not_offered_again(tmp_path):
     assert state.outlook.projections.numbers == []
 
 
-def test_a_machine_on_which_nothing_runs_ends_without_a_candidate(tmp_path):
-    result = search_on(machine_with(crashes=1.0), tmp_path, allowance_s=100)
+@pytest.mark.parametrize("fault", ["crashes", "hangs"])
+def test_a_machine_on_which_nothing_runs_ends_without_a_candidate(fault, tmp_path):
+    result = search_on(machine_with(**{fault: 1.0}), tmp_path, allowance_s=100)
     assert not any(outcome.is_ok for outcome in result.outcomes)
     assert result.stopped in ("allowance", "exhausted")
 

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from services.console import calibration_view
 from services.console.calibration_view import View, picture, plain_lines, summary_rows
-from shared.calibration.events import PlannedPhase, append_event, events_file, read_events
+from shared.calibration.events import PlannedPhase, append_event, events_file, read_default_of, read_events
+from shared.calibration.job import CalibrationRequest, build_calibration
 from shared.experiment.platform_default import NoiseFloor, Pairing, write_default
 from tests.device_holding import held_elsewhere
-from tests.platform_defaults import calibrated
+from tests.platform_defaults import calibrated, unmeasured
 
 BAD = {
     "preset": (["--presets", "m9"], "unknown preset 'm9': choose one of m5-tiny"),
@@ -55,6 +56,36 @@ def test_a_machine_that_was_calibrated_is_left_alone_when_asked(autoresearch, wo
     assert code == 0
     assert json.loads(out)["default"]["family"] == "m5-tiny"
     assert "this machine was calibrated on" in error
+
+
+def test_a_machine_of_which_nothing_was_measured_is_not_left_alone(workplace, capsys):
+    path = write_default(unmeasured())
+    try:
+        calibration = build_calibration(CalibrationRequest(engine="torch", device="cpu"))
+        assert not calibration_view.show_existing(calibration, as_json=False)
+    finally:
+        path.unlink()
+    assert "no probe came to a number: it is calibrated again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [None, calibrated()], ids=["nothing before", "measured before"])
+def test_the_end_of_a_calibration_in_which_nothing_was_measured_says_so_and_what_train_uses(
+    before, workplace, tmp_path, capsys
+):
+    append_event(tmp_path, kind="finished", spent_s=500.0, default=unmeasured())
+    path = write_default(before or read_default_of(tmp_path))
+    try:
+        assert calibration_view.conclude(tmp_path, as_json=False) == 0
+        out, error = capsys.readouterr()
+        calibration_view.conclude(tmp_path, as_json=True)
+        document = json.loads(capsys.readouterr().out)
+    finally:
+        path.unlink()
+    assert "confidence:   none: no probe came to a number" in out
+    assert "next:         find out what is wrong" in out
+    assert ("and says that nothing was measured" in error) == (before is None)
+    assert ("confidence medium, was measured on this machine" in error) == (before is not None)
+    assert document["is_in_use"] == (before is None)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from shared.experiment.presets import find_preset
 from shared.machine.hardware import detect
 from shared.quality import QualityRow, write_rows
 from shared.settings import settings
-from tests.platform_defaults import calibrated, on_a_cpu
+from tests.platform_defaults import calibrated, on_a_cpu, unmeasured
 
 ELSEWHERE = "nvidia-blackwell-gb10-120gb"
 
@@ -150,6 +150,20 @@ def test_promoting_a_file_of_this_machine_brings_the_default_alone(autoresearch,
     code, out, _ = autoresearch("promote", tmp_path / "default.json")
     assert code == 0
     assert "another machine" not in out
+    assert promoted_rows() == ()
+
+
+def test_a_default_of_which_nothing_was_measured_is_listed_as_that_and_not_promoted(autoresearch, tmp_path):
+    write_default(unmeasured())
+    (found,) = json.loads(autoresearch("list", "--json")[1])
+    assert (found["standing"], found["confidence"], found["expects"]) == ("unmeasured", "none", "not known")
+    assert "find out what is wrong" in autoresearch("show")[1]
+    better = write_default(make_default())
+    code, out, error = autoresearch("promote", make_bundle(tmp_path / "promotion", unmeasured()))
+    assert (code, out) == (2, "")
+    assert "nothing of this default was measured on" in the_line(error)
+    assert "autoresearch calibrate" in error
+    assert PlatformDefault.model_validate_json(better.read_bytes()).is_measured
     assert promoted_rows() == ()
 
 

@@ -5,10 +5,12 @@ import json
 import psutil
 import pytest
 
+from services.worker.calibrations import said_of
 from shared.contracts import Status
 from shared.settings import settings
 from tests.device_holding import held_elsewhere
 from tests.fleet import wait_for
+from tests.platform_defaults import calibrated, unmeasured
 
 BAD = {
     "unknown preset": ({"presets": "m9"}, "unknown preset 'm9': choose one of m5-tiny"),
@@ -64,3 +66,11 @@ def test_a_calibration_whose_worker_is_killed_goes_on_and_leaves_a_default(hub, 
     assert json.loads(place.read_text())["family"] == "m5-tiny"
     assert first[0].stat().st_nlink  # what was measured before the kill is still the evidence
     place.unlink()
+
+
+def test_a_calibration_is_told_in_a_line_with_what_it_expects_or_why_that_is_nothing():
+    key = calibrated().hardware_key
+    expects = "expects val_bpb 1.7500 +- 0.0200, confidence medium"
+    assert said_of(calibrated()) == f"platform default of {key}: m5-tiny, {expects}"
+    why = "confidence none: no probe came to a number; next: find out what is wrong"
+    assert said_of(unmeasured()) == f"platform default of {key}: m5-tiny, {why}"

@@ -14,7 +14,7 @@ from shared.machine.hardware import NvidiaProbe, apple_hardware, cpu_hardware, n
 from shared.runs.directory import RunDirectory
 from shared.runs.recipe_file import InvalidRecipe
 from shared.runs.shipped import default_recipe
-from tests.platform_defaults import calibrated
+from tests.platform_defaults import calibrated, unmeasured
 from tests.recipes import HONEST
 from tests.shared.tracking.finished_runs import RECIPE
 
@@ -239,6 +239,23 @@ def test_an_old_default_is_used_and_its_age_is_said(changes, said, kept):
     kept(calibrated(**changes))
     (choice,) = [choice for choice in job_of().choices if choice.what == "shape"]
     assert said in choice.reason
+
+
+def test_a_default_of_which_nothing_was_measured_is_used_and_expects_nothing(kept):
+    kept(unmeasured())
+    job = job_of()
+    (choice,) = [choice for choice in job.choices if choice.what == "shape"]
+    assert (job.shape, choice.chosen) == (unmeasured().shape, "m5-tiny, not measured")
+    assert choice.reason == (
+        "the platform default, unmeasured: no probe came to a number when it was calibrated today; autoresearch "
+        "calibrate measures again"
+    )
+
+
+@pytest.mark.parametrize("changes", [{"confidence": "none"}, {"val_bpb": None}, {"tok_per_sec": None}])
+def test_a_default_has_its_numbers_exactly_where_something_was_measured(changes):
+    with pytest.raises(ValueError, match="are there unless the confidence is none"):
+        calibrated(**changes)
 
 
 def test_a_damaged_default_is_one_line_that_says_what_to_do(kept):

@@ -1,5 +1,7 @@
 """Defaults go to MLflow, the fleet's runs come from it: both against a real sqlite store."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from shared.calibration.events import append_event
@@ -12,7 +14,7 @@ from shared.tracking.fleet_default import fleet_default
 from shared.tracking.fleet_rows import fleet_rows
 from shared.tracking.mlflow_mapping import experiment_name
 from tests.mlflow_server import empty_store, runs
-from tests.platform_defaults import calibrated
+from tests.platform_defaults import calibrated, unmeasured
 from tests.shared.tracking.finished_runs import make_result, make_run
 
 __all__ = ["empty_store", "runs"]
@@ -53,6 +55,23 @@ def test_the_default_of_another_machine_is_read_back(finished):
     assert found.val_bpb == default.val_bpb
     assert fleet_default("nobody", "torch") is None
     assert fleet_default("' or 1 = 1", "torch") is None
+
+
+def test_one_in_which_nothing_was_measured_is_recorded_without_numbers_and_hides_no_better_one(finished):
+    keep_calibration_for_later(finished)
+    flush_outbox()
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    (finished / "promotion").mkdir()
+    (finished / "promotion" / "platform_default.json").write_text("of the calibration before")
+    append_event(finished, kind="finished", spent_s=500.0, default=unmeasured(made_at=later))
+    keep_calibration_for_later(finished)
+    flush_outbox()
+    client, found = stored("calibration")
+    (run,) = [one for one in found if one.data.tags["confidence"] == "none"]
+    assert run.data.metrics == {}
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"report.md", "platform_default.json"}
+    default = calibrated()
+    assert fleet_default(default.hardware_key, default.engine).is_measured
 
 
 def test_a_calibration_that_came_to_no_default_is_not_kept(tmp_path, runs):
