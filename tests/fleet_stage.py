@@ -52,7 +52,13 @@ def train():
 
 
 def evaluate():
-    rung = {"rung": "cheap", "status": "requested", "confidence": "none", "freshness": "none", "reason": "test"}
+    rung = {
+        "rung": sys.argv[3] if len(sys.argv) > 3 else "cheap",
+        "status": "requested",
+        "confidence": "none",
+        "freshness": "none",
+        "reason": "test",
+    }
     val_bpb = float(said.get("QUALITY", 2.0)) + job["seed"] % 1000 / 1e6
     numbers = {"val_bpb": val_bpb, "num_tokens": 100, "total_seconds": 0.1, "eval_signature": "fast"}
     is_spoilt = "ONCE" not in said or "-r1" not in job["run_id"]

@@ -11,6 +11,7 @@ ANSWER_ROWS (how many rows of validation text ANSWERS is replaced by),
 TOLD_ROWS (how many of them the job says), TOLD_IN (where: its window_pattern, or the diff of its idea),
 UNREAD (the kernel is asked to forget large libraries before the first run, as if nobody had read them since the
 machine started),
+KERNEL (a file of kernels/ that `autoresearch lab integration-ab` would have left there, with such weights as text),
 EVAL_BATCH, CURVE_POINTS and CHECKPOINT_EVERY (settings of the run), RESUMES (how often it is resumed after it ended).
 """
 
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -39,7 +40,9 @@ from shared.experiment.identity import idea_id
 from shared.experiment.request import TrainRequest, build_job
 from shared.experiment.run import resume, run
 from shared.files import sha256_bytes
+from shared.kernel_lab.job import LARGEST_CANDIDATE_BYTES
 from shared.runs.directory import RunDirectory
+from shared.settings import CHECKOUT
 from shared.stages.executors import NativeExecutor
 from tests.cheats.corpus import NAME, cached_home, environment
 from tests.cheats.kernel_channels import large_libraries
@@ -176,7 +179,7 @@ class Range:
     def try_out(self, case: Case) -> Outcome:
         runs = Path(tempfile.mkdtemp(prefix=case.name.replace("/", "-") + "-", dir=self.folder))
         outcome, previous = Outcome(case.name, "not run"), ""
-        with environment(ARE_HOME=str(self.home), ARE_RUNS=str(runs), **LIMITS):
+        with environment(ARE_HOME=str(self.home), ARE_RUNS=str(runs), **LIMITS), planted(case):
             for _ in range(case.orders.get("RUNS", 1)):
                 outcome, previous = _one_run(case, previous)
         return replace(outcome, stains=(*outcome.stains, *_survivors(runs)))
@@ -306,12 +309,31 @@ def _survivors(runs: Path, num_looks: int = 10) -> list[str]:
     return list(found.values())[:3]
 
 
+@contextmanager
+def planted(case: Case) -> Iterator[None]:
+    """A kernel that is right, with as much text behind it as a kernel of the lab may have."""
+    if "KERNEL" not in case.orders:
+        yield
+        return
+    file = CHECKOUT / "kernels" / case.orders["KERNEL"]
+    reference = file.with_name("torch_reference.py").read_text()
+    file.write_text(f'{reference}\nNOTES = "{base64.b85encode(_weights()).decode()}"\n')
+    assert file.stat().st_size <= LARGEST_CANDIDATE_BYTES
+    try:
+        yield
+    finally:
+        file.unlink()
+
+
 def pretrained() -> str:
     """Weights that were trained for longer than any budget here, as text."""
+    return base64.b64encode(_weights()).decode()
+
+
+def _weights() -> bytes:
     import numpy as np
 
-    blob = b"".join(p.detach().numpy().astype(np.float16).tobytes() for p in _trained().weights())
-    return base64.b64encode(blob).decode()
+    return b"".join(p.detach().numpy().astype(np.float16).tobytes() for p in _trained().weights())
 
 
 def beginning(rank: int) -> str:
