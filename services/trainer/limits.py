@@ -22,8 +22,9 @@ BUILD_S, BUILD_OPENINGS, BUILD_SHARE = 10.0, 5.0, 0.05
 EARLY_S, EARLY_OPENINGS, EARLY_SHARE = 2.0, 2.0, 0.05
 """what building and warming up may take before it counts as training: seconds, times the engine's opening, and part of
 the budget"""
-LEAST_OPENING_S = 1.0
-"""at least: MLX is open in a hundredth of a second, and its first step takes as long as PyTorch's"""
+LEAST_OPENING_S, MOST_OPENING_S = 1.0, 5.0
+"""what an opening is taken for, at least and at most: MLX is open in a hundredth of a second, and its first step takes as
+long as PyTorch's; and whoever keeps the machine busy while the engine opens would have more time for free"""
 METAL_S = 10.0
 """more on an Apple chip, whose kernels are compiled meanwhile. An estimate: nobody has measured it"""
 UNSEEN_OPENINGS = 25.0
@@ -72,11 +73,12 @@ def free_before_clock_s(job: Job, opening_s: float, *, gpu_seen: bool) -> float:
     if budget_s is None or job.rung is Rung.SMOKE:  # never ranked
         return float("inf")
     free_s = EARLY_S + EARLY_SHARE * budget_s
+    usual_opening_s = min(MOST_OPENING_S, max(LEAST_OPENING_S, opening_s))
     if gpu_seen:
         return free_s + EARLY_OPENINGS * LEAST_OPENING_S
     if device.is_cuda:
-        return free_s + UNSEEN_OPENINGS * max(opening_s, LEAST_OPENING_S)
-    return free_s + EARLY_OPENINGS * max(opening_s, LEAST_OPENING_S) + (METAL_S if device.is_apple else 0.0)
+        return free_s + UNSEEN_OPENINGS * usual_opening_s
+    return free_s + EARLY_OPENINGS * usual_opening_s + (METAL_S if device.is_apple else 0.0)
 
 
 def check_clocks(job: Job, trained: Trained, seconds: float) -> None:

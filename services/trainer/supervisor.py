@@ -209,7 +209,8 @@ class Supervision:
         built = self.process.expect(Built, min(build_s, limit - monotonic()), f"had not built after {build_s:.0f} s")
         self._hand_out_memory(built)
         ready = self.process.expect(Ready, limit - monotonic(), late)
-        self._count_early(opened - opening, monotonic() - opened)
+        self._keep_kernels(self._early_s(opened))
+        self._count_early(opened - opening, self._early_s(opened))
         self.measured.startup_seconds = monotonic() - self.started
         self.measured.attention_backend = ready.attention_backend
         self.measured.hand_over_seconds = ready.hand_over_seconds
@@ -217,28 +218,29 @@ class Supervision:
         self.measured.choices += ready.choices
         return ready
 
-    def _count_early(self, opening_s: float, taken_s: float) -> None:
-        """What may have been training, beyond what is free: the clock begins with it, so it is missing from training.
-
-        taken_s: from the open engine to the warmed-up recipe.
-        """
+    def _early_s(self, opened: float) -> float:
+        """What may have been training since the engine was open: seconds of the clock, or of the GPU where it is seen."""
         computed_s = self.gpu.busy_s()
-        early_s = taken_s if computed_s is None else computed_s
-        self._keep_kernels(early_s)
-        free_s = free_before_clock_s(self.job, opening_s, gpu_seen=computed_s is not None)
+        return monotonic() - opened if computed_s is None else computed_s
+
+    def _count_early(self, opening_s: float, early_s: float) -> None:
+        """What of it is not free: the clock begins with it, so it is missing from the training."""
+        gpu_seen = self.gpu.busy_s() is not None
+        free_s = free_before_clock_s(self.job, opening_s, gpu_seen=gpu_seen)
         seconds = max(0.0, early_s + self.cache.kept_early_s - free_s)
         if not seconds:
             return
         self.early_seconds = seconds
         self.clock.spent += seconds
-        what = "building and warming up took" if computed_s is None else "the GPU computed before the clock"
+        what = "the GPU computed before the clock" if gpu_seen else "building and warming up took"
         reason = f"{what} so much longer than the {free_s:.1f} s that are free, and it counts as training time"
         self.measured.choices.append(Choice(what="start-up", chosen=f"{seconds:.2f} s", reason=reason))
         if not self.job.budget.covers(self.clock.spent):
             raise Ended(Status.TIMED_OUT, f"start-up took the whole budget: {seconds:.1f} s more than is free")
 
     def _keep_kernels(self, early_s: float) -> None:
-        """Now, because the process has no row yet. One without a sandbox, or resumed, may find some."""
+        """Now, because the process has no row yet. One without a sandbox, or resumed, may find some. It goes on
+        meanwhile, so what counts is read again afterwards."""
         if self.restored is None and self.process.integrity is not Integrity.NONE:
             self.cache.keep(self.job.run_id, self.started, early_s)
 

@@ -34,3 +34,8 @@ def test_compiling_is_free_on_a_gpu_whose_driver_tells_how_long_it_computed(work
 def test_a_framework_that_opens_at_once_may_take_as_long_to_warm_up_as_another(workplace, compile):
     job = make_job(engine="mlx", compile=compile, device="cpu", budget=Budget(seconds=20))
     assert free_before_clock_s(job, opening_s=0.02, gpu_seen=False) == pytest.approx(2 + 2 * 1 + 0.05 * 20)
+
+
+def test_a_machine_that_is_kept_busy_while_the_engine_opens_gives_no_more_time(workplace):
+    job = make_job(device="cpu", budget=Budget(seconds=60))
+    assert free_before_clock_s(job, opening_s=30.0, gpu_seen=False) == pytest.approx(2 + 2 * 5 + 0.05 * 60)

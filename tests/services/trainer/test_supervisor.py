@@ -94,6 +94,14 @@ def test_where_the_gpu_is_seen_only_its_work_before_the_clock_is_missing_from_th
     assert early.reason.startswith("the GPU computed before the clock so much longer than the 4.2 s that are free")
 
 
+def test_what_is_done_while_kernels_are_copied_counts_too(workplace, monkeypatch):
+    monkeypatch.setattr(supervisor, "GpuWatch", Gpu)
+    monkeypatch.setattr(supervisor.CompileCache, "keep", lambda *_: monkeypatch.setattr(Gpu, "busy_s", lambda self: 7.5))
+    record = supervise(make_light_run(budget=Budget(seconds=4)))
+    (early,) = [one.chosen for one in record.choices if one.what == "start-up"]
+    assert early == f"{7.5 - 2 - 2 - 0.05 * 4:.2f} s"
+
+
 def test_a_recipe_that_computes_on_a_gpu_that_is_not_its_own_is_rejected(workplace, monkeypatch):
     monkeypatch.setattr(supervisor, "GpuWatch", type("Strayed", (Gpu,), {"strayed": True}))
     record = supervise(make_light_run())
