@@ -33,6 +33,8 @@ from shared.files import atomic_writer
 from shared.runs.directory import write_record
 
 BUFFER_DOCUMENTS = 1000
+# Of validation, for the odds of docs/evaluation.md.
+ROWS_TO_AUDIT = 128
 # Rows between two reports of progress.
 REPORT_ROWS = 512
 
@@ -134,7 +136,16 @@ def pack_split(source: Source, rows_directory: Path, seq_len: int, dataset: str,
     # Reads the file back once: what a disk swallowed shows here, and the first opening is quick.
     assert remembered_sha256(path) == record.sha256, f"{path} was not written as it was packed"
     covered = "" if record.coverage is None else f", {record.coverage:.1%} of the text is in them"
-    report.say(f"rows: {split} of {seq_len} packed, {record.num_rows:,} rows{covered}")
+    report.say(f"rows: {split} of {seq_len} packed, {record.num_rows:,} rows{covered}{_too_few(source, record)}")
+
+
+def _too_few(source: Source, record: RowsRecord) -> str:
+    if source.split != "validation" or record.num_rows >= ROWS_TO_AUDIT:
+        return ""
+    return (
+        f": with fewer than {ROWS_TO_AUDIT}, the evaluator misses more of the recipes that look ahead "
+        "(docs/evaluation.md), so put more text into the last file, or more rows into a single one"
+    )
 
 
 def _write(path: Path, source: Source, seq_len: int, dataset: str, report: Report) -> RowsRecord:

@@ -81,6 +81,16 @@ def test_a_second_run_reuses_everything_and_a_new_length_is_added(home, report, 
     assert "train of 50 packed" in report.text
 
 
+def test_a_corpus_with_few_validation_rows_is_told_what_the_audit_misses_there(home, report, tmp_path, monkeypatch):
+    num_rows = prepare(words_job(write_corpus(tmp_path / "words")), report).validation_rows().num_rows
+    (said,) = [line for line in report.lines if "put more text into the last file" in line]
+    assert said.startswith(f"rows: validation of 2048 packed, {num_rows} rows")
+    report.lines.clear()
+    monkeypatch.setattr("services.prepare.packing.ROWS_TO_AUDIT", num_rows)
+    prepare(words_job(write_corpus(tmp_path / "again"), name="again"), report)
+    assert "put more text into the last file" not in report.text
+
+
 def test_a_given_tokenizer_is_used_and_makes_another_dataset(home, report, tmp_path, corpus_directory, prepared):
     write_parquet(tmp_path / "few" / "a.parquet", ["ab ab ab ab"] * 50)
     write_parquet(tmp_path / "few" / "b.parquet", make_documents(50, 98, mean_words=200))

@@ -96,7 +96,9 @@ def test_where_the_gpu_is_seen_only_its_work_before_the_clock_is_missing_from_th
 
 def test_what_is_done_while_kernels_are_copied_counts_too(workplace, monkeypatch):
     monkeypatch.setattr(supervisor, "GpuWatch", Gpu)
-    monkeypatch.setattr(supervisor.CompileCache, "keep", lambda *_: monkeypatch.setattr(Gpu, "busy_s", lambda self: 7.5))
+    monkeypatch.setattr(
+        supervisor.CompileCache, "keep", lambda *_: monkeypatch.setattr(Gpu, "busy_s", lambda self: 7.5)
+    )
     record = supervise(make_light_run(budget=Budget(seconds=4)))
     (early,) = [one.chosen for one in record.choices if one.what == "start-up"]
     assert early == f"{7.5 - 2 - 2 - 0.05 * 4:.2f} s"
