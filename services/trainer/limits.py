@@ -23,8 +23,8 @@ EARLY_S, EARLY_OPENINGS, EARLY_SHARE = 2.0, 2.0, 0.05
 """what building and warming up may take before it counts as training: seconds, times the engine's opening, and part of
 the budget"""
 LEAST_OPENING_S, MOST_OPENING_S = 1.0, 5.0
-"""what an opening is taken for, at least and at most: MLX is open in a hundredth of a second, and its first step takes as
-long as PyTorch's; and whoever keeps the machine busy while the engine opens would have more time for free"""
+"""what an opening is taken for, at least and at most: MLX is open in a hundredth of a second, and its first step takes
+as long as PyTorch's; and whoever keeps the machine busy while the engine opens would have more time for free"""
 METAL_S = 10.0
 """more on an Apple chip, whose kernels are compiled meanwhile. An estimate: nobody has measured it"""
 UNSEEN_OPENINGS = 25.0
