@@ -219,7 +219,7 @@ class Supervision:
         return ready
 
     def _early_s(self, opened: float) -> float:
-        """What may have been training since the engine was open: seconds of the GPU where it is seen, or of the clock."""
+        """What may have been training since the engine opened: seconds of the GPU where it is seen, or of the clock."""
         computed_s = self.gpu.busy_s()
         return monotonic() - opened if computed_s is None else computed_s
 
