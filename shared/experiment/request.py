@@ -24,6 +24,7 @@ from shared.experiment.presets import (
     preset_of,
 )
 from shared.experiment.recipe import check_source
+from shared.experiment.settings import JOB_KEYS
 from shared.files import sha256_bytes, sha256_file
 from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import Hardware, Vendor, default_engine, detect
@@ -56,9 +57,6 @@ class TrainRequest(Contract):
     """single values of the shape, or attention, compile, dtype, eval_batch_size, kernels"""
     idea: IdeaRef | None = None
     """what the run tests (shared/research)"""
-
-
-JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size", "kernels")
 
 
 def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tuple[Job, bytes]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from shared.contracts import RunResult
 from shared.experiment.identity import idea_id
+from shared.experiment.settings import resolved
 from shared.fleet import keys
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
@@ -106,10 +107,10 @@ class Known:
         return line
 
     def twin(self, idea: Idea) -> Idea | None:
-        """Another idea that differs from this one in comments and layout alone."""
-        same = (idea.meaning_sha, idea.settings)
-        others = (one for one in self.ideas.values() if one.id != idea.id)
-        return next((one for one in others if (one.meaning_sha, one.settings) == same), None)
+        """Another idea that differs from this one in comments, layout and the way its settings are written alone."""
+        same, asked = idea.meaning_sha, resolved(idea.preset, idea.set)
+        others = (one for one in self.ideas.values() if one.id != idea.id and one.meaning_sha == same)
+        return next((one for one in others if resolved(one.preset, one.set) == asked), None)
 
 
 def read_known(entries: Iterable[Entry], results: Mapping[str, Sequence[RunResult]], *, believe_missing: bool) -> Known:
