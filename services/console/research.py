@@ -117,8 +117,12 @@ def check_tries(known: Known, idea: Idea, trial: Trial, index: int) -> None:
     if len(vain) >= most_again(idea.recipe_sha):
         raise NothingMeasured(
             f"run {index} of {idea.id} was made {len(vain)} times and measured nothing, the last time "
-            f"{reasons_of(vain[-1]) or vain[-1].status}; it is not tried more often, so choose another --time-budget"
+            f"{_why(vain[-1])}; it is not tried more often, so choose another --time-budget"
         )
+
+
+def _why(result: RunResult) -> str:
+    return result.reason if result.status is Status.CANCELLED else reasons_of(result) or result.status
 
 
 def tries_left(known: Known, idea: Idea, trial: Trial, index: int) -> int:

@@ -168,6 +168,8 @@ def said_of(why: LeftOut, result: RunResult) -> str:
     """The reason in its own words: what the run's record gives, where that is why it is left out."""
     if why is LeftOut.REPEATED:
         return "repeated: of several runs with one seed the worst counts, also one over its budget"
+    if why is LeftOut.NOT_OVER and result.reason:
+        return f"{why}: {result.reason}"
     return reasons_of(result) if why is LeftOut.UNRANKED and result.unranked else str(why)
 
 

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.contracts import RunResult
+from shared.contracts import RunResult, Status, TrainingRecord, one_line
 from shared.experiment.identity import idea_id
+from shared.experiment.run import gather
 from shared.experiment.settings import resolved
 from shared.fleet import keys
 from shared.fleet.contracts import Outcome
@@ -16,7 +17,7 @@ from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, ke
 from shared.research.idea import Idea
 from shared.research.noise import Noise, is_denied
 from shared.research.rule import KEEP_Z, Decision, Verdict, bound, decide
-from shared.runs.listing import list_runs
+from shared.runs.listing import ListedRun, list_runs
 
 
 @dataclass(frozen=True)
@@ -226,12 +227,21 @@ def rule_for(idea: Idea) -> Callable[[Sequence[float], Sequence[float], Noise | 
 
 
 def results_on_disk() -> dict[str, list[RunResult]]:
-    """By idea, oldest first."""
+    """By idea, oldest first. A run that was interrupted or killed is one that was cancelled, until it is resumed."""
     found: dict[str, list[RunResult]] = defaultdict(list)
     for run in reversed(list_runs()):
-        if run.result is not None and run.result.idea is not None:
-            found[run.result.idea].append(run.result)
+        result = run.result or _cut_short(run)
+        if result is not None and result.idea is not None:
+            found[result.idea].append(result)
     return found
+
+
+def _cut_short(run: ListedRun) -> RunResult | None:
+    """Whoever interrupts a run has seen its loss: it is one of the tries that a seed has."""
+    if run.job is None or run.state != "interrupted":
+        return None
+    reason = one_line(f"{run.summary}: `autoresearch train --resume {run.path}` goes on")
+    return gather(run.job, TrainingRecord(status=Status.CANCELLED, reason=reason), None, 0.0)
 
 
 def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, list[RunResult]]:

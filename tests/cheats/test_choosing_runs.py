@@ -59,7 +59,6 @@ def test_a_run_that_is_scored_again_on_another_rung_still_counts_on_its_first(au
     assert Rung.CHEAP in {key.rung for key in told.keys(told.ideas[name])}
 
 
-@not_mended
 def test_an_attempt_that_somebody_interrupts_is_one_of_three(autoresearch, mine, monkeypatch):
     """Ctrl-C at the sight of a bad loss, and the same command again: nothing counts how often."""
     measured_start()
