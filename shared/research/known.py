@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 from shared.contracts import RunResult, Status, TrainingRecord, one_line
 from shared.experiment.identity import idea_id
-from shared.experiment.run import gather
 from shared.experiment.settings import resolved
 from shared.fleet import keys
 from shared.fleet.contracts import Outcome
@@ -240,6 +239,8 @@ def _cut_short(run: ListedRun) -> RunResult | None:
     """Whoever interrupts a run has seen its loss: it is one of the tries that a seed has."""
     if run.job is None or run.state != "interrupted":
         return None
+    from shared.experiment.run import gather  # numpy and psutil, which most who ask about ideas have no use for
+
     reason = one_line(f"{run.summary}: `autoresearch train --resume {run.path}` goes on")
     return gather(run.job, TrainingRecord(status=Status.CANCELLED, reason=reason), None, 0.0)
 
