@@ -21,6 +21,7 @@ from shared.research.idea import Idea
 from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
 from shared.runs.directory import RunDirectory
 from shared.settings import Settings, settings
+from shared.time_budget import rounded
 from shared.unranked import reasons_of
 
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ def _in_vain(known: Known, idea: Idea, trial: Trial, index: int) -> list[RunResu
 
 
 def seconds_of(asked: Mapping[str, Any]) -> float:
-    """The training budget that runs of a trial ask for."""
-    return float(asked.get("time_budget") or DEFAULT_BUDGET_S)
+    """The training budget that runs of a trial ask for: as their requests round it (shared/time_budget.py)."""
+    return rounded(float(asked.get("time_budget") or DEFAULT_BUDGET_S))
 
 
 class Fleet:

@@ -30,6 +30,7 @@ from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import Hardware, Vendor, default_engine, detect
 from shared.machine.targets import find_target
 from shared.runs.shipped import default_recipe
+from shared.time_budget import TimeBudget
 
 PERIODIC_CHECKPOINT_S = 300.0
 
@@ -43,8 +44,8 @@ class TrainRequest(Contract):
     device: str | None = None
     dataset: str | None = None
     seed: int = Field(default=42, ge=0, lt=2**32)
-    time_budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """seconds of training"""
+    time_budget: TimeBudget | None = None
+    """seconds of training, to three digits"""
     tokens: int | None = Field(default=None, gt=0)
     """train on so many tokens instead of a time"""
     rung: Literal["auto", "cheap", "reference", "full"] = "auto"

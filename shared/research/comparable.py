@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared import time_budget
 from shared.contracts import Contract, Integrity, Rung, RunResult, Shape, Status, Unranked
 from shared.experiment.identity import seed_of
 from shared.research.idea import Idea
@@ -36,7 +37,7 @@ class Key(Contract):
     eval_signature: str
 
     def __str__(self) -> str:
-        where = f"{self.hardware_key} {self.engine}, {self.budget_seconds:g} s"
+        where = f"{self.hardware_key} {self.engine}, {time_budget.said(self.budget_seconds)}"
         return f"{where}, rung {self.rung}, dataset {self.dataset[:8]}, evaluation {self.eval_signature[:8]}"
 
 

@@ -86,7 +86,6 @@ def test_the_same_recipe_with_its_settings_written_otherwise_is_the_same_idea(au
     assert said.code == 2, f"{second.idea.id} trains what {first.idea.id} does: {second.shape == first.shape}"
 
 
-@not_mended
 def test_a_budget_that_differs_by_a_millionth_is_no_other_budget(autoresearch, mine):
     """It has another key, so another pool and another verdict, and is printed as the same."""
     measured_start()
@@ -169,7 +168,6 @@ def test_an_ablation_is_the_best_without_an_idea_and_nothing_else():
     assert best[0].note == "better = 1"
 
 
-@not_mended
 def test_memory_that_a_recipe_reports_gives_it_no_place_in_the_standings():
     """RunResult.REPORTED: nothing is decided by what only the recipe's process says."""
     best, thin = idea("better = 1"), idea("thin = 1")
