@@ -37,6 +37,7 @@ from shared.ends import Status as Status
 from shared.ends import Unranked as Unranked
 from shared.ends import VoidCause as VoidCause
 from shared.kernel_names import Kernels
+from shared.time_budget import said
 
 
 class Contract(BaseModel):
@@ -131,7 +132,7 @@ class Budget(Contract):
         return training_seconds <= self.allowed_seconds
 
     def __str__(self) -> str:
-        return f"{self.seconds:g} s" if self.tokens is None else f"{self.tokens:,} tokens"
+        return said(self.seconds) if self.seconds is not None else f"{self.tokens:,} tokens"
 
 
 class DatasetRef(Contract):

@@ -19,7 +19,7 @@ def evaluate(
         typer.Option(help="auto, smoke, cheap, reference or full. Default: what the run itself asked for."),
     ] = None,
 ) -> None:
-    """Score the final checkpoint of a run again, and replace the run's result."""
+    """Score the final checkpoint of a run again, and replace the run's result. The number of an idea's run stands."""
     directory = RunDirectory(run_dir.resolve())
     with ends_like_ctrl_c(), progress.shown(directory) as watch:
         result = evaluate_run(directory, rung, NativeExecutor(), watch)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from services.console.defaults import wide
 from services.console.research import Place
+from shared import time_budget
 from shared.research.comparable import Evidence, Key
 from shared.research.history import Row, rows
 from shared.research.idea import Idea
@@ -44,7 +45,7 @@ def print_history(found: Sequence[Row], several_keys: bool = False) -> None:
     for row in found:
         scores = (_said(row.val_bpb), _said(row.num_steps, "g"), _said(row.effect, "+.6f"))
         runs = f"{row.num_runs}{f' ({row.num_failed} failed)' if row.num_failed else ''}"
-        where = [row.key.hardware_key, f"{row.key.budget_seconds:g} s"] if row.key and several_keys else []
+        where = [row.key.hardware_key, time_budget.said(row.key.budget_seconds)] if row.key and several_keys else []
         table.add_row(
             row.idea.id, row.idea.parent or "", row.state, *scores, runs, Text(row.idea.note or row.idea.kind), *where
         )

@@ -103,7 +103,7 @@ def run_command(place: Place, known: Known, key: Key | None, *, by_queue: bool) 
     """What tests an idea under the conditions that the book is about, as far as to the recipe."""
     sent = _sent_last(known)
     seconds = key.budget_seconds if key else seconds_of(sent.asked) if sent else DEFAULT_BUDGET_S
-    budget = f"--time-budget {seconds:g}"
+    budget = f"--time-budget {seconds:.15g}"
     return f"submit --target {target_of(place, known, key)} --wait {budget}" if by_queue else f"train {budget}"
 
 

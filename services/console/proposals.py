@@ -163,7 +163,7 @@ def inherited(
 
 
 def refuse_known(known: Known, idea: Idea, asked: Mapping[str, Any]) -> None:
-    """ValueError for a recipe that has a result at this budget, or differs from one in comments alone."""
+    """ValueError for a recipe that has a result at this budget, or trains what another idea trains."""
     ran = [result for result in known.results.get(idea.id, ()) if result.budget.seconds == seconds_of(asked)]
     if idea.id in known.ideas and any(why_not(idea, result) is None for result in ran):
         raise ValueError(
@@ -172,6 +172,6 @@ def refuse_known(known: Known, idea: Idea, asked: Mapping[str, Any]) -> None:
         )
     if idea.id not in known.ideas and (twin := known.twin(idea)):
         raise ValueError(
-            f"this recipe differs from idea {twin.id} ('{twin.note}') in comments and layout alone: "
-            f"`autoresearch decide {twin.id}` says what became of it"
+            f"this recipe differs from idea {twin.id} ('{twin.note}') in comments, layout or the writing of its "
+            f"settings alone: `autoresearch decide {twin.id}` says what became of it"
         )

@@ -6,6 +6,7 @@ from services.console import briefing, looking, verdicts
 from services.console.proposals import register
 from services.console.research import Place
 from shared.experiment.identity import idea_id
+from shared.experiment.settings import normal
 from shared.files import sha256_bytes
 from shared.research import ablation
 from shared.research.comparable import Key
@@ -49,7 +50,7 @@ def _test(place: Place, known: Known, key: Key, best: Idea, one: Idea, wait: boo
     source, settings = _without(place, known, best, one)
     if source is None:
         return Pruned(one.id, one.note, "cannot", "later ideas change the same lines")
-    named = idea_id(sha256_bytes(source), best.preset, settings)
+    named = idea_id(sha256_bytes(source), *normal(best.preset, settings))
     earlier = known.ideas.get(named)
     if earlier is None and not wait:
         return Pruned(one.id, one.note, "would test", f"against {best.id}, in up to four runs: add --wait")

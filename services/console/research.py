@@ -21,6 +21,7 @@ from shared.research.idea import Idea
 from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
 from shared.runs.directory import RunDirectory
 from shared.settings import Settings, settings
+from shared.time_budget import rounded
 from shared.unranked import reasons_of
 
 if TYPE_CHECKING:
@@ -117,8 +118,12 @@ def check_tries(known: Known, idea: Idea, trial: Trial, index: int) -> None:
     if len(vain) >= most_again(idea.recipe_sha):
         raise NothingMeasured(
             f"run {index} of {idea.id} was made {len(vain)} times and measured nothing, the last time "
-            f"{reasons_of(vain[-1]) or vain[-1].status}; it is not tried more often, so choose another --time-budget"
+            f"{_why(vain[-1])}; it is not tried more often, so choose another --time-budget"
         )
+
+
+def _why(result: RunResult) -> str:
+    return result.reason if result.status is Status.CANCELLED else reasons_of(result) or result.status
 
 
 def tries_left(known: Known, idea: Idea, trial: Trial, index: int) -> int:
@@ -133,8 +138,8 @@ def _in_vain(known: Known, idea: Idea, trial: Trial, index: int) -> list[RunResu
 
 
 def seconds_of(asked: Mapping[str, Any]) -> float:
-    """The training budget that runs of a trial ask for."""
-    return float(asked.get("time_budget") or DEFAULT_BUDGET_S)
+    """The training budget that runs of a trial ask for: as their requests round it (shared/time_budget.py)."""
+    return rounded(float(asked.get("time_budget") or DEFAULT_BUDGET_S))
 
 
 class Fleet:

@@ -18,6 +18,7 @@ from shared.experiment.request import TrainRequest, validated
 from shared.machine.hardware import target_here
 from shared.machine.targets import find_target
 from shared.stages.table import job_path
+from shared.time_budget import said
 
 TRAIN, CALIBRATE = job_path("train"), job_path("calibrate")
 
@@ -29,7 +30,7 @@ def submit(
     ] = None,
     preset: Annotated[list[str] | None, typer.Option(help="As for train. Repeat it for several.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Default: 42. Repeat it for several.")] = None,
-    time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
+    time_budget: Annotated[float | None, typer.Option(help="Seconds of training (3 digits). Default: 300.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Train on this number of tokens instead of for a time.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of a dataset. Default: the worker's latest.")] = None,
     rung: Annotated[str, typer.Option(help="Text that is scored: auto, cheap, reference or full.")] = "auto",
@@ -84,7 +85,7 @@ def conclude(group_id: str, job_ids: list[str], wait: bool, json: bool, about: d
     if not json:
         if about:
             against = about["parent"] or "nothing: it is a start"
-            print(f"idea {about['idea']}, {about['budget_seconds']:g} s, compared with {against}")
+            print(f"idea {about['idea']}, {said(about['budget_seconds'])}, compared with {against}")
         print(f"group {group_id}", *job_ids, sep="\n", flush=True)
     views, code = waiting.until_over([group_id]) if wait else ([], 0)
     if json:

@@ -58,7 +58,8 @@ class IdeaRegister:
         return patiently(ask) if self.place.is_fleet else ask()
 
     def _propose(self, point: Point, source: bytes, base: Idea | None) -> Idea:
-        return propose(
+        """The base itself for a point that changes nothing of it."""
+        idea = propose(
             source,
             base,
             self.base_source if base else b"",
@@ -67,6 +68,7 @@ class IdeaRegister:
             settings={**self.plan.set, **point.set},
             by=whoami(),
         )
+        return base if base is not None and base.id == idea.id else idea
 
 
 def is_answer(idea: Idea, result: RunResult) -> bool:

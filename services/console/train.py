@@ -36,7 +36,7 @@ def train(
         str | None,
         typer.Option(help="Model and batch shape: m5-tiny, m5-small, m5-balanced, m5-large, m5-xlarge, upstream."),
     ] = None,
-    time_budget: Annotated[float | None, typer.Option(help="Seconds of training. Default: 300.")] = None,
+    time_budget: Annotated[float | None, typer.Option(help="Seconds of training (3 digits). Default: 300.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Train on this number of tokens instead of for a time.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and of everything random.")] = 42,
     note: Note = None,

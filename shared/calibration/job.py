@@ -15,6 +15,7 @@ from shared.files import sha256_file
 from shared.machine.hardware import detect
 from shared.runs.shipped import default_recipe
 from shared.settings import settings
+from shared.time_budget import TimeBudget
 
 Mode = Literal["fast", "full"]
 DEFAULT_MINUTES: dict[Mode, float] = {"fast": 10.0, "full": 60.0}
@@ -34,7 +35,7 @@ class CalibrationRequest(Contract):
     """minutes for everything; None takes 10 for fast, 60 for full"""
     presets: tuple[str, ...] = ()
     """families to choose from; empty takes all but `upstream`"""
-    time_budget: float = Field(default=DEFAULT_BUDGET_S, gt=0, allow_inf_nan=False)
+    time_budget: TimeBudget = DEFAULT_BUDGET_S
     """training seconds of the experiments the default is for"""
     dataset: str | None = None
     engine: Literal["torch", "mlx"] | None = None

@@ -9,10 +9,11 @@ import json
 from collections.abc import Mapping
 
 from shared.contracts import IdeaRef
+from shared.experiment.settings import normal
 
 
 def idea_id(recipe_sha: str, preset: str | None, settings: Mapping[str, str]) -> str:
-    """`settings` are the values of --set."""
+    """`settings` are the values of --set, in their normal form (shared/experiment/settings.py)."""
     content = json.dumps([recipe_sha, preset, sorted(settings.items())])
     return f"i{_digest(content)[:10]}"
 
@@ -23,8 +24,12 @@ def seed_of(idea: str, index: int) -> int:
 
 
 def check_identity(idea: IdeaRef, recipe_sha: str, preset: str | None, settings: Mapping[str, str]) -> None:
-    """ValueError when the run would test something else than the idea it names."""
-    if (meant := idea_id(recipe_sha, preset, settings)) != idea.id:
+    """ValueError when the run would test something else than the idea it names.
+
+    Ideas are named by settings in their normal form; older books have some that were named by what was typed.
+    """
+    meant = idea_id(recipe_sha, *normal(preset, settings))
+    if idea.id not in (meant, idea_id(recipe_sha, preset, settings)):
         raise ValueError(f"idea {idea.id} is another recipe or has other settings; this one would be {meant}")
 
 

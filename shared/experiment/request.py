@@ -24,11 +24,13 @@ from shared.experiment.presets import (
     preset_of,
 )
 from shared.experiment.recipe import check_source
+from shared.experiment.settings import JOB_KEYS
 from shared.files import sha256_bytes, sha256_file
 from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import Hardware, Vendor, default_engine, detect
 from shared.machine.targets import find_target
 from shared.runs.shipped import default_recipe
+from shared.time_budget import TimeBudget
 
 PERIODIC_CHECKPOINT_S = 300.0
 
@@ -42,8 +44,8 @@ class TrainRequest(Contract):
     device: str | None = None
     dataset: str | None = None
     seed: int = Field(default=42, ge=0, lt=2**32)
-    time_budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """seconds of training"""
+    time_budget: TimeBudget | None = None
+    """seconds of training, to three digits"""
     tokens: int | None = Field(default=None, gt=0)
     """train on so many tokens instead of a time"""
     rung: Literal["auto", "cheap", "reference", "full"] = "auto"
@@ -56,9 +58,6 @@ class TrainRequest(Contract):
     """single values of the shape, or attention, compile, dtype, eval_batch_size, kernels"""
     idea: IdeaRef | None = None
     """what the run tests (shared/research)"""
-
-
-JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size", "kernels")
 
 
 def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tuple[Job, bytes]:

@@ -92,7 +92,8 @@ def evaluate(
 ) -> RunResult:
     """Scores a trained run again, on any rung; None takes the one its job asked for.
 
-    ValueError when the run was not trained to its end, cannot be scored or was rejected; its result stays as it was.
+    ValueError when the run was not trained to its end, cannot be scored, was rejected, or is an idea's and has a number
+    or failed; its result stays as it was.
     """
     if rung not in (None, "auto", *Rung):
         raise ValueError(f"unknown rung '{rung}': choose one of auto, {', '.join(Rung)}")
@@ -105,6 +106,13 @@ def evaluate(
             raise ValueError(f"{directory.path} was rejected ({earlier.reason}): that stands; train the recipe again")
         if (result := directory.result()) is not None and counts_against_its_idea(directory, result):
             raise ValueError(f"{directory.path} ended {result.status}: that counts against its idea, and stands")
+        if result is not None and result.idea is not None and result.status is Status.OK:
+            # somebody who does not like it would move it to another rung, and run its seed once more on this one
+            raise ValueError(
+                f"{directory.path} has val_bpb {result.val_bpb:.6f} on rung {result.rung} for idea {result.idea}, and "
+                f"that stands: `autoresearch train --recipe {directory.recipe_file} --rung RUNG`, without --note and "
+                "--parent, trains the recipe for a number on another rung"
+            )
         return _evaluate(directory, executor, watch, monotonic(), training, rung)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared import time_budget
 from shared.contracts import Contract, Integrity, Rung, RunResult, Shape, Status, Unranked
 from shared.experiment.identity import seed_of
 from shared.research.idea import Idea
@@ -36,7 +37,7 @@ class Key(Contract):
     eval_signature: str
 
     def __str__(self) -> str:
-        where = f"{self.hardware_key} {self.engine}, {self.budget_seconds:g} s"
+        where = f"{self.hardware_key} {self.engine}, {time_budget.said(self.budget_seconds)}"
         return f"{where}, rung {self.rung}, dataset {self.dataset[:8]}, evaluation {self.eval_signature[:8]}"
 
 
@@ -168,6 +169,8 @@ def said_of(why: LeftOut, result: RunResult) -> str:
     """The reason in its own words: what the run's record gives, where that is why it is left out."""
     if why is LeftOut.REPEATED:
         return "repeated: of several runs with one seed the worst counts, also one over its budget"
+    if why is LeftOut.NOT_OVER and result.reason:
+        return f"{why}: {result.reason}"
     return reasons_of(result) if why is LeftOut.UNRANKED and result.unranked else str(why)
 
 

@@ -146,15 +146,9 @@ def middle(runs: Sequence[RunResult], name: str) -> float | None:
 
 
 def standings(known: Known) -> list[Row]:
-    """For each key, what was kept that nothing kept beats in both val_bpb and peak memory; the best first."""
+    """For each key the lowest val_bpb of what was kept and of the starts. Memory is what recipes report: no place."""
     found: list[Row] = []
     for key in sorted(known.all_keys(), key=str):
-        best = known.best(key)
-        there = [row for row in rows(known, key) if row.state == "keep" or (best and row.idea.id == best[0].id)]
-        there += [row for row in rows(known, key) if row.state == "start" and row not in there]
-        memory: float | None = None
-        for row in sorted(there, key=lambda one: (one.val_bpb or 0.0, one.peak_vram_mb or 0.0)):
-            if memory is None or (row.peak_vram_mb is not None and row.peak_vram_mb < memory):
-                found.append(row)
-                memory = row.peak_vram_mb if row.peak_vram_mb is not None else memory
+        there = [row for row in rows(known, key) if row.state in ("keep", "start")]
+        found += sorted(there, key=lambda one: one.val_bpb or 0.0)[:1]
     return found

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 from shared.bounds import IdeaId, Name, Remark, Sha256
 from shared.contracts import Contract, IdeaRef
 from shared.experiment.identity import idea_id
+from shared.experiment.settings import normal
 from shared.files import sha256_bytes
 
 LONGEST_DIFF = 16_000
@@ -57,8 +58,11 @@ def propose(
     without: str | None = None,
     by: str = "",
 ) -> Idea:
-    """The record of an idea, which is not yet in any book. ValueError when the source does not parse."""
-    asked, recipe_sha = dict(settings or {}), sha256_bytes(source)
+    """The record of an idea, which is not yet in any book. ValueError when the source does not parse.
+
+    Its settings are in their normal form, so what asks for the same run is the same idea.
+    """
+    (preset, asked), recipe_sha = normal(preset, settings or {}), sha256_bytes(source)
     kind: Kind = "start" if parent is None else "ablation" if without else "change"
     mine = {**({"preset": preset} if preset else {}), **asked}
     diff = diff_of(parent_source, source, parent.settings, mine) if parent else ""

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.contracts import RunResult
+from shared.contracts import RunResult, Status, TrainingRecord, one_line
 from shared.experiment.identity import idea_id
+from shared.experiment.settings import resolved
 from shared.fleet import keys
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
@@ -15,7 +16,7 @@ from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, ke
 from shared.research.idea import Idea
 from shared.research.noise import Noise, is_denied
 from shared.research.rule import KEEP_Z, Decision, Verdict, bound, decide
-from shared.runs.listing import list_runs
+from shared.runs.listing import ListedRun, list_runs
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,10 @@ class Known:
         return line
 
     def twin(self, idea: Idea) -> Idea | None:
-        """Another idea that differs from this one in comments and layout alone."""
-        same = (idea.meaning_sha, idea.settings)
-        others = (one for one in self.ideas.values() if one.id != idea.id)
-        return next((one for one in others if (one.meaning_sha, one.settings) == same), None)
+        """Another idea that differs from this one in comments, layout and the way its settings are written alone."""
+        same, asked = idea.meaning_sha, resolved(idea.preset, idea.set)
+        others = (one for one in self.ideas.values() if one.id != idea.id and one.meaning_sha == same)
+        return next((one for one in others if resolved(one.preset, one.set) == asked), None)
 
 
 def read_known(entries: Iterable[Entry], results: Mapping[str, Sequence[RunResult]], *, believe_missing: bool) -> Known:
@@ -225,12 +226,23 @@ def rule_for(idea: Idea) -> Callable[[Sequence[float], Sequence[float], Noise | 
 
 
 def results_on_disk() -> dict[str, list[RunResult]]:
-    """By idea, oldest first."""
+    """By idea, oldest first. A run that was interrupted or killed is one that was cancelled, until it is resumed."""
     found: dict[str, list[RunResult]] = defaultdict(list)
     for run in reversed(list_runs()):
-        if run.result is not None and run.result.idea is not None:
-            found[run.result.idea].append(run.result)
+        result = run.result or _cut_short(run)
+        if result is not None and result.idea is not None:
+            found[result.idea].append(result)
     return found
+
+
+def _cut_short(run: ListedRun) -> RunResult | None:
+    """Whoever interrupts a run has seen its loss: it is one of the tries that a seed has."""
+    if run.job is None or run.state != "interrupted":
+        return None
+    from shared.experiment.run import gather  # numpy and psutil, which most who ask about ideas have no use for
+
+    reason = one_line(f"{run.summary}: `autoresearch train --resume {run.path}` goes on")
+    return gather(run.job, TrainingRecord(status=Status.CANCELLED, reason=reason), None, 0.0)
 
 
 def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, list[RunResult]]:

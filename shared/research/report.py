@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from shared import time_budget
 from shared.files import write_atomic
 from shared.research import results_tsv
 from shared.research.comparable import Key
@@ -38,14 +39,14 @@ def write_report(folder: Path, known: Known, noise_of: Callable[[Key], Noise | N
 
 def _standings(known: Known) -> str:
     """Numbers of different machines do not compare: the table only says how far each came."""
-    lines = ["| hardware key | budget, rung | val_bpb | steps | peak memory | idea |", "|---|---|---|---|---|---|"]
+    lines = ["| hardware key | budget, rung | val_bpb | steps | reported memory | idea |", "|---|---|---|---|---|---|"]
     for row in standings(known):
         assert row.key is not None
         memory = "-" if row.peak_vram_mb is None else f"{row.peak_vram_mb:,.0f} MiB"
         what = f"{row.idea.id} {_safe(row.idea.note)}"
-        key = f"{row.key.hardware_key} | {row.key.budget_seconds:g} s, {row.key.rung}"
+        key = f"{row.key.hardware_key} | {time_budget.said(row.key.budget_seconds)}, {row.key.rung}"
         lines.append(f"| {key} | {row.val_bpb or 0:.6f} | {_steps(row)} | {memory} | {what} |")
-    return "\n".join(["## Standings\n", f"Best first; below it, what needs less memory. {STEPS}\n", *lines, ""])
+    return "\n".join(["## Standings\n", f"The best of each. {STEPS}\n", *lines, ""])
 
 
 def _section(known: Known, key: Key, found: Sequence[Row], noise: Noise | None, picture: str, table: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from shared.contracts import Contract, Name, one_line
 from shared.experiment.request import validated
+from shared.time_budget import TimeBudget
 
 Scalar = bool | int | float | str
 Settings = Annotated[
@@ -81,7 +82,7 @@ class Plan(Contract):
     engine: Literal["torch", "mlx"] | None = None
     device: str | None = None
     dataset: str | None = None
-    time_budget: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    time_budget: TimeBudget = 300.0
     rung: Literal["cheap", "reference", "full"] = "reference"
     """named, since `auto` may choose differently as a machine learns what scoring costs"""
     seeds: int = Field(default=1, ge=1, le=16)

@@ -15,7 +15,7 @@ from tests.run_making import make_job
 from tests.shared.tracking.finished_runs import make_result
 
 BASE = HONEST.encode()
-WIDE = Point(set={"depth": "2"})
+WIDE = Point(set={"depth": "3"})
 
 
 @pytest.fixture
@@ -45,12 +45,18 @@ def test_a_key_that_no_run_can_be_set_is_told_before_anything_is_run(workplace, 
         sweeping.check(Plan.model_validate({"preset": "m5-tiny", **where, **content}), BASE)
 
 
+def test_a_point_that_changes_nothing_of_the_base_is_the_base(register):
+    entered = register(seeds=2)
+    same = Point(set={"depth": "02"})
+    assert entered.enter(same, BASE) == entered.enter(Point(), BASE)
+
+
 def test_a_point_is_an_idea_whose_parent_is_the_base_and_has_drawn_seeds(register):
     entered = register(seeds=2)
     base, point = entered.enter(Point(), BASE), entered.enter(WIDE, BASE)
     ideas = [entry.idea for entry in LocalBook().entries() if isinstance(entry, Proposal)]
     assert [idea.id for idea in ideas] == [base.idea.id, point.idea.id]
-    assert (ideas[0].kind, ideas[1].parent, ideas[1].note) == ("start", base.idea.id, "sweep t: depth=2")
+    assert (ideas[0].kind, ideas[1].parent, ideas[1].note) == ("start", base.idea.id, "sweep t: depth=3")
     assert len({run.seed for run in (*base.runs, *point.runs)}) == 4
     assert LocalBook().recipe(ideas[1].recipe_sha) == BASE
 

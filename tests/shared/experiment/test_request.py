@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shared.contracts import Budget
 from shared.data.dataset import open_dataset
 from shared.experiment import request as request_module
 from shared.experiment.platform_default import PlatformDefault, write_default
@@ -97,6 +98,15 @@ def test_a_smoke_run_is_tiny_short_and_marked():
     job = job_of(smoke=True)
     assert (job.preset, job.rung, job.budget.seconds) == ("m5-tiny", "smoke", 5.0)
     assert job_of(smoke=True, time_budget=2).budget.seconds == 2.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [(300.0004, 300), (0.05000001, 0.05), (301, 301), (1234.5, 1230), (86400, 86400)]
+)
+def test_a_time_budget_has_three_digits(asked, seconds):
+    """Budgets that differ by less than a run may overrun them would be others in name alone."""
+    assert job_of(time_budget=asked).budget.seconds == seconds
+    assert str(Budget(seconds=300.0004)) == "300.0004 s", "an older record says which it was"
 
 
 @pytest.mark.parametrize(

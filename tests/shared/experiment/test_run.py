@@ -312,6 +312,22 @@ def test_a_run_can_be_scored_again_on_another_rung():
     assert executor.calls[-1] == ("evaluator",)
 
 
+@pytest.mark.parametrize("rung", [None, "cheap", "full"])
+def test_a_number_of_an_idea_is_not_scored_again_on_any_rung(rung):
+    """Nor on its own: an evaluator that is killed on the way would take the number away."""
+    first = run(make_job(idea=IdeaRef(id="i0123456789")), SOURCE, Scripted())
+    executor = Scripted()
+    with pytest.raises(ValueError, match="for idea i0123456789, and that stands"):
+        evaluate(run_of(), rung, executor)
+    assert (executor.calls, run_of().result()) == ([], first)
+
+
+def test_an_idea_whose_evaluation_was_cut_short_is_scored_again():
+    void = ended(Status.CANCELLED, EvaluationRecord)
+    run(make_job(idea=IdeaRef(id="i0123456789")), SOURCE, Scripted(evaluation=void))
+    assert evaluate(run_of(), None, Scripted()).status is Status.OK
+
+
 def test_a_second_evaluation_that_cannot_start_leaves_the_first():
     first = run(make_job(), SOURCE, Scripted())
     with pytest.raises(ValueError, match="checkpoint is corrupt"):

@@ -65,13 +65,13 @@ def kept(one, *values: float, memory: float):
     return (one, runs), ruling
 
 
-def test_standings_list_what_nothing_beats_in_both_score_and_memory():
+def test_standings_list_the_best_and_nothing_for_the_memory_that_recipes_report():
     base = [result(START, index, 2.0, peak_vram_mb=100.0) for index in range(2)]
     large, first = kept(idea("large = 1"), 1.98, 1.981, memory=300.0)
     small, second = kept(idea("small = 1"), 1.99, 1.991, memory=50.0)
     wasteful, third = kept(idea("waste = 1"), 1.985, 1.986, memory=400.0)
     found = standings(known((START, base), large, small, wasteful, rulings=(first, second, third)))
-    assert [row.idea.note for row in found] == ["large = 1", "small = 1"]
+    assert [row.idea.note for row in found] == ["large = 1"]
 
 
 SLOW = {"unranked": (Unranked.OVER_BUDGET,), "training_seconds": 330.0}
@@ -139,5 +139,5 @@ def test_steps_stand_beside_val_bpb_as_the_median_of_the_runs(tmp_path):
     assert (started.num_steps, waiting.num_steps) == (100, None)
     assert started.as_json()["num_steps"] == 100
     text = write_report(tmp_path, state, lambda key: NOISE)[0].read_text()
-    assert "| val_bpb | steps | peak memory |" in text
+    assert "| val_bpb | steps | reported memory |" in text
     assert "| 2.000000 | 100 |" in text
