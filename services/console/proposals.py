@@ -6,7 +6,7 @@ from typing import Any
 from services.console.research import Place, seconds_of, tell, whoami
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.alike import open_alike
-from shared.research.book import Proposal, Trial
+from shared.research.book import OWN_TERMS, Proposal, Trial
 from shared.research.comparable import Key, why_not
 from shared.research.idea import Idea, propose
 from shared.research.known import Known
@@ -81,6 +81,10 @@ def check_terms(asked: Mapping[str, Any]) -> None:
         raise ValueError("a smoke run tests no idea: leave out --note and --parent, or --smoke")
     if asked.get("tokens"):
         raise ValueError("runs with a token budget are not ranked, so they test no idea: use --time-budget")
+    if given := [f"--{name.replace('_', '-')}" for name in OWN_TERMS if asked.get(name)]:
+        raise ValueError(
+            f"{', '.join(given)} would slow the runs of an idea and of its parent: leave it out, or --note and --parent"
+        )
 
 
 def with_budget(known: Known, parent: str | None, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,14 +99,15 @@ def make_runs(place: Place, known: Known, judged: Judged, timeout_s: float | Non
 
 
 def trial_of(known: Known, idea: Idea, runs: Evidence) -> Trial:
-    """What the counted runs of the idea asked for, else what was asked last with their budget, else last of all."""
+    """What the counted runs of the idea asked for, else what was asked last with their budget, else last of all; of it,
+    what runs that are compared may ask for."""
     trials = known.trials.get(idea.id, ())
     if not trials:
         raise ValueError(f"nobody has sent idea {idea.id} to a machine: submit or train it with its --note first")
     named = [one for one in trials for run in runs.results if run.run_id.startswith(one.job_id(0)[:-1])]
     seconds = {result.budget.seconds for result in runs.results}
     as_long = [one for one in trials if float(one.asked.get("time_budget") or DEFAULT_BUDGET_S) in seconds]
-    return (named or as_long or list(trials))[-1]
+    return (named or as_long or list(trials))[-1].standard
 
 
 def run_more(

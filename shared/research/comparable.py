@@ -47,6 +47,8 @@ class LeftOut(StrEnum):
     NO_SANDBOX = "no_sandbox"
     OTHER_RECIPE = "other_recipe"
     OTHER_SHAPE = "other_shape"
+    OWN_TERMS = "own_terms"
+    """asked for checkpoints or curve points of its own, which slow a run"""
     OTHER_SEED = "other_seed"
     """not one that was drawn for the idea"""
     REPEATED = "repeated"
@@ -161,13 +163,15 @@ def why_not(idea: Idea, result: RunResult) -> LeftOut | None:
         return LeftOut.UNRANKED
     if result.integrity in (None, Integrity.NONE) and result.status is Status.OK:
         return LeftOut.NO_SANDBOX
-    return None
+    return LeftOut.OWN_TERMS if result.own_terms else None
 
 
 def said_of(why: LeftOut, result: RunResult) -> str:
     """The reason in its own words: what the run's record gives, where that is why it is left out."""
     if why is LeftOut.REPEATED:
         return "repeated: of several runs with one seed the worst counts, also one over its budget"
+    if why is LeftOut.OWN_TERMS:
+        return "own_terms: it asked for checkpoints or curve points of its own, which slow a run"
     return reasons_of(result) if why is LeftOut.UNRANKED and result.unranked else str(why)
 
 

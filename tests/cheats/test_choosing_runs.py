@@ -22,7 +22,7 @@ from tests.ideas import RECIPE, TERMS
 from tests.shared.research.makers import KEY, SHAPE, START, idea, known, result, results
 from tests.start_runs import measured_start
 
-pytestmark = pytest.mark.xfail(strict=True, reason="not mended yet")
+not_mended = pytest.mark.xfail(strict=True, reason="not mended yet")
 
 NEUTRAL = idea("neutral = 1")
 NOISE = {"sigma": 0.001, "sigma_seeds": 8}
@@ -47,6 +47,7 @@ def mine(tmp_path):
     return arguments
 
 
+@not_mended
 def test_a_run_that_is_scored_again_on_another_rung_still_counts_on_its_first(autoresearch, mine):
     """A bad run is moved to another rung; `decide --wait` makes it again, on the same seed, as often as wanted."""
     measured_start()
@@ -58,6 +59,7 @@ def test_a_run_that_is_scored_again_on_another_rung_still_counts_on_its_first(au
     assert Rung.CHEAP in {key.rung for key in told.keys(told.ideas[name])}
 
 
+@not_mended
 def test_an_attempt_that_somebody_interrupts_is_one_of_three(autoresearch, mine, monkeypatch):
     """Ctrl-C at the sight of a bad loss, and the same command again: nothing counts how often."""
     measured_start()
@@ -75,6 +77,7 @@ def test_an_attempt_that_somebody_interrupts_is_one_of_three(autoresearch, mine,
 
 
 @pytest.mark.parametrize("more", [("--set", f"depth=0{SHAPE.depth}"), ("--set", "compile=auto"), ("--set", "heads=+1")])
+@not_mended
 def test_the_same_recipe_with_its_settings_written_otherwise_is_the_same_idea(autoresearch, mine, more):
     """Another name has other seeds: another try, without a change of a byte of the recipe."""
     measured_start()
@@ -85,6 +88,7 @@ def test_the_same_recipe_with_its_settings_written_otherwise_is_the_same_idea(au
     assert said.code == 2, f"{second.idea.id} trains what {first.idea.id} does: {second.shape == first.shape}"
 
 
+@not_mended
 def test_a_budget_that_differs_by_a_millionth_is_no_other_budget(autoresearch, mine):
     """It has another key, so another pool and another verdict, and is printed as the same."""
     measured_start()
@@ -96,6 +100,7 @@ def test_a_budget_that_differs_by_a_millionth_is_no_other_budget(autoresearch, m
     assert str(keys[0]) != str(keys[1])
 
 
+@not_mended
 def test_a_seed_that_was_run_on_another_machine_is_not_left_out_here():
     """Seeds are tried elsewhere first, and only the lucky ones here: the others leave no gap."""
     elsewhere = [result(NEUTRAL, index, hardware_key="other-machine") for index in range(6)]
@@ -132,6 +137,7 @@ class Recorded:
         self.asked.append(trial)
 
 
+@not_mended
 def test_a_parent_is_not_made_worse_by_running_its_seeds_again():
     """Of several results with one seed the worst counts, which is right for the idea, and its gain for the parent: with
     other terms, or on a machine that is a little busier, the pool rises as often as somebody wishes."""
@@ -155,6 +161,7 @@ def kept_as_an_ablation(*values: float) -> Known:
     return known(*pairs, rulings=keeps)
 
 
+@not_mended
 def test_an_ablation_is_the_best_without_an_idea_and_nothing_else():
     """Whoever may append to the book calls any recipe an ablation: it is kept for being no worse than one sigma, and is
     the best from then on. (Its entry is forged; no command writes it.)"""
@@ -163,6 +170,7 @@ def test_an_ablation_is_the_best_without_an_idea_and_nothing_else():
     assert best[0].note == "better = 1"
 
 
+@not_mended
 def test_memory_that_a_recipe_reports_gives_it_no_place_in_the_standings():
     """RunResult.REPORTED: nothing is decided by what only the recipe's process says."""
     best, thin = idea("better = 1"), idea("thin = 1")

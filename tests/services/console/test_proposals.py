@@ -63,6 +63,14 @@ def test_who_submits_an_idea_is_told_of_open_ones_that_change_the_same_line_of_t
     assert [one["line"] for one in described(deeper, trial, Here().known())["alike"]] == ["--set depth"]
 
 
+@pytest.mark.parametrize("asked", [{"checkpoint_every": 0.05}, {"checkpoint_mode": "async"}, {"curve_points": 4}])
+@pytest.mark.usefixtures("workplace")
+def test_an_idea_may_not_ask_for_what_slows_its_parents_runs_and_not_its_own(asked):
+    with pytest.raises(ValueError, match=f"^--{'-'.join(next(iter(asked)).split('_'))} would slow the runs"):
+        register(Here(), SOURCE, engine="torch", target="cpu", asked=asked, note="x")
+    assert not Here().known().ideas
+
+
 def test_an_idea_that_is_decided_or_that_changes_something_else_is_not_like_a_new_one():
     one, other = (idea(text) for text in ("x = 3", "x = 4"))
     judged = judge(known((START, results(START, 2.0)), (one, results(one, 2.5))), one, KEY, None)

@@ -78,6 +78,7 @@ def test_a_run_that_came_to_no_number_is_not_forgotten():
         (LeftOut.NO_SANDBOX, {"integrity": None}),
         (LeftOut.OTHER_RECIPE, {"recipe_sha": "a" * 64}),
         (LeftOut.OTHER_RECIPE, {"idea": None}),
+        (LeftOut.OWN_TERMS, {"own_terms": True}),
         (LeftOut.OTHER_RECIPE, {"idea": idea("y = 2").id}),
         (LeftOut.OTHER_KEY, {"hardware_key": "nvidia-hopper-h200-140gb"}),
         (LeftOut.OTHER_KEY, {"engine": "mlx"}),
