@@ -46,7 +46,8 @@ def prune(place: Place, hardware: str | None, *, wait: bool) -> list[Pruned]:
 
 
 def _test(place: Place, known: Known, key: Key, best: Idea, one: Idea, wait: bool) -> Pruned:
-    source, settings = _without(place, known, best, one)
+    sources = {each.recipe_sha: place.recipe(each) for each in (best, one, known.ideas[str(one.parent)])}
+    source, settings = ablation.taken_out(best, one, known.ideas[str(one.parent)], sources.__getitem__)
     if source is None:
         return Pruned(one.id, one.note, "cannot", "later ideas change the same lines")
     named = idea_id(sha256_bytes(source), best.preset, settings)
@@ -81,15 +82,6 @@ def _against_known(place: Place, key: Key, best: Idea, before: Idea, wait: bool)
         ruling = verdicts.ruling_of(Judged(best, key, dropped, noise, pool, runs, against=before))
         place.append(ruling.model_copy(update={"pruned": True}))
     return found
-
-
-def _without(place: Place, known: Known, best: Idea, one: Idea) -> tuple[bytes | None, dict[str, str]]:
-    """The best recipe and settings, without what the idea changed in its parent's."""
-    before = known.ideas[str(one.parent)]
-    source = ablation.without(place.recipe(best), place.recipe(one), place.recipe(before))
-    changed = {name for name in {*one.set, *before.set} if one.set.get(name) != before.set.get(name)}
-    kept = {name: value for name, value in best.set.items() if name not in changed}
-    return source, kept | {name: before.set[name] for name in changed if name in before.set}
 
 
 def _propose(

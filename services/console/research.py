@@ -59,7 +59,7 @@ class Here:
         return LocalBook()
 
     def known(self) -> Known:
-        return read_known(self.book.entries(), results_on_disk(), believe_missing=True)
+        return read_known(self.book.entries(), results_on_disk(), self.book.recipe, believe_missing=True)
 
     def append(self, *entries: Entry) -> None:
         for entry in entries:
@@ -146,8 +146,10 @@ class Fleet:
         from services.console.hub_connection import hub, store
 
         with hub() as connection:
-            entries = list(FleetBook(connection).entries())
-            return read_known(entries, results_of_jobs(store(connection), entries), believe_missing=False)
+            book = FleetBook(connection)
+            entries = list(book.entries())
+            results = results_of_jobs(store(connection), entries)
+            return read_known(entries, results, book.recipe, believe_missing=False)
 
     def append(self, *entries: Entry) -> None:
         from services.console.hub_connection import hub

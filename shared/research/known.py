@@ -112,16 +112,29 @@ class Known:
         return next((one for one in others if (one.meaning_sha, one.settings) == same), None)
 
 
-def read_known(entries: Iterable[Entry], results: Mapping[str, Sequence[RunResult]], *, believe_missing: bool) -> Known:
-    """`believe_missing`: also rulings whose runs are gone, as on a disk that is cleared now and then."""
+def no_recipe(recipe_sha: str) -> bytes:
+    raise ValueError(f"there is no recipe {recipe_sha[:12]} here")
+
+
+def read_known(
+    entries: Iterable[Entry],
+    results: Mapping[str, Sequence[RunResult]],
+    recipe: ablation.Recipes = no_recipe,
+    *,
+    believe_missing: bool,
+) -> Known:
+    """`believe_missing`: also rulings whose runs are gone, as on a disk that is cleared now and then.
+
+    `recipe`: of the book. An ablation that does not follow from recipes that are there is judged as any change is.
+    """
     ideas: dict[str, Idea] = {}
     trials: dict[str, list[Trial]] = defaultdict(list)
     rulings: list[Ruling] = []
     undecided: dict[tuple[str, Key], Undecided] = {}
     for entry in entries:
         if isinstance(entry, Proposal):
-            if _is_sound(entry.idea, ideas):
-                ideas.setdefault(entry.idea.id, entry.idea)
+            if entry.idea.id not in ideas and _is_sound(entry.idea, ideas):
+                ideas[entry.idea.id] = _as_it_is(entry.idea, ideas, recipe)
         elif isinstance(entry, Ruling):
             rulings.append(entry)
         elif isinstance(entry, Undecided):
@@ -135,6 +148,12 @@ def _is_sound(idea: Idea, before: Mapping[str, Idea]) -> bool:
     """Anybody may append: the name has to follow from the content, and a parent stands before its children."""
     named = idea.id == idea_id(idea.recipe_sha, idea.preset, idea.set)
     return named and (idea.kind == "start") == (idea.parent is None) and idea.parent in (None, *before)
+
+
+def _as_it_is(idea: Idea, before: Mapping[str, Idea], recipe: ablation.Recipes) -> Idea:
+    if idea.kind != "ablation" or ablation.is_one(idea, before, recipe):
+        return idea
+    return idea.model_copy(update={"kind": "change", "without": None})
 
 
 def _with_rulings(known: Known, rulings: Iterable[Ruling], believe_missing: bool) -> Known:

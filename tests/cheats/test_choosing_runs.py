@@ -161,7 +161,6 @@ def kept_as_an_ablation(*values: float) -> Known:
     return known(*pairs, rulings=keeps)
 
 
-@not_mended
 def test_an_ablation_is_the_best_without_an_idea_and_nothing_else():
     """Whoever may append to the book calls any recipe an ablation: it is kept for being no worse than one sigma, and is
     the best from then on. (Its entry is forged; no command writes it.)"""
