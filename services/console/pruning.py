@@ -67,13 +67,13 @@ def _against_known(place: Place, key: Key, best: Idea, before: Idea, wait: bool)
     """The best without its last idea is the one before it: that has runs already. If it is as good, it is the best."""
     for _ in range(verdicts.MOST_ROUNDS):
         known = place.known()
-        runs, pool = known.evidence(before, key), known.evidence(best, key)
+        runs, pool = known.evidence(before, key), known.pool(best, key)
         noise = noise_at(known, key, place.default(key), pool)
         found = ablation.decide(runs.values, pool.values, noise)
         if not wait or not (found.idea_needs or found.parent_needs):
             break
         trial = verdicts.trial_of(known, best, pool)
-        more = (best, trial, pool, 1) if found.parent_needs else (before, trial, runs, 1)
+        more = (best, trial, key, pool, 1) if found.parent_needs else (before, trial, key, runs, 1)
         verdicts.run_more(place, known, *more, None)
     if found.verdict is Verdict.KEEP:
         dropped = replace(
@@ -87,7 +87,7 @@ def _against_known(place: Place, key: Key, best: Idea, before: Idea, wait: bool)
 def _propose(
     place: Place, known: Known, key: Key, best: Idea, one: Idea, source: bytes, settings: dict[str, str]
 ) -> Idea:
-    trial = verdicts.trial_of(known, best, known.evidence(best, key))  # only runs of the same terms compare
+    trial = verdicts.trial_of(known, best, known.pool(best, key))  # only runs of the same terms compare
     idea, _ = register(
         place,
         source,

@@ -11,7 +11,7 @@ from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
 from shared.research import ablation
 from shared.research.book import Entry, Proposal, Ruling, Trial, Undecided
-from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of, most_again
+from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of, most_jobs
 from shared.research.idea import Idea
 from shared.research.noise import Noise, is_denied
 from shared.research.rule import KEEP_Z, Decision, Verdict, bound, decide
@@ -46,9 +46,16 @@ class Known:
 
     def evidence(self, idea: Idea, key: Key) -> Evidence:
         """All counted runs have one shape, that of the first."""
+        return self._evidence(idea, key, is_pool=False)
+
+    def pool(self, idea: Idea, key: Key) -> Evidence:
+        """The runs of it that others are compared with."""
+        return self._evidence(idea, key, is_pool=True)
+
+    def _evidence(self, idea: Idea, key: Key, is_pool: bool) -> Evidence:
         results = self.results.get(idea.id, ())
-        shape = evidence(idea, key, results).shape
-        return evidence(idea, key, results, shape)
+        shape = evidence(idea, key, results, is_pool=is_pool).shape
+        return evidence(idea, key, results, shape, is_pool=is_pool)
 
     def keys(self, idea: Idea) -> list[Key]:
         """For which it has evidence, the latest first."""
@@ -197,8 +204,8 @@ def _sides(known: Known, ruling: Ruling) -> list[Side] | None:
     against = known.ideas.get(ruling.against or idea.parent or "")
     if against is None:
         return None
-    named = ((idea, ruling.runs), (against, ruling.pool))
-    sides = [(_scores(known.evidence(one, ruling.key)), names) for one, names in named]
+    found = ((known.evidence(idea, ruling.key), ruling.runs), (known.pool(against, ruling.key), ruling.pool))
+    sides = [(_scores(evidence), names) for evidence, names in found]
     return sides if all(set(names) <= set(have) for have, names in sides) else None
 
 
@@ -261,7 +268,7 @@ def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, li
         for trial in entries
         if isinstance(trial, Trial) and trial.idea in ideas
         for index in range(MOST_INDICES)
-        for again in range(most_again(ideas[trial.idea].recipe_sha))
+        for again in range(most_jobs(ideas[trial.idea].recipe_sha))
     )
     jobs = list(dict.fromkeys(every))  # a trial may be in the book more than once: two sweeps with one base, say
     pipeline = store.connection.pipeline(transaction=False)

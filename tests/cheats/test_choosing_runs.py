@@ -100,7 +100,6 @@ def test_a_budget_that_differs_by_a_millionth_is_no_other_budget(autoresearch, m
     assert str(keys[0]) != str(keys[1])
 
 
-@not_mended
 def test_a_seed_that_was_run_on_another_machine_is_not_left_out_here():
     """Seeds are tried elsewhere first, and only the lucky ones here: the others leave no gap."""
     elsewhere = [result(NEUTRAL, index, hardware_key="other-machine") for index in range(6)]
@@ -133,11 +132,10 @@ class Recorded:
     def append(self, *entries) -> None:
         pass
 
-    def run(self, idea, trial, indices, timeout_s=None) -> None:
+    def run(self, idea, trial, indices, timeout_s=None, hardware_key=None) -> None:
         self.asked.append(trial)
 
 
-@not_mended
 def test_a_parent_is_not_made_worse_by_running_its_seeds_again():
     """Of several results with one seed the worst counts, which is right for the idea, and its gain for the parent: with
     other terms, or on a machine that is a little busier, the pool rises as often as somebody wishes."""
