@@ -8,7 +8,7 @@ from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.alike import open_alike
 from shared.research.book import OWN_TERMS, Proposal, Trial
 from shared.research.comparable import Key, why_not
-from shared.research.idea import Idea, propose
+from shared.research.idea import Idea, new_nonce, propose
 from shared.research.known import Known
 from shared.runs.shipped import default_recipe
 
@@ -50,6 +50,7 @@ def register(
         settings=settings,
         without=without,
         by=whoami(),
+        nonce=new_nonce(),
     )
     if before is not None and idea.id == before.id:  # the shipped recipe itself
         idea = before = before.model_copy(update={"note": note or before.note})
@@ -142,7 +143,7 @@ def find_parent(
         if found := known.best(key):
             return found[0]
     source = default_recipe(engine).read_bytes()
-    start = propose(source, note="the shipped recipe", preset=preset, settings=settings, by=whoami())
+    start = propose(source, note="the shipped recipe", preset=preset, settings=settings, by=whoami(), nonce=new_nonce())
     place.put_recipe(source)
     return known.ideas.get(start.id, start)
 

@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.contracts import RunResult, Status
-from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import PlatformDefault, read_default
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Book, Entry, FleetBook, LocalBook, Trial
@@ -144,7 +143,7 @@ def tries_left(known: Known, idea: Idea, trial: Trial, index: int) -> int:
 
 
 def _in_vain(known: Known, idea: Idea, trial: Trial, index: int) -> list[RunResult]:
-    seed, seconds = seed_of(idea.id, index), seconds_of(trial.asked)
+    seed, seconds = idea.seed(index), seconds_of(trial.asked)
     tries = [result for result in known.results.get(idea.id, ()) if result.seed == seed]
     return [one for one in tries if one.budget.seconds == seconds and why_not(idea, one) is not None]
 
@@ -318,7 +317,7 @@ def _from_mlflow(hardware_key: str, engine: str, when: float) -> PlatformDefault
 
 def arguments(idea: Idea, trial: Trial, index: int) -> dict[str, Any]:
     """What a TrainRequest says for one run of an idea."""
-    own = {"preset": idea.preset, "set": idea.set, "seed": seed_of(idea.id, index), "target": trial.target}
+    own = {"preset": idea.preset, "set": idea.set, "seed": idea.seed(index), "target": trial.target}
     given = {name: value for name, value in own.items() if value}
     return {**trial.asked, **given, "idea": idea.ref.model_dump(mode="json")}
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from services.console.looking import resolves_said
 from services.console.research import NothingMeasured, Place, tell, whoami
-from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import all_defaults
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Ruling, Trial, Undecided
@@ -124,7 +123,7 @@ def run_more(
     if mine not in known.trials.get(idea.id, ()):
         place.append(mine)
     indices = range(so_far.next_index, so_far.next_index + count)
-    seeds = ", ".join(str(seed_of(idea.id, index)) for index in indices)
+    seeds = ", ".join(str(idea.seed(index)) for index in indices)
     made = f"run of {idea.id} with seed" if count == 1 else f"runs of {idea.id} with seeds"
     tell(f"{count} {made} {seeds} on {trial.target} ({idea.note or idea.kind})")
     place.run(idea, mine, indices, timeout_s, key.hardware_key if key else None)

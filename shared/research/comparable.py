@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.contracts import Contract, Integrity, Rung, RunResult, Shape, Status, Unranked
-from shared.experiment.identity import seed_of
 from shared.research.idea import Idea
 from shared.research.rule import ENOUGH_SEEDS
 from shared.runs.shipped import shipped_recipes
@@ -134,7 +133,7 @@ def evidence(
     `is_pool`: what others are compared with, as every start is.
     """
     is_pool = is_pool or idea.parent is None
-    indices = {seed_of(idea.id, index): index for index in range(MOST_INDICES)}
+    indices = {idea.seed(index): index for index in range(MOST_INDICES)}
     scored: dict[int, RunResult] = {}
     failed: dict[int, RunResult] = {}
     left_out: list[tuple[str, LeftOut]] = []

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.contracts import RunResult, Unranked
-from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import PlatformDefault
 from shared.research import steps
 from shared.research.book import Ruling
@@ -82,7 +81,7 @@ def judge(
 
 
 def _gap_said(idea: Idea, runs: Evidence) -> str:
-    missing = f"its run {runs.next_index}, with seed {seed_of(idea.id, runs.next_index)}"
+    missing = f"its run {runs.next_index}, with seed {idea.seed(runs.next_index)}"
     return (
         f"{LeftOut.AFTER_A_GAP}: {missing}, has no result here, and runs count in their order, wherever else they ran"
     )
