@@ -445,6 +445,8 @@ class RunResult(Scored):
     shape: Shape | None = None
     """None: recorded by an older version"""
     idea: IdeaId | None = None
+    own_terms: bool = False
+    """it kept or scored weights along the way otherwise than runs of its budget do unasked: no evidence for an idea"""
     eval_signature: str = ""
     choices: tuple[Choice, ...] = Field(default=(), max_length=400)
 

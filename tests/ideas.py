@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.console import main, summary
+from services.console import main, proposals, summary
 from shared.settings import CHECKOUT, settings
 from shared.stages.executors import NativeExecutor
 from tests.platform_defaults import on_a_cpu
@@ -54,8 +54,9 @@ def fast_stages(monkeypatch) -> None:
 
 
 def alone(monkeypatch, tmp_path) -> None:
-    """No hub is known here, and the best device is the CPU."""
+    """No hub is known here, the best device is the CPU, and seeds are the same in each run of a test."""
     on_a_cpu(monkeypatch)
+    monkeypatch.setattr(proposals, "new_nonce", lambda: "0" * 16)
     for name in ("ARE_REDIS_URL", "ARE_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ARE_ENV_FILE", str(tmp_path / "no.env"))

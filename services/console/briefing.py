@@ -72,7 +72,7 @@ def state(place: Place, hardware: str | None, limit: int) -> State:
     found = [row for row in rows(known) if row.key in (None, key)]
     noise = looking.noise_of(place, known, key) if key else None
     best = known.best(key) if key else None
-    pool = len(known.evidence(best[0], key).results) if best and key else 1
+    pool = len(known.pool(best[0], key).results) if best and key else 1
     doubted = doubts(known, key, place.default(key)) if key else []
     waiting, unfenced = (_waiting(), "") if place.is_fleet else ([], why_unfenced())
     by_queue = place.is_fleet or bool(unfenced)

@@ -32,7 +32,7 @@ def key_at(known: Known, hardware: str | None) -> Key | None:
 def noise_of(place: Place, known: Known, key: Key) -> Noise | None:
     """As the best idea's children will be judged."""
     best = known.best(key)
-    return noise_at(known, key, place.default(key), known.evidence(best[0], key) if best else Evidence())
+    return noise_at(known, key, place.default(key), known.pool(best[0], key) if best else Evidence())
 
 
 def print_json(document: Any) -> None:

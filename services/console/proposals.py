@@ -6,9 +6,9 @@ from typing import Any
 from services.console.research import Place, seconds_of, tell, whoami
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.alike import open_alike
-from shared.research.book import Proposal, Trial
+from shared.research.book import OWN_TERMS, Proposal, Trial
 from shared.research.comparable import Key, why_not
-from shared.research.idea import Idea, propose
+from shared.research.idea import Idea, new_nonce, propose
 from shared.research.known import Known
 from shared.runs.shipped import default_recipe
 
@@ -50,6 +50,7 @@ def register(
         settings=settings,
         without=without,
         by=whoami(),
+        nonce=new_nonce(),
     )
     if before is not None and idea.id == before.id:  # the shipped recipe itself
         idea = before = before.model_copy(update={"note": note or before.note})
@@ -81,6 +82,10 @@ def check_terms(asked: Mapping[str, Any]) -> None:
         raise ValueError("a smoke run tests no idea: leave out --note and --parent, or --smoke")
     if asked.get("tokens"):
         raise ValueError("runs with a token budget are not ranked, so they test no idea: use --time-budget")
+    if given := [f"--{name.replace('_', '-')}" for name in OWN_TERMS if asked.get(name)]:
+        raise ValueError(
+            f"{', '.join(given)} would slow the runs of an idea and of its parent: leave it out, or --note and --parent"
+        )
 
 
 def with_budget(known: Known, parent: str | None, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +143,7 @@ def find_parent(
         if found := known.best(key):
             return found[0]
     source = default_recipe(engine).read_bytes()
-    start = propose(source, note="the shipped recipe", preset=preset, settings=settings, by=whoami())
+    start = propose(source, note="the shipped recipe", preset=preset, settings=settings, by=whoami(), nonce=new_nonce())
     place.put_recipe(source)
     return known.ideas.get(start.id, start)
 

@@ -47,7 +47,8 @@ def prune(place: Place, hardware: str | None, *, wait: bool) -> list[Pruned]:
 
 
 def _test(place: Place, known: Known, key: Key, best: Idea, one: Idea, wait: bool) -> Pruned:
-    source, settings = _without(place, known, best, one)
+    sources = {each.recipe_sha: place.recipe(each) for each in (best, one, known.ideas[str(one.parent)])}
+    source, settings = ablation.taken_out(best, one, known.ideas[str(one.parent)], sources.__getitem__)
     if source is None:
         return Pruned(one.id, one.note, "cannot", "later ideas change the same lines")
     named = idea_id(sha256_bytes(source), *normal(best.preset, settings))
@@ -67,13 +68,13 @@ def _against_known(place: Place, key: Key, best: Idea, before: Idea, wait: bool)
     """The best without its last idea is the one before it: that has runs already. If it is as good, it is the best."""
     for _ in range(verdicts.MOST_ROUNDS):
         known = place.known()
-        runs, pool = known.evidence(before, key), known.evidence(best, key)
+        runs, pool = known.evidence(before, key), known.pool(best, key)
         noise = noise_at(known, key, place.default(key), pool)
         found = ablation.decide(runs.values, pool.values, noise)
         if not wait or not (found.idea_needs or found.parent_needs):
             break
         trial = verdicts.trial_of(known, best, pool)
-        more = (best, trial, pool, 1) if found.parent_needs else (before, trial, runs, 1)
+        more = (best, trial, key, pool, 1) if found.parent_needs else (before, trial, key, runs, 1)
         verdicts.run_more(place, known, *more, None)
     if found.verdict is Verdict.KEEP:
         dropped = replace(
@@ -84,19 +85,10 @@ def _against_known(place: Place, key: Key, best: Idea, before: Idea, wait: bool)
     return found
 
 
-def _without(place: Place, known: Known, best: Idea, one: Idea) -> tuple[bytes | None, dict[str, str]]:
-    """The best recipe and settings, without what the idea changed in its parent's."""
-    before = known.ideas[str(one.parent)]
-    source = ablation.without(place.recipe(best), place.recipe(one), place.recipe(before))
-    changed = {name for name in {*one.set, *before.set} if one.set.get(name) != before.set.get(name)}
-    kept = {name: value for name, value in best.set.items() if name not in changed}
-    return source, kept | {name: before.set[name] for name in changed if name in before.set}
-
-
 def _propose(
     place: Place, known: Known, key: Key, best: Idea, one: Idea, source: bytes, settings: dict[str, str]
 ) -> Idea:
-    trial = verdicts.trial_of(known, best, known.evidence(best, key))  # only runs of the same terms compare
+    trial = verdicts.trial_of(known, best, known.pool(best, key))  # only runs of the same terms compare
     idea, _ = register(
         place,
         source,

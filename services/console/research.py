@@ -12,11 +12,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.contracts import RunResult, Status
-from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import PlatformDefault, read_default
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Book, Entry, FleetBook, LocalBook, Trial
-from shared.research.comparable import Key, most_again, said_of, why_not
+from shared.research.comparable import Key, most_again, most_jobs, said_of, why_not
 from shared.research.idea import Idea
 from shared.research.known import Known, read_known, results_of_jobs, results_on_disk
 from shared.runs.directory import RunDirectory
@@ -44,8 +43,18 @@ class Place(Protocol):
 
     def recipe(self, idea: Idea) -> bytes: ...
 
-    def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
-        """Makes runs of an idea and returns when they have ended. ValueError when they cannot be made."""
+    def run(
+        self,
+        idea: Idea,
+        trial: Trial,
+        indices: Iterable[int],
+        timeout_s: float | None = None,
+        hardware_key: str | None = None,
+    ) -> None:
+        """Makes runs of an idea and returns when they have ended. ValueError when they cannot be made.
+
+        `hardware_key`: one that another machine of the target takes is made again.
+        """
 
     def default(self, key: Key) -> PlatformDefault | None: ...
 
@@ -60,7 +69,7 @@ class Here:
         return LocalBook()
 
     def known(self) -> Known:
-        return read_known(self.book.entries(), results_on_disk(), believe_missing=True)
+        return read_known(self.book.entries(), results_on_disk(), self.book.recipe, believe_missing=True)
 
     def append(self, *entries: Entry) -> None:
         for entry in entries:
@@ -72,8 +81,15 @@ class Here:
     def recipe(self, idea: Idea) -> bytes:
         return self.book.recipe(idea.recipe_sha)
 
-    def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
-        """A run that has begun is finished, whatever the time."""
+    def run(
+        self,
+        idea: Idea,
+        trial: Trial,
+        indices: Iterable[int],
+        timeout_s: float | None = None,
+        hardware_key: str | None = None,
+    ) -> None:
+        """A run that has begun is finished, whatever the time. There is one machine, whatever is asked for."""
         from services.console import progress, summary
         from services.console.train import resumable
         from shared.experiment.request import TrainRequest, build_job, validated
@@ -132,7 +148,7 @@ def tries_left(known: Known, idea: Idea, trial: Trial, index: int) -> int:
 
 
 def _in_vain(known: Known, idea: Idea, trial: Trial, index: int) -> list[RunResult]:
-    seed, seconds = seed_of(idea.id, index), seconds_of(trial.asked)
+    seed, seconds = idea.seed(index), seconds_of(trial.asked)
     tries = [result for result in known.results.get(idea.id, ()) if result.seed == seed]
     return [one for one in tries if one.budget.seconds == seconds and why_not(idea, one) is not None]
 
@@ -151,8 +167,10 @@ class Fleet:
         from services.console.hub_connection import hub, store
 
         with hub() as connection:
-            entries = list(FleetBook(connection).entries())
-            return read_known(entries, results_of_jobs(store(connection), entries), believe_missing=False)
+            book = FleetBook(connection)
+            entries = list(book.entries())
+            results = results_of_jobs(store(connection), entries)
+            return read_known(entries, results, book.recipe, believe_missing=False)
 
     def append(self, *entries: Entry) -> None:
         from services.console.hub_connection import hub
@@ -173,7 +191,9 @@ class Fleet:
         with hub() as connection:
             return FleetBook(connection).recipe(idea.recipe_sha)
 
-    def enqueue(self, idea: Idea, trial: Trial, indices: Iterable[int], group: str = "") -> list[str]:
+    def enqueue(
+        self, idea: Idea, trial: Trial, indices: Iterable[int], group: str = "", hardware_key: str | None = None
+    ) -> list[str]:
         """Names of the jobs; one that waits, runs or has ended is not enqueued again."""
         from services.console.hub_connection import hub, queue, store
         from services.console.submit import TRAIN
@@ -182,7 +202,7 @@ class Fleet:
         source, jobs = self.recipe(idea).decode(), []
         with hub() as connection:
             for index in indices:
-                jobs.append(self._free(store(connection), idea, trial, index))
+                jobs.append(self._free(store(connection), idea, trial, index, hardware_key))
                 if group:
                     store(connection).add_to_group(group, jobs[-1])
                 if view(store(connection), jobs[-1]).state == "unknown":
@@ -192,17 +212,25 @@ class Fleet:
         return jobs
 
     @staticmethod
-    def _free(fleet: "FleetStore", idea: Idea, trial: Trial, index: int) -> str:
-        """The job that makes the run: the first that did not end without measuring anything."""
+    def _free(fleet: "FleetStore", idea: Idea, trial: Trial, index: int, hardware_key: str | None) -> str:
+        """The job that makes the run: the first that did not end without measuring anything there."""
         from shared.fleet.view import view
 
-        for again in range(most_again(idea.recipe_sha)):
+        vain = 0
+        for again in range(most_jobs(idea.recipe_sha)):
             seen = view(fleet, trial.job_id(index, again))
-            if seen.state != "done" or _counts(idea, seen):
+            if seen.state != "done" or _counts(idea, seen, hardware_key):
                 return seen.job_id
+            vain += not _counts(idea, seen)
+            if vain == most_again(idea.recipe_sha):
+                raise NothingMeasured(
+                    f"{seen.job_id} measured nothing ({seen.summary}), nor did {vain - 1} before it, and a run is not "
+                    "tried more often: submit the idea with another --time-budget, or on another --target"
+                )
         raise NothingMeasured(
-            f"{seen.job_id} measured nothing ({seen.summary}), nor did the {again} before it, and a run is not tried "
-            "more often: submit the idea with another --time-budget, or on another --target"
+            f"run {index} of {idea.id} was sent to {trial.target} {again + 1} times, and other machines than "
+            f"{hardware_key} took it; runs count in their order, so decide with another --hardware, or let that "
+            "machine alone take jobs of the target and submit the idea with another --time-budget"
         )
 
     @staticmethod
@@ -216,12 +244,19 @@ class Fleet:
         result = seen.outcome.result if seen.outcome else None
         return seen.state == "done" and (result is None or not is_answer(result))
 
-    def run(self, idea: Idea, trial: Trial, indices: Iterable[int], timeout_s: float | None = None) -> None:
+    def run(
+        self,
+        idea: Idea,
+        trial: Trial,
+        indices: Iterable[int],
+        timeout_s: float | None = None,
+        hardware_key: str | None = None,
+    ) -> None:
         from services.console.wait import look_patiently
 
         wanted = list(indices)
         while wanted:
-            jobs = self.enqueue(idea, trial, wanted)
+            jobs = self.enqueue(idea, trial, wanted, hardware_key=hardware_key)
             tell(f"waiting for {', '.join(jobs)}")
             states = self.wait(jobs, timeout_s)
             if late := [f"{job} is {seen['state']}" for job, seen in states.items() if seen["state"] in UNDER_WAY]:
@@ -229,9 +264,11 @@ class Fleet:
             ended = look_patiently(jobs)
             if refused := next(filter(_was_refused, ended), None):
                 raise ValueError(f"{refused.job_id} was refused: {refused.summary}")
-            spoilt = {index: seen for index, seen in zip(wanted, ended, strict=True) if not _counts(idea, seen)}
+            by_index = dict(zip(wanted, ended, strict=True))
+            spoilt = {index: seen for index, seen in by_index.items() if not _counts(idea, seen, hardware_key)}
             for seen in spoilt.values():
-                tell(f"{seen.job_id} does not count ({seen.summary}), so the run is to be made again")
+                where = f"another machine took it, not {hardware_key}" if _counts(idea, seen) else seen.summary
+                tell(f"{seen.job_id} does not count ({where}), so the run is to be made again")
             wanted = [*spoilt]
 
     @staticmethod
@@ -257,10 +294,12 @@ class Fleet:
         return _from_mlflow(key.hardware_key, key.engine, time.monotonic() // ASK_AGAIN_S) or found
 
 
-def _counts(idea: Idea, seen: "JobView") -> bool:
-    """Whether a job that ended is evidence for or against the idea."""
+def _counts(idea: Idea, seen: "JobView", hardware_key: str | None = None) -> bool:
+    """Whether a job that ended is evidence for or against the idea, on these machines if they are named."""
     result = seen.outcome.result if seen.outcome else None
-    return result is not None and why_not(idea, result) is None
+    if result is None or hardware_key not in (None, result.hardware_key):
+        return False
+    return why_not(idea, result) is None
 
 
 def _was_refused(seen: "JobView") -> bool:
@@ -283,7 +322,7 @@ def _from_mlflow(hardware_key: str, engine: str, when: float) -> PlatformDefault
 
 def arguments(idea: Idea, trial: Trial, index: int) -> dict[str, Any]:
     """What a TrainRequest says for one run of an idea."""
-    own = {"preset": idea.preset, "set": idea.set, "seed": seed_of(idea.id, index), "target": trial.target}
+    own = {"preset": idea.preset, "set": idea.set, "seed": idea.seed(index), "target": trial.target}
     given = {name: value for name, value in own.items() if value}
     return {**trial.asked, **given, "idea": idea.ref.model_dump(mode="json")}
 

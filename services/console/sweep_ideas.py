@@ -9,11 +9,10 @@ from typing import TypeVar
 from services.console.research import Fleet, Here, whoami
 from services.console.sweep_queue import patiently
 from shared.contracts import RunResult
-from shared.experiment.identity import seed_of
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Proposal, Trial
 from shared.research.comparable import most_again, why_not
-from shared.research.idea import Idea, propose
+from shared.research.idea import Idea, new_nonce, propose
 from shared.sweep.folder import Header, Run, SweepFolder
 from shared.sweep.night import Entry, usable
 from shared.sweep.plan import Point
@@ -42,13 +41,20 @@ class IdeaRegister:
             asked={name: value for name, value in asked.items() if value != default[name]},
         )
         self._asked(lambda: self.place.put_recipe(source))
-        self._asked(lambda: self.place.append(Proposal(idea=idea), trial))
+        idea = self._asked(lambda: self._in_book(idea, trial))
         return Entry(idea.ref, tuple(self._run(idea, trial, index) for index in range(self.plan.seeds)))
+
+    def _in_book(self, idea: Idea, trial: Trial) -> Idea:
+        """As the book has it: its seeds follow from what was drawn for the first record of it."""
+        before = self.place.known().ideas
+        new = {one.id: one for one in (self.base, idea) if one.id not in before}
+        self.place.append(*(Proposal(idea=one) for one in new.values()), trial)
+        return self.place.known().ideas[idea.id]
 
     def _run(self, idea: Idea, trial: Trial, index: int) -> Run:
         """The first that says something of the point or has not ended: a cancelled one, say, is passed over."""
         for again in range(most_again(idea.recipe_sha)):
-            run = Run(run_id=trial.job_id(index, again), seed=seed_of(idea.id, index), again=again)
+            run = Run(run_id=trial.job_id(index, again), seed=idea.seed(index), again=again)
             if not self._asked(partial(self.place.measured_nothing, run.run_id, partial(is_answer, idea))):
                 break
         return run
@@ -67,6 +73,7 @@ class IdeaRegister:
             preset=self.plan.preset,
             settings={**self.plan.set, **point.set},
             by=whoami(),
+            nonce=new_nonce(),
         )
         return base if base is not None and base.id == idea.id else idea
 

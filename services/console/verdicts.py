@@ -9,7 +9,6 @@ from typing import Any
 
 from services.console.looking import resolves_said
 from services.console.research import NothingMeasured, Place, tell, whoami
-from shared.experiment.identity import seed_of
 from shared.experiment.platform_default import all_defaults
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.research.book import Ruling, Trial, Undecided
@@ -62,8 +61,7 @@ def conclude(
 
 def _with_runs(at_first: Known, place: Place, judged: Judged) -> Judged:
     """With what ended since: its own runs, and those of what it is held against."""
-    sides = [judged.idea, *([judged.against] if judged.against else [])]
-    return replace(judged, made=made_since(at_first, place.known(), judged.key, *sides))
+    return replace(judged, made=made_since(at_first, place.known(), judged.key, judged.idea, judged.against))
 
 
 def look(place: Place, name: str, hardware: str | None, again: bool = False) -> Judged:
@@ -90,36 +88,45 @@ def choose_key(known: Known, idea: Idea, hardware: str | None) -> Key | None:
 
 def make_runs(place: Place, known: Known, judged: Judged, timeout_s: float | None) -> None:
     """The parent's first: they serve other ideas too."""
-    trial = trial_of(known, judged.idea, judged.runs)
+    trial, key = trial_of(known, judged.idea, judged.runs), judged.key
     if judged.decision.parent_needs:
         assert judged.against is not None
-        run_more(place, known, judged.against, trial, judged.pool, judged.decision.parent_needs, timeout_s)
+        run_more(place, known, judged.against, trial, key, judged.pool, judged.decision.parent_needs, timeout_s)
     else:
-        run_more(place, known, judged.idea, trial, judged.runs, judged.decision.idea_needs, timeout_s)
+        run_more(place, known, judged.idea, trial, key, judged.runs, judged.decision.idea_needs, timeout_s)
 
 
 def trial_of(known: Known, idea: Idea, runs: Evidence) -> Trial:
-    """What the counted runs of the idea asked for, else what was asked last with their budget, else last of all."""
+    """What the counted runs of the idea asked for, else what was asked last with their budget, else last of all; of it,
+    what runs that are compared may ask for."""
     trials = known.trials.get(idea.id, ())
     if not trials:
         raise ValueError(f"nobody has sent idea {idea.id} to a machine: submit or train it with its --note first")
     named = [one for one in trials for run in runs.results if run.run_id.startswith(one.job_id(0)[:-1])]
     seconds = {result.budget.seconds for result in runs.results}
     as_long = [one for one in trials if float(one.asked.get("time_budget") or DEFAULT_BUDGET_S) in seconds]
-    return (named or as_long or list(trials))[-1]
+    return (named or as_long or list(trials))[-1].standard
 
 
 def run_more(
-    place: Place, known: Known, idea: Idea, trial: Trial, so_far: Evidence, count: int, timeout_s: float | None
+    place: Place,
+    known: Known,
+    idea: Idea,
+    trial: Trial,
+    key: Key | None,
+    so_far: Evidence,
+    count: int,
+    timeout_s: float | None,
 ) -> None:
+    """`key`: for which they shall count; None: for whichever comes of it."""
     mine = trial.model_copy(update={"idea": idea.id})
     if mine not in known.trials.get(idea.id, ()):
         place.append(mine)
     indices = range(so_far.next_index, so_far.next_index + count)
-    seeds = ", ".join(str(seed_of(idea.id, index)) for index in indices)
+    seeds = ", ".join(str(idea.seed(index)) for index in indices)
     made = f"run of {idea.id} with seed" if count == 1 else f"runs of {idea.id} with seeds"
     tell(f"{count} {made} {seeds} on {trial.target} ({idea.note or idea.kind})")
-    place.run(idea, mine, indices, timeout_s)
+    place.run(idea, mine, indices, timeout_s, key.hardware_key if key else None)
 
 
 def write_down(place: Place, judged: Judged, again: bool = False) -> None:

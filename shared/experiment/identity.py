@@ -1,7 +1,8 @@
 """What an experiment tests, as a name that follows from it: its recipe and the settings that were asked for.
 
-Whoever builds a job checks the name, so no run can count for another idea. The seeds of an idea follow from its name:
-nobody chooses them, and a recipe cannot be made for them.
+Whoever builds a job checks the name, so no run can count for another idea. The seeds of an idea follow from its name
+and from what was drawn when it came into the book: nobody chooses them, a recipe cannot be made for them, and nobody
+knows them before the idea is on record.
 """
 
 import hashlib
@@ -18,9 +19,9 @@ def idea_id(recipe_sha: str, preset: str | None, settings: Mapping[str, str]) ->
     return f"i{_digest(content)[:10]}"
 
 
-def seed_of(idea: str, index: int) -> int:
-    """Seed of an idea's run number `index`, below 2^31."""
-    return int(_digest(f"{idea} {index}")[:8], 16) >> 1
+def seed_of(idea: str, index: int, nonce: str = "") -> int:
+    """Seed of an idea's run number `index`, below 2^31. `nonce`: what was drawn for it; older books have none."""
+    return int(_digest(" ".join(filter(None, (idea, nonce, str(index)))))[:8], 16) >> 1
 
 
 def check_identity(idea: IdeaRef, recipe_sha: str, preset: str | None, settings: Mapping[str, str]) -> None:

@@ -205,8 +205,14 @@ def _dataset(request: TrainRequest, choices: list[Choice]) -> Any:
 
 
 def _checkpoints(request: TrainRequest, budget: Budget) -> CheckpointPolicy:
+    return CheckpointPolicy(mode=request.checkpoint_mode, every_s=request.checkpoint_every or _checkpoint_every(budget))
+
+
+def _checkpoint_every(budget: Budget) -> float | None:
     """Periodic ones only where more than one default budget could be lost."""
-    every_s = request.checkpoint_every
-    if every_s is None and (budget.seconds is None or budget.seconds > PERIODIC_CHECKPOINT_S):
-        every_s = PERIODIC_CHECKPOINT_S
-    return CheckpointPolicy(mode=request.checkpoint_mode, every_s=every_s)
+    return PERIODIC_CHECKPOINT_S if budget.seconds is None or budget.seconds > PERIODIC_CHECKPOINT_S else None
+
+
+def has_own_terms(job: Job) -> bool:
+    """Whether it keeps or scores weights along the way otherwise than a job of its budget does unasked."""
+    return bool(job.curve_points) or job.checkpoints != CheckpointPolicy(every_s=_checkpoint_every(job.budget))

@@ -25,6 +25,7 @@ from shared.contracts import (
     weaker,
 )
 from shared.data.dataset import open_reference
+from shared.experiment.request import has_own_terms
 from shared.machine.awake import kept_awake
 from shared.machine.crowd import is_crowded
 from shared.machine.device_lock import check_idle, device_lock, foreign_processes
@@ -289,6 +290,7 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         budget=job.budget,
         shape=job.shape,
         idea=job.idea.id if job.idea else None,
+        own_terms=has_own_terms(job),
         eval_signature=evaluation.eval_signature if evaluation else "",
         choices=tuple(dict.fromkeys((*job.choices, *text_coverage(job, last.status), *training.choices, *scored))),
     )

@@ -6,13 +6,65 @@ of a loss drop the idea. An ablation never improves the record, it only makes th
 
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
+from shared.experiment.settings import normal
+from shared.files import sha256_bytes
 from shared.research import rule
+from shared.research.idea import Idea
 from shared.research.rule import DROP_Z, KEEP_Z, MOST_RUNS, Decision, Sigma, Verdict, bound, z_of
+
+Recipes = Callable[[str], bytes]
+"""the source with this hash; ValueError when it is nowhere"""
+
+
+def taken_out(best: Idea, one: Idea, before: Idea, recipe: Recipes) -> tuple[bytes | None, dict[str, str]]:
+    """Recipe and settings of `best` without what `one` changed in its parent `before`."""
+    source = without(recipe(best.recipe_sha), recipe(one.recipe_sha), recipe(before.recipe_sha))
+    return source, _settings_without(best, one, before)
+
+
+def _settings_without(best: Idea, one: Idea, before: Idea) -> dict[str, str]:
+    changed = {name for name in {*one.set, *before.set} if one.set.get(name) != before.set.get(name)}
+    kept = {name: value for name, value in best.set.items() if name not in changed}
+    return kept | {name: before.set[name] for name in changed if name in before.set}
+
+
+def is_one(idea: Idea, ideas: Mapping[str, Idea], recipe: Recipes) -> bool:
+    """Whether an idea that calls itself an ablation is its parent without an idea on the way to it, and no more.
+
+    `ideas`: those that stand before it in the book. Anybody may append, and what no one misses is kept more easily.
+    """
+    best, one = ideas.get(idea.parent or ""), ideas.get(idea.without or "")
+    if best is None or one is None or one.kind != "change" or one not in _on_the_way_to(best, ideas):
+        return False
+    before = ideas[str(one.parent)]
+    if normal(idea.preset, idea.set) != normal(best.preset, _settings_without(best, one, before)):
+        return False
+    try:
+        sources = [recipe(each.recipe_sha) for each in (best, one, before)]
+    except ValueError:
+        return False
+    return _sha_without(*sources) == idea.recipe_sha
+
+
+def _on_the_way_to(best: Idea, ideas: Mapping[str, Idea]) -> list[Idea]:
+    """A parent stands before its children, so this comes to an end."""
+    way = [best]
+    while way[-1].parent is not None:
+        way.append(ideas[way[-1].parent])
+    return way
+
+
+@lru_cache(maxsize=256)
+def _sha_without(best: bytes, idea: bytes, parent: bytes) -> str | None:
+    """A book is read many times."""
+    source = without(best, idea, parent)
+    return None if source is None else sha256_bytes(source)
 
 
 def without(best: bytes, idea: bytes, parent: bytes) -> bytes | None:

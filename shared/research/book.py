@@ -23,6 +23,8 @@ from shared.runs.recipe_file import read_source
 from shared.settings import settings
 
 LOCK_TIMEOUT_S = 10.0
+OWN_TERMS = ("checkpoint_every", "checkpoint_mode", "curve_points")
+"""of a TrainRequest: they slow a run, and a recipe may get round them, so no run of an idea asks for them"""
 
 
 class Trial(Contract):
@@ -38,6 +40,12 @@ class Trial(Contract):
     def terms(self) -> str:
         """Six digits that name what was asked for."""
         return sha256_bytes(json.dumps([self.target, self.asked], sort_keys=True).encode())[:6]
+
+    @property
+    def standard(self) -> "Trial":
+        """Without what no run of an idea asks for."""
+        asked = {name: value for name, value in self.asked.items() if name not in OWN_TERMS}
+        return self.model_copy(update={"asked": asked})
 
     def job_id(self, index: int, again: int = 0) -> str:
         """Of the idea's run number `index`. One job has one outcome: `again` counts those that measured nothing."""

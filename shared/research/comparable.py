@@ -2,7 +2,8 @@
 
 A run counts when it is ranked, was sandboxed, trained the idea's recipe on the seed that was drawn for it, and no seed
 before it is missing. Of several results with one seed the worst counts, so nothing is gained by running one again. One
-that took longer than its budget counts there too: a recipe could see that it has bad luck, and take its time.
+that took longer than its budget counts there too: a recipe could see that it has bad luck, and take its time. In a
+pool, which others are compared with, the first counts: whoever ran a seed again until it is bad would gain by it.
 """
 
 from collections import Counter, defaultdict
@@ -12,7 +13,6 @@ from enum import StrEnum
 
 from shared import time_budget
 from shared.contracts import Contract, Integrity, Rung, RunResult, Shape, Status, Unranked
-from shared.experiment.identity import seed_of
 from shared.research.idea import Idea
 from shared.research.rule import ENOUGH_SEEDS
 from shared.runs.shipped import shipped_recipes
@@ -48,10 +48,14 @@ class LeftOut(StrEnum):
     NO_SANDBOX = "no_sandbox"
     OTHER_RECIPE = "other_recipe"
     OTHER_SHAPE = "other_shape"
+    OWN_TERMS = "own_terms"
+    """asked for checkpoints or curve points of its own, which slow a run"""
     OTHER_SEED = "other_seed"
     """not one that was drawn for the idea"""
     REPEATED = "repeated"
     """another result with this seed is worse"""
+    NOT_THE_FIRST = "not_the_first"
+    """in a pool: a result with this seed was there before"""
     AFTER_A_GAP = "after_a_gap"
     """a seed before it has no result"""
     NOT_OVER = "not_over"
@@ -97,6 +101,11 @@ def most_again(recipe_sha: str) -> int:
     return MOST_AGAIN_SHIPPED if recipe_sha in shipped_recipes() else MOST_AGAIN
 
 
+def most_jobs(recipe_sha: str) -> int:
+    """With those that another machine of the target took."""
+    return max(2 * MOST_AGAIN, most_again(recipe_sha))
+
+
 def key_of(result: RunResult) -> Key | None:
     """None for a result without a number, or under a token budget."""
     if result.rung is None or result.budget.seconds is None:
@@ -117,13 +126,18 @@ def keys_of(idea: Idea, results: Iterable[RunResult]) -> list[Key]:
     return [*dict.fromkeys(key for key in reversed(found) if key is not None)]
 
 
-def evidence(idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | None = None) -> Evidence:
-    """`results`: of all runs of the idea, wherever they ran. `shape`: only runs of it count, where it is known."""
-    indices = {seed_of(idea.id, index): index for index in range(MOST_INDICES)}
+def evidence(
+    idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | None = None, *, is_pool: bool = False
+) -> Evidence:
+    """`results`: of all runs of the idea, wherever they ran. `shape`: only runs of it count, where it is known.
+
+    `is_pool`: what others are compared with, as every start is.
+    """
+    is_pool = is_pool or idea.parent is None
+    indices = {idea.seed(index): index for index in range(MOST_INDICES)}
     scored: dict[int, RunResult] = {}
     failed: dict[int, RunResult] = {}
     left_out: list[tuple[str, LeftOut]] = []
-    elsewhere: set[int] = set()
     overran: defaultdict[int, list[RunResult]] = defaultdict(list)
     vain: Counter[int] = Counter()
     most = most_again(idea.recipe_sha)
@@ -134,20 +148,19 @@ def evidence(idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | 
             why = LeftOut.TRIED_TOO_OFTEN
         vain[result.seed] += why in IN_VAIN and _measures_at(key, result)
         if why is None and index is not None:
-            left_out += _take(scored if result.status is Status.OK else failed, index, result)
+            left_out += _take(scored if result.status is Status.OK else failed, index, result, is_pool)
             for late in overran.pop(index, ()):
                 if index in scored and (late.val_bpb or 0.0) > (scored[index].val_bpb or 0.0):
                     left_out.remove((late.run_id, LeftOut.UNRANKED))
-                    left_out += _take(scored, index, late)
+                    left_out += _take(scored, index, late, is_pool)
             continue
         only_late = why is LeftOut.UNRANKED and result.unranked == (Unranked.OVER_BUDGET,)
-        if only_late and index is not None and _elsewhere(key, shape, result) is None:
+        if only_late and not is_pool and index is not None and _elsewhere(key, shape, result) is None:
             overran[index].append(result)
-        there = key.model_copy(update={"hardware_key": result.hardware_key})
-        if why is LeftOut.OTHER_KEY and index is not None and _is_at(there, result):
-            elsewhere.add(index)  # another machine of the target took it
         left_out.append((result.run_id, why or LeftOut.OTHER_SEED))
-    return _without_gaps(scored, failed, elsewhere, left_out)
+    if is_pool:
+        failed = {index: result for index, result in failed.items() if index not in scored}
+    return _without_gaps(scored, failed, left_out)
 
 
 def why_not(idea: Idea, result: RunResult) -> LeftOut | None:
@@ -162,7 +175,7 @@ def why_not(idea: Idea, result: RunResult) -> LeftOut | None:
         return LeftOut.UNRANKED
     if result.integrity in (None, Integrity.NONE) and result.status is Status.OK:
         return LeftOut.NO_SANDBOX
-    return None
+    return LeftOut.OWN_TERMS if result.own_terms else None
 
 
 def said_of(why: LeftOut, result: RunResult) -> str:
@@ -171,6 +184,10 @@ def said_of(why: LeftOut, result: RunResult) -> str:
         return "repeated: of several runs with one seed the worst counts, also one over its budget"
     if why is LeftOut.NOT_OVER and result.reason:
         return f"{why}: {result.reason}"
+    if why is LeftOut.NOT_THE_FIRST:
+        return "not_the_first: of several runs with one seed of what others are compared with the first counts"
+    if why is LeftOut.OWN_TERMS:
+        return "own_terms: it asked for checkpoints or curve points of its own, which slow a run"
     return reasons_of(result) if why is LeftOut.UNRANKED and result.unranked else str(why)
 
 
@@ -190,12 +207,13 @@ def _measures_at(key: Key, result: RunResult) -> bool:
     return same == (key.hardware_key, key.engine, key.dataset, key.budget_seconds)
 
 
-def _take(taken: dict[int, RunResult], index: int, result: RunResult) -> list[tuple[str, LeftOut]]:
-    """Of two with one seed the worse stays; what goes is returned."""
-    other = taken.get(index)
-    if other is None:
-        taken[index] = result
+def _take(taken: dict[int, RunResult], index: int, result: RunResult, is_pool: bool) -> list[tuple[str, LeftOut]]:
+    """Of two with one seed the worse stays, in a pool the first; what goes is returned."""
+    other = taken.setdefault(index, result)
+    if other is result:
         return []
+    if is_pool:
+        return [(result.run_id, LeftOut.NOT_THE_FIRST)]
     worse, better = sorted((result, other), key=lambda one: -(one.val_bpb or 0.0))
     taken[index] = worse
     return [(better.run_id, LeftOut.REPEATED)]
@@ -204,10 +222,10 @@ def _take(taken: dict[int, RunResult], index: int, result: RunResult) -> list[tu
 def _without_gaps(
     scored: Mapping[int, RunResult],
     failed: Mapping[int, RunResult],
-    elsewhere: set[int],
     left_out: list[tuple[str, LeftOut]],
 ) -> Evidence:
-    """Seeds count in their order: whoever leaves one out gets nothing for the later ones."""
+    """Seeds count in their order, wherever else they were run: whoever leaves one out here gets nothing for the later
+    ones, since its luck may be known from another machine."""
     results: list[RunResult] = []
     bad: list[RunResult] = []
     gap: int | None = None
@@ -218,6 +236,6 @@ def _without_gaps(
             results.append(scored[index])
         elif index in scored:
             left_out.append((scored[index].run_id, LeftOut.AFTER_A_GAP))
-        elif index not in elsewhere and gap is None:
+        elif gap is None:
             gap = index
     return Evidence(tuple(results), tuple(bad), tuple(left_out), MOST_INDICES if gap is None else gap)

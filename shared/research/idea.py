@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
@@ -10,7 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from shared.bounds import IdeaId, Name, Remark, Sha256
 from shared.contracts import Contract, IdeaRef
-from shared.experiment.identity import idea_id
+from shared.experiment.identity import idea_id, seed_of
 from shared.experiment.settings import normal
 from shared.files import sha256_bytes
 
@@ -36,11 +37,17 @@ class Idea(Contract):
     """unified, of the recipe and the settings against the parent's"""
     by: Name = ""
     """who had it"""
+    nonce: str = Field(default="", pattern=r"^([0-9a-f]{16})?$")
+    """drawn when it was proposed; of two records of an idea that of the first counts. Empty: from an older version"""
     made_at: AwareDatetime
 
     @property
     def ref(self) -> IdeaRef:
         return IdeaRef(id=self.id, parent=self.parent, note=self.note, diff=self.diff)
+
+    def seed(self, index: int) -> int:
+        """Of its run number `index`."""
+        return seed_of(self.id, index, self.nonce)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -57,10 +64,12 @@ def propose(
     settings: Mapping[str, str] | None = None,
     without: str | None = None,
     by: str = "",
+    nonce: str = "",
 ) -> Idea:
     """The record of an idea, which is not yet in any book. ValueError when the source does not parse.
 
-    Its settings are in their normal form, so what asks for the same run is the same idea.
+    Its settings are in their normal form, so what asks for the same run is the same idea. `nonce`: of new_nonce(), for
+    what goes into a book; what the book has then may have another one.
     """
     (preset, asked), recipe_sha = normal(preset, settings or {}), sha256_bytes(source)
     kind: Kind = "start" if parent is None else "ablation" if without else "change"
@@ -78,8 +87,13 @@ def propose(
         set=asked,
         diff=diff if len(diff) <= LONGEST_DIFF else diff[:LONGEST_DIFF] + "\n[the rest is left out]\n",
         by=by,
+        nonce=nonce,
         made_at=datetime.now(UTC),
     )
+
+
+def new_nonce() -> str:
+    return secrets.token_hex(8)
 
 
 def diff_of(before: bytes, after: bytes, settings: Mapping[str, str], changed: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from shared.contracts import RunResult, Unranked
 from shared.experiment.platform_default import PlatformDefault
 from shared.research import steps
 from shared.research.book import Ruling
-from shared.research.comparable import Evidence, Key, said_of
+from shared.research.comparable import Evidence, Key, LeftOut, said_of
 from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
 from shared.research.known import Known, rule_for
@@ -75,8 +75,16 @@ def judge(
     judged, results = _judge(known, idea, key, default, again=again), known.results.get(idea.id, ())
     reasons = dict(judged.runs.left_out)
     left_out = {one.run_id: said_of(reasons[one.run_id], one) for one in results if one.run_id in reasons}
+    left_out |= {name: _gap_said(idea, judged.runs) for name, why in reasons.items() if why is LeftOut.AFTER_A_GAP}
     advice = judged.advice or _how_to_measure(known, judged, default, by_queue)
     return replace(judged, left_out=left_out, advice=advice)
+
+
+def _gap_said(idea: Idea, runs: Evidence) -> str:
+    missing = f"its run {runs.next_index}, with seed {idea.seed(runs.next_index)}"
+    return (
+        f"{LeftOut.AFTER_A_GAP}: {missing}, has no result here, and runs count in their order, wherever else they ran"
+    )
 
 
 def _how_to_measure(known: Known, judged: Judged, default: PlatformDefault | None, by_queue: bool) -> str:
@@ -155,7 +163,7 @@ def is_judged(known: Known, idea: str | None, key: Key) -> bool:
 
 def _pool(known: Known, idea: Idea, parent: Idea, key: Key, runs: Evidence) -> Evidence:
     """Where only the recipe differs, a machine that was calibrated again in between has changed the shape."""
-    pool = known.evidence(parent, key)
+    pool = known.pool(parent, key)
     if parent.settings == idea.settings and runs.shape and pool.shape and pool.shape != runs.shape:
         return Evidence(left_out=pool.left_out, next_index=pool.next_index)
     return pool

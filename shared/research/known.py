@@ -12,7 +12,7 @@ from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
 from shared.research import ablation
 from shared.research.book import Entry, Proposal, Ruling, Trial, Undecided
-from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of, most_again
+from shared.research.comparable import MOST_INDICES, Evidence, Key, evidence, keys_of, most_jobs
 from shared.research.idea import Idea
 from shared.research.noise import Noise, is_denied
 from shared.research.rule import KEEP_Z, Decision, Verdict, bound, decide
@@ -47,9 +47,16 @@ class Known:
 
     def evidence(self, idea: Idea, key: Key) -> Evidence:
         """All counted runs have one shape, that of the first."""
+        return self._evidence(idea, key, is_pool=False)
+
+    def pool(self, idea: Idea, key: Key) -> Evidence:
+        """The runs of it that others are compared with."""
+        return self._evidence(idea, key, is_pool=True)
+
+    def _evidence(self, idea: Idea, key: Key, is_pool: bool) -> Evidence:
         results = self.results.get(idea.id, ())
-        shape = evidence(idea, key, results).shape
-        return evidence(idea, key, results, shape)
+        shape = evidence(idea, key, results, is_pool=is_pool).shape
+        return evidence(idea, key, results, shape, is_pool=is_pool)
 
     def keys(self, idea: Idea) -> list[Key]:
         """For which it has evidence, the latest first."""
@@ -113,16 +120,29 @@ class Known:
         return next((one for one in others if resolved(one.preset, one.set) == asked), None)
 
 
-def read_known(entries: Iterable[Entry], results: Mapping[str, Sequence[RunResult]], *, believe_missing: bool) -> Known:
-    """`believe_missing`: also rulings whose runs are gone, as on a disk that is cleared now and then."""
+def no_recipe(recipe_sha: str) -> bytes:
+    raise ValueError(f"there is no recipe {recipe_sha[:12]} here")
+
+
+def read_known(
+    entries: Iterable[Entry],
+    results: Mapping[str, Sequence[RunResult]],
+    recipe: ablation.Recipes = no_recipe,
+    *,
+    believe_missing: bool,
+) -> Known:
+    """`believe_missing`: also rulings whose runs are gone, as on a disk that is cleared now and then.
+
+    `recipe`: of the book. An ablation that does not follow from recipes that are there is judged as any change is.
+    """
     ideas: dict[str, Idea] = {}
     trials: dict[str, list[Trial]] = defaultdict(list)
     rulings: list[Ruling] = []
     undecided: dict[tuple[str, Key], Undecided] = {}
     for entry in entries:
         if isinstance(entry, Proposal):
-            if _is_sound(entry.idea, ideas):
-                ideas.setdefault(entry.idea.id, entry.idea)
+            if entry.idea.id not in ideas and _is_sound(entry.idea, ideas):
+                ideas[entry.idea.id] = _as_it_is(entry.idea, ideas, recipe)
         elif isinstance(entry, Ruling):
             rulings.append(entry)
         elif isinstance(entry, Undecided):
@@ -136,6 +156,12 @@ def _is_sound(idea: Idea, before: Mapping[str, Idea]) -> bool:
     """Anybody may append: the name has to follow from the content, and a parent stands before its children."""
     named = idea.id == idea_id(idea.recipe_sha, idea.preset, idea.set)
     return named and (idea.kind == "start") == (idea.parent is None) and idea.parent in (None, *before)
+
+
+def _as_it_is(idea: Idea, before: Mapping[str, Idea], recipe: ablation.Recipes) -> Idea:
+    if idea.kind != "ablation" or ablation.is_one(idea, before, recipe):
+        return idea
+    return idea.model_copy(update={"kind": "change", "without": None})
 
 
 def _with_rulings(known: Known, rulings: Iterable[Ruling], believe_missing: bool) -> Known:
@@ -179,8 +205,8 @@ def _sides(known: Known, ruling: Ruling) -> list[Side] | None:
     against = known.ideas.get(ruling.against or idea.parent or "")
     if against is None:
         return None
-    named = ((idea, ruling.runs), (against, ruling.pool))
-    sides = [(_scores(known.evidence(one, ruling.key)), names) for one, names in named]
+    found = ((known.evidence(idea, ruling.key), ruling.runs), (known.pool(against, ruling.key), ruling.pool))
+    sides = [(_scores(evidence), names) for evidence, names in found]
     return sides if all(set(names) <= set(have) for have, names in sides) else None
 
 
@@ -254,7 +280,7 @@ def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, li
         for trial in entries
         if isinstance(trial, Trial) and trial.idea in ideas
         for index in range(MOST_INDICES)
-        for again in range(most_again(ideas[trial.idea].recipe_sha))
+        for again in range(most_jobs(ideas[trial.idea].recipe_sha))
     )
     jobs = list(dict.fromkeys(every))  # a trial may be in the book more than once: two sweeps with one base, say
     pipeline = store.connection.pipeline(transaction=False)

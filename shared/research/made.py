@@ -30,14 +30,19 @@ class Made:
         return {**{name: getattr(self.result, name) for name in names}, "why_not_counted": self.why_not or None}
 
 
-def made_since(before: Known, after: Known, key: Key | None, *ideas: Idea) -> tuple[Made, ...]:
-    """Runs of the ideas that ended in between, in their order, and whether they are evidence for the key."""
-    made = []
-    for idea in ideas:
-        evidence = after.evidence(idea, key) if key else Evidence()
-        seen = {one.run_id for one in before.results.get(idea.id, ())}
-        for one in after.results.get(idea.id, ()):
-            if one.run_id not in seen:
-                why = evidence.why_not(idea, one)
-                made.append(Made(one, said_of(why, one) if why else ""))
-    return tuple(made)
+def made_since(
+    before: Known, after: Known, key: Key | None, idea: Idea, against: Idea | None = None
+) -> tuple[Made, ...]:
+    """Runs of an idea, and of what it is held against, that ended in between, and whether they count for the key."""
+    made = _made(before, after, idea, after.evidence(idea, key) if key else Evidence())
+    if against is None:
+        return made
+    return made + _made(before, after, against, after.pool(against, key) if key else Evidence())
+
+
+def _made(before: Known, after: Known, idea: Idea, evidence: Evidence) -> tuple[Made, ...]:
+    """In the order in which they ended."""
+    seen = {one.run_id for one in before.results.get(idea.id, ())}
+    new = [one for one in after.results.get(idea.id, ()) if one.run_id not in seen]
+    whys = [(one, evidence.why_not(idea, one)) for one in new]
+    return tuple(Made(one, said_of(why, one) if why else "") for one, why in whys)

@@ -53,7 +53,7 @@ def _section(known: Known, key: Key, found: Sequence[Row], noise: Noise | None, 
     best = known.best(key)
     lines = [f"## {key}\n", f"![progress]({picture}) Upstream's table: [{table}]({table}). {UNDECIDED}\n"]
     if noise and best:
-        smallest = resolvable(noise, MOST_RUNS, len(known.evidence(best[0], key).results))
+        smallest = resolvable(noise, MOST_RUNS, len(known.pool(best[0], key).results))
         lines.append(f"Noise: sigma {noise.sigma:.6f} ({noise.source}); {MOST_RUNS} runs resolve {smallest:.6f}.\n")
     else:
         lines.append("Noise: not measured, so nothing could be kept.\n")

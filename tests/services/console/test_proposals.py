@@ -4,10 +4,11 @@ import pytest
 
 from services.console import verdicts
 from services.console.proposals import described, register
-from services.console.research import Here, whoami
+from services.console.research import Here, arguments, whoami
 from shared.contracts import Unranked
+from shared.experiment.identity import seed_of
 from shared.research.alike import open_alike
-from shared.research.book import Trial
+from shared.research.book import Proposal, Trial
 from shared.research.idea import Idea
 from shared.research.judge import judge
 from shared.runs.shipped import default_recipe
@@ -63,6 +64,14 @@ def test_who_submits_an_idea_is_told_of_open_ones_that_change_the_same_line_of_t
     assert [one["line"] for one in described(deeper, trial, Here().known())["alike"]] == ["--set depth"]
 
 
+@pytest.mark.parametrize("asked", [{"checkpoint_every": 0.05}, {"checkpoint_mode": "async"}, {"curve_points": 4}])
+@pytest.mark.usefixtures("workplace")
+def test_an_idea_may_not_ask_for_what_slows_its_parents_runs_and_not_its_own(asked):
+    with pytest.raises(ValueError, match=f"^--{'-'.join(next(iter(asked)).split('_'))} would slow the runs"):
+        register(Here(), SOURCE, engine="torch", target="cpu", asked=asked, note="x")
+    assert not Here().known().ideas
+
+
 def test_an_idea_that_is_decided_or_that_changes_something_else_is_not_like_a_new_one():
     one, other = (idea(text) for text in ("x = 3", "x = 4"))
     judged = judge(known((START, results(START, 2.0)), (one, results(one, 2.5))), one, KEY, None)
@@ -86,3 +95,20 @@ def test_alike_ideas_of_others_come_first_and_one_whose_run_does_not_count_is_no
     assert [one.said.split(")")[0] for one in open_alike(state, new)] == [
         f"idea {theirs.id} ('x = 3', of a", f"idea {mine.id} ('x = 4', of b, your account",
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("workplace")
+def test_nobody_knows_the_seeds_of_an_idea_before_it_is_in_the_book_and_then_they_stay(monkeypatch):
+    """Else candidates are run off the record, on the seeds that they will get, and what has luck is submitted."""
+    drawn = iter(f"{number:016x}" for number in range(1, 9))
+    monkeypatch.setattr("services.console.proposals.new_nonce", lambda: next(drawn))
+    first, trial = proposal(2.0, "a start", parent="none")
+    again, _ = proposal(2.0, "the same by somebody else", parent="none")
+    assert first.seed(0) != seed_of(first.id, 0)
+    assert again.seed(0) == first.seed(0) == arguments(again, trial, 0)["seed"]
+    Here().append(Proposal(idea=first.model_copy(update={"nonce": "f" * 16})))
+    assert Here().known().ideas[first.id].seed(0) == first.seed(0)
+
+
+def test_an_idea_of_an_older_book_keeps_its_seeds():
+    assert [START.seed(index) for index in range(3)] == [seed_of(START.id, index) for index in range(3)]

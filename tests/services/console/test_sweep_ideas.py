@@ -7,6 +7,7 @@ from services.console.sweep_ideas import IdeaRegister
 from shared.contracts import Integrity, Status, Unranked
 from shared.files import sha256_bytes
 from shared.research.book import LocalBook, Proposal, Trial
+from shared.research.known import read_known
 from shared.runs.directory import RunDirectory, write_record
 from shared.sweep.folder import Header, SweepFolder
 from shared.sweep.plan import Plan, Point
@@ -113,8 +114,11 @@ def test_a_hub_that_is_away_is_waited_for(register, monkeypatch):
         def append(self, *entries):
             self.entries = entries
 
+        def known(self):
+            return read_known(getattr(self, "entries", ()), {}, believe_missing=False)
+
     monkeypatch.setattr(sweep_queue.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(sweep_ideas, "Fleet", Away)
     entered = register(target="cpu")
-    assert entered.enter(WIDE, BASE).idea == entered.place.entries[0].idea.ref
+    assert entered.enter(WIDE, BASE).idea == entered.place.entries[1].idea.ref
     assert failures == []

@@ -8,7 +8,6 @@ import threading
 import pytest
 
 from services.console.research import Fleet
-from shared.experiment.identity import seed_of
 from shared.research.book import FleetBook, Proposal, Ruling, Trial
 from shared.research.comparable import most_again
 from shared.research.idea import propose
@@ -182,12 +181,12 @@ def test_decide_says_which_runs_it_makes_and_which_of_them_do_not_count(autorese
     idea = autoresearch(*submit, code=1).json["idea"]
     decided = autoresearch("decide", idea, "--wait", "--json")
     mine, of_parent = ([one for one in decided.json["made"] if (one["idea"] == idea) == own] for own in (True, False))
-    over = "over_budget: 9."
+    over, seeds = "over_budget: 9.", [Fleet().known().ideas[idea].seed(index) for index in range(2)]
     assert [one["why_not_counted"] and one["why_not_counted"][: len(over)] for one in mine] == [None, over, None]
-    assert [one["seed"] for one in mine] == [seed_of(idea, index) for index in (0, 1, 1)]
+    assert [one["seed"] for one in mine] == [seeds[index] for index in (0, 1, 1)]
     assert {one["hardware_key"] for one in mine} == {decided.json["key"]["hardware_key"]}
     assert len(of_parent) == len(decided.json["pool"]) - 1
-    assert f"1 run of {idea} with seed {seed_of(idea, 1)} on cpu (x)" in decided.err
+    assert f"1 run of {idea} with seed {seeds[1]} on cpu (x)" in decided.err
     assert "does not count (val_bpb" in decided.err
     assert "not ranked: over_budget" in decided.err
 

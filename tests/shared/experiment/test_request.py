@@ -10,7 +10,7 @@ from shared.data.dataset import open_dataset
 from shared.experiment import request as request_module
 from shared.experiment.platform_default import PlatformDefault, write_default
 from shared.experiment.presets import find_preset
-from shared.experiment.request import TrainRequest, build_job, new_run_id, validated
+from shared.experiment.request import TrainRequest, build_job, has_own_terms, new_run_id, validated
 from shared.machine.hardware import NvidiaProbe, apple_hardware, cpu_hardware, nvidia_hardware
 from shared.runs.directory import RunDirectory
 from shared.runs.recipe_file import InvalidRecipe
@@ -87,6 +87,22 @@ def test_a_command_line_or_a_queue_may_send_strings():
     )  # fmt: skip
     assert (job.seed, job.budget.seconds, job.checkpoints.every_s, job.curve_points) == (7, 12.5, 3.0, 2)
     assert (job.shape.device_batch_size, job.eval_batch_size, job.dtype) == (8, 2, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("asked", "own"),
+    [
+        ({}, False),
+        ({"time_budget": 3600}, False),
+        ({"time_budget": 3600, "checkpoint_every": 300}, False),
+        ({"checkpoint_every": 0.05}, True),
+        ({"time_budget": 3600, "checkpoint_every": 3599}, True),
+        ({"checkpoint_mode": "async"}, True),
+        ({"curve_points": 1}, True),
+    ],
+)
+def test_a_job_that_keeps_weights_otherwise_than_its_budget_does_unasked_has_terms_of_its_own(asked, own):
+    assert has_own_terms(job_of(**asked)) is own
 
 
 def test_a_changed_shape_is_no_preset_and_its_old_value_is():

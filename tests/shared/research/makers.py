@@ -1,7 +1,6 @@
 """Ideas, results and books for tests: a baseline, ideas on it, and runs with the numbers that a test says."""
 
 from shared.contracts import Budget, Integrity, Rung, RunResult, Shape, Status, Unranked
-from shared.experiment.identity import seed_of
 from shared.experiment.presets import find_preset
 from shared.files import sha256_bytes
 from shared.research.book import Proposal
@@ -39,7 +38,7 @@ def result(of: Idea, index: int, val_bpb: float | None = 2.0, **changes) -> RunR
         training_seconds=300.0, depth=SHAPE.depth,
         rung=Rung.REFERENCE if ok else None, unranked=() if ok else (Unranked.NOT_OK,),
         integrity=Integrity.FULL, engine="torch", target="cpu", hardware_key="cpu-test", dataset="d" * 64,
-        recipe_sha=of.recipe_sha, seed=seed_of(of.id, index), budget=Budget(seconds=300), shape=SHAPE, idea=of.id,
+        recipe_sha=of.recipe_sha, seed=of.seed(index), budget=Budget(seconds=300), shape=SHAPE, idea=of.id,
         eval_signature="e" if ok else "",
     )  # fmt: skip
     values |= changes

@@ -78,6 +78,7 @@ def test_a_run_that_came_to_no_number_is_not_forgotten():
         (LeftOut.NO_SANDBOX, {"integrity": None}),
         (LeftOut.OTHER_RECIPE, {"recipe_sha": "a" * 64}),
         (LeftOut.OTHER_RECIPE, {"idea": None}),
+        (LeftOut.OWN_TERMS, {"own_terms": True}),
         (LeftOut.OTHER_RECIPE, {"idea": idea("y = 2").id}),
         (LeftOut.OTHER_KEY, {"hardware_key": "nvidia-hopper-h200-140gb"}),
         (LeftOut.OTHER_KEY, {"engine": "mlx"}),
@@ -138,9 +139,23 @@ def test_a_void_attempt_says_nothing():
     assert why(result(IDEA, 0, None, void=VoidCause.HOST_SLEPT)) == [LeftOut.NOT_OVER]
 
 
-def test_a_run_that_went_to_another_machine_of_the_target_leaves_no_gap():
-    found = evidence(IDEA, KEY, [result(IDEA, 0, 1.5, hardware_key="cpu-other"), result(IDEA, 1, 1.9)])
-    assert found.values == [1.9]
+def test_a_run_that_went_to_another_machine_has_to_be_made_here_before_a_later_one_counts():
+    """Its luck may be known from there."""
+    runs = [result(IDEA, 0, 1.5, run_id="there", hardware_key="cpu-other"), result(IDEA, 1, 1.9)]
+    found = evidence(IDEA, KEY, runs)
+    assert (found.values, found.next_index) == ([], 0)
+    assert evidence(IDEA, KEY, [*runs, result(IDEA, 0, 1.6)]).values == [1.6, 1.9]
+
+
+@pytest.mark.parametrize("again", [{"val_bpb": 2.5}, {"val_bpb": 1.5}, {"val_bpb": None, "status": Status.CRASHED}])
+def test_in_a_pool_the_first_result_of_a_seed_counts_whatever_is_run_later(again):
+    """Also of a kept idea: whoever made its runs worse, or fail, would make its children better."""
+    first, second = results(IDEA, 1.9, 1.8)
+    later = result(IDEA, 0, **again, run_id="later")
+    found = evidence(IDEA, KEY, [first, second, later], is_pool=True)
+    assert found.values == [1.9, 1.8]
+    late = result(IDEA, 0, 2.5, run_id="late", unranked=(Unranked.OVER_BUDGET,), training_seconds=330.0)
+    assert evidence(IDEA, KEY, [late, first, second, late], is_pool=True).values == [1.9, 1.8]
 
 
 def test_a_look_at_a_seed_with_a_shorter_budget_does_not_excuse_from_running_it():
