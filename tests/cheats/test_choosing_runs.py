@@ -1,5 +1,5 @@
 """Ways to choose the runs by which an idea is judged, without a line of a book or a file being forged but where a test
-says so. Each test says what should hold; take its mark away with the mend."""
+says so. All of them got through once."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +21,6 @@ from tests import ideas
 from tests.ideas import RECIPE, TERMS
 from tests.shared.research.makers import KEY, SHAPE, START, idea, known, result, results
 from tests.start_runs import measured_start
-
 
 NEUTRAL = idea("neutral = 1")
 NOISE = {"sigma": 0.001, "sigma_seeds": 8}
