@@ -168,6 +168,7 @@ class Supervision:
 
     def __enter__(self) -> "Supervision":
         self.run.checkpoint_dir.mkdir(exist_ok=True)
+        self.store.go_on_from(self.restored)
         with ExitStack() as stack:
             stack.callback(self.cache.close)
             stack.callback(self.gpu.close)
