@@ -28,6 +28,7 @@ from shared.machine.stops import Stops
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.recipe_file import read_source
+from shared.runs.shipped import other_kernels
 from shared.sandbox.launch import Ended
 from shared.sandbox.preloaded import Preloaded
 from shared.settings import settings
@@ -205,7 +206,8 @@ def _known_attention(job: Job, said: str | None) -> str:
 def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset, rung: Rung) -> None:
     result = _value(scores, rows, dataset.tokenizer.token_bytes())
     upstream = _value(scores, rows, dataset.tokenizer.token_bytes_upstream())
-    charge = source_charge(read_source(evaluation.run.recipe_file), result, rung)
+    kernels = (*evaluation.run.own_kernels(), *other_kernels())
+    charge = source_charge(read_source(evaluation.run.recipe_file), result, rung, kernels)
     evaluation.choices.append(charge.choice)
     evaluation.number = Number(
         result.value + charge.bpb, charge.bpb, upstream.value, result.total_nats, result.total_bytes

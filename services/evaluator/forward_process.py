@@ -78,7 +78,7 @@ class ForwardProcess:
             "services.evaluator.recipe_process",
             new_scratch(run.path),
             answers=ANSWERS,
-            readable=(run.recipe_file, weights, *curve),
+            readable=(run.recipe_file, run.kernels_dir, weights, *curve),
             secret=secret,
             environment=environment(job),
             gpu=not Device.parse(job.device).is_cpu,

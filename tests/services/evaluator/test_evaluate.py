@@ -79,6 +79,24 @@ def test_a_cheating_forward_is_rejected(workplace, name):
     assert record.reason
 
 
+def test_a_run_uses_the_kernel_that_it_alone_has(workplace):
+    """The lab's comparison in the trainer: kernels/ itself stays as it is."""
+    body = """
+def __init__(self, shape, vocab_size, seed, device):
+    super().__init__(shape, vocab_size, seed, device)
+    choose_kernels(device, "torch", rmsnorm=None).rmsnorm(torch.ones(1, 4))
+"""
+    source = b"from kernels.choose import choose_kernels\n" + variant(body)
+    run = make_trained_run(source, kernels={"rmsnorm": "torch_tried"})
+    (run.kernels_dir / "rmsnorm").mkdir(parents=True)
+    (run.kernels_dir / "rmsnorm" / "torch_tried.py").write_text("def rmsnorm(x):\n    return x\n")
+    record = evaluate(run)
+    assert record.status is Status.OK, record.reason
+    assert "rmsnorm torch_tried" in next(one.chosen for one in record.choices if one.what == "kernels")
+    other = evaluate(make_trained_run(source, kernels={"rmsnorm": "torch_tried"}, run_id="run-2"))
+    assert "rmsnorm has no kernel 'torch_tried'" in other.reason
+
+
 def test_no_process_that_answers_for_the_final_weights_can_open_a_point_of_the_curve(workplace):
     """They would be more weights than a state may hold. Who scores the points comes when the number is there."""
     body = """
