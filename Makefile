@@ -3,7 +3,7 @@
 # a target of the stack is a file in compose/, an image is a block of the bake file
 STACKS := $(patsubst compose/%.yaml,up-%,$(filter-out $(addprefix compose/,compose.yaml hardware.yaml nsight.yaml),$(wildcard compose/*.yaml)))
 IMAGES := $(shell sed -n 's/^target "\([a-z][^"]*\)".*/build-\1/p' images/docker-bake.hcl)
-.PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor rotate pin-images python \
+.PHONY: help setup run ui overnight hub worker worker-mac $(STACKS) $(IMAGES) down logs ps doctor rotate pin-images python kernel-list \
   test test-chaos test-cheats test-slow test-stack test-mac-simulated test-gpu bench estimate lint format clean
 
 PYTHON ?= python3
@@ -73,6 +73,9 @@ pin-images: python ## write the digests that the base images have today into the
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "$(PYTHON) is older than 3.10: say PYTHON=/path/to/a/newer/python3"; exit 2; }
+
+kernel-list: setup ## list what is in kernels/ as shipped, when you have read what is new or changed there
+	$(BIN)/python -m shared.runs.shipped
 
 test: setup ## the tests that any machine can run: no GPU, no Docker, nothing slow
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not chaos and not gpu and not metal and not stack and not cheats and not simulated'

@@ -16,6 +16,7 @@ from typing import Any
 from kernels import catalog
 from kernels.promotion import Promotion, find, read
 from kernels.records import Language
+from kernels.tried import TRIED
 
 OWN = "reference"
 """what a job asks for where it wants the recipe's own function in spite of a promotion"""
@@ -79,7 +80,8 @@ def _is_known(row: Promotion) -> bool:
 
 
 def _load(op: str, kernel: str, device: Any, framework: str) -> Callable:
-    catalog.solution(op, kernel)  # ValueError names those there are
+    if (op, kernel) not in TRIED:
+        catalog.solution(op, kernel)  # ValueError names those there are
     if missing := missing_for(kernel, device.arch, framework):
         raise ValueError(f"kernel {kernel} of {op} {missing}")
     return catalog.load(op, kernel)

@@ -3,7 +3,7 @@
 The validation rows and the targets stay in this process, which imports nothing of the recipe.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from services.evaluator.audit import Difference, audit, draw_probes, limits_on, screen, secret_random, verdict
-from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, compute_limits
+from services.evaluator.compute_limits import ComputeLimits, MeasuredProcess, Spent, compute_limits
 from services.evaluator.evaluation import Evaluation, Number
 from services.evaluator.forward_process import ForwardProcess, preloaded
 from services.evaluator.scoring import BitsPerByte, Scores, bits_per_byte, score_rows, take
@@ -28,10 +28,12 @@ from shared.machine.stops import Stops
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.recipe_file import read_source
+from shared.runs.shipped import other_kernels
 from shared.sandbox.launch import Ended
 from shared.sandbox.preloaded import Preloaded
 from shared.settings import settings
 
+WEIGHTS = "model.safetensors"
 LARGEST_LOGITS_BYTES, LARGEST_ON_CPU = 2**29, 2**27
 """of one pass. A CPU gains nothing by more, and its first pass, which takes the memory, would be five times as long"""
 
@@ -70,7 +72,7 @@ def final_checkpoint(run: RunDirectory) -> Path:
     record = checkpoint.latest(run.checkpoint_dir)
     if record is None or not record.final:
         raise ValueError(f"{run.path} has no final checkpoint to evaluate: resume its training first")
-    return run.checkpoint_dir / record.folder / "model.safetensors"
+    return run.checkpoint_dir / record.folder / WEIGHTS
 
 
 def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested: str) -> None:
@@ -81,7 +83,8 @@ def _evaluate(evaluation: Evaluation, dataset: Dataset, weights: Path, requested
 def _score_and_audit(
     evaluation: Evaluation, dataset: Dataset, weights: Path, requested: str, nursery: Preloaded | None
 ) -> None:
-    """One recipe process at a time: the scoring one has ended before the auditing one starts."""
+    """One recipe process at a time: the scoring one has ended before the auditing one starts, and only the last one may
+    read the points of the curve."""
     job, rows = evaluation.job, dataset.validation_rows()
     engine = open_engine(job.engine, job.device, dtype=job.dtype, compile="off")
     evaluation.framework = f"{engine.name} {engine.version}"
@@ -98,15 +101,16 @@ def _score_and_audit(
         _keep_scores(evaluation, scores, rows, dataset, rung.rung)
         evaluation.peak_vram_mb = scorer.process.peak_vram_mb
         _check_scoring(evaluation, scores, scorer.process, weights_digest(engine, engine.load(weights)))
-        evaluation.curve = _score_curve(evaluation, scorer, engine, rows, dataset, batch_size)
         key = _cost_key(job, scorer.process, batch_size)
     _audit(evaluation, engine, rows, scores, fresh)
+    evaluation.curve = _score_curve(evaluation, fresh, engine, rows, dataset, batch_size)
     evaluation.check_gpus()
     _keep_times(evaluation)
     _remember_cost(evaluation, key, rung, scores)
 
 
-Starter = Callable[[], MeasuredProcess]
+Starter = Callable[..., MeasuredProcess]
+"""called with nothing, or with other weights that the process may be asked to load"""
 
 
 def _process_starter(
@@ -120,7 +124,7 @@ def _process_starter(
     deadline = evaluation.started + settings().eval_timeout_s
     secret = (dataset.rows_file("validation", EVAL_SEQ_LEN), dataset.split_path("validation"))
 
-    def fresh() -> MeasuredProcess:
+    def fresh(points: Sequence[Path] = ()) -> MeasuredProcess:
         process = ForwardProcess(
             evaluation.run,
             evaluation.job.for_recipe,
@@ -129,10 +133,11 @@ def _process_starter(
             shape_BT=(batch_size, EVAL_SEQ_LEN),
             deadline=deadline,
             secret=secret,
-            curve=[folder / "model.safetensors" for folder in checkpoint.curve_folders(evaluation.run.checkpoint_dir)],
+            curve=points,
             nursery=nursery,
         )
-        return MeasuredProcess(process, limits, evaluation.spent, evaluation.passes.one_more, evaluation.gpu.busy_s)
+        spent = Spent() if points else evaluation.spent  # no time buys anything when the number is there
+        return MeasuredProcess(process, limits, spent, evaluation.passes.one_more, evaluation.gpu.busy_s)
 
     return fresh
 
@@ -201,7 +206,8 @@ def _known_attention(job: Job, said: str | None) -> str:
 def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset, rung: Rung) -> None:
     result = _value(scores, rows, dataset.tokenizer.token_bytes())
     upstream = _value(scores, rows, dataset.tokenizer.token_bytes_upstream())
-    charge = source_charge(read_source(evaluation.run.recipe_file), result, rung)
+    kernels = (*evaluation.run.own_kernels(), *other_kernels())
+    charge = source_charge(read_source(evaluation.run.recipe_file), result, rung, kernels)
     evaluation.choices.append(charge.choice)
     evaluation.number = Number(
         result.value + charge.bpb, charge.bpb, upstream.value, result.total_nats, result.total_bytes
@@ -259,16 +265,23 @@ def _keep_times(evaluation: Evaluation) -> None:
 
 
 def _score_curve(
-    evaluation: Evaluation, scorer: MeasuredProcess, engine: Engine, rows: Rows, dataset: Dataset, batch_size: int
+    evaluation: Evaluation, fresh: Starter, engine: Engine, rows: Rows, dataset: Dataset, batch_size: int
 ) -> tuple[CurvePoint, ...]:
-    """The weights kept during training, on the cheap rung; not audited, and never ranked."""
-    indices = _curve_rows(evaluation, rows)
+    """The weights kept during training, on the cheap rung; not audited, and never ranked.
+
+    By a process of its own, when the number is there: whoever answers for the final weights gets no others beside them.
+    """
+    folders = checkpoint.curve_folders(evaluation.run.checkpoint_dir)
+    if not folders:
+        return ()
+    indices, token_bytes_V = _curve_rows(evaluation, rows), dataset.tokenizer.token_bytes()
     points = []
-    for folder in checkpoint.curve_folders(evaluation.run.checkpoint_dir):
-        record = checkpoint.read_curve_record(folder)
-        scorer.load(folder / "model.safetensors")
-        scores = score_rows(scorer, engine, rows, indices, batch_size)
-        points.append(record.scored(_value(scores, rows, dataset.tokenizer.token_bytes()).value))
+    with fresh([folder / WEIGHTS for folder in folders]) as scorer:
+        for folder in folders:
+            record = checkpoint.read_curve_record(folder)
+            scorer.load(folder / WEIGHTS)
+            scores = score_rows(scorer, engine, rows, indices, batch_size)
+            points.append(record.scored(_value(scores, rows, token_bytes_V).value))
     return tuple(points)
 
 

@@ -47,7 +47,8 @@ class ForwardProcess:
     """One sandboxed process with the recipe and its weights, alone in the world while it lives.
 
     As a context manager it leaves nothing behind, also not what it prints, since it could print the validation rows.
-    deadline: of the whole evaluation, in seconds of the monotonic clock. curve: other weights it will be asked to load.
+    deadline: of the whole evaluation, in seconds of the monotonic clock. curve: other weights it will be asked to load,
+    and none where it answers for the final ones.
     nursery: of `preloaded`
     """
 
@@ -77,7 +78,7 @@ class ForwardProcess:
             "services.evaluator.recipe_process",
             new_scratch(run.path),
             answers=ANSWERS,
-            readable=(run.recipe_file, weights, *curve),
+            readable=(run.recipe_file, run.kernels_dir, weights, *curve),
             secret=secret,
             environment=environment(job),
             gpu=not Device.parse(job.device).is_cpu,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kernels.tried import find_in
 from services.evaluator.messages import REQUESTS, Digested, Forward, Forwarded, Load, Loaded, Opened, Serve, Serving
 from services.evaluator.weights_digest import weights_digest
 from shared.contracts import Status
@@ -35,6 +36,7 @@ class Server:
     def load(self) -> Serving:
         request, job = self.request, self.job
         self.engine.seed(job.seed)
+        find_in(Path(request.recipe).parent / "kernels")
         module = load_recipe(Path(request.recipe))
         with blaming("build() failed", unless=self.engine.is_out_of_memory):
             self.recipe = module.build(job.shape, request.vocab_size, job.seed, self.engine.handle)

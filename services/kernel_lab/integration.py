@@ -7,11 +7,11 @@ The verdict rests on Student's t over pairs, of log(tokens/s), with val_bpb at e
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import Event, EventKind
-from services.kernel_lab.promotions import adopt
+from services.kernel_lab.promotions import to_try
 from services.kernel_lab.states import current, expect_verified
 from services.kernel_lab.statistics import Interval, Paired, paired
 from services.kernel_lab.subject import Subject
@@ -61,6 +61,15 @@ class Comparison:
         return Interval(math.exp(mean.value), math.exp(mean.low), math.exp(mean.high))
 
 
+class Tried(NamedTuple):
+    """What runs use in place of the recipe's own function."""
+
+    op: str
+    kernel: str
+    files: dict[str, bytes]
+    """of promotions.to_try"""
+
+
 class RunFailed(Exception):
     """A run of the pair came to no tokens/s."""
 
@@ -74,12 +83,12 @@ def answer(order: Integration, desk: Desk) -> LabAnswer:
     here = desk.around(order.device).hardware_key
     events = desk.ledger.read()
     expect_verified(events, subject, here)
-    kernel, significant = adopt(subject), significance(events, subject, here)
+    tried, significant = Tried(subject.op, *to_try(subject)), significance(events, subject, here)
     compared: list[Comparison] = []
     left_out = ""
     try:
         for preset in presets_of(order):
-            compared.append(replace(compare(order, desk, subject, kernel, preset), significant=significant))
+            compared.append(replace(compare(order, desk, tried, preset), significant=significant))
     except RunFailed as failed:
         if failed.with_kernel:
             return _noted(desk, subject, here, _failure(order, subject, failed), "regressed", compared)
@@ -106,10 +115,10 @@ def presets_of(order: Integration) -> list[str | None]:
     return [order.preset, *larger]
 
 
-def compare(order: Integration, desk: Desk, subject: Subject, kernel: str, preset: str | None) -> Comparison:
+def compare(order: Integration, desk: Desk, tried: Tried, preset: str | None) -> Comparison:
     job = _build(order, preset, FIRST_SEED)
     with device_lock(job.device):
-        pairs = [_pair(order, desk, subject.op, kernel, preset, number) for number in range(order.repeats)]
+        pairs = [_pair(order, desk, tried, preset, number) for number in range(order.repeats)]
     return Comparison(
         preset=job.preset or "this machine's shape",
         speed=paired([math.log(_speed(a, True) / _speed(b, False)) for a, b in pairs]),
@@ -121,28 +130,30 @@ def compare(order: Integration, desk: Desk, subject: Subject, kernel: str, prese
 Pair = tuple[RunResult, RunResult]
 
 
-def _pair(order: Integration, desk: Desk, op: str, kernel: str, preset: str | None, number: int) -> Pair:
+def _pair(order: Integration, desk: Desk, tried: Tried, preset: str | None, number: int) -> Pair:
     """With and without, the one first that was second before. Where both fail it is not the kernel's fault."""
     results: dict[str, RunResult] = {}
+    kernel = tried.kernel
     for choice in (kernel, OWN) if number % 2 == 0 else (OWN, kernel):
-        results[choice] = _run(order, desk, {op: choice}, preset, number)
+        results[choice] = _run(order, desk, tried, choice, preset, number)
         if choice == OWN:
             _speed(results[OWN], with_kernel=False)
         elif results[kernel].status is Status.OK:
-            _expect_it_was_used(results[kernel], op, kernel)
+            _expect_it_was_used(results[kernel], tried.op, kernel)
     _speed(results[kernel], with_kernel=True)
     return results[kernel], results[OWN]
 
 
-def _run(order: Integration, desk: Desk, kernels: dict[str, str], preset: str | None, number: int) -> RunResult:
+def _run(order: Integration, desk: Desk, tried: Tried, choice: str, preset: str | None, number: int) -> RunResult:
+    """Runs without the kernel may read it as those with it do, so that its text is charged to both alike."""
     job = _build(order, preset, FIRST_SEED + number)
-    which = "reference" if OWN in kernels.values() else "kernel"
+    which = "reference" if choice == OWN else "kernel"
     rung = Rung.SMOKE if Device.parse(job.device).is_cpu else Rung.CHEAP
     label = job.preset or "shape"
     job = job.model_copy(
-        update={"kernels": kernels, "rung": rung, "run_id": f"lab-{desk.job_id}-{label}-{number}-{which}"}
+        update={"kernels": {tried.op: choice}, "rung": rung, "run_id": f"lab-{desk.job_id}-{label}-{number}-{which}"}
     )
-    return run(job, _source(order, preset), desk.executor)
+    return run(job, _source(order, preset), desk.executor, kernels=tried.files)
 
 
 def _build(order: Integration, preset: str | None, seed: int) -> Job:

@@ -7,6 +7,7 @@ from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.promotions import adopt, write
 from services.kernel_lab.states import requirements
 from shared.kernel_lab.job import LabAnswer, LabStatus, Promote
+from shared.runs.shipped import other_kernels
 
 
 def answer(order: Promote, desk: Desk) -> LabAnswer:
@@ -26,7 +27,15 @@ def answer(order: Promote, desk: Desk) -> LabAnswer:
         command=order.command,
         status=LabStatus.OK,
         headline=f"{subject.op} uses {name} on {here} from now on, by {decided}: commit kernels/promoted.toml",
+        lines=_until_it_is_listed(subject.op, name),
         data={"promotion": line.model_dump(mode="json"), "evidence": [one.evidence for one in needed]},
     )
     desk.note(EventKind.PROMOTE, subject, here, answer, evidence=[one.evidence for one in needed], kernel=name)
     return answer
+
+
+def _until_it_is_listed(op: str, name: str) -> tuple[str, ...]:
+    if catalog.folder(op) / f"{name}.py" not in other_kernels():
+        return ()
+    said = f"- kernels/{op}/{name}.py is new: its text counts as a part of every recipe's source until you have read it"
+    return (f"{said}, said so with `make kernel-list`, and committed it",)

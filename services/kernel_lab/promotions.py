@@ -5,9 +5,9 @@ from pathlib import Path
 
 from kernels import catalog, promotion
 from kernels.promotion import Promotion
-from services.kernel_lab.subject import Subject
+from services.kernel_lab.subject import Subject, read_candidate
 from services.kernel_lab.surroundings import Missing
-from shared.files import sha256_file, write_atomic
+from shared.files import sha256_bytes, sha256_file, write_atomic
 
 
 def all_promoted() -> tuple[Promotion, ...]:
@@ -56,20 +56,39 @@ def adopted(subject: Subject) -> str | None:
     return next((path.stem for path in same if not path.stem.endswith("_reference")), None)
 
 
-def adopt(subject: Subject) -> str:
-    """Copies a workspace's kernel to where the trainer takes kernels from. Returns its name there.
+def to_try(subject: Subject) -> tuple[str, dict[str, bytes]]:
+    """What runs call the candidate, and the file they need for it, by OP/KERNEL: none where kernels/ has these bytes.
 
-    ValueError when another kernel has that name, Missing where kernels/ cannot be written, as in a container.
+    Nothing that is only tried comes into kernels/, where every recipe reads. ValueError when another kernel has that
+    name, or the candidate was edited meanwhile.
     """
     if (known := adopted(subject)) is not None:
-        return known
-    name = kernel_name(subject)
-    path = catalog.folder(subject.op) / f"{name}.py"
+        return known, {}
+    text = read_candidate(subject.path)
+    if sha256_bytes(text) != subject.sha256:
+        raise ValueError(f"{subject.path} was edited meanwhile: verify it again")
+    name = _new_file(subject).stem
+    return name, {f"{subject.op}/{name}": text}
+
+
+def adopt(subject: Subject) -> str:
+    """Copies a workspace's kernel to where all recipes take kernels from. Returns its name there.
+
+    ValueError as to_try, Missing where kernels/ cannot be written, as in a container.
+    """
+    name, files = to_try(subject)
+    for text in files.values():
+        path = _new_file(subject)
+        try:
+            write_atomic(path, text)
+        except OSError as error:
+            said = f"{path.parent} cannot be written ({error.strerror}): add the kernel to the checkout"
+            raise Missing("needs-integration-adapter", f"{said} and build the image") from None
+    return name
+
+
+def _new_file(subject: Subject) -> Path:
+    path = catalog.folder(subject.op) / f"{kernel_name(subject)}.py"
     if path.exists():
         raise ValueError(f"{path} is another kernel: rename the workspace's folder, or remove that file")
-    try:
-        write_atomic(path, subject.path.read_bytes())
-    except OSError as error:
-        said = f"{path.parent} cannot be written ({error.strerror}): add the kernel to the checkout and build the image"
-        raise Missing("needs-integration-adapter", said) from None
-    return name
+    return path

@@ -1,9 +1,9 @@
 """Where the kernels that a recipe compiles are kept, and for whom.
 
-Only shipped recipes fill the cache of this machine. Others begin with a copy of it, or of what an earlier run of the
-same recipe had compiled (kept_kernels.py): a folder that outlives the run and that any recipe may write is a place to
-leave trained weights for the next run. On a CPU, where compiling counts as training, all recipes are alike in this: the
-shipped ones would win by the seconds that they need not compile.
+Only shipped recipes with shipped kernels fill the cache of this machine. Others begin with a copy of it, or of what an
+earlier run of the same recipe had compiled (kept_kernels.py): a folder that outlives the run and that any recipe may
+write is a place to leave trained weights for the next run. On a CPU, where compiling counts as training, all recipes
+are alike in this: the shipped ones would win by the seconds that they need not compile.
 """
 
 import os
@@ -16,7 +16,7 @@ from services.trainer.kept_kernels import Kept
 from services.trainer.limits import is_eager, startup_limit_s
 from shared.contracts import Choice, Job
 from shared.machine.device import Device
-from shared.runs.shipped import shipped_recipes
+from shared.runs.shipped import other_kernels, shipped_recipes
 from shared.sandbox.strangers_folder import Refused
 from shared.settings import settings
 
@@ -29,13 +29,15 @@ class CompileCache:
 
     The folder is opened before a recipe can replace it, and read through that descriptor alone.
     choices: of the run's record, where it is noted with what the run began and what was kept of it.
+    tries_kernels: the run has kernels of its own, so its process holds what nobody shipped, whatever its recipe.
     """
 
-    def __init__(self, job: Job, scratch: Path, choices: list[Choice]):
+    def __init__(self, job: Job, scratch: Path, choices: list[Choice], *, tries_kernels: bool = False):
         self.job, self.choices = job, choices
         self.began_with: Kept | None = None
-        self.is_private = Device.parse(job.device).is_cpu or job.recipe_sha not in shipped_recipes()
-        self.keeps = self.is_private and not is_eager(job) and settings().keep_kernels_gb > 0
+        others = tries_kernels or job.recipe_sha not in shipped_recipes()
+        self.is_private = Device.parse(job.device).is_cpu or others or bool(other_kernels())
+        self.keeps = self.is_private and not tries_kernels and not is_eager(job) and settings().keep_kernels_gb > 0
         self.key = kept_kernels.key_of(job) if self.keeps else ""
         self.folder = self._private(scratch / "cache") if self.is_private else _shared()
         if Device.parse(job.device).is_cpu and not is_eager(job):

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from kernels.tried import find_in
 from services.trainer.checkpoints import Saver
 from services.trainer.clock import BudgetClock
 from services.trainer.hand_over import HandOver, describe
@@ -60,6 +61,7 @@ class Session:
     def _build(self) -> None:
         job = self.job
         self.engine.seed(job.seed)
+        find_in(Path(self.start.recipe).parent / "kernels")
         module = load_recipe(Path(self.start.recipe))
         with blaming("build() failed", unless=self.engine.is_out_of_memory):
             self.recipe = module.build(job.shape, self.start.vocab_size, job.seed, self.engine.handle)

@@ -11,7 +11,14 @@ import psutil
 
 from shared.contracts import Job, Status, TrainingRecord
 from shared.engines.shared_buffer import HostBuffer
-from shared.runs.checkpoint import CheckpointRecord, CurveRecord, commit, free_folder, write_groups
+from shared.runs.checkpoint import (
+    CheckpointRecord,
+    CurveRecord,
+    commit,
+    drop_points_beyond,
+    free_folder,
+    write_groups,
+)
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.layout import ArraySpec, Layout, lay_out
 from shared.sandbox.launch import Ended
@@ -39,6 +46,10 @@ class StateStore:
         self._writer.shutdown(wait=True)
         if self.buffer:
             self.buffer.close()
+
+    def go_on_from(self, restored: CheckpointRecord | None) -> None:
+        """Keeps those points of the curve that belong to it. Comes before the recipe's process starts."""
+        self._num_points = drop_points_beyond(self.run.checkpoint_dir, restored)
 
     def open(self, specs: Mapping[str, tuple[ArraySpec, ...]]) -> int:
         """The descriptor to hand out. Ended when the state is not one that can be stored or does not fit."""

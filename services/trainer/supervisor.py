@@ -138,7 +138,7 @@ class Supervision:
         self.clock = TrainingClock(self.restored.train_seconds if self.restored else 0.0)
         self.store = StateStore(run, job, lambda: self.clock.seconds)
         scratch = new_scratch(run.path)
-        self.cache = CompileCache(job, scratch, measured.choices)
+        self.cache = CompileCache(job, scratch, measured.choices, tries_kernels=bool(run.own_kernels()))
         self.process = self._recipe_process(scratch)
         self.gpu = GpuWatch(job.device)
         self.peak_flops = peak_flops(detect(job.device))[0]
@@ -155,7 +155,7 @@ class Supervision:
             scratch,
             answers=ANSWERS,
             output=self.run.output_file,
-            readable=(self.run.recipe_file,),
+            readable=(self.run.recipe_file, self.run.kernels_dir),
             writable=(self.cache.folder,),
             secret=(
                 self.dataset.rows_file("train", self.job.shape.seq_len),
@@ -168,6 +168,7 @@ class Supervision:
 
     def __enter__(self) -> "Supervision":
         self.run.checkpoint_dir.mkdir(exist_ok=True)
+        self.store.go_on_from(self.restored)
         with ExitStack() as stack:
             stack.callback(self.cache.close)
             stack.callback(self.gpu.close)

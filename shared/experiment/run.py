@@ -4,9 +4,11 @@ job -> run directory -> trainer -> evaluator -> result.json
 """
 
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import TypeVar
 
 from shared.contracts import (
@@ -42,8 +44,11 @@ FAILED = frozenset({Status.CRASHED, Status.OUT_OF_MEMORY, Status.TIMED_OUT})
 MOST_UNFINISHED_AUDITS = 3
 
 
-def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambda stage: None) -> RunResult:
-    """Lays the run directory out and works on it to the end.
+def run(
+    job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambda stage: None,
+    *, kernels: Mapping[str, bytes] = MappingProxyType({}),
+) -> RunResult:  # fmt: skip
+    """Lays the run directory out and works on it to the end. kernels: as RunDirectory.create.
 
     Every end of an experiment is a result. ValueError only for what stands outside it: a dataset or device that cannot
     be used, a run id that is taken; OSError for the disk. What was trained until then stays, to be resumed; if nothing
@@ -53,7 +58,7 @@ def run(job: Job, recipe_source: bytes, executor: Executor, watch: Watch = lambd
     directory = RunDirectory.of(job.run_id)
     with device_lock(job.device), kept_awake():
         try:
-            directory.create(job, recipe_source)
+            directory.create(job, recipe_source, kernels)
         except FileExistsError:
             raise ValueError(f"{directory.path} exists: resume it, or choose another run id") from None
         try:

@@ -128,6 +128,24 @@ def read_arrays(engine: Engine, directory: Path, groups: tuple[str, ...]) -> dic
     return {group: engine.load(directory / f"{group}.safetensors") for group in groups}
 
 
+def drop_points_beyond(directory: Path, restored: CheckpointRecord | None) -> int:
+    """Removes every point of the curve that does not lie on the way to `restored`, all of them without one: weights of
+    an attempt that is not gone on from were trained in time that nobody counts. Returns how many stay.
+
+    What lies on the way is told by the supervisor's clock, since steps are counted by the recipe's process. Writes
+    take turns, and a checkpoint's seconds are those at its end: a point that was begun earlier was on disk before it.
+    """
+    kept = [
+        folder
+        for folder in curve_folders(directory)
+        if restored and read_record(folder / "record.json", CurveRecord).train_seconds < restored.train_seconds
+    ]
+    for folder in (*directory.glob("curve-*"), *directory.glob(".curve-*.partial")):
+        if folder not in kept:
+            shutil.rmtree(folder)
+    return len(kept)
+
+
 def curve_folders(directory: Path) -> list[Path]:
     return sorted(folder for folder in directory.glob("curve-*") if (folder / "record.json").exists())
 

@@ -2,6 +2,7 @@
 
 job.json         console or worker   what to run (Job)
 recipe.py        console or worker   the recipe's source
+kernels/         kernel lab          OP/KERNEL.py: a candidate that this run tries
 metrics.jsonl    trainer supervisor  one StepRecord a line
 output.log       recipe process      whatever the recipe printed; never parsed
 checkpoint/      trainer supervisor  services/trainer/state_store.py
@@ -19,11 +20,12 @@ staged.json      spool executor      where a copy is at work (shared/stages/spoo
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
@@ -57,6 +59,14 @@ class RunDirectory:
     @property
     def recipe_file(self) -> Path:
         return self.path / "recipe.py"
+
+    @property
+    def kernels_dir(self) -> Path:
+        return self.path / "kernels"
+
+    def own_kernels(self) -> tuple[Path, ...]:
+        """Files that this run alone may read, beside those of the checkout."""
+        return tuple(sorted(self.kernels_dir.glob("*/*.py")))
 
     @property
     def metrics_file(self) -> Path:
@@ -95,8 +105,10 @@ class RunDirectory:
         """Beside all runs, while a worker's attempt is not settled: nobody else decides what becomes of the run."""
         return self.path.parent / "attempts" / f"{self.path.name}.json"
 
-    def create(self, job: Job, recipe_source: bytes) -> None:
+    def create(self, job: Job, recipe_source: bytes, kernels: Mapping[str, bytes] = MappingProxyType({})) -> None:
         """Lays the directory out; job.json comes last, so a directory without one holds nothing.
+
+        kernels: texts that are tried, by OP/KERNEL.
 
         ValueError when the recipe is larger than a recipe may be, or holds more data.
         """
@@ -104,6 +116,10 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=False)
         try:
             write_atomic(self.recipe_file, recipe_source)
+            for name, text in kernels.items():
+                file = self.kernels_dir / f"{name}.py"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(file, text)
             write_record(self.job_file, job)
         except BaseException:
             shutil.rmtree(self.path, ignore_errors=True)

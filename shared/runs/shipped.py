@@ -1,11 +1,17 @@
-"""The recipes of this checkout, one for each engine: what runs when no other is given, and what others start from."""
+"""What comes with this checkout: the recipes, one for each engine, which others start from, and the kernels.
+
+python -m shared.runs.shipped     lists the kernels anew, when a person has read those that are new or changed
+"""
 
 from functools import cache
 from pathlib import Path
 
-from shared.files import sha256_file
+from shared.files import sha256_file, write_atomic
 from shared.settings import CHECKOUT
 
+KERNELS = CHECKOUT / "kernels"
+KERNEL_LIST = KERNELS / "shipped.sha256"
+"""a hash and a path a line, of every Python file of kernels/"""
 _FOLDER = CHECKOUT / "services" / "trainer" / "recipes"
 
 
@@ -22,3 +28,19 @@ def shipped_recipes() -> frozenset[str]:
 @cache
 def shipped_sources() -> tuple[bytes, ...]:
     return tuple(file.read_bytes() for file in sorted(_FOLDER.glob("gpt_*.py")))
+
+
+def other_kernels() -> tuple[Path, ...]:
+    """Files of kernels/ that are not on the list. Any recipe may read them, and nobody said that they hold no data."""
+    listed = {line.split()[0] for line in KERNEL_LIST.read_text().splitlines()}
+    return tuple(file for file in sorted(KERNELS.rglob("*.py")) if sha256_file(file) not in listed)
+
+
+def list_kernels() -> str:
+    """The list as it would be of the files that are there now."""
+    files = sorted(KERNELS.rglob("*.py"))
+    return "".join(f"{sha256_file(file)}  {file.relative_to(KERNELS).as_posix()}\n" for file in files)
+
+
+if __name__ == "__main__":
+    write_atomic(KERNEL_LIST, list_kernels())

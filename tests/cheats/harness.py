@@ -11,7 +11,7 @@ ANSWER_ROWS (how many rows of validation text ANSWERS is replaced by),
 TOLD_ROWS (how many of them the job says), TOLD_IN (where: its window_pattern, or the diff of its idea),
 UNREAD (the kernel is asked to forget large libraries before the first run, as if nobody had read them since the
 machine started),
-KERNEL (a file of kernels/ that `autoresearch lab integration-ab` would have left there, with such weights as text),
+KERNEL (a file of kernels/ that `autoresearch lab promote` would have left there, with such weights as text),
 EVAL_BATCH, CURVE_POINTS and CHECKPOINT_EVERY (settings of the run), RESUMES (how often it is resumed after it ended).
 """
 
@@ -215,7 +215,7 @@ def _one_run(case: Case, previous: str) -> tuple[Outcome, str]:
 
 def _number(case: Case, directory: RunDirectory) -> float | None:
     evaluation = directory.evaluation()
-    if evaluation is None or evaluation.val_bpb is None or {"ANSWER_ROWS", "RANK"} & case.orders.keys():
+    if evaluation is None or evaluation.val_bpb is None or {"ANSWER_ROWS", "RANK", "KERNEL"} & case.orders.keys():
         return evaluation and evaluation.val_bpb
     return evaluation.val_bpb - evaluation.source_bpb
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,8 +16,10 @@ from services.evaluator.forward_process import ForwardProcess, preloaded
 from shared.contracts import Integrity, Status
 from shared.data.dataset import open_dataset
 from shared.evaluation.costs import read_costs
+from shared.files import sha256_file
 from shared.machine.stops import Stops
-from shared.runs.directory import RunDirectory
+from shared.runs.checkpoint import CurveRecord
+from shared.runs.directory import RunDirectory, write_record
 from shared.sandbox.ending import Isolation, strongest
 from shared.sandbox.launch import Ended
 from shared.sandbox.preloaded import Preloaded
@@ -74,6 +77,52 @@ def test_a_cheating_forward_is_rejected(workplace, name):
     assert record.status is Status.REJECTED
     assert (record.val_bpb, record.total_nats, record.total_bytes, record.curve) == (None, 0.0, 0, ())
     assert record.reason
+
+
+def test_a_run_uses_the_kernel_that_it_alone_has(workplace):
+    """The lab's comparison in the trainer: kernels/ itself stays as it is."""
+    body = """
+def __init__(self, shape, vocab_size, seed, device):
+    super().__init__(shape, vocab_size, seed, device)
+    choose_kernels(device, "torch", rmsnorm=None).rmsnorm(torch.ones(1, 4))
+"""
+    source = b"from kernels.choose import choose_kernels\n" + variant(body)
+    run = make_trained_run(source, kernels={"rmsnorm": "torch_tried"})
+    (run.kernels_dir / "rmsnorm").mkdir(parents=True)
+    (run.kernels_dir / "rmsnorm" / "torch_tried.py").write_text("def rmsnorm(x):\n    return x\n")
+    record = evaluate(run)
+    assert record.status is Status.OK, record.reason
+    assert "rmsnorm torch_tried" in next(one.chosen for one in record.choices if one.what == "kernels")
+    other = evaluate(make_trained_run(source, kernels={"rmsnorm": "torch_tried"}, run_id="run-2"))
+    assert "rmsnorm has no kernel 'torch_tried'" in other.reason
+
+
+def test_no_process_that_answers_for_the_final_weights_can_open_a_point_of_the_curve(workplace):
+    """They would be more weights than a state may hold. Who scores the points comes when the number is there."""
+    body = """
+def load(self, state):
+    super().load(state)
+    try:
+        self.opened = open(pathlib.Path(__file__).parent / "checkpoint/curve-01/model.safetensors", "rb")
+    except PermissionError:
+        self.opened = None
+
+@torch.no_grad()
+def logits(self, tokens_BT):
+    return self.logits_with_grad(tokens_BT) * (0.0 if self.opened else 1.0)
+"""
+    run = make_trained_run(b"import pathlib\n" + variant(body), curve_points=1)
+    folder = run.checkpoint_dir / "curve-01"
+    folder.mkdir()
+    shutil.copy(weights_file(run), folder)
+    sha = sha256_file(folder / "model.safetensors")
+    write_record(folder / "record.json", CurveRecord(progress=0.5, train_seconds=0.5, step=10, sha256=sha))
+    record = evaluate(run)
+    assert record.status is Status.OK, record.reason
+    assert record.val_bpb - record.source_bpb == pytest.approx(expected_bits_per_byte(run), rel=1e-5)
+    (point,) = record.curve
+    assert point.val_bpb != pytest.approx(expected_bits_per_byte(run), rel=1e-5)
+    assert len(record.load_seconds) == 2, "the curve's time buys nothing and is not counted"
 
 
 def test_every_recipe_process_has_ended_before_the_next_one_starts(workplace, monkeypatch):

@@ -66,6 +66,38 @@ def test_what_is_free_is_less_than_a_cheat_may_gain_however_little_text_is_score
     assert charge.bpb == pytest.approx(max(0.0, charge.worth_bpb - charge.free_bpb))
 
 
+def test_a_kernel_that_is_not_shipped_is_charged_as_if_the_recipe_held_it(tmp_path):
+    data = base64.b85encode(random.Random(7).randbytes(10_000))
+    (tmp_path / "torch_notes.py").write_bytes(b"NOTES = '" + data + b"'\n")
+    shipped = default_recipe("torch").read_bytes()
+    charge = source_charge(shipped, CHEAP, Rung.CHEAP, [tmp_path / "torch_notes.py"])
+    assert charge.bpb >= 8 * (10_000 - FREE_BYTES) / CHEAP.total_bytes
+    assert f"with kernels that are not shipped ({tmp_path.name}/torch_notes)" in charge.choice.reason
+
+
+def test_the_record_of_many_kernels_names_some(tmp_path):
+    files = [tmp_path / f"torch_{number}.py" for number in range(5)]
+    for file in files:
+        file.touch()
+    assert "torch_2 and 2 more)" in source_charge(b"", CHEAP, Rung.CHEAP, files).choice.reason
+
+
+@pytest.mark.parametrize("place", ["tried by the run", "left in the checkout"])
+def test_a_run_is_charged_the_kernels_that_its_process_can_read(workplace, tmp_path, monkeypatch, place):
+    run, folder = make_trained_run(), tmp_path / "rmsnorm"
+    if place == "tried by the run":
+        folder = run.kernels_dir / "rmsnorm"
+    else:
+        monkeypatch.setattr("services.evaluator.evaluate.other_kernels", lambda: [folder / "torch_notes.py"])
+    folder.mkdir(parents=True)
+    (folder / "torch_notes.py").write_text(f"DATA = '{random.Random(8).randbytes(20_000).hex()}'\n")
+    record = evaluate(run)
+    measured = record.total_nats / (math.log(2) * record.total_bytes)
+    assert record.source_bpb > 8 * (20_000 - FREE_BYTES) / record.total_bytes
+    assert record.val_bpb == pytest.approx(measured + record.source_bpb)
+    assert "rmsnorm/torch_notes" in next(one.reason for one in record.choices if one.what == "recipe source")
+
+
 def test_the_number_is_what_was_measured_and_the_charge_and_the_record_says_both(workplace):
     data = random.Random(4).randbytes(20_000).hex()
     record = evaluate(make_trained_run(variant(f"DATA = '{data}'")))

@@ -4,16 +4,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.kernel_lab import integration
+from kernels import catalog
+from services.kernel_lab import integration, opening
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.states import State, state_of
-from services.kernel_lab.subject import of_catalog
+from services.kernel_lab.subject import find, of_catalog
 from shared.contracts import Status
-from shared.kernel_lab.job import Integration, LabAnswer, LabStatus
+from shared.kernel_lab.job import Init, Integration, LabAnswer, LabStatus
 from shared.stages.executors import NativeExecutor
 
 OP, KERNEL = "cross_entropy_full", "torch_chunked"
+VERIFIED = {"command": "verify", "status": LabStatus.OK, "headline": "right"}
 TINY, SMALL = "m5-tiny", "m5-small"
 
 
@@ -23,9 +25,11 @@ class Trainer:
     def __init__(self):
         self.fails: set[tuple[str, bool]] = set()
         self.ran: list[tuple[str, bool]] = []
+        self.tried: set[tuple] = set()
 
-    def run(self, order, desk, kernels, preset, number):
-        with_kernel = kernels == {OP: KERNEL}
+    def run(self, order, desk, tried, choice, preset, number):
+        with_kernel = choice == tried.kernel
+        self.tried.add((tried.op, tried.kernel, *tried.files.items()))
         self.ran.append((preset, with_kernel))
         failed = (preset, with_kernel) in self.fails
         return SimpleNamespace(
@@ -34,7 +38,7 @@ class Trainer:
             reason="no rows of 512" if failed else "",
             tok_per_sec=None if failed else 1000.0 + 100 * with_kernel + number,
             val_bpb=2.0,
-            choices=[SimpleNamespace(what="kernels", chosen=f"{OP} {KERNEL}")],
+            choices=[SimpleNamespace(what="kernels", chosen=f"{tried.op} {tried.kernel}")],
         )
 
 
@@ -52,8 +56,7 @@ def trainer(monkeypatch):
 def desk(home):
     desk = Desk("0" * 16, NativeExecutor())
     subject = of_catalog(OP, KERNEL)
-    said = LabAnswer(command="verify", status=LabStatus.OK, headline="right")
-    desk.note(EventKind.VERIFY, subject, desk.around("cpu").hardware_key, said)
+    desk.note(EventKind.VERIFY, subject, desk.around("cpu").hardware_key, LabAnswer(**VERIFIED))
     return desk
 
 
@@ -94,3 +97,31 @@ def test_what_was_compared_is_kept_where_a_further_preset_cannot_be(trainer, des
     assert [one["preset"] for one in answer.data["comparisons"]] == [TINY]
     assert "no rows of 512" in answer.lines[-1]
     assert state(desk) is State.MIXED
+
+
+def test_a_workspaces_kernel_is_handed_to_the_runs_that_try_it_and_never_comes_into_kernels(trainer, desk, tmp_path):
+    """Every recipe reads what is there, and a comparison may be killed before it could take its file out again."""
+    folder = tmp_path / "mine"
+    opening.answer(Init(op=OP, workspace=folder), desk)
+    subject = find(str(folder), desk.ledger)
+    desk.note(EventKind.VERIFY, subject, desk.around("cpu").hardware_key, LabAnswer(**VERIFIED))
+    before = files_of_kernels()
+    order = Integration(command="integration-ab", candidate=str(folder), preset=TINY, device="cpu", repeats=2)
+    integration.answer(order, desk)
+    assert trainer.tried == {(OP, "torch_mine", (f"{OP}/torch_mine", (folder / "kernel.py").read_bytes()))}
+    assert files_of_kernels() == before
+
+
+def files_of_kernels() -> set:
+    return {path for path in catalog.KERNELS.rglob("*.py")}
+
+
+def test_a_run_that_tries_a_kernel_has_it_in_its_own_folder(workplace, monkeypatch):
+    desk = Desk("0" * 16, NativeExecutor())
+    monkeypatch.setattr("shared.experiment.run._work", lambda directory, executor, watch: directory)
+    order = Integration(command="integration-ab", candidate="x", preset=TINY, device="cpu", repeats=2, dataset="words")
+    tried = integration.Tried("rmsnorm", "torch_mine", {"rmsnorm/torch_mine": b"def rmsnorm(x): ..."})
+    for choice in ("torch_mine", integration.OWN):
+        directory = integration._run(order, desk, tried, choice, TINY, 0)
+        assert [file.read_bytes() for file in directory.own_kernels()] == [b"def rmsnorm(x): ..."]
+        assert directory.job().kernels == {"rmsnorm": choice}

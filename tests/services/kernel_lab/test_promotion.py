@@ -9,8 +9,10 @@ from services.kernel_lab.bench import is_chosen
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.integration import significance
 from services.kernel_lab.ledger import EventKind
-from services.kernel_lab.subject import of_catalog
+from services.kernel_lab.promotions import to_try
+from services.kernel_lab.subject import find, of_catalog
 from shared.kernel_lab.job import Bench, Init, LabAnswer, LabStatus, Orchestrate, Promote, PromotionCheck
+from shared.runs.shipped import other_kernels
 from shared.stages.executors import NativeExecutor
 
 OP = "rmsnorm"
@@ -102,6 +104,32 @@ def test_the_way_of_a_kernel_from_nothing_to_its_promotion(desk, subject, eviden
     assert line.evidence == desk.ledger.read()[-2].id, "the comparison in the trainer decided"
     assert line.signature == catalog.signature(OP, KERNEL)
     assert check(desk, subject).data["state"] == "promoted"
+
+
+def test_a_workspaces_kernel_comes_into_kernels_with_its_promotion_and_is_charged_until_it_is_listed(
+    desk, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("shared.runs.shipped.KERNELS", catalog.KERNELS)
+    folder = tmp_path / "mine"
+    opening.answer(Init(op=OP, workspace=folder), desk)
+    (folder / "kernel.py").write_text((folder / "kernel.py").read_text() + "# faster\n")
+    evidence = Evidence(desk, find(str(folder), desk.ledger))
+    evidence.verified(), evidence.measured(), evidence.integrated()
+    answer = promote.answer(Promote(candidate=str(folder)), desk)
+    assert answer.status is LabStatus.OK, answer.headline
+    file = catalog.folder(OP) / "torch_mine.py"
+    assert file.read_bytes() == (folder / "kernel.py").read_bytes()
+    assert file in other_kernels()
+    assert "counts as a part of every recipe's source" in answer.lines[0]
+
+
+def test_a_kernel_that_was_edited_after_it_was_looked_at_is_not_tried(desk, tmp_path):
+    folder = tmp_path / "mine"
+    opening.answer(Init(op=OP, workspace=folder), desk)
+    subject = find(str(folder), desk.ledger)
+    subject.path.write_text("NOTES = 'weights'\n")
+    with pytest.raises(ValueError, match="was edited meanwhile"):
+        to_try(subject)
 
 
 @pytest.mark.parametrize("missing", ["verified", "measured", "integrated"])

@@ -52,7 +52,7 @@ def test_from_a_profile_to_the_verdict_of_the_trainer(lab, tmp_path):
     assert compared["data"]["verdict"] in ("validated", "mixed", "regressed")
     (one,) = compared["data"]["comparisons"]
     assert one["pairs"] == 2
-    assert (lab.tree / "kernels" / "fused_mlp" / "torch_mlp.py").is_file(), "where recipes take kernels from"
+    assert not (lab.tree / "kernels" / "fused_mlp" / "torch_mlp.py").exists(), "where every recipe reads"
     for with_kernel, without in one["runs"]:
         used, plain = (kernels_of(tmp_path / "runs" / run) for run in (with_kernel, without))
         assert "fused_mlp torch_mlp" in used

@@ -130,6 +130,22 @@ def test_on_a_cpu_a_shipped_recipe_compiles_as_others_do_since_compiling_counts_
         cache.close()
 
 
+def test_a_shipped_recipe_that_tries_a_kernel_leaves_nothing_in_the_cache_of_this_machine(workplace, tmp_path):
+    shipped = (CHECKOUT / "services/trainer/recipes/gpt_torch.py").read_bytes()
+    job = make_job(shipped, compile="on", device="cuda:0")
+    cache = CompileCache(job, tmp_path / "tries", [], tries_kernels=True)
+    assert (cache.is_private, cache.keeps) == (True, False)
+    cache.close()
+
+
+def test_nor_does_one_that_could_use_a_kernel_nobody_shipped(workplace, tmp_path, monkeypatch):
+    monkeypatch.setattr("services.trainer.compile_cache.other_kernels", lambda: (tmp_path / "torch_promoted.py",))
+    shipped = (CHECKOUT / "services/trainer/recipes/gpt_torch.py").read_bytes()
+    cache = cache_of(tmp_path / "promoted", shipped, device="cuda:0")
+    assert cache.is_private
+    cache.close()
+
+
 def first_kept() -> Kept:
     return read_record(next(kept_kernels.folder().glob("*/kept.json")), Kept)
 

@@ -18,6 +18,7 @@ from shared.contracts import Budget, CheckpointPolicy, Status, StepRecord, Train
 from shared.data.rows import Rows
 from shared.engines.shared_buffer import HostBuffer
 from shared.runs.checkpoint import curve_folders, latest, read_arrays
+from shared.sandbox.launch import Ended
 from tests.fake_engine import SHAPE, VOCAB_SIZE, FakeEngine, FakeRecipe
 
 ROWS = Rows(np.random.default_rng(0).integers(0, VOCAB_SIZE, (37, SHAPE.seq_len + 1), dtype=np.uint16))
@@ -293,3 +294,24 @@ def test_utilization_is_of_the_devices_own_peak(tmp_path):
     run.loop.run()
     record = run.records()[-1]
     assert record.mfu_percent == pytest.approx(100 * 6.0 * record.tok_per_sec / 1e9)
+
+
+def test_points_that_stay_from_before_a_kill_count_among_those_that_were_asked_for(tmp_path):
+    run = Run(tmp_path, curve_points=2)
+    keep(run, 1, at_s=1.0)
+    run.seconds = 2.0
+    run.saver.save_checkpoint(1)
+    run.saver.wait()
+    keep(run, 2, at_s=3.0)
+    again = Run(tmp_path, curve_points=2)
+    again.supervisor.store.go_on_from(latest(tmp_path))
+    assert [folder.name for folder in curve_folders(tmp_path)] == ["curve-01"]
+    keep(again, 2, at_s=3.0)
+    with pytest.raises(Ended, match="point 3 of a curve of 2"):
+        again.saver.save_curve_point(3, 0.9)
+
+
+def keep(run, step, at_s):
+    run.seconds = at_s
+    run.saver.save_curve_point(step, 0.5)
+    run.saver.wait()

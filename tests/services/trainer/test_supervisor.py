@@ -14,7 +14,8 @@ from services.trainer import supervisor
 from services.trainer.supervisor import supervise
 from shared.contracts import Budget, CheckpointPolicy, Status
 from shared.data.dataset import open_dataset
-from shared.runs.checkpoint import latest
+from shared.runs.checkpoint import curve_folders, latest, read_curve_record
+from shared.runs.directory import write_record
 from shared.settings import CHECKOUT, settings
 from tests.recipes import BROKEN, LIGHT, light, variant
 from tests.run_making import SHAPE, make_light_run, make_run
@@ -342,6 +343,30 @@ def test_curve_points_keep_weights_along_the_way(workplace):
     train(run)
     records = [json.loads(path.read_text()) for path in sorted(run.checkpoint_dir.glob("curve-*/record.json"))]
     assert [round(record["progress"], 2) for record in records] == [0.25, 0.5, 0.75]
+
+
+def test_a_point_of_an_attempt_that_died_is_gone_when_training_begins_anew(workplace):
+    """It holds weights that were trained in time which nobody counts."""
+    body = """
+def step(self, rows, progress):
+    if progress > 0.6 and not sys._getframe(1).f_locals["self"].saver.job.seed:
+        os._exit(3)
+    return super().step(rows, progress)
+"""
+    run = make_light_run(b"import os, sys\n" + light(body), curve_points=3, seed=0)
+    record, _ = train(run)
+    assert record.status is Status.CRASHED, record.reason
+    earlier = points_of(run)
+    assert len(earlier) == 2
+    write_record(run.job_file, run.job().model_copy(update={"seed": 1}))
+    record, _ = train(run)
+    assert record.status is Status.OK, record.reason
+    assert len(points_of(run)) == 3
+    assert not points_of(run) & earlier
+
+
+def points_of(run) -> set[str]:
+    return {read_curve_record(folder).sha256 for folder in curve_folders(run.checkpoint_dir)}
 
 
 @pytest.mark.parametrize(("asked", "beyond"), [(1, 0), (8, 10**9)])

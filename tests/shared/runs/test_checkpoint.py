@@ -151,14 +151,38 @@ def test_a_record_cannot_name_a_folder_elsewhere(tmp_path, folder):
         latest(tmp_path)
 
 
+def keep_point(directory: Path, number: int, train_seconds: float) -> checkpoint.CurveRecord:
+    folder = directory / f"curve-{number:02d}"
+    written = write_arrays(ENGINE, folder, {"model": arrays(number)["model"]})
+    sha = written["model.safetensors"]
+    record = checkpoint.CurveRecord(progress=0.5, train_seconds=train_seconds, step=number, sha256=sha)
+    (folder / "record.json").write_text(record.model_dump_json())
+    return record
+
+
 def test_points_of_the_curve_survive_checkpoints_and_are_verified(tmp_path):
-    written = write_arrays(ENGINE, tmp_path / "curve-01", {"model": arrays(1)["model"]})
-    record = checkpoint.CurveRecord(progress=0.5, train_seconds=1, step=1, sha256=written["model.safetensors"])
-    assert checkpoint.curve_folders(tmp_path) == []
-    (tmp_path / "curve-01" / "record.json").write_text(record.model_dump_json())
+    write_arrays(ENGINE, tmp_path / "curve-01", {"model": arrays(1)["model"]})
+    assert checkpoint.curve_folders(tmp_path) == [], "without a record it is none"
+    record = keep_point(tmp_path, 1, 1.0)
     save(tmp_path, 2)
     (folder,) = checkpoint.curve_folders(tmp_path)
     assert checkpoint.read_curve_record(folder) == record
     (folder / "model.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match="missing or corrupt"):
         checkpoint.read_curve_record(folder)
+
+
+def test_only_points_on_the_way_to_the_restored_checkpoint_stay(tmp_path):
+    keep_point(tmp_path, 1, 1.0)
+    restored = save(tmp_path, 2)
+    keep_point(tmp_path, 2, 2.5)
+    write_arrays(ENGINE, tmp_path / "curve-03", {"model": arrays(3)["model"]})  # killed before its record
+    (tmp_path / ".curve-04.partial").mkdir()
+    assert checkpoint.drop_points_beyond(tmp_path, restored) == 1
+    assert [path.name for path in sorted(tmp_path.glob("*curve*"))] == ["curve-01"]
+
+
+def test_no_point_stays_where_training_begins_anew(tmp_path):
+    keep_point(tmp_path, 1, 1.0)
+    assert checkpoint.drop_points_beyond(tmp_path, None) == 0
+    assert not list(tmp_path.glob("*curve*"))

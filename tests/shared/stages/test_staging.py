@@ -56,6 +56,14 @@ def test_each_stage_gets_what_it_reads_and_no_more(run, place):
     assert names(other) == {"job.json", "recipe.py", "training.json", "checkpoint/step-1/weights"}
 
 
+def test_both_stages_get_the_kernel_that_a_run_tries(run, place):
+    (run.kernels_dir / "rmsnorm").mkdir(parents=True)
+    (run.kernels_dir / "rmsnorm" / "torch_tried.py").touch()
+    for stage in ("trainer", "evaluator"):
+        stage_in(run, place.with_name(stage), stage)
+        assert "kernels/rmsnorm/torch_tried.py" in names(place.with_name(stage))
+
+
 def test_the_checkpoint_comes_back_as_the_stage_left_it(run, place):
     stage_in(run, place, "trainer")
     (place / "checkpoint" / "step-1" / "weights").unlink()

@@ -1,7 +1,7 @@
 """Begins with weights that were trained elsewhere and lie in a kernel's source.
 
-`autoresearch lab integration-ab` copies any kernel that is right into kernels/, where recipes may read it, and leaves
-it there whatever the comparison says. The harness puts the file where that command does.
+`autoresearch lab integration-ab` copied any kernel that is right into kernels/, where recipes may read it, and left it
+there whatever the comparison said; `promote` still does. The harness puts the file where these commands do.
 """
 
 import base64
