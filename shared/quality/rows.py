@@ -86,8 +86,8 @@ def _published(machine: dict, row: dict) -> QualityRow:
 def rows_of_runs(root: Path | None = None, *, runs: Iterable[ListedRun] | None = None) -> tuple[QualityRow, ...]:
     """Rows of the finished runs under `root` (ARE_RUNS), oldest first; or of `runs`, in their order.
 
-    Only those that ended well, of a shipped recipe as it is now, scored as today and on more than the smoke rung. Runs
-    on the demo corpus are rows of its fingerprint: they are never ranked, but their shapes compare.
+    Only those that ended well, of a shipped recipe as it is now with shipped kernels, scored as today and on more than
+    the smoke rung. Runs on the demo corpus are rows of its fingerprint: never ranked, but their shapes compare.
     """
     recipes = shipped_recipes()
     listed = reversed(list_runs(root=root)) if runs is None else runs
@@ -104,8 +104,14 @@ def _counts(job: Job, result: RunResult, recipes: frozenset[str]) -> bool:
         and result.eval_signature == eval_signature()
         and result.rung not in (None, Rung.SMOKE)
         and result.num_steps > 0
+        and not _is_charged(result)
         and 0 < (result.val_bpb or 0) <= LARGEST_BPB
     )
+
+
+def _is_charged(result: RunResult) -> bool:
+    """For a kernel that is not shipped: then the number is not the model's alone."""
+    return any(choice.what == "recipe source" and choice.chosen != "0 bytes" for choice in result.choices)
 
 
 def _row_of(job: Job, result: RunResult) -> QualityRow:

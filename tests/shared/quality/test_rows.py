@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shared.contracts import Rung, Status
+from shared.contracts import Choice, Rung, Status
 from shared.quality import published_rows, published_runs, read_rows, rows_of_runs, write_rows
 from shared.runs.listing import ListedRun
 from shared.runs.shipped import shipped_recipes
@@ -35,7 +35,8 @@ def test_published_memory_is_that_of_the_spec():
 
 
 def test_a_finished_run_of_a_shipped_recipe_is_a_row():
-    (row,) = rows_of_runs(runs=[listed()])
+    uncharged = Choice(what="recipe source", chosen="0 bytes", reason="shipped")
+    (row,) = rows_of_runs(runs=[listed(choices=(uncharged,))])
     assert (row.source, row.val_bpb, row.rung) == ("run-1", 1.441619, Rung.REFERENCE)
     assert row.num_tokens == 120 * 12288
     assert row.dataset == "d" * 64
@@ -50,8 +51,9 @@ def test_a_finished_run_of_a_shipped_recipe_is_a_row():
         listed(eval_signature="of another version"),
         listed(rung=Rung.SMOKE),
         listed(num_steps=0),
+        listed(choices=(Choice(what="recipe source", chosen="900 bytes", reason="with a kernel that is tried"),)),
     ],
-    ids=["edited recipe", "diverged", "other evaluation", "smoke", "no step"],
+    ids=["edited recipe", "diverged", "other evaluation", "smoke", "no step", "charged"],
 )
 def test_other_runs_are_no_rows(run):
     assert rows_of_runs(runs=[run]) == ()
