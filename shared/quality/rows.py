@@ -87,8 +87,7 @@ def rows_of_runs(root: Path | None = None, *, runs: Iterable[ListedRun] | None =
     """Rows of the finished runs under `root` (ARE_RUNS), oldest first; or of `runs`, in their order.
 
     Only those that ended well, of a shipped recipe as it is now with shipped kernels, scored as today and on more than
-    the smoke rung. Runs on the demo corpus are rows of its fingerprint: they are never ranked, but their shapes
-    compare.
+    the smoke rung. Runs on the demo corpus are rows of its fingerprint: never ranked, but their shapes compare.
     """
     recipes = shipped_recipes()
     listed = reversed(list_runs(root=root)) if runs is None else runs
