@@ -69,7 +69,8 @@ class Requirement:
 
 def current(events: Sequence[Event], subject: Subject, hardware_key: str) -> list[Event]:
     """Evidence of these very bytes, judged by what judges today, on this hardware. A measurement whose size or
-    opponent somebody chose is for him to look at: a kernel may be faster there alone."""
+    opponent somebody chose, or a comparison whose preset or dataset, is for him to look at: a kernel may be faster there
+    alone."""
     own = of_candidate(events, subject.sha256, hardware_key)
     return [e for e in own if e.fixed_sha256 == subject.fixed_sha256 and not e.details.get("chosen")]
 
