@@ -13,7 +13,7 @@ from services.kernel_lab.comparison import SIGNIFICANT, Comparison, together
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import Event, EventKind
 from services.kernel_lab.promotions import to_try
-from services.kernel_lab.states import current, expect_verified
+from services.kernel_lab.states import expect_verified
 from services.kernel_lab.statistics import paired
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Missing
@@ -50,24 +50,45 @@ class RunFailed(Exception):
 
 
 def answer(order: Integration, desk: Desk) -> LabAnswer:
-    subject = desk.subject(order.candidate)
-    here = desk.around(order.device).hardware_key
-    events = desk.ledger.read()
-    expect_verified(events, subject, here)
-    tried, significant = Tried(subject.op, *to_try(subject)), significance(events, subject, here)
+    subject, around = desk.subject(order.candidate), desk.around(order.device)
+    expect_verified(desk.ledger.read(), subject, around.hardware_key)
+    tried, presets = Tried(subject.op, *to_try(subject)), presets_of(order)
+    for preset in presets:
+        _build(order, preset, FIRST_SEED)  # what was ordered wrong, or is not prepared, is no comparison
+    with device_lock(around.device):
+        begun = _begin(order, desk, subject, around.hardware_key)
+        compared, failed = _compare_all(order, desk, tried, presets, significance(desk.ledger.read(), begun))
+    if failed is None or not failed.with_kernel:
+        left_out = f"the trainer fails without the kernel too: {failed}" if failed else ""
+        if not compared:
+            raise ValueError(left_out) from failed
+        verdict = together([*(one.verdict for one in compared), *(["mixed"] if left_out else [])])
+        said = _answer(order, subject, compared, verdict, left_out)
+    else:
+        verdict, said = "regressed", _failure(order, subject, failed)
+    event = desk.note(
+        EventKind.INTEGRATION, subject, around.hardware_key, said, verdict=verdict, begun=begun.id,
+        comparisons=[one.as_data() for one in compared], chosen=bool(why_chosen(order)),
+    )  # fmt: skip
+    return said.model_copy(update={"data": {**said.data, "evidence": event.id}})
+
+
+def _compare_all(
+    order: Integration, desk: Desk, tried: Tried, presets: Sequence[str | None], significant: float
+) -> tuple[list[Comparison], RunFailed | None]:
+    """Up to the first run that fails."""
     compared: list[Comparison] = []
-    left_out = ""
     try:
-        for preset in presets_of(order):
+        for preset in presets:
             compared.append(replace(compare(order, desk, tried, preset), significant=significant))
     except RunFailed as failed:
-        if failed.with_kernel:
-            return _noted(order, desk, subject, here, _failure(order, subject, failed), "regressed", compared)
-        left_out = f"the trainer fails without the kernel too: {failed}"
-        if not compared:
-            raise ValueError(left_out) from None
-    verdict = together([*(one.verdict for one in compared), *(["mixed"] if left_out else [])])
-    return _noted(order, desk, subject, here, _answer(order, subject, compared, verdict, left_out), verdict, compared)
+        return compared, failed
+    return compared, None
+
+
+def _begin(order: Integration, desk: Desk, subject: Subject, here: str) -> Event:
+    said = LabAnswer(command=order.command, status=LabStatus.OK, headline=f"{subject.name}: a comparison was begun")
+    return desk.note(EventKind.INTEGRATION_BEGUN, subject, here, said, chosen=bool(why_chosen(order)))
 
 
 def why_chosen(order: Integration) -> str:
@@ -78,10 +99,17 @@ def why_chosen(order: Integration) -> str:
     return ", ".join(chosen)
 
 
-def significance(events: Sequence[Event], subject: Subject, here: str) -> float:
-    """What p has to be below, after all comparisons of these bytes here that came to a verdict."""
-    earlier = [event for event in current(events, subject, here) if event.kind is EventKind.INTEGRATION]
-    return SIGNIFICANT / 2 ** len(earlier)
+def significance(events: Sequence[Event], begun: Event) -> float:
+    """What p has to be below: of the n-th comparison that was begun for an op on this hardware, with whatever kernel,
+    SIGNIFICANT / n^2. The sum over all n is 1.64 times the first, so one who tries until chance is on its side is less
+    than twice as likely to be validated for nothing. Editing a comment, or breaking off, starts no new count."""
+    number = 1
+    for event in events:
+        if event.id == begun.id:
+            break
+        same = (event.op, event.hardware_key) == (begun.op, begun.hardware_key)
+        number += event.kind is EventKind.INTEGRATION_BEGUN and same and not event.details.get("chosen")
+    return SIGNIFICANT / number**2
 
 
 def presets_of(order: Integration) -> list[str | None]:
@@ -96,8 +124,7 @@ def presets_of(order: Integration) -> list[str | None]:
 
 def compare(order: Integration, desk: Desk, tried: Tried, preset: str | None) -> Comparison:
     job = _build(order, preset, FIRST_SEED)
-    with device_lock(job.device):
-        pairs = [_pair(order, desk, tried, preset, number) for number in range(order.repeats)]
+    pairs = [_pair(order, desk, tried, preset, number) for number in range(order.repeats)]
     return Comparison(
         preset=job.preset or "this machine's shape",
         speed=paired([math.log(_speed(a, True) / _speed(b, False)) for a, b in pairs]),
@@ -189,19 +216,3 @@ def _answer(order: Integration, subject: Subject, compared: list[Comparison], ve
 def _failure(order: Integration, subject: Subject, failed: RunFailed) -> LabAnswer:
     said = f"{subject.name}: regressed, {failed}"
     return LabAnswer(command=order.command, status=LabStatus.FAILED, headline=said, data={"verdict": "regressed"})
-
-
-def _noted(
-    order: Integration,
-    desk: Desk,
-    subject: Subject,
-    here: str,
-    said: LabAnswer,
-    verdict: str,
-    compared: list[Comparison],
-) -> LabAnswer:
-    event = desk.note(
-        EventKind.INTEGRATION, subject, here, said, verdict=verdict, comparisons=[one.as_data() for one in compared],
-        chosen=bool(why_chosen(order)),
-    )  # fmt: skip
-    return said.model_copy(update={"data": {**said.data, "evidence": event.id}})

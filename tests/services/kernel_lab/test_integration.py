@@ -6,6 +6,7 @@ import pytest
 
 from kernels import catalog
 from services.kernel_lab import integration, opening
+from services.kernel_lab.comparison import SIGNIFICANT
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.states import State, state_of
@@ -83,6 +84,18 @@ def test_a_faster_kernel_that_learns_as_well_is_validated_and_one_that_does_not_
     trainer.harm = 0.33
     suite(desk)
     assert state(desk) is State.REGRESSED
+
+
+def test_a_comparison_is_in_the_ledger_before_its_first_run(trainer, desk, monkeypatch):
+    def broken_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(integration, "_run", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        suite(desk)
+    assert desk.ledger.read()[-1].kind is EventKind.INTEGRATION_BEGUN
+    monkeypatch.setattr(integration, "_run", trainer.run)
+    assert [one["significant"] for one in suite(desk).data["comparisons"]] == [SIGNIFICANT / 4] * 2
 
 
 @pytest.mark.parametrize("choices", [{"preset": TINY}, {"dataset": "words"}, {"time_budget": 19.0}, {"repeats": 4}])

@@ -1,12 +1,10 @@
 """Few noisy numbers: the verdicts follow chance no more often than they say."""
 
 import numpy as np
-
 import pytest
 
 from services.kernel_lab.comparison import HARM_BPB, Comparison, together
 from services.kernel_lab.statistics import median, paired
-
 
 NO_HARM = object()
 """val_bpb that differs by little"""
