@@ -1,8 +1,11 @@
 """Whatever way a module can be reached that no kernel needs, the rules for sources see it."""
 
+from importlib.machinery import EXTENSION_SUFFIXES
+
 import pytest
 
-from services.kernel_lab.source_rules import find_breach
+from services.kernel_lab.source_rules import find_breach, find_breach_with_imports
+from shared.files import sha256_file
 
 WAYS = {
     "imported from a library": "from torch import os",
@@ -46,3 +49,54 @@ def test_a_way_round_the_rules_is_found(name):
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_a_kernel_may_do_is_no_breach(name):
     assert find_breach(HARMLESS[name].encode()) == ""
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with an op of its own, of which one file is shipped. checkout(name, text) writes another."""
+    for module in ("fixed", "source_rules"):
+        monkeypatch.setattr(f"services.kernel_lab.{module}.CHECKOUT", tmp_path)
+    listed = frozenset({sha256_file(write(tmp_path, "reads", "import os\n"))})
+    monkeypatch.setattr("services.kernel_lab.source_rules.listed_kernels", lambda: listed)
+    return lambda name, text: write(tmp_path, name, text)
+
+
+def write(tree, name, text):
+    file = tree / "kernels" / "an_op" / f"{name}.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def test_what_a_candidate_imports_from_kernels_is_judged_like_it(checkout):
+    checkout("helper", "import sys\n")
+    checkout("middle", "from kernels.an_op.helper import sys_of\n")
+    for source in (b"from kernels.an_op.helper import x", b"from kernels.an_op import middle"):
+        found = find_breach_with_imports(source)
+        assert found == "kernels/an_op/helper.py, which it imports and which is not shipped, line 1: imports sys, " \
+            "which no kernel needs"  # fmt: skip
+
+
+def test_a_shipped_file_has_been_read_by_a_person_and_is_not_judged_again(checkout):
+    assert find_breach_with_imports(b"from kernels.an_op.reads import x") == ""
+    checkout("reads", "import os\n# edited\n")
+    assert "kernels/an_op/reads.py" in find_breach_with_imports(b"from kernels.an_op.reads import x")
+
+
+def test_a_folder_that_runs_code_when_it_is_imported_from_is_judged_too(checkout):
+    checkout("fine", "x = 1\n")
+    assert find_breach_with_imports(b"from kernels.an_op.fine import x") == ""
+    checkout("__init__", "import sys\n")
+    assert "kernels/an_op/__init__.py" in find_breach_with_imports(b"from kernels.an_op.fine import x")
+
+
+@pytest.mark.parametrize("name", ["compiled.so", f"fine{EXTENSION_SUFFIXES[0]}"])
+def test_what_cannot_be_read_is_not_imported(checkout, name):
+    file = checkout("fine", "x = 1\n")
+    (file.parent / name).touch()
+    source = f"from kernels.an_op import {name.split('.')[0]}".encode()
+    assert "holds no Python file to read" in find_breach_with_imports(source)
+
+
+def test_an_import_by_place_is_none_that_the_rules_can_follow():
+    assert find_breach(b"from .math import x")

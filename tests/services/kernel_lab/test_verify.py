@@ -47,7 +47,9 @@ def test_a_wrong_kernel_gets_the_status_its_op_names(traces_of, op, kernel, stat
 
 
 def test_a_trace_is_the_whole_evidence_and_survives_json(traces_of, monkeypatch):
-    monkeypatch.setattr(verification, "find_breach", lambda source: "line 1: a breach, so that nothing has to run")
+    monkeypatch.setattr(
+        verification, "find_breach_with_imports", lambda source: "line 1: a breach, so that nothing has to run"
+    )
     (trace,) = traces_of("rmsnorm", "wrong/torch_mean_kept")
     assert trace.evaluation.status is Status.REWARD_HACK
     assert Trace.model_validate_json(trace.model_dump_json()) == trace
