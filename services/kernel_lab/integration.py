@@ -5,6 +5,7 @@ What they say is in comparison.py.
 """
 
 import math
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -27,7 +28,8 @@ from shared.machine.device_lock import device_lock
 
 OWN = "reference"
 """asks a recipe for its own function in spite of a promotion"""
-FIRST_SEED = 42
+ANY_SEED = 42
+"""of a job that is only looked at"""
 LARGEST = "upstream"
 """opt-in: the suite does not go there by itself"""
 
@@ -39,6 +41,8 @@ class Tried(NamedTuple):
     kernel: str
     files: dict[str, bytes]
     """of promotions.to_try"""
+    seeds: tuple[int, ...]
+    """of the pairs, drawn for this comparison: no kernel can know the runs that it is judged by"""
 
 
 class RunFailed(Exception):
@@ -52,9 +56,9 @@ class RunFailed(Exception):
 def answer(order: Integration, desk: Desk) -> LabAnswer:
     subject, around = desk.subject(order.candidate), desk.around(order.device)
     expect_verified(desk.ledger.read(), subject, around.hardware_key)
-    tried, presets = Tried(subject.op, *to_try(subject)), presets_of(order)
+    tried, presets = Tried(subject.op, *to_try(subject), draw_seeds(order.repeats)), presets_of(order)
     for preset in presets:
-        _build(order, preset, FIRST_SEED)  # what was ordered wrong, or is not prepared, is no comparison
+        _build(order, preset, ANY_SEED)  # what was ordered wrong, or is not prepared, is no comparison
     with device_lock(around.device):
         begun = _begin(order, desk, subject, around.hardware_key)
         compared, failed = _compare_all(order, desk, tried, presets, significance(desk.ledger.read(), begun))
@@ -68,7 +72,7 @@ def answer(order: Integration, desk: Desk) -> LabAnswer:
         verdict, said = "regressed", _failure(order, subject, failed)
     event = desk.note(
         EventKind.INTEGRATION, subject, around.hardware_key, said, verdict=verdict, begun=begun.id,
-        comparisons=[one.as_data() for one in compared], chosen=bool(why_chosen(order)),
+        comparisons=[one.as_data() for one in compared], seeds=tried.seeds, chosen=bool(why_chosen(order)),
     )  # fmt: skip
     return said.model_copy(update={"data": {**said.data, "evidence": event.id}})
 
@@ -89,6 +93,10 @@ def _compare_all(
 def _begin(order: Integration, desk: Desk, subject: Subject, here: str) -> Event:
     said = LabAnswer(command=order.command, status=LabStatus.OK, headline=f"{subject.name}: a comparison was begun")
     return desk.note(EventKind.INTEGRATION_BEGUN, subject, here, said, chosen=bool(why_chosen(order)))
+
+
+def draw_seeds(count: int) -> tuple[int, ...]:
+    return tuple(secrets.SystemRandom().sample(range(2**32), count))
 
 
 def why_chosen(order: Integration) -> str:
@@ -117,13 +125,13 @@ def presets_of(order: Integration) -> list[str | None]:
     if order.command == "integration-ab":
         return [order.preset]
     names = [name for name in PRESETS if name != LARGEST]
-    first = order.preset or _build(order, None, FIRST_SEED).preset or names[0]
+    first = order.preset or _build(order, None, ANY_SEED).preset or names[0]
     larger = names[names.index(first) + 1 :][:1] if first in names else []
     return [order.preset, *larger]
 
 
 def compare(order: Integration, desk: Desk, tried: Tried, preset: str | None) -> Comparison:
-    job = _build(order, preset, FIRST_SEED)
+    job = _build(order, preset, ANY_SEED)
     pairs = [_pair(order, desk, tried, preset, number) for number in range(order.repeats)]
     return Comparison(
         preset=job.preset or "this machine's shape",
@@ -152,7 +160,7 @@ def _pair(order: Integration, desk: Desk, tried: Tried, preset: str | None, numb
 
 def _run(order: Integration, desk: Desk, tried: Tried, choice: str, preset: str | None, number: int) -> RunResult:
     """Runs without the kernel may read it as those with it do, so that its text is charged to both alike."""
-    job = _build(order, preset, FIRST_SEED + number)
+    job = _build(order, preset, tried.seeds[number])
     which = "reference" if choice == OWN else "kernel"
     rung = Rung.SMOKE if Device.parse(job.device).is_cpu else Rung.CHEAP
     label = job.preset or "shape"
@@ -167,7 +175,7 @@ def _build(order: Integration, preset: str | None, seed: int) -> Job:
 
 
 def _source(order: Integration, preset: str | None) -> bytes:
-    return build_job(_request(order, preset, FIRST_SEED))[1]
+    return build_job(_request(order, preset, ANY_SEED))[1]
 
 
 def _request(order: Integration, preset: str | None, seed: int) -> TrainRequest:

@@ -86,6 +86,12 @@ def test_a_faster_kernel_that_learns_as_well_is_validated_and_one_that_does_not_
     assert state(desk) is State.REGRESSED
 
 
+def test_no_kernel_can_know_with_which_seeds_it_is_compared(trainer, desk):
+    suite(desk), suite(desk)
+    first, second = (e.details["seeds"] for e in desk.ledger.read() if e.kind is EventKind.INTEGRATION)
+    assert len({*first, *second}) == 10, "drawn, each another one"
+
+
 def test_a_comparison_is_in_the_ledger_before_its_first_run(trainer, desk, monkeypatch):
     def broken_off(*_):
         raise KeyboardInterrupt
@@ -151,8 +157,9 @@ def test_a_run_that_tries_a_kernel_has_it_in_its_own_folder(workplace, monkeypat
     desk = Desk("0" * 16, NativeExecutor())
     monkeypatch.setattr("shared.experiment.run._work", lambda directory, executor, watch: directory)
     order = Integration(command="integration-ab", candidate="x", preset=TINY, device="cpu", repeats=2, dataset="words")
-    tried = integration.Tried("rmsnorm", "torch_mine", {"rmsnorm/torch_mine": b"def rmsnorm(x): ..."})
+    tried = integration.Tried("rmsnorm", "torch_mine", {"rmsnorm/torch_mine": b"def rmsnorm(x): ..."}, seeds=(7,))
     for choice in ("torch_mine", integration.OWN):
         directory = integration._run(order, desk, tried, choice, TINY, 0)
         assert [file.read_bytes() for file in directory.own_kernels()] == [b"def rmsnorm(x): ..."]
         assert directory.job().kernels == {"rmsnorm": choice}
+        assert directory.job().seed == 7
