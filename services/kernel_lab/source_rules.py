@@ -6,6 +6,7 @@ A second fence only: whoever gets round it is still in a sandbox, without the an
 import ast
 from collections.abc import Iterator
 
+from services.kernel_lab import torch_names
 from services.kernel_lab.fixed import imported_files, without_source
 from shared.runs.shipped import listed_kernels
 from shared.settings import CHECKOUT
@@ -91,6 +92,17 @@ ATTRIBUTES |= dict.fromkeys(
     ),
     "is no part of a kernel",
 )  # fmt: skip
+ATTRIBUTES |= dict.fromkeys(
+    (
+        "manual_seed", "manual_seed_all", "seed", "seed_all", "initial_seed", "set_rng_state", "get_rng_state",
+        "set_grad_enabled", "set_default_dtype", "set_num_threads", "backends", "torch", "__enter__", "__exit__",
+    ),
+    "changes, or looks at, what other ops share",
+)  # fmt: skip
+ATTRIBUTES |= dict.fromkeys(
+    ("is_leaf", "grad_fn", "next_functions", "Parameter", "_base", "_is_view", "retains_grad"),
+    "asks who calls it",
+)
 BY_NAME = "reaches what it does not name"
 LIBRARIES = frozenset({"torch", "triton", "tl", "mx", "mlx", "np", "numpy", "F", "nn", "builtins"})
 TRITON = "tl"
@@ -127,6 +139,7 @@ def _without_source(source: bytes) -> str:
 
 def _breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
     shown = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and _shows_its_name(node)}
+    yield from torch_names.breaches(tree)
     harmless = TRITON if {*_bound_to(TRITON, tree)} == {"triton.language"} else ""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -209,6 +222,8 @@ def _attribute(node: ast.Attribute, harmless: str) -> Iterator[tuple[int, str]]:
     base = node.value.id if isinstance(node.value, ast.Name) else ""
     if isinstance(node.ctx, ast.Store | ast.Del) and _root(node) in LIBRARIES:
         yield node.lineno, f"changes {_root(node)}"
+    elif node.attr.startswith("set_") and _root(node) in LIBRARIES:
+        yield node.lineno, f"{node.attr} changes {_root(node)}"
     elif not harmless or base != harmless:
         yield from _forbidden(node.lineno, node.attr)
 

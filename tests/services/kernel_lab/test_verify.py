@@ -80,7 +80,7 @@ def test_inputs_are_of_the_kinds_that_the_recipe_gives(tmp_path, judged, monkeyp
 
 def test_source_that_does_not_import_is_a_compile_error_with_its_line(tmp_path, judged):
     path = tmp_path / "kernel.py"
-    path.write_text("import torch\n\nBLOCK = torch.absent_name\n")
+    path.write_text("import torch\n\nBLOCK = torch.float32.absent_name\n")
     found = judged(path)
     assert found.status is Status.COMPILE_ERROR
     assert "kernel.py line 3" in found.log
