@@ -1,8 +1,8 @@
 """What a candidate's source may use of torch: a list of names, because what else is there changes torch for everybody.
 
 A kernel computes in the trainer's process. Who sets the precision of products, threads or seeds there changes every
-other op, and the lab, which looks at one op, would not see it. Whatever is not listed here is refused; add what a kernel
-needs.
+other op, and the lab, which looks at one op, would not see it. Whatever is not listed here is refused; add what a
+kernel needs.
 """
 
 import ast
