@@ -131,6 +131,8 @@ class Definition(Contract):
     precisions: tuple[DType, ...] = (DType.BFLOAT16, DType.FLOAT32)
     gradients: tuple[str, ...] = ()
     """inputs whose gradients are compared too"""
+    parameters: tuple[str, ...] = ()
+    """those of them that the recipe gives as its own weights (torch.nn.Parameter); the others come out of other ops"""
     sums: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """those that are one number, and the axes of its terms, which it is summed over. The torch reference takes
     them spread over these axes, too"""
@@ -151,6 +153,8 @@ class Definition(Contract):
                 raise ValueError(f"{name} has axes {sorted(unknown)} that the definition does not name")
         if unknown := set(self.gradients) - self.inputs.keys():
             raise ValueError(f"gradients of {sorted(unknown)}, which are no inputs")
+        if unknown := set(self.parameters) - set(self.gradients):
+            raise ValueError(f"parameters {sorted(unknown)} without a gradient")
         numbers = {name for name in self.gradients if self.inputs[name].shape == ()}
         if self.sums.keys() != numbers:
             raise ValueError(f"sums of {sorted(self.sums)}, gradients that are one number are {sorted(numbers)}")

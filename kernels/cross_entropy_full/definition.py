@@ -16,6 +16,7 @@ DEFINITION = Definition(
     outputs={"loss": tensor(dtype=DType.FLOAT32)},
     reference={"torch": "torch_reference.py::cross_entropy_full", "mlx": "mlx_reference.py::cross_entropy_full"},
     gradients=("x", "w"),
+    parameters=("w",),
     test_axes=({"N": 1, "C": 3, "V": 2}, {"N": 7, "C": 5, "V": 61}, {"N": 67, "C": 48, "V": 331}),
     bench_axes=({"N": 32768, "C": 384, "V": 8192}, {"N": 16384, "C": 512, "V": 8192}),
     # a loss is the difference of numbers up to the cap: one rounding of 15 is several of the loss. With two words a

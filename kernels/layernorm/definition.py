@@ -11,6 +11,7 @@ DEFINITION = Definition(
     outputs={"y": tensor("N", "C")},
     reference={"torch": "torch_reference.py::layernorm", "mlx": "mlx_reference.py::layernorm"},
     gradients=("x", "weight", "bias"),
+    parameters=("weight", "bias"),
     test_axes=({"N": 3, "C": 37}, {"N": 70, "C": 129}),
     bench_axes=({"N": 32768, "C": 384}, {"N": 16384, "C": 512}),
     wrong={"wrong/torch_unbiased.py": Status.INCORRECT_NUMERICAL},

@@ -18,6 +18,7 @@ DEFINITION = Definition(
         "mlx": "mlx_reference.py::loss_logits_cast_softcap",
     },
     gradients=("x", "w"),
+    parameters=("w",),
     test_axes=({"N": 3, "C": 7, "V": 11}, {"N": 17, "C": 64, "V": 61}),
     bench_axes=({"N": 32768, "C": 384, "V": 8192},),
     wrong={"wrong/torch_capped_twice.py": Status.INCORRECT_NUMERICAL},

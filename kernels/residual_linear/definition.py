@@ -15,6 +15,7 @@ DEFINITION = Definition(
     outputs={"s": tensor("N", "C")},
     reference={"torch": "torch_reference.py::residual_linear", "mlx": "mlx_reference.py::residual_linear"},
     gradients=("x", "y", "w"),
+    parameters=("w",),
     test_axes=({"N": 1, "K": 3, "C": 5}, {"N": 33, "K": 24, "C": 40}, {"N": 70, "K": 131, "C": 129}),
     bench_axes=({"N": 32768, "K": 384, "C": 384}, {"N": 16384, "K": 512, "C": 512}),
     wrong={

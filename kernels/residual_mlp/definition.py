@@ -15,6 +15,7 @@ DEFINITION = Definition(
     outputs={"s": tensor("N", "C")},
     reference={"torch": "torch_reference.py::residual_mlp", "mlx": "mlx_reference.py::residual_mlp"},
     gradients=("x", "up", "down"),
+    parameters=("up", "down"),
     test_axes=({"N": 1, "C": 3, "F": 5}, {"N": 33, "C": 24, "F": 96}, {"N": 70, "C": 65, "F": 131}),
     bench_axes=({"N": 32768, "C": 384, "F": 1536}, {"N": 16384, "C": 512, "F": 2048}),
     wrong={

@@ -16,6 +16,7 @@ DEFINITION = Definition(
     outputs={"ve": tensor("N", "G", "D")},
     reference={"torch": "torch_reference.py::ve_lookup_reshape", "mlx": "mlx_reference.py::ve_lookup_reshape"},
     gradients=("table",),
+    parameters=("table",),
     test_axes=({"N": 5, "V": 7, "E": 6, "G": 3, "D": 2}, {"N": 67, "V": 61, "E": 64, "G": 2, "D": 32}),
     bench_axes=({"N": 32768, "V": 8192, "E": 384, "G": 3, "D": 128},),
     wrong={"wrong/torch_last_row_wins.py": Status.INCORRECT_NUMERICAL},

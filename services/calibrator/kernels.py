@@ -8,12 +8,15 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from kernels import catalog
-from kernels.records import Language
+from kernels import catalog, promotion
+from kernels.promotion import Promotion
+from kernels.records import Language, Solution
 from services.calibrator.experiments import OverLimit
 from shared.calibration.job import Calibration
+from shared.files import sha256_bytes
 from shared.kernel_lab.job import Bench, Command, LabAnswer, LabJob, LabStatus, PromotionCheck, Verify, take_answer
 from shared.machine.targets import find_target
+from shared.runs.shipped import listed_kernels
 from shared.stages.executors import Executor
 
 STAGE = "kernel-lab"
@@ -24,14 +27,27 @@ NATIVE = {Language.TRITON: ("torch", "sm_"), Language.METAL: ("mlx", "metal")}
 
 
 def candidates(calibration: Calibration) -> list[str]:
-    """OP/KERNEL of everything that could run here natively."""
-    architecture = find_target(calibration.target).architectures[0]
+    """OP/KERNEL of what could run here natively and is shipped, or promoted on this machine. A calibration compares
+    speed alone: whether the trainer learns with a kernel is asked on the way to its promotion."""
+    architecture, promoted = find_target(calibration.target).architectures[0], promotion.read(promotion.PROMOTED_FILE)
     return [
         one.name
         for op in catalog.ops()
         for one in catalog.solutions(op)
         if _is_native(one.spec.languages[0], calibration.engine, architecture)
+        and (_is_shipped(one) or _is_promoted(one, promotion.find(op, calibration.hardware_key, promoted)))
     ]
+
+
+def _is_shipped(one: Solution) -> bool:
+    """With what it imports."""
+    return {sha256_bytes(file.content.encode()) for file in one.sources} <= listed_kernels()
+
+
+def _is_promoted(one: Solution, here: Promotion | None) -> bool:
+    """As it is now."""
+    op, kernel = one.name.split("/")
+    return here is not None and here.kernel == kernel and here.signature == catalog.signature(op, kernel)
 
 
 def _is_native(language: Language, engine: str, architecture: str) -> bool:

@@ -17,7 +17,7 @@ from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.limits import DeviceLimit, device_limit, work_of
 from services.kernel_lab.match import Bout, Match, processes_for
-from services.kernel_lab.source_rules import find_breach
+from services.kernel_lab.source_rules import find_breach_with_imports
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Missing, Surroundings
 from services.kernel_lab.trace import trace_of
@@ -90,7 +90,7 @@ def measure(
     modes, left_out = modes_here(order.against, around)
     found: list[Measured] = []
     try:
-        if breach := find_breach(subject.path.read_bytes()):
+        if breach := find_breach_with_imports(subject.path.read_bytes()):
             raise Failure(Status.REWARD_HACK, breach)
         matches = _matches(subject, workloads, around, order)
         with processes_for(matches, modes) as processes:

@@ -19,6 +19,7 @@ from services.kernel_lab.refusal import Refusal
 from shared.machine.device import Device
 
 _Tensor, _grad, _type, _is_complex = torch.Tensor, torch.autograd.grad, type, torch.is_complex
+_Parameter = torch.nn.Parameter
 _empty_like, _full = torch.empty_like, torch.full
 
 
@@ -57,7 +58,7 @@ class TorchCaller:
         """Tensors that are the shared memory itself on a CPU, unless `copied`; copies on another device."""
         tensors = {place.name: self._tensor(memory, place, copied) for place in order.inputs}
         for name in self.definition.gradients:
-            tensors[name].requires_grad_()
+            tensors[name] = self._as_in_training(name, tensors[name])
         arguments = tuple(tensors.get(name, order.scalars.get(name)) for name in self.definition.inputs)
         return Call(
             arguments=arguments,
@@ -71,6 +72,10 @@ class TorchCaller:
         if self.on_cpu:
             return there.clone() if copied else there
         return there.to(self.device, copy=True)
+
+    def _as_in_training(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """The same memory, as the recipe gives it: its own parameter, or what another op has computed."""
+        return _Parameter(x) if name in self.definition.parameters else x.requires_grad_().view_as(x)
 
     def poison(self, results: Sequence[Placed]) -> None:
         """Fills memory that the allocator will hand out next, so that what is not written shows."""

@@ -7,6 +7,7 @@ is one clear line instead of a passed test.
 
 import ast
 import hashlib
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES
 from pathlib import Path
 
 from kernels import catalog
@@ -40,19 +41,49 @@ def imported_files(source: bytes) -> dict[str, str]:
 
 
 def _imports(source: bytes) -> list[Path]:
-    """None where the source does not parse: it will not run either."""
-    names: list[str] = []
+    """Files of kernels/ that an import would run, those of the folders on the way too."""
+    names = [name for module, item in _imported_names(source) for name in (module, f"{module}.{item}")]
+    found = dict.fromkeys(file for name in names for file in _files_of(name) if file.is_file())
+    return list(found)
+
+
+def without_source(source: bytes) -> str:
+    """The first module that is imported from kernels/ and is no Python file there, or has a compiled one beside it,
+    which Python would take; empty when there is none."""
+    for module, item in _imported_names(source):
+        names = [module, f"{module}.{item}"] if item else [module]
+        if any(_compiled(name) for name in names) or not any(_files_of(name)[-1].is_file() for name in names):
+            return names[-1]
+    return ""
+
+
+def _imported_names(source: bytes) -> list[tuple[str, str]]:
+    """(module, what is taken from it or nothing), of kernels. None where the source does not parse: it will not run
+    either."""
     try:
         nodes = [*ast.walk(ast.parse(source))]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    files = [CHECKOUT / f"{name.replace('.', '/')}.py" for name in names if name.split(".")[0] == "kernels"]
-    return [file for file in files if file.is_file()]
+    names = [(alias.name, "") for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [
+        (node.module, alias.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
+    ]
+    return [(module, item) for module, item in names if module.split(".")[0] == "kernels"]
+
+
+def _files_of(name: str) -> list[Path]:
+    parts = [part for part in name.split(".") if part]
+    folders = [CHECKOUT.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    return [*(folder / "__init__.py" for folder in folders), folders[-1].with_name(f"{parts[-1]}.py")]
+
+
+def _compiled(name: str) -> bool:
+    place = CHECKOUT.joinpath(*name.split("."))
+    endings = (*EXTENSION_SUFFIXES, *BYTECODE_SUFFIXES)
+    return any(place.with_name(place.name + end).exists() or (place / f"__init__{end}").exists() for end in endings)
 
 
 def digest(files: dict[str, str]) -> str:

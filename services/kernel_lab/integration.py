@@ -1,64 +1,37 @@
 """integration-ab and -suite: does the real trainer get faster with a kernel, and learn no worse?
 
 Experiments in pairs, one with the kernel and one with the recipe's own function, one seed, taking turns at going first.
-The verdict rests on Student's t over pairs, of log(tokens/s), with val_bpb at equal seconds as a guard.
+What they say is in comparison.py.
 """
 
 import math
+import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
+from services.kernel_lab.comparison import SIGNIFICANT, Comparison, together
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import Event, EventKind
 from services.kernel_lab.promotions import to_try
-from services.kernel_lab.states import current, expect_verified
-from services.kernel_lab.statistics import Interval, Paired, paired
+from services.kernel_lab.states import expect_verified
+from services.kernel_lab.statistics import paired
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Missing
 from shared.contracts import Job, Rung, RunResult, Status
 from shared.experiment.presets import PRESETS
 from shared.experiment.request import TrainRequest, build_job
 from shared.experiment.run import run
-from shared.kernel_lab.job import Integration, LabAnswer, LabStatus
+from shared.kernel_lab.job import FEWEST_PAIRS, INTEGRATION_BUDGET_S, Integration, LabAnswer, LabStatus
 from shared.machine.device import Device
 from shared.machine.device_lock import device_lock
 
-SIGNIFICANT = 0.01
-"""of the first comparison of a candidate; of each further one half of that before, so that one who repeats it until
-chance is on its side is at most twice as likely to be validated for nothing"""
 OWN = "reference"
 """asks a recipe for its own function in spite of a promotion"""
-FIRST_SEED = 42
+ANY_SEED = 42
+"""of a job that is only looked at"""
 LARGEST = "upstream"
 """opt-in: the suite does not go there by itself"""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All pairs of one preset."""
-
-    preset: str
-    speed: Paired
-    """of log(tokens/s with the kernel / without)"""
-    val_bpb: Paired | None
-    """of val_bpb with the kernel minus without; None where a pair has no number"""
-    runs: tuple[tuple[str, str], ...]
-    """ids: with, without"""
-    significant: float = SIGNIFICANT
-
-    @property
-    def verdict(self) -> str:
-        """validated, regressed or mixed."""
-        worse = self.val_bpb is not None and self.val_bpb.p < SIGNIFICANT and self.val_bpb.mean.value > 0
-        if worse or (self.speed.p < SIGNIFICANT and self.speed.mean.value < 0):
-            return "regressed"
-        return "validated" if self.speed.p < self.significant and self.speed.mean.value > 0 else "mixed"
-
-    @property
-    def speedup(self) -> Interval:
-        mean = self.speed.mean
-        return Interval(math.exp(mean.value), math.exp(mean.low), math.exp(mean.high))
 
 
 class Tried(NamedTuple):
@@ -68,6 +41,8 @@ class Tried(NamedTuple):
     kernel: str
     files: dict[str, bytes]
     """of promotions.to_try"""
+    seeds: tuple[int, ...]
+    """of the pairs, drawn for this comparison: no kernel can know the runs that it is judged by"""
 
 
 class RunFailed(Exception):
@@ -79,30 +54,70 @@ class RunFailed(Exception):
 
 
 def answer(order: Integration, desk: Desk) -> LabAnswer:
-    subject = desk.subject(order.candidate)
-    here = desk.around(order.device).hardware_key
-    events = desk.ledger.read()
-    expect_verified(events, subject, here)
-    tried, significant = Tried(subject.op, *to_try(subject)), significance(events, subject, here)
+    subject, around = desk.subject(order.candidate), desk.around(order.device)
+    expect_verified(desk.ledger.read(), subject, around.hardware_key)
+    tried, presets = Tried(subject.op, *to_try(subject), draw_seeds(order.repeats)), presets_of(order)
+    for preset in presets:
+        _build(order, preset, ANY_SEED)  # what was ordered wrong, or is not prepared, is no comparison
+    with device_lock(around.device):
+        begun = _begin(order, desk, subject, around.hardware_key)
+        compared, failed = _compare_all(order, desk, tried, presets, significance(desk.ledger.read(), begun))
+    if failed is None or not failed.with_kernel:
+        left_out = f"the trainer fails without the kernel too: {failed}" if failed else ""
+        if not compared:
+            raise ValueError(left_out) from failed
+        verdict = together([*(one.verdict for one in compared), *(["mixed"] if left_out else [])])
+        said = _answer(order, subject, compared, verdict, left_out)
+    else:
+        verdict, said = "regressed", _failure(order, subject, failed)
+    event = desk.note(
+        EventKind.INTEGRATION, subject, around.hardware_key, said, verdict=verdict, begun=begun.id,
+        comparisons=[one.as_data() for one in compared], seeds=tried.seeds, chosen=bool(why_chosen(order)),
+    )  # fmt: skip
+    return said.model_copy(update={"data": {**said.data, "evidence": event.id}})
+
+
+def _compare_all(
+    order: Integration, desk: Desk, tried: Tried, presets: Sequence[str | None], significant: float
+) -> tuple[list[Comparison], RunFailed | None]:
+    """Up to the first run that fails."""
     compared: list[Comparison] = []
-    left_out = ""
     try:
-        for preset in presets_of(order):
+        for preset in presets:
             compared.append(replace(compare(order, desk, tried, preset), significant=significant))
     except RunFailed as failed:
-        if failed.with_kernel:
-            return _noted(desk, subject, here, _failure(order, subject, failed), "regressed", compared)
-        left_out = f"the trainer fails without the kernel too: {failed}"
-        if not compared:
-            raise ValueError(left_out) from None
-    verdict = together([*(one.verdict for one in compared), *(["mixed"] if left_out else [])])
-    return _noted(desk, subject, here, _answer(order, subject, compared, verdict, left_out), verdict, compared)
+        return compared, failed
+    return compared, None
 
 
-def significance(events: Sequence[Event], subject: Subject, here: str) -> float:
-    """What p has to be below, after all comparisons of these bytes here that came to a verdict."""
-    earlier = [event for event in current(events, subject, here) if event.kind is EventKind.INTEGRATION]
-    return SIGNIFICANT / 2 ** len(earlier)
+def _begin(order: Integration, desk: Desk, subject: Subject, here: str) -> Event:
+    said = LabAnswer(command=order.command, status=LabStatus.OK, headline=f"{subject.name}: a comparison was begun")
+    return desk.note(EventKind.INTEGRATION_BEGUN, subject, here, said, chosen=bool(why_chosen(order)))
+
+
+def draw_seeds(count: int) -> tuple[int, ...]:
+    return tuple(secrets.SystemRandom().sample(range(2**32), count))
+
+
+def why_chosen(order: Integration) -> str:
+    """What somebody chose where luck or a kernel may depend on it: then it is no evidence for a promotion."""
+    chosen = [f"--{name}" for name in ("preset", "dataset") if getattr(order, name) is not None]
+    chosen += ["--time-budget"] * (order.time_budget < INTEGRATION_BUDGET_S)
+    chosen += ["--repeats"] * (order.repeats < FEWEST_PAIRS)
+    return ", ".join(chosen)
+
+
+def significance(events: Sequence[Event], begun: Event) -> float:
+    """What p has to be below: of the n-th comparison that was begun for an op on this hardware, with whatever kernel,
+    SIGNIFICANT / n^2. The sum over all n is 1.64 times the first, so one who tries until chance is on its side is less
+    than twice as likely to be validated for nothing. Editing a comment, or breaking off, starts no new count."""
+    number = 1
+    for event in events:
+        if event.id == begun.id:
+            break
+        same = (event.op, event.hardware_key) == (begun.op, begun.hardware_key)
+        number += event.kind is EventKind.INTEGRATION_BEGUN and same and not event.details.get("chosen")
+    return SIGNIFICANT / number**2
 
 
 def presets_of(order: Integration) -> list[str | None]:
@@ -110,15 +125,14 @@ def presets_of(order: Integration) -> list[str | None]:
     if order.command == "integration-ab":
         return [order.preset]
     names = [name for name in PRESETS if name != LARGEST]
-    first = order.preset or _build(order, None, FIRST_SEED).preset or names[0]
+    first = order.preset or _build(order, None, ANY_SEED).preset or names[0]
     larger = names[names.index(first) + 1 :][:1] if first in names else []
     return [order.preset, *larger]
 
 
 def compare(order: Integration, desk: Desk, tried: Tried, preset: str | None) -> Comparison:
-    job = _build(order, preset, FIRST_SEED)
-    with device_lock(job.device):
-        pairs = [_pair(order, desk, tried, preset, number) for number in range(order.repeats)]
+    job = _build(order, preset, ANY_SEED)
+    pairs = [_pair(order, desk, tried, preset, number) for number in range(order.repeats)]
     return Comparison(
         preset=job.preset or "this machine's shape",
         speed=paired([math.log(_speed(a, True) / _speed(b, False)) for a, b in pairs]),
@@ -146,7 +160,7 @@ def _pair(order: Integration, desk: Desk, tried: Tried, preset: str | None, numb
 
 def _run(order: Integration, desk: Desk, tried: Tried, choice: str, preset: str | None, number: int) -> RunResult:
     """Runs without the kernel may read it as those with it do, so that its text is charged to both alike."""
-    job = _build(order, preset, FIRST_SEED + number)
+    job = _build(order, preset, tried.seeds[number])
     which = "reference" if choice == OWN else "kernel"
     rung = Rung.SMOKE if Device.parse(job.device).is_cpu else Rung.CHEAP
     label = job.preset or "shape"
@@ -161,7 +175,7 @@ def _build(order: Integration, preset: str | None, seed: int) -> Job:
 
 
 def _source(order: Integration, preset: str | None) -> bytes:
-    return build_job(_request(order, preset, FIRST_SEED))[1]
+    return build_job(_request(order, preset, ANY_SEED))[1]
 
 
 def _request(order: Integration, preset: str | None, seed: int) -> TrainRequest:
@@ -190,58 +204,23 @@ def _expect_it_was_used(result: RunResult, op: str, kernel: str) -> None:
         raise Missing("needs-integration-adapter", said)
 
 
-def together(verdicts: list[str]) -> str:
-    """One preset that gets slower is enough to say no, and all must be faster to say yes."""
-    if "regressed" in verdicts:
-        return "regressed"
-    return "validated" if set(verdicts) == {"validated"} else "mixed"
-
-
 def _answer(order: Integration, subject: Subject, compared: list[Comparison], verdict: str, left_out: str) -> LabAnswer:
     """left_out: why a further preset could not be compared."""
+    chosen = why_chosen(order)
     said = "; ".join(f"{one.preset} {one.speedup.value:.3f}x (p = {one.speed.p:.2g})" for one in compared)
     return LabAnswer(
         command=order.command,
         status=LabStatus.OK if verdict == "validated" else LabStatus.FAILED,
         headline=f"{subject.name}: {verdict}, {said}",
-        lines=(*map(_line, compared), *([f"- not compared in a further preset: {left_out}"] if left_out else [])),
-        data={"verdict": verdict, "comparisons": list(map(_data, compared)), "left_out": left_out},
+        lines=(
+            *(one.line for one in compared),
+            *([f"- not compared in a further preset: {left_out}"] if left_out else []),
+            *([f"- counts for no promotion, because of {chosen}: leave it out"] if chosen else []),
+        ),
+        data={"verdict": verdict, "comparisons": [one.as_data() for one in compared], "left_out": left_out},
     )
 
 
 def _failure(order: Integration, subject: Subject, failed: RunFailed) -> LabAnswer:
     said = f"{subject.name}: regressed, {failed}"
     return LabAnswer(command=order.command, status=LabStatus.FAILED, headline=said, data={"verdict": "regressed"})
-
-
-def _line(one: Comparison) -> str:
-    size = f"effect size {one.speed.effect_size:.2f} over {one.speed.pairs} pairs"
-    score = "no val_bpb"
-    if one.val_bpb is not None:
-        score = f"val_bpb {one.val_bpb.mean.value:+.4f} (p = {one.val_bpb.p:.2g})"
-    p = f"p = {one.speed.p:.2g} (below {one.significant:.2g} asked)"
-    return f"- {one.preset}: tokens/s x {one.speedup}, {p}, {size}; {score}: {one.verdict}"
-
-
-def _data(one: Comparison) -> dict[str, Any]:
-    return {
-        "preset": one.preset,
-        "verdict": one.verdict,
-        "speedup": one.speedup.as_data(),
-        "p": one.speed.p,
-        "significant": one.significant,
-        "effect_size": one.speed.effect_size,
-        "pairs": one.speed.pairs,
-        "val_bpb_difference": one.val_bpb.mean.as_data() if one.val_bpb else None,
-        "val_bpb_p": one.val_bpb.p if one.val_bpb else None,
-        "runs": one.runs,
-    }
-
-
-def _noted(
-    desk: Desk, subject: Subject, here: str, said: LabAnswer, verdict: str, compared: list[Comparison]
-) -> LabAnswer:
-    event = desk.note(
-        EventKind.INTEGRATION, subject, here, said, verdict=verdict, comparisons=list(map(_data, compared))
-    )
-    return said.model_copy(update={"data": {**said.data, "evidence": event.id}})

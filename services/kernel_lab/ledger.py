@@ -30,6 +30,8 @@ class EventKind(StrEnum):
     PROFILE = "profile"
     CAPTURE = "capture"
     TRACE_REVIEW = "trace-review"
+    INTEGRATION_BEGUN = "integration-begun"
+    """before the first pair, so that a comparison that was broken off is known, too"""
     INTEGRATION = "integration"
     PROMOTE = "promote"
     DEMOTE = "demote"

@@ -6,6 +6,11 @@ A second fence only: whoever gets round it is still in a sandbox, without the an
 import ast
 from collections.abc import Iterator
 
+from services.kernel_lab import torch_names
+from services.kernel_lab.fixed import imported_files, without_source
+from shared.runs.shipped import listed_kernels
+from shared.settings import CHECKOUT
+
 MODULES = frozenset({
     "torch", "triton", "mlx", "numpy", "math", "functools", "typing", "dataclasses", "collections", "enum",
     "itertools", "operator", "kernels", "__future__", "cutlass", "cuda", "quack", "einops",
@@ -87,6 +92,17 @@ ATTRIBUTES |= dict.fromkeys(
     ),
     "is no part of a kernel",
 )  # fmt: skip
+ATTRIBUTES |= dict.fromkeys(
+    (
+        "manual_seed", "manual_seed_all", "seed", "seed_all", "initial_seed", "set_rng_state", "get_rng_state",
+        "set_grad_enabled", "set_default_dtype", "set_num_threads", "backends", "torch", "__enter__", "__exit__",
+    ),
+    "changes, or looks at, what other ops share",
+)  # fmt: skip
+ATTRIBUTES |= dict.fromkeys(
+    ("is_leaf", "grad_fn", "next_functions", "Parameter", "_base", "_is_view", "retains_grad"),
+    "asks who calls it",
+)
 BY_NAME = "reaches what it does not name"
 LIBRARIES = frozenset({"torch", "triton", "tl", "mx", "mlx", "np", "numpy", "F", "nn", "builtins"})
 TRITON = "tl"
@@ -103,8 +119,27 @@ def find_breach(source: bytes) -> str:
     return f"line {found[0]}: {found[1]}" if found else ""
 
 
+def find_breach_with_imports(source: bytes) -> str:
+    """The same of a candidate and of what it imports from kernels/, but for files that are shipped as they are: a
+    person has read those."""
+    imported = imported_files(source)
+    found = find_breach(source) or _without_source(source)
+    listed = listed_kernels() if imported else frozenset()
+    for name in () if found else [name for name in imported if imported[name] not in listed]:
+        content = (CHECKOUT / name).read_bytes()
+        if breach := find_breach(content) or _without_source(content):
+            return f"{name}, which it imports and which is not shipped, {breach}"
+    return found
+
+
+def _without_source(source: bytes) -> str:
+    name = without_source(source)
+    return f"imports {name}, of which kernels/ holds no Python file to read" if name else ""
+
+
 def _breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
     shown = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and _shows_its_name(node)}
+    yield from torch_names.breaches(tree)
     harmless = TRITON if {*_bound_to(TRITON, tree)} == {"triton.language"} else ""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -169,6 +204,8 @@ def _foreign_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
         names = [alias.name for alias in node.names]
         if "kernels" in {name.split(".")[0] for name in names}:
             return ["kernels as a whole"]
+    elif node.level:
+        return ["from the folder that it lies in"]
     else:
         names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
     return [name for name in names if _is_foreign(name)]
@@ -185,6 +222,8 @@ def _attribute(node: ast.Attribute, harmless: str) -> Iterator[tuple[int, str]]:
     base = node.value.id if isinstance(node.value, ast.Name) else ""
     if isinstance(node.ctx, ast.Store | ast.Del) and _root(node) in LIBRARIES:
         yield node.lineno, f"changes {_root(node)}"
+    elif node.attr.startswith("set_") and _root(node) in LIBRARIES:
+        yield node.lineno, f"{node.attr} changes {_root(node)}"
     elif not harmless or base != harmless:
         yield from _forbidden(node.lineno, node.attr)
 

@@ -69,7 +69,8 @@ class Requirement:
 
 def current(events: Sequence[Event], subject: Subject, hardware_key: str) -> list[Event]:
     """Evidence of these very bytes, judged by what judges today, on this hardware. A measurement whose size or
-    opponent somebody chose is for him to look at: a kernel may be faster there alone."""
+    opponent somebody chose, or a comparison whose preset or dataset, is for him to look at: a kernel may be faster
+    there alone."""
     own = of_candidate(events, subject.sha256, hardware_key)
     return [e for e in own if e.fixed_sha256 == subject.fixed_sha256 and not e.details.get("chosen")]
 
@@ -80,8 +81,22 @@ def requirements(events: Sequence[Event], subject: Subject, hardware_key: str) -
     return (
         _required(own, EventKind.VERIFY, "a PASSED verification of every size on this hardware", _is_whole),
         _required(own, EventKind.BENCH, "a measurement that is faster than the plain op, of its own size", _is_faster),
-        _required(own, EventKind.INTEGRATION, "a validated comparison in the trainer", _is_validated),
+        _required_of_trainer(own),
     )
+
+
+def _required_of_trainer(own: list[Event]) -> Requirement:
+    what = "a validated comparison in the trainer"
+    if (event := _last_comparison(own)) is not None and event.kind is EventKind.INTEGRATION_BEGUN:
+        return Requirement(what, None, "the latest one was begun and came to no end: compare it again")
+    return _required(own, EventKind.INTEGRATION, what, _is_validated)
+
+
+def _last_comparison(own: Sequence[Event]) -> Event | None:
+    """One that was begun and came to no end is what is known of it now: whoever breaks it off does not choose what
+    counts."""
+    kinds = (EventKind.INTEGRATION_BEGUN, EventKind.INTEGRATION)
+    return next((event for event in reversed(own) if event.kind in kinds), None)
 
 
 def _required(own: list[Event], kind: EventKind, what: str, holds: Any) -> Requirement:
@@ -112,10 +127,11 @@ def _is_validated(event: Event) -> bool:
 def state_of(events: Sequence[Event], subject: Subject, hardware_key: str, promoted: bool) -> State:
     """A review of a trace says something of the op, whatever judges it."""
     reviews = [e for e in of_candidate(events, subject.sha256, hardware_key) if e.kind is EventKind.TRACE_REVIEW]
-    last = {event.kind: event for event in (*reviews, *current(events, subject, hardware_key))}
+    own = current(events, subject, hardware_key)
+    last = {event.kind: event for event in (*reviews, *own)}
     if promoted:
         return State.PROMOTED
-    if (integration := last.get(EventKind.INTEGRATION)) is not None:
+    if (integration := _last_comparison(own)) is not None and integration.kind is EventKind.INTEGRATION:
         return State(f"integration-{integration.details.get('verdict', 'mixed')}")
     if (review := last.get(EventKind.TRACE_REVIEW)) is not None and review.details.get("relevance") in NOT_RELEVANT:
         return State.DEPRIORITIZED

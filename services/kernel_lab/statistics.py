@@ -1,5 +1,6 @@
 """What a few noisy timings say: medians with intervals, and whether paired differences are more than chance."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,12 @@ class Paired:
     effect_size: float
     """mean over standard deviation of the differences (Cohen's d for pairs)"""
     pairs: int
+    deviation: float
+    """standard deviation of the differences"""
+
+    def upper(self, p: float) -> float:
+        """A true mean this large or larger would give such a mean, or a smaller one, with this probability at most."""
+        return self.mean.value + float(stats.t.isf(p, self.pairs - 1)) * self.deviation / math.sqrt(self.pairs)
 
 
 def paired(differences: Sequence[float]) -> Paired:
@@ -57,9 +64,8 @@ def paired(differences: Sequence[float]) -> Paired:
     mean = float(array.mean())
     if spread == 0:
         p = 1.0 if mean == 0 else 0.0
-        return Paired(Interval(mean, mean, mean), p, float(np.sign(mean)) * np.inf if mean else 0.0, len(array))
+        return Paired(Interval(mean, mean, mean), p, float(np.sign(mean)) * np.inf if mean else 0.0, len(array), spread)
     test: Any = stats.ttest_1samp(array, 0.0)
     interval = test.confidence_interval(CONFIDENCE)
-    return Paired(
-        Interval(mean, float(interval.low), float(interval.high)), float(test.pvalue), mean / spread, len(array)
-    )
+    mean_within = Interval(mean, float(interval.low), float(interval.high))
+    return Paired(mean_within, float(test.pvalue), mean / spread, len(array), spread)

@@ -31,7 +31,7 @@ from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Siz
 from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.placement import DTYPES, Layout
-from services.kernel_lab.source_rules import find_breach
+from services.kernel_lab.source_rules import find_breach_with_imports
 from services.kernel_lab.subject import Subject
 from services.kernel_lab.surroundings import Surroundings
 from services.kernel_lab.trace import trace_of
@@ -109,7 +109,7 @@ def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quic
         workloads = workloads[: len(subject.definition.precisions)]
     else:
         workloads += secret_size(subject.definition)
-    if breach := find_breach(subject.path.read_bytes()):
+    if breach := find_breach_with_imports(subject.path.read_bytes()):
         return [trace_of(subject, workloads[0], surroundings, Status.REWARD_HACK, breach)]
     traces: list[Trace] = []
     try:

@@ -20,6 +20,10 @@ from shared.runs.directory import read_record
 
 LARGEST_CANDIDATE_BYTES = 64 * 1024
 """of a candidate's one file: it is written by hand, or by an agent"""
+INTEGRATION_BUDGET_S = 20.0
+"""training seconds of each run of a comparison in the trainer; a shorter one is no evidence for a promotion"""
+FEWEST_PAIRS = 5
+"""of runs, in a comparison that is evidence for a promotion"""
 
 DeviceName = Annotated[str, AfterValidator(lambda name: str(Device.parse(name)))]
 OpName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
@@ -176,8 +180,8 @@ class Integration(Contract):
     """None: this machine's default shape; the suite adds the next larger one"""
     device: DeviceName | None = None
     dataset: str | None = None
-    time_budget: float = Field(default=20.0, gt=0, allow_inf_nan=False)
-    repeats: int = Field(default=5, ge=2, le=50)
+    time_budget: float = Field(default=INTEGRATION_BUDGET_S, gt=0, allow_inf_nan=False)
+    repeats: int = Field(default=FEWEST_PAIRS, ge=2, le=50)
     """pairs"""
 
 

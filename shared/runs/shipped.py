@@ -30,9 +30,14 @@ def shipped_sources() -> tuple[bytes, ...]:
     return tuple(file.read_bytes() for file in sorted(_FOLDER.glob("gpt_*.py")))
 
 
+def listed_kernels() -> frozenset[str]:
+    """Hashes of the files of kernels/ that a person has read, SHA-256."""
+    return frozenset(line.split()[0] for line in KERNEL_LIST.read_text().splitlines())
+
+
 def other_kernels() -> tuple[Path, ...]:
     """Files of kernels/ that are not on the list. Any recipe may read them, and nobody said that they hold no data."""
-    listed = {line.split()[0] for line in KERNEL_LIST.read_text().splitlines()}
+    listed = listed_kernels()
     return tuple(file for file in sorted(KERNELS.rglob("*.py")) if sha256_file(file) not in listed)
 
 

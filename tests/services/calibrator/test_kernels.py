@@ -4,16 +4,21 @@ from types import SimpleNamespace
 
 import pytest
 
+from kernels import catalog, promotion
 from services.calibrator import kernels, tune
 from services.calibrator.kernels import Lab, candidates, proven
 from services.calibrator.measurement import Outcome
 from services.calibrator.tune import Tuned
 from services.calibrator.work import Clock
 from shared.contracts import Status
+from shared.files import sha256_file
 from shared.kernel_lab.job import LabAnswer, LabJob, LabStatus, leave_answer
+from shared.runs.shipped import listed_kernels
 from shared.settings import settings
 
-GB10 = SimpleNamespace(engine="torch", target="gb10", device="cuda:0", presets=("m5-tiny",))
+GB10 = SimpleNamespace(
+    engine="torch", target="gb10", device="cuda:0", presets=("m5-tiny",), hardware_key="gb10-of-a-test"
+)
 NONE = [{"evidence": None}] * 3
 
 
@@ -64,9 +69,28 @@ def lab_of(knows, calibration=GB10, **options):
 def test_candidates_are_the_kernels_that_are_native_to_the_device():
     languages = {name.split("/")[1].split("_")[0] for name in candidates(GB10)}
     assert languages == {"triton"}
-    on_mac = SimpleNamespace(engine="mlx", target="mac", device="metal")
+    on_mac = SimpleNamespace(engine="mlx", target="mac", device="metal", hardware_key="a-mac")
     assert all(name.split("/")[1].startswith("metal") for name in candidates(on_mac))
-    assert candidates(SimpleNamespace(engine="torch", target="cpu", device="cpu")) == []
+    assert candidates(SimpleNamespace(engine="torch", target="cpu", device="cpu", hardware_key="a-cpu")) == []
+
+
+def test_a_kernel_that_is_neither_shipped_nor_promoted_here_is_no_candidate(monkeypatch, tmp_path):
+    """A calibration looks at speed alone, and nobody has looked at what the trainer learns with it."""
+    name, own = "fused_mlp/triton_saved", tmp_path / "promoted.toml"
+    op, kernel = name.split("/")
+    own.write_text("# promotions\n")
+    monkeypatch.setattr(promotion, "PROMOTED_FILE", own)
+    assert name in candidates(GB10)
+    listed = listed_kernels() - {sha256_file(catalog.folder(op) / f"{kernel}.py")}
+    monkeypatch.setattr(kernels, "listed_kernels", lambda: listed)
+    assert name not in candidates(GB10)
+    for key, is_candidate in (("another-gpu", False), (GB10.hardware_key, True)):
+        signed = catalog.signature(op, kernel)
+        line = promotion.Promotion(op=op, hardware_key=key, kernel=kernel, evidence="a" * 12, signature=signed)
+        promotion.write([line], own)
+        assert (name in candidates(GB10)) == is_candidate
+    promotion.write([line.model_copy(update={"signature": "0" * 64})], own)
+    assert name not in candidates(GB10), "it was edited since"
 
 
 def test_of_each_op_the_fastest_kernel_that_is_right_and_faster_inside_the_compiled_step_is_proven(home):

@@ -6,6 +6,7 @@ import pytest
 
 from kernels import catalog
 from services.kernel_lab import integration, opening
+from services.kernel_lab.comparison import SIGNIFICANT
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.states import State, state_of
@@ -26,9 +27,10 @@ class Trainer:
         self.fails: set[tuple[str, bool]] = set()
         self.ran: list[tuple[str, bool]] = []
         self.tried: set[tuple] = set()
+        self.harm = 0.0
 
     def run(self, order, desk, tried, choice, preset, number):
-        with_kernel = choice == tried.kernel
+        with_kernel, preset = choice == tried.kernel, preset or TINY
         self.tried.add((tried.op, tried.kernel, *tried.files.items()))
         self.ran.append((preset, with_kernel))
         failed = (preset, with_kernel) in self.fails
@@ -37,7 +39,7 @@ class Trainer:
             status=Status.CRASHED if failed else Status.OK,
             reason="no rows of 512" if failed else "",
             tok_per_sec=None if failed else 1000.0 + 100 * with_kernel + number,
-            val_bpb=2.0,
+            val_bpb=2.0 + self.harm * with_kernel,
             choices=[SimpleNamespace(what="kernels", chosen=f"{tried.op} {tried.kernel}")],
         )
 
@@ -60,8 +62,8 @@ def desk(home):
     return desk
 
 
-def suite(desk, command="integration-suite"):
-    order = Integration(command=command, candidate=f"{OP}/{KERNEL}", preset=TINY, device="cpu", repeats=2)
+def suite(desk, command="integration-suite", **choices):
+    order = Integration(command=command, candidate=f"{OP}/{KERNEL}", device="cpu", **choices)
     return integration.answer(order, desk)
 
 
@@ -72,7 +74,42 @@ def state(desk):
 def test_a_suite_compares_in_two_presets_and_alternates(trainer, desk):
     answer = suite(desk)
     assert [one["preset"] for one in answer.data["comparisons"]] == [TINY, SMALL]
-    assert [with_kernel for _, with_kernel in trainer.ran] == [True, False, False, True] * 2
+    one_preset = [True, False, False, True] * 2 + [True, False]
+    assert [with_kernel for _, with_kernel in trainer.ran] == one_preset * 2
+
+
+def test_a_faster_kernel_that_learns_as_well_is_validated_and_one_that_does_not_is_not(trainer, desk):
+    suite(desk)
+    assert state(desk) is State.VALIDATED
+    trainer.harm = 0.33
+    suite(desk)
+    assert state(desk) is State.REGRESSED
+
+
+def test_no_kernel_can_know_with_which_seeds_it_is_compared(trainer, desk):
+    suite(desk), suite(desk)
+    first, second = (e.details["seeds"] for e in desk.ledger.read() if e.kind is EventKind.INTEGRATION)
+    assert len({*first, *second}) == 10, "drawn, each another one"
+
+
+def test_a_comparison_is_in_the_ledger_before_its_first_run(trainer, desk, monkeypatch):
+    def broken_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(integration, "_run", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        suite(desk)
+    assert desk.ledger.read()[-1].kind is EventKind.INTEGRATION_BEGUN
+    monkeypatch.setattr(integration, "_run", trainer.run)
+    assert [one["significant"] for one in suite(desk).data["comparisons"]] == [SIGNIFICANT / 4] * 2
+
+
+@pytest.mark.parametrize("choices", [{"preset": TINY}, {"dataset": "words"}, {"time_budget": 19.0}, {"repeats": 4}])
+def test_a_comparison_somebody_chose_something_for_is_for_him_to_look_at(trainer, desk, choices):
+    answer = suite(desk, "integration-ab", **choices)
+    (option,) = choices
+    assert f"counts for no promotion, because of --{option.replace('_', '-')}" in answer.lines[-1]
+    assert state(desk) is State.VERIFIED_ONLY
 
 
 def test_a_kernel_is_not_blamed_for_a_run_that_fails_without_it_too(trainer, desk):
@@ -106,7 +143,7 @@ def test_a_workspaces_kernel_is_handed_to_the_runs_that_try_it_and_never_comes_i
     subject = find(str(folder), desk.ledger)
     desk.note(EventKind.VERIFY, subject, desk.around("cpu").hardware_key, LabAnswer(**VERIFIED))
     before = files_of_kernels()
-    order = Integration(command="integration-ab", candidate=str(folder), preset=TINY, device="cpu", repeats=2)
+    order = Integration(command="integration-ab", candidate=str(folder), device="cpu")
     integration.answer(order, desk)
     assert trainer.tried == {(OP, "torch_mine", (f"{OP}/torch_mine", (folder / "kernel.py").read_bytes()))}
     assert files_of_kernels() == before
@@ -120,8 +157,9 @@ def test_a_run_that_tries_a_kernel_has_it_in_its_own_folder(workplace, monkeypat
     desk = Desk("0" * 16, NativeExecutor())
     monkeypatch.setattr("shared.experiment.run._work", lambda directory, executor, watch: directory)
     order = Integration(command="integration-ab", candidate="x", preset=TINY, device="cpu", repeats=2, dataset="words")
-    tried = integration.Tried("rmsnorm", "torch_mine", {"rmsnorm/torch_mine": b"def rmsnorm(x): ..."})
+    tried = integration.Tried("rmsnorm", "torch_mine", {"rmsnorm/torch_mine": b"def rmsnorm(x): ..."}, seeds=(7,))
     for choice in ("torch_mine", integration.OWN):
         directory = integration._run(order, desk, tried, choice, TINY, 0)
         assert [file.read_bytes() for file in directory.own_kernels()] == [b"def rmsnorm(x): ..."]
         assert directory.job().kernels == {"rmsnorm": choice}
+        assert directory.job().seed == 7

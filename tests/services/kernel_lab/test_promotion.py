@@ -6,6 +6,7 @@ from kernels import catalog, promotion
 from kernels.records import Correctness, Environment, Evaluation, Status, Trace
 from services.kernel_lab import opening, orchestrate, promote, promotion_check
 from services.kernel_lab.bench import is_chosen
+from services.kernel_lab.comparison import SIGNIFICANT
 from services.kernel_lab.desk import Desk
 from services.kernel_lab.integration import significance
 from services.kernel_lab.ledger import EventKind
@@ -32,6 +33,7 @@ def desk(home, tmp_path, monkeypatch):
         for file in catalog.folder(op).glob("*.py"):
             (copied / op / file.name).write_bytes(file.read_bytes())
     (copied / OP / f"{KERNEL}.py").write_text("def rmsnorm(x):\n    return x\n")
+    (copied / "layernorm" / "torch_again.py").write_text("def layernorm(x, weight, bias):\n    return x\n")
     monkeypatch.setattr(catalog, "folder", lambda op: copied / op)
     monkeypatch.setattr(catalog, "ops", lambda: [OP, "layernorm"])
     monkeypatch.setattr(catalog, "_source", lambda path: catalog.SourceFile(path=path.name, content=path.read_text()))
@@ -72,6 +74,9 @@ class Evidence:
 
     def measured(self, verdict="faster", **details):
         return self._note(EventKind.BENCH, LabStatus.OK, [], bouts={"compiled": {"verdict": verdict}}, **details)
+
+    def begun(self, **details):
+        return self._note(EventKind.INTEGRATION_BEGUN, LabStatus.OK, [], **details)
 
     def integrated(self, verdict="validated"):
         said = LabStatus.OK if verdict == "validated" else LabStatus.FAILED
@@ -174,12 +179,36 @@ def test_a_size_or_an_opponent_that_was_asked_for_is_chosen(order, chosen):
     assert is_chosen(Bench(candidate="rmsnorm/torch", **order)) == chosen
 
 
-def test_each_further_comparison_in_the_trainer_has_to_be_half_as_likely_by_chance(desk, subject, evidence):
-    asked = [significance(desk.ledger.read(), subject, evidence.here)]
-    for _ in range(2):
-        evidence.integrated("mixed")
-        asked.append(significance(desk.ledger.read(), subject, evidence.here))
-    assert asked == [0.01, 0.005, 0.0025]
+def test_each_further_comparison_for_an_op_on_a_machine_has_to_be_less_likely_by_chance(desk, subject, evidence):
+    """Whether it came to an end or not, and whatever the kernel: one with another comment is another text."""
+    begun = [evidence.begun(), evidence.begun()]
+    evidence.integrated("mixed")
+    subject.path.write_text(subject.path.read_text() + "# a comment\n")
+    evidence.subject = of_catalog(OP, KERNEL)
+    begun += [evidence.begun(chosen=True), evidence.begun()]
+    events = desk.ledger.read()
+    asked = [round(significance(events, one) / SIGNIFICANT, 3) for one in begun]
+    assert asked == [1.0, 0.25, 0.111, 0.111], "a chosen one is no evidence, so it is not counted"
+
+
+def test_comparisons_of_another_op_or_machine_are_not_counted(desk, evidence):
+    evidence.here = "gpu-of-somebody-else"
+    evidence.begun()
+    evidence.here, evidence.subject = desk.around(None).hardware_key, of_catalog("layernorm", "torch_again")
+    evidence.begun()
+    evidence.subject = of_catalog(OP, KERNEL)
+    begun = evidence.begun()
+    assert significance(desk.ledger.read(), begun) == SIGNIFICANT
+
+
+def test_who_breaks_a_comparison_off_loses_what_an_earlier_one_said(desk, subject, evidence):
+    evidence.verified(), evidence.measured(), evidence.begun(), evidence.integrated(), evidence.begun()
+    answer = promote.answer(Promote(candidate=subject.name), desk)
+    assert answer.status is LabStatus.FAILED
+    assert "begun and came to no end" in answer.headline
+    assert check(desk, subject).data["state"] == "ready-for-integration-test"
+    evidence.integrated()
+    assert promote.answer(Promote(candidate=subject.name), desk).status is LabStatus.OK
 
 
 def test_evidence_of_another_text_or_of_another_machine_is_none(desk, subject, evidence):

@@ -1,12 +1,18 @@
 """Few noisy numbers: the verdicts follow chance no more often than they say."""
 
 import numpy as np
+import pytest
 
-from services.kernel_lab.integration import Comparison, together
+from services.kernel_lab.comparison import HARM_BPB, Comparison, together
 from services.kernel_lab.statistics import median, paired
 
+NO_HARM = object()
+"""val_bpb that differs by little"""
 
-def compared(logs, scores=None):
+
+def compared(logs, scores=NO_HARM):
+    if scores is NO_HARM:
+        scores = noisy(0.0, 1e-4, len(logs), seed=0)
     return Comparison("m5-tiny", paired(logs), paired(scores) if scores is not None else None, ())
 
 
@@ -28,6 +34,35 @@ def test_a_clear_loss_is_regressed_and_a_gain_that_learns_worse_too():
 
 def test_two_pairs_that_agree_prove_nothing():
     assert compared([0.02, 0.04]).verdict == "mixed"
+
+
+FASTER = [0.262, 0.263, 0.262, 0.264, 0.262, 0.263, 0.261, 0.262]
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [[0.30, 0.36], [0.30, 0.40, 0.24], [-0.02, 0.01, 0.05, -0.01, 0.03], [0.0095, 0.0105, 0.009, 0.011, 0.0102], None],
+    ids=["two pairs that are much worse", "three", "spread wider than the margin", "at the margin", "no number"],
+)
+def test_who_is_faster_is_not_validated_while_harm_to_val_bpb_is_not_excluded(scores):
+    assert compared(FASTER[: len(scores or FASTER)], scores).verdict != "validated"
+
+
+def test_a_faster_kernel_that_learns_as_well_within_the_margin_is_validated():
+    found = compared(FASTER[:5], [0.001, -0.002, 0.002, 0.0, -0.001])
+    assert found.verdict == "validated"
+    assert 0 < found.harm_bpb < HARM_BPB
+
+
+def test_fewer_than_five_pairs_are_never_validated():
+    found = compared(FASTER[:4], [0.0, 0.0001, 0.0, -0.0001])
+    assert found.verdict == "mixed"
+    assert "4 pairs are too few" in found.line
+
+
+def test_a_kernel_that_loses_the_margin_is_validated_in_one_of_a_hundred_comparisons():
+    verdicts = [compared(FASTER[:5], noisy(HARM_BPB, 0.005, 5, seed)).verdict for seed in range(800)]
+    assert 0 < verdicts.count("validated") <= 16
 
 
 def test_kernels_that_change_nothing_are_validated_in_one_of_two_hundred_comparisons():

@@ -47,7 +47,9 @@ def test_a_wrong_kernel_gets_the_status_its_op_names(traces_of, op, kernel, stat
 
 
 def test_a_trace_is_the_whole_evidence_and_survives_json(traces_of, monkeypatch):
-    monkeypatch.setattr(verification, "find_breach", lambda source: "line 1: a breach, so that nothing has to run")
+    monkeypatch.setattr(
+        verification, "find_breach_with_imports", lambda source: "line 1: a breach, so that nothing has to run"
+    )
     (trace,) = traces_of("rmsnorm", "wrong/torch_mean_kept")
     assert trace.evaluation.status is Status.REWARD_HACK
     assert Trace.model_validate_json(trace.model_dump_json()) == trace
@@ -55,9 +57,30 @@ def test_a_trace_is_the_whole_evidence_and_survives_json(traces_of, monkeypatch)
     assert trace.evaluation.environment.libs["torch"]
 
 
+IN_TRAINING = {
+    "a weight of the recipe's": "type(up) is torch.nn.Parameter",
+    "a leaf of the graph": "up.is_leaf and not x.is_leaf",
+    "what another op has computed": "x.grad_fn is not None",
+}
+
+
+@pytest.mark.parametrize("name", IN_TRAINING)
+def test_inputs_are_of_the_kinds_that_the_recipe_gives(tmp_path, judged, monkeypatch, name):
+    """Or a kernel would be right here and another function in training."""
+    monkeypatch.setattr(verification, "find_breach_with_imports", lambda source: "")
+    path = tmp_path / "kernel.py"
+    path.write_text(
+        "import torch\nimport torch.nn.functional as F\n\ndef fused_mlp(x, up, down):\n"
+        f"    act = F.silu if {IN_TRAINING[name]} else (lambda h: F.relu(h).square())\n"
+        "    return F.linear(act(F.linear(x, up.to(x.dtype))), down.to(x.dtype))\n"
+    )
+    found = judged(path, op="fused_mlp", quick=True)
+    assert found.status is Status.INCORRECT_NUMERICAL, found.log
+
+
 def test_source_that_does_not_import_is_a_compile_error_with_its_line(tmp_path, judged):
     path = tmp_path / "kernel.py"
-    path.write_text("import torch\n\nBLOCK = torch.absent_name\n")
+    path.write_text("import torch\n\nBLOCK = torch.float32.absent_name\n")
     found = judged(path)
     assert found.status is Status.COMPILE_ERROR
     assert "kernel.py line 3" in found.log
