@@ -1,6 +1,7 @@
 """A calibration as a job: the calibrator holds the device and places its own experiments; this only asks and waits.
 
-It has no network, so what the fleet's runs scored is brought to it as a file, and its default is taken to MLflow.
+It has no network, so what the fleet's runs scored is brought to it as a file. Its default is written down in Redis,
+where others judge by its noise floor, and copied to MLflow for people.
 """
 
 import sys
@@ -12,6 +13,7 @@ from shared.calibration.folder import fleet_rows_file
 from shared.calibration.job import CalibrateJob
 from shared.contracts import Status
 from shared.experiment.platform_default import PlatformDefault
+from shared.fleet.platform_defaults import publish
 from shared.quality import write_rows
 
 
@@ -25,6 +27,7 @@ def run_calibration(attempt: Attempt, job: CalibrateJob) -> tuple[Status, str]:
 
     keep_calibration_for_later(job.place)
     default = read_default_of(job.place)
+    publish(attempt.store.connection, default)
     return Status.OK, said_of(default)
 
 

@@ -10,7 +10,6 @@ from shared.evaluation.rungs import eval_signature
 from shared.runs.directory import write_record
 from shared.runs.shipped import shipped_recipes
 from shared.tracking import flush_outbox, keep_calibration_for_later, mlflow_store, pending_notes, record
-from shared.tracking.fleet_default import fleet_default
 from shared.tracking.fleet_rows import fleet_rows
 from shared.tracking.mlflow_mapping import experiment_name
 from tests.mlflow_server import empty_store, runs
@@ -47,17 +46,7 @@ def test_a_default_is_recorded_once_under_names_that_no_result_has(finished):
     assert pending_notes() == []
 
 
-def test_the_default_of_another_machine_is_read_back(finished):
-    keep_calibration_for_later(finished)
-    flush_outbox()
-    default = calibrated()
-    found = fleet_default(default.hardware_key, default.engine)
-    assert found.val_bpb == default.val_bpb
-    assert fleet_default("nobody", "torch") is None
-    assert fleet_default("' or 1 = 1", "torch") is None
-
-
-def test_one_in_which_nothing_was_measured_is_recorded_without_numbers_and_hides_no_better_one(finished):
+def test_one_in_which_nothing_was_measured_is_recorded_without_numbers(finished):
     keep_calibration_for_later(finished)
     flush_outbox()
     later = datetime.now(UTC) + timedelta(minutes=1)
@@ -70,8 +59,6 @@ def test_one_in_which_nothing_was_measured_is_recorded_without_numbers_and_hides
     (run,) = [one for one in found if one.data.tags["confidence"] == "none"]
     assert run.data.metrics == {}
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"report.md", "platform_default.json"}
-    default = calibrated()
-    assert fleet_default(default.hardware_key, default.engine).is_measured
 
 
 def test_a_calibration_that_came_to_no_default_is_not_kept(tmp_path, runs):
