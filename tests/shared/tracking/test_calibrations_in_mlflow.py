@@ -1,20 +1,14 @@
-"""Defaults go to MLflow, the fleet's runs come from it: both against a real sqlite store."""
+"""Defaults are copied to MLflow for people: against a real sqlite store."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from shared.calibration.events import append_event
-from shared.contracts import Rung
-from shared.evaluation.rungs import eval_signature
-from shared.runs.directory import write_record
-from shared.runs.shipped import shipped_recipes
-from shared.tracking import flush_outbox, keep_calibration_for_later, mlflow_store, pending_notes, record
-from shared.tracking.fleet_rows import fleet_rows
+from shared.tracking import flush_outbox, keep_calibration_for_later, mlflow_store, pending_notes
 from shared.tracking.mlflow_mapping import experiment_name
 from tests.mlflow_server import empty_store, runs
 from tests.platform_defaults import calibrated, unmeasured
-from tests.shared.tracking.finished_runs import make_result, make_run
 
 __all__ = ["empty_store", "runs"]
 
@@ -64,22 +58,3 @@ def test_one_in_which_nothing_was_measured_is_recorded_without_numbers(finished)
 def test_a_calibration_that_came_to_no_default_is_not_kept(tmp_path, runs):
     with pytest.raises(ValueError, match="came to no default"):
         keep_calibration_for_later(tmp_path)
-
-
-def test_finished_runs_of_shipped_recipes_are_rows_for_the_calibrators_of_the_fleet(runs):
-    def recorded(name, recipe_sha, signature):
-        changes = {"recipe_sha": recipe_sha, "eval_signature": signature, "rung": Rung.CHEAP}
-        directory = make_run(runs, make_result(name).model_copy(update=changes))
-        write_record(directory.job_file, directory.job().model_copy(update={"recipe_sha": recipe_sha}))
-        assert not record(directory.path).pending_reason
-
-    recorded("counts", min(shipped_recipes()), eval_signature())
-    recorded("edited", "e" * 64, eval_signature())
-    recorded("older", min(shipped_recipes()), "old")
-    (row,) = fleet_rows()
-    assert (row.source, row.val_bpb, row.rung) == ("counts", 1.441619, Rung.CHEAP)
-    assert row.num_tokens == 120 * row.shape.total_batch_size
-
-
-def test_an_empty_mlflow_has_no_rows(runs):
-    assert fleet_rows() == []
