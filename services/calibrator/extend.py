@@ -23,6 +23,7 @@ from shared.quality import QualityTable
 LONGER = 1.5
 """times the confirming run's budget: less says little more"""
 MOST_SEEDS = {"fast": 8, "full": 16}
+"""shared/fleet/platform_defaults.py believes no noise floor of more"""
 
 
 class Extended(Contract):

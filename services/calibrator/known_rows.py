@@ -9,6 +9,7 @@ from shared.contracts import one_line
 from shared.data.dataset import open_reference
 from shared.quality import QualityRow, QualityTable, RowsRead, published_rows, read_rows, rows_of_runs
 
+UNLIKELY_SPREADS = 3.0
 MOST_NOTES = 3
 """said one by one; of more the number is said"""
 
@@ -21,8 +22,8 @@ def known_rows(calibration: Calibration) -> RowsRead:
     promoted, fleet = read_promoted(), _of_fleet()
     rows: list[QualityRow] = [*published_rows(), *_not_own(rows_of_runs(), calibration)]
     rows += new_rows(_not_own(promoted.rows, calibration), rows)
-    rows += new_rows(fleet.rows, rows)
-    return RowsRead(tuple(rows), (*promoted.notes, *fleet.notes))
+    others = _plausible(new_rows(fleet.rows, rows), rows)
+    return RowsRead((*rows, *others.rows), (*promoted.notes, *fleet.notes, *others.notes))
 
 
 def _of_fleet() -> RowsRead:
@@ -35,12 +36,27 @@ def _of_fleet() -> RowsRead:
         return RowsRead((), (f"calibrating without the fleet's runs: {error}",))
 
 
+def _plausible(rows: Sequence[QualityRow], known: Sequence[QualityRow]) -> RowsRead:
+    """Of others' rows those that score as well as what is known here allows; one that is far too good misleads a search
+    more than many good ones help it."""
+    tables = {name: QualityTable(tuple(known), dataset=name) for name in {row.dataset for row in rows}}
+    kept, notes = [], []
+    for row in rows:
+        said = tables[row.dataset].predict(row.shape, row.num_tokens)
+        if row.val_bpb < min(said.val_bpb / 2, said.val_bpb - UNLIKELY_SPREADS * said.spread):
+            expected = f"the table expects {said.val_bpb:.4f} +- {said.spread:.4f}"
+            notes.append(f"{fleet_rows_file().name}: {row.source} left out, val_bpb {row.val_bpb:.4f} where {expected}")
+        else:
+            kept.append(row)
+    return RowsRead(tuple(kept), tuple(notes))
+
+
 def _not_own(rows: Sequence[QualityRow], calibration: Calibration) -> list[QualityRow]:
     return [row for row in rows if not row.source.startswith(calibration.id)]
 
 
 def new_rows(rows: Sequence[QualityRow], known: Sequence[QualityRow]) -> list[QualityRow]:
-    """Those whose source is not known yet: this machine's runs are in the fleet's MLflow too."""
+    """Those whose source is not known yet: this machine's runs are among the fleet's too."""
     sources = {row.source for row in known}
     return [row for row in rows if row.source not in sources]
 

@@ -8,7 +8,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.contracts import RunResult, Status
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from shared.fleet.view import JobView
 
 LOOK_EVERY_S = 0.5
-ASK_AGAIN_S = 3600.0
 UNDER_WAY = ("queued", "running")
 
 
@@ -286,12 +284,15 @@ class Fleet:
             time.sleep(LOOK_EVERY_S)
 
     def default(self, key: Key) -> PlatformDefault | None:
-        """From this machine's cache if it was measured, else from MLflow; without an answer from there, as if there
-        were none."""
+        """From this machine's cache if it was measured, else what a worker of that machine wrote down in the queue."""
+        from services.console.hub_connection import hub
+        from shared.fleet.platform_defaults import published
+
         found = read_default(key.hardware_key, key.engine)
-        if (found and found.is_measured) or not settings().tracking_uri:
+        if found and found.is_measured:
             return found
-        return _from_mlflow(key.hardware_key, key.engine, time.monotonic() // ASK_AGAIN_S) or found
+        with hub() as connection:
+            return published(connection, key.hardware_key, key.engine) or found
 
 
 def _counts(idea: Idea, seen: "JobView", hardware_key: str | None = None) -> bool:
@@ -305,19 +306,6 @@ def _counts(idea: Idea, seen: "JobView", hardware_key: str | None = None) -> boo
 def _was_refused(seen: "JobView") -> bool:
     """No experiment was begun, and another job like it would be refused too."""
     return seen.status is Status.INVALID and (seen.outcome is None or seen.outcome.result is None)
-
-
-@cache
-def _from_mlflow(hardware_key: str, engine: str, when: float) -> PlatformDefault | None:
-    """`when` changes as often as it is worth while to ask again."""
-    from shared.tracking.fleet_default import fleet_default
-    from shared.tracking.mlflow_store import Unreachable
-
-    try:
-        return fleet_default(hardware_key, engine)
-    except Unreachable as away:
-        tell(f"the noise floor of {hardware_key} may be in MLflow, but {away}")
-        return None
 
 
 def arguments(idea: Idea, trial: Trial, index: int) -> dict[str, Any]:

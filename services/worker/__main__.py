@@ -19,6 +19,7 @@ from services.worker.fleet_worker import FleetWorker, Post
 from services.worker.recorder_process import RecorderProcess
 from services.worker.spawn_worker import SpawnFleetWorker
 from services.worker.worker_lock import only_worker
+from shared.fleet.platform_defaults import publish_own
 from shared.machine.hardware import detect
 from shared.machine.targets import find_target
 from shared.settings import settings
@@ -35,7 +36,7 @@ def main() -> int:
         target = find_target(arguments.target or hardware.target).name
         executor = SpoolExecutor(arguments.spool.resolve()) if arguments.spool else NativeExecutor()
         post = Post(target=target, device=hardware.device, url=take_url(), executor=executor)
-        work(post, burst=arguments.burst)
+        work(post, hardware.hardware_key, burst=arguments.burst)
     except ValueError as error:
         print(f"worker: {error}", file=sys.stderr)
         return 0 if arguments.service else 2
@@ -60,13 +61,15 @@ def take_url() -> str:
     return url
 
 
-def work(post: Post, burst: bool = False) -> None:
+def work(post: Post, hardware_key: str, burst: bool = False) -> None:
     """ValueError when another worker has the device."""
     stack = settings().runs if isinstance(post.executor, SpoolExecutor) else None
     with only_worker(post.device, stack):
         say_when_there_is_no_hub(post.url)
         with RecorderProcess(post.device):
-            worker_class().at(post, worker_name(post)).work(burst=burst)
+            worker = worker_class().at(post, worker_name(post))
+            publish_own(worker.connection, hardware_key)
+            worker.work(burst=burst)
 
 
 def say_when_there_is_no_hub(url: str) -> None:

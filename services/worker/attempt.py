@@ -5,13 +5,14 @@ tell what is left to do: deliver the result of the run directory, or have the jo
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.contracts import RunResult
 from shared.files import write_atomic
-from shared.fleet.contracts import AttemptRecord, Delivery, Outcome, Verdict
+from shared.fleet.contracts import AttemptRecord, Counted, Delivery, Outcome, Verdict
 from shared.fleet.store import FleetStore
 from shared.runs.directory import RunDirectory, read_record, write_record
 from shared.settings import settings
@@ -86,15 +87,26 @@ def outcome_of(record: AttemptRecord, result: RunResult) -> Outcome:
 def deliver(record: AttemptRecord, result: RunResult, store: FleetStore) -> Verdict:
     """Offers a result that is on disk and settles the attempt by the verdict. May be repeated after a crash."""
     verdict = store.accept(record.execution, outcome_of(record, result))
-    settle(record, verdict)
+    settle(record, verdict, _counted(result, store) if verdict is Verdict.ACCEPTED else None)
     return verdict
 
 
-def settle(record: AttemptRecord, verdict: Verdict) -> None:
+def _counted(result: RunResult, store: FleetStore) -> Counted | None:
+    """For a page that people read: what cannot be read costs no more than that."""
+    if result.idea is None:
+        return None
+    from shared.research.counted import counted_in_queue
+
+    with suppress(ValueError):
+        return counted_in_queue(store.connection, result)
+    return None
+
+
+def settle(record: AttemptRecord, verdict: Verdict, counted: Counted | None = None) -> None:
     """Says in the run directory what became of it; an accepted one waits in the outbox for MLflow."""
     directory = RunDirectory.of(record.run_id)
     if directory.path.exists():
-        delivery = Delivery(attempt=record, verdict=verdict)
+        delivery = Delivery(attempt=record, verdict=verdict, counted=counted)
         write_atomic(directory.delivery_file, delivery.model_dump_json(indent=2) + "\n")
     if verdict is Verdict.ACCEPTED:
         from shared.tracking import keep_for_later

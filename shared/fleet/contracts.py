@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from shared.contracts import Contract, Name, OneLine, RunId, RunResult, Status
 
@@ -61,11 +61,24 @@ class AttemptRecord(Contract):
         return f"{self.job_id}-a{self.number}"
 
 
+class Counted(Contract):
+    """What of an idea's runs was evidence when one of them ended."""
+
+    values: tuple[float, ...] = Field(default=(), max_length=100)
+    """val_bpb by seed, in the order in which seeds were drawn"""
+    num_failed: int = 0
+    """runs that ended without a number through the recipe's own doing"""
+    at: float
+    """seconds since the epoch"""
+
+
 class Delivery(Contract):
     """delivery.json in a run directory: what became of the attempt's result."""
 
     attempt: AttemptRecord
     verdict: Verdict
+    counted: Counted | None = None
+    """of an accepted run of an idea"""
 
 
 class Progress(Contract):

@@ -38,6 +38,11 @@ def recipe(recipe_sha: str) -> str:
     return f"are:recipe:{recipe_sha}"
 
 
+def platform_default(hardware_key: str, engine: str) -> str:
+    """What a calibration found on these machines; workers write it, agents read it."""
+    return f"are:default:{hardware_key}:{engine}"
+
+
 # RQ's, for reading
 
 

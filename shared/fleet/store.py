@@ -5,15 +5,22 @@ half done when a process or the connection dies, and every step may be sent agai
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from time import time
 from typing import Any
 
+from pydantic import ValidationError
+
+from shared.contracts import RunResult
 from shared.fleet import keys
 from shared.fleet.contracts import Outcome, Progress, Verdict
 
 PROGRESS_TTL_S = 30
+BATCH = 100
+"""outcomes that are asked for at once"""
 GIVEN_UP = "given up"
 """stands for an execution when nobody is left to run the job: a result of the newest attempt may still replace it"""
 
@@ -135,6 +142,19 @@ class FleetStore:
     def recent(self, limit: int) -> list[str]:
         """Jobs that began an attempt or ended last, newest first; refused ones too."""
         return [_text(member) for member in self.connection.zrevrange(keys.INDEX, 0, limit - 1)]
+
+    def recent_results(self, limit: int) -> Iterator[RunResult]:
+        """What the experiments of those jobs ended with, newest first; without those of another version."""
+        jobs = self.recent(limit)
+        for first in range(0, len(jobs), BATCH):
+            pipeline = self.connection.pipeline(transaction=False)
+            for job_id in jobs[first : first + BATCH]:
+                pipeline.hget(keys.job(job_id), "outcome")
+            for content in pipeline.execute():
+                with suppress(ValidationError):
+                    outcome = Outcome.model_validate_json(content) if content else None
+                    if outcome is not None and outcome.result is not None:
+                        yield outcome.result
 
     def num_known(self) -> int:
         """Jobs that began or ended since this hub was made."""

@@ -11,6 +11,7 @@ from shared.quality.rows import (
     published_rows,
     published_runs,
     read_rows,
+    rows_of_results,
     rows_of_runs,
     write_rows,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "published_rows",
     "published_runs",
     "read_rows",
+    "rows_of_results",
     "rows_of_runs",
     "write_rows",
 ]

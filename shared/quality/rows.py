@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from shared.contracts import Contract, Job, OneLine, Rung, RunResult, Shape, Status
+from shared.contracts import Contract, OneLine, Rung, RunResult, Shape, Status
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.presets import find_preset
 from shared.files import write_atomic
@@ -89,18 +89,25 @@ def rows_of_runs(root: Path | None = None, *, runs: Iterable[ListedRun] | None =
     Only those that ended well, of a shipped recipe as it is now with shipped kernels, scored as today and on more than
     the smoke rung. Runs on the demo corpus are rows of its fingerprint: never ranked, but their shapes compare.
     """
-    recipes = shipped_recipes()
     listed = reversed(list_runs(root=root)) if runs is None else runs
     found = [(run.job, run.result) for run in listed]
-    return tuple(_row_of(job, result) for job, result in found if job and result and _counts(job, result, recipes))
+    return tuple(
+        _row_of(result, job.shape)
+        for job, result in found
+        if job and result and job.recipe_sha == result.recipe_sha and _counts(result)
+    )
 
 
-def _counts(job: Job, result: RunResult, recipes: frozenset[str]) -> bool:
+def rows_of_results(results: Iterable[RunResult]) -> tuple[QualityRow, ...]:
+    """The same of results whose runs are on other disks, in their order."""
+    return tuple(_row_of(result, result.shape) for result in results if result.shape and _counts(result))
+
+
+def _counts(result: RunResult) -> bool:
     return (
         result.status is Status.OK
         and result.void is None
-        and job.recipe_sha in recipes
-        and result.recipe_sha == job.recipe_sha
+        and result.recipe_sha in shipped_recipes()
         and result.eval_signature == eval_signature()
         and result.rung not in (None, Rung.SMOKE)
         and result.num_steps > 0
@@ -114,12 +121,12 @@ def _is_charged(result: RunResult) -> bool:
     return any(choice.what == "recipe source" and choice.chosen != "0 bytes" for choice in result.choices)
 
 
-def _row_of(job: Job, result: RunResult) -> QualityRow:
+def _row_of(result: RunResult, shape: Shape) -> QualityRow:
     return QualityRow(
         source=result.run_id,
-        dataset=job.dataset.fingerprint,
-        shape=job.shape,
-        num_tokens=result.num_steps * job.shape.total_batch_size,
+        dataset=result.dataset,
+        shape=shape,
+        num_tokens=result.num_steps * shape.total_batch_size,
         val_bpb=result.val_bpb or 0.0,
         rung=result.rung,
         hardware_key=result.hardware_key,

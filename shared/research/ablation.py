@@ -4,6 +4,7 @@ Kept ideas that neither help nor hurt pile up. The rule is that of an idea, turn
 of a loss drop the idea. An ablation never improves the record, it only makes the recipe simpler.
 """
 
+import math
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,9 @@ from shared.files import sha256_bytes
 from shared.research import rule
 from shared.research.idea import Idea
 from shared.research.rule import DROP_Z, KEEP_Z, MOST_RUNS, Decision, Sigma, Verdict, bound, z_of
+
+UNLIKELY = 1e-3
+"""probability of such a loss where there is none"""
 
 Recipes = Callable[[str], bytes]
 """the source with this hash; ValueError when it is nowhere"""
@@ -94,9 +98,25 @@ def decide(runs: Sequence[float], pool: Sequence[float], noise: Sigma | None) ->
         found = _said(Verdict.UNDECIDED, f"no sign of a loss yet, z {loss:.2f}", runs, pool, loss)
         few = len(pool) < rule.wanted_pool(noise)
         return replace(found, parent_needs=int(few), idea_needs=int(not few))
+    if _shows_a_loss(runs[:MOST_RUNS], pool):
+        reason = "it is missed: by their own spread, the runs without it are worse"
+        return _said(Verdict.DISCARD, reason, runs, pool, loss)
     if loss < lost:
         return _said(Verdict.KEEP, f"not missed in {MOST_RUNS} runs: z {loss:.2f} < {lost:.2f}", runs, pool, loss)
     return _said(Verdict.DISCARD, f"it may be missed: z {loss:.2f} in {MOST_RUNS} runs", runs, pool, loss)
+
+
+def _shows_a_loss(runs: Sequence[float], pool: Sequence[float]) -> bool:
+    """Whether they are worse than chance makes them, whatever sigma is said to be (Student's t test of two samples): by
+    a sigma that somebody measured too large, nothing would be missed."""
+    freedom, loss = len(runs) + len(pool) - 2, fmean(runs) - fmean(pool)
+    if loss <= 0 or len(pool) < 2:
+        return False
+    squares = sum((value - fmean(side)) ** 2 for side in (runs, pool) for value in side)
+    error = math.sqrt(squares / freedom * (1 / len(runs) + 1 / len(pool)))
+    from scipy.special import stdtr
+
+    return error == 0 or bool(stdtr(freedom, -loss / error) < UNLIKELY)
 
 
 def _said(verdict: Verdict, reason: str, runs: Sequence[float], pool: Sequence[float], loss: float) -> Decision:

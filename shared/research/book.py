@@ -158,6 +158,10 @@ class FleetBook:
     def entries(self) -> Iterator[Entry]:
         yield from _readable(self.connection.lrange(keys.IDEAS, 0, -1))
 
+    def entries_about(self, idea: str) -> Iterator[Entry]:
+        """Those that name the idea; the others are not read."""
+        yield from _readable([line for line in self.connection.lrange(keys.IDEAS, 0, -1) if idea.encode() in line])
+
     def put_recipe(self, source: bytes) -> None:
         self.connection.setnx(keys.recipe(sha256_bytes(source)), source)
 

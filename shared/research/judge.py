@@ -12,7 +12,7 @@ from shared.research.comparable import why_not as why_not_run
 from shared.research.idea import Idea
 from shared.research.known import Known, rule_for
 from shared.research.made import Made
-from shared.research.noise import Noise, how_to_measure, is_denied, measured, why_not
+from shared.research.noise import Noise, how_to_measure, is_denied, is_too_large, measured, why_not
 from shared.research.rule import ENOUGH_SEEDS, FEWEST_SEEDS, Decision, Verdict, resolves
 from shared.runs.shipped import shipped_recipes
 
@@ -136,9 +136,13 @@ def _judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault |
 def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evidence) -> Noise | None:
     """From the platform default, and from the shipped recipe's own runs of the pool's shape, else from the pool's. The
     pool's count as well where they differ more than that allows: a verdict by the smaller noise would not be believed.
+    A default that says far more than the shipped recipe's runs show is left out.
     """
     found = [known.evidence(start, key) for start in _shipped_starts(known)]
     groups = [one.results for one in found if one.results and pool.shape in (None, one.shape)]
+    floor = default.noise if default else None
+    if floor and is_too_large(floor.sigma, floor.num_seeds, _values(groups)):
+        default = None
     if not groups and pool.results and is_judged(known, pool.results[0].idea, key):
         groups = [pool.results]
     noise = _measured(default, key, pool, groups)
@@ -151,8 +155,11 @@ def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evid
 def _measured(
     default: PlatformDefault | None, key: Key, pool: Evidence, groups: Sequence[Sequence[RunResult]]
 ) -> Noise | None:
-    values = [[result.val_bpb for result in group if result.val_bpb is not None] for group in groups]
-    return measured(default, key, pool.shape, values)
+    return measured(default, key, pool.shape, _values(groups))
+
+
+def _values(groups: Sequence[Sequence[RunResult]]) -> list[list[float]]:
+    return [[result.val_bpb for result in group if result.val_bpb is not None] for group in groups]
 
 
 def is_judged(known: Known, idea: str | None, key: Key) -> bool:

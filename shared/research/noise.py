@@ -57,6 +57,22 @@ def is_denied(sigma: float, num_seeds: int, values: Sequence[float]) -> bool:
     return bool(fdtrc(len(values) - 1, seeds - 1, variance(values) / sigma**2) < UNLIKELY)
 
 
+def is_too_large(sigma: float, num_seeds: int, groups: Iterable[Sequence[float]]) -> bool:
+    """Whether runs of the shipped recipe hardly ever differ so little where seeds make `sigma` (F test, lower tail).
+
+    By a sigma that is too large, an idea that was kept for good reason would look as if nobody missed it.
+    """
+    several = [values for values in groups if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in several)
+    if sigma <= 0 or num_seeds < 2 or freedom < 2:
+        return False
+    from scipy.special import fdtr
+
+    spread = sum((len(values) - 1) * variance(values) for values in several) / freedom
+    seeds = min(num_seeds, MOST_SEEDS_CLAIMED)
+    return bool(fdtr(freedom, seeds - 1, spread / sigma**2) < UNLIKELY)
+
+
 def why_not(default: PlatformDefault | None, key: Key, shape: Shape | None) -> str | None:
     """What keeps a default's noise floor from being used, in words. Noisier conditions are on the safe side."""
     if default is None:

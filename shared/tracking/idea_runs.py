@@ -1,18 +1,23 @@
 """An idea is a run of its own in MLflow, with its seeds nested below it: their mean and its interval, not the best one.
 
-One parent for each idea, hardware key, dataset, budget and rung, since only such runs compare. What it shows is
-computed from its ranked children each time that one of them is recorded.
+One parent for each idea, hardware key, dataset, budget and rung, since only such runs compare. What it shows is what
+counted as evidence when the newest of its children ended (shared/research/counted.py), said anew each time that one is
+recorded.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import sqrt
 from statistics import mean, stdev
 from time import time
 from typing import TYPE_CHECKING
 
-from shared.tracking.mlflow_mapping import IDEA_TAG, NOTE_TAG, PARENT_TAG
+from pydantic import ValidationError
+
+from shared.fleet.contracts import Counted
+from shared.tracking.mlflow_mapping import COUNTED_TAG, IDEA_TAG, NOTE_TAG, PARENT_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +27,7 @@ KEY, NESTED = "are.idea_key", "mlflow.parentRunId"
 SHARED_TAGS = (IDEA_TAG, PARENT_TAG, NOTE_TAG, "hardware_key", "target", "engine", "dataset")
 SHARED_PARAMS = ("preset", "budget", "recipe_sha", "rung_requested")
 CONFIDENCE = 0.95
-MOST_SEEDS = 1000
+MOST_RUNS = 1000
 
 
 @dataclass(frozen=True)
@@ -68,27 +73,25 @@ def find_or_create(client: "MlflowClient", experiment: str, run: "Run") -> str:
 def refresh(client: "MlflowClient", experiment: str, parent: str) -> None:
     below = f"tags.`{NESTED}` = '{parent}'"
     order = ["attributes.start_time DESC"]
-    children = client.search_runs([experiment], below, order_by=order, max_results=MOST_SEEDS)
-    spread, running = spread_of(comparable(children)), any(run.info.status == "RUNNING" for run in children)
-    known = client.get_run(parent)
-    if spread:
-        show(client, known, spread)
-    name = run_name(known.data.tags, spread, len(children))
+    children = client.search_runs([experiment], below, order_by=order, max_results=MOST_RUNS)
+    counted, running = newest(children), any(run.info.status == "RUNNING" for run in children)
+    spread, known = spread_of(counted.values), client.get_run(parent)
+    show(client, known, spread, counted.num_failed)
+    name = run_name(known.data.tags, spread, counted.num_failed, len(children))
     client.set_tag(parent, "mlflow.runName", name)
     client.set_tag(parent, "status", "running" if running else "ok" if spread else "no number")
     client.set_terminated(parent, "FINISHED" if spread or running else "FAILED")
 
 
-def comparable(children: Sequence["Run"]) -> list[float]:
-    """Scores of the ranked ones that were scored as the newest of them, one for each seed."""
-    ranked = [run for run in children if run.data.tags.get("ranked") == "true" and "val_bpb" in run.data.metrics]
-    scored = [run for run in ranked if scoring(run) == scoring(ranked[0])]
-    newest_of_seed = {run.data.params.get("seed"): run.data.metrics["val_bpb"] for run in reversed(scored)}
-    return list(newest_of_seed.values())
-
-
-def scoring(run: "Run") -> tuple[str | None, str | None]:
-    return run.data.tags.get("rung"), run.data.tags.get("eval_signature")
+def newest(children: Sequence["Run"]) -> Counted:
+    """What counted when the last of them ended. Nothing where no run says: it is of an older version, or its idea is in
+    no book."""
+    said = [run.data.tags[COUNTED_TAG] for run in children if COUNTED_TAG in run.data.tags]
+    found = []
+    for content in said:
+        with suppress(ValidationError):
+            found.append(Counted.model_validate_json(content))
+    return max(found, key=lambda counted: counted.at, default=Counted(at=0.0))
 
 
 def spread_of(values: Sequence[float]) -> Spread | None:
@@ -102,20 +105,24 @@ def spread_of(values: Sequence[float]) -> Spread | None:
     return Spread(mean(values), len(values), float(quantile * stdev(values) / sqrt(len(values))))
 
 
-def show(client: "MlflowClient", known: "Run", spread: Spread) -> None:
+def show(client: "MlflowClient", known: "Run", spread: Spread | None, num_failed: int) -> None:
     """Only what changed, so that the histories of these metrics are those of the idea."""
-    half = spread.half_width
-    numbers = {"val_bpb": spread.mean, "num_seeds": float(spread.num_seeds)}
-    numbers |= {} if half is None else {"val_bpb_low": spread.mean - half, "val_bpb_high": spread.mean + half}
+    numbers = {"num_failed": float(num_failed)} if num_failed else {}
+    if spread:
+        numbers |= {"val_bpb": spread.mean, "num_seeds": float(spread.num_seeds)}
+    if spread and spread.half_width is not None:
+        numbers |= {"val_bpb_low": spread.mean - spread.half_width, "val_bpb_high": spread.mean + spread.half_width}
+    step = spread.num_seeds if spread else 0
     for name, value in numbers.items():
         if known.data.metrics.get(name) != value:
-            client.log_metric(known.info.run_id, name, value, timestamp=round(1000 * time()), step=spread.num_seeds)
+            client.log_metric(known.info.run_id, name, value, timestamp=round(1000 * time()), step=step)
 
 
-def run_name(tags: Mapping[str, str], spread: Spread | None, num_runs: int) -> str:
+def run_name(tags: Mapping[str, str], spread: Spread | None, num_failed: int, num_runs: int) -> str:
     """Outcome first, then how many seeds it rests on, then the idea in its own words."""
     note = tags.get(NOTE_TAG) or tags[IDEA_TAG]
+    failed = f", {num_failed} failed" if num_failed else ""
     if spread is None:
-        return f"no number yet, {num_runs} runs: {note}"[:200]
+        return f"no number yet, {num_runs} runs{failed}: {note}"[:200]
     interval = "" if spread.half_width is None else f" +-{spread.half_width:.4f}"
-    return f"{spread.mean:.4f}{interval} n={spread.num_seeds}: {note}"[:200]
+    return f"{spread.mean:.4f}{interval} n={spread.num_seeds}{failed}: {note}"[:200]

@@ -28,6 +28,9 @@ RECORDING_TAG = "are.recording_since"
 
 IDEA_TAG, PARENT_TAG, NOTE_TAG = "are.idea", "are.parent_idea", "idea.note"
 
+COUNTED_TAG = "are.idea_evidence"
+"""of a run of an idea: what counted for the idea when it ended, as JSON"""
+
 EXPERIMENT_PREFIX = "autoresearch "
 RUNNING = "running"
 RESOLVED = ("dtype", "compile")
@@ -156,6 +159,8 @@ def tags(bundle: RunBundle) -> dict[str, str]:
         "mlflow.source.name": "recipe.py",
         "mlflow.source.type": "LOCAL",
     }
+    if bundle.counted is not None:
+        named[COUNTED_TAG] = bundle.counted.model_dump_json()
     others = (origin(bundle.delivery.attempt) if bundle.delivery else {}) | idea_tags(bundle.job)
     return {name: _short(value) for name, value in named.items() if value not in (None, "")} | others
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shared.settings import settings
 from shared.tracking import mlflow_mapping, series
+from shared.tracking.artifact_location import check_location, own_folder
 from shared.tracking.idea_runs import nest
 from shared.tracking.local_store import make_whole
 from shared.tracking.run_bundle import RunBundle
@@ -123,21 +124,26 @@ def experiment_of(client: "MlflowClient", target: str) -> str:
 
 
 def experiment_id(client: "MlflowClient", topic: str, note: str) -> str:
-    """Of the experiment for a target or another topic, created with `note` as its description when there is none."""
+    """Of the experiment for a target or another topic, created with `note` as its description when there is none.
+
+    ValueError when its artifacts would go where somebody else chose.
+    """
     from mlflow.exceptions import MlflowException
 
     name, uri = mlflow_mapping.experiment_name(topic), settings().mlflow_uri
     found = client.get_experiment_by_name(name)
     if found:
+        check_location(found)
         return found.experiment_id
     # a server knows where its artifacts go; without one they would land in the current directory
-    location = None if uri.startswith("http") else (settings().runs.absolute() / "mlflow-artifacts" / topic).as_uri()
+    location = None if uri.startswith("http") else (own_folder() / topic).as_uri()
     try:
         return client.create_experiment(name, artifact_location=location, tags={"mlflow.note.content": note})
     except MlflowException:
         created_by_another_host = client.get_experiment_by_name(name)
         if created_by_another_host is None:
             raise
+        check_location(created_by_another_host)
         return created_by_another_host.experiment_id
 
 

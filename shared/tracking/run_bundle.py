@@ -17,8 +17,9 @@ from pydantic import ValidationError
 
 from shared.contracts import EvaluationRecord, Job, RunResult, StepRecord, TrainingRecord
 from shared.files import sha256_bytes
-from shared.fleet.contracts import Delivery
+from shared.fleet.contracts import Counted, Delivery
 from shared.machine.vitals import Vitals
+from shared.research.counted import counted_on_disk
 from shared.runs.directory import RunDirectory, read_record
 from shared.tracking.recipe_diff import recipe_diff
 
@@ -45,6 +46,8 @@ class RunBundle:
     vitals: tuple[Vitals, ...]
     delivery: Delivery | None
     """of an attempt of the fleet: who ran it where"""
+    counted: Counted | None
+    """evidence for the run's idea, as far as it was known when the run ended"""
     files: dict[str, bytes]
     """artifacts by name"""
     notes: tuple[str, ...] = field(default=())
@@ -58,6 +61,7 @@ def read_bundle(path: Path) -> RunBundle:
     if result is None:
         raise ValueError(f"{path} has no result.json: the run is not finished, so there is nothing to record")
     notes: list[str] = []
+    delivery = read_delivery(directory)
     steps, unreadable = read_steps(directory.metrics_file)
     if unreadable:
         notes.append(f"{unreadable} unreadable line(s) of metrics.jsonl left out")
@@ -71,7 +75,8 @@ def read_bundle(path: Path) -> RunBundle:
         evaluation=directory.evaluation(),
         steps=steps,
         vitals=read_vitals(directory.system_file),
-        delivery=read_delivery(directory),
+        delivery=delivery,
+        counted=delivery.counted if delivery else counted_on_disk(result),
         files=_artifacts(directory, notes),
         notes=tuple(notes),
     )

@@ -9,7 +9,7 @@ from services.calibrator.known_rows import known_rows, said
 from shared.calibration.events import read_events
 from shared.calibration.folder import fleet_rows_file, lay_out
 from shared.calibration.promotion import promoted_rows_file
-from shared.quality import QualityRow, published_rows
+from shared.quality import QualityRow, published_rows, write_rows
 from shared.settings import settings
 from tests.services.calibrator.simulated_stages import SimulatedStages
 from tests.services.calibrator.test_calibrate import job_of, use
@@ -72,3 +72,14 @@ def test_a_calibration_says_in_the_beginning_which_rows_it_could_not_read(calibr
     ]
     assert notes[3:] == ["2 more rows left out"]
     assert session.work.left_out == tuple(notes)
+
+
+@pytest.mark.parametrize("val_bpb", [0.02, 0.2])
+@pytest.mark.parametrize("dataset", ["climbmix", "d" * 64])
+def test_a_row_of_the_fleet_that_is_far_too_good_is_left_out_and_said(calibration, dataset, val_bpb):
+    good, forged = (row(source).model_copy(update={"dataset": dataset}) for source in ("good", "forged"))
+    write_rows(fleet_rows_file(), [good, forged.model_copy(update={"val_bpb": val_bpb})])
+    known = known_rows(calibration)
+    assert [one.source for one in known.rows if one.source in ("good", "forged")] == ["good"]
+    (note,) = known.notes
+    assert note.startswith(f"fleet-rows.json: forged left out, val_bpb {val_bpb:.4f} where the table expects")

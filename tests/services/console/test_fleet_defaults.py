@@ -1,12 +1,14 @@
-"""Whose default tells a fleet's noise: this machine's own, unless nothing was measured and MLflow has a better."""
+"""Whose default tells a fleet's noise: this machine's own, unless nothing was measured and the queue has a better."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
-from services.console import research
+from services.console import hub_connection
 from services.console.research import Fleet
 from shared.experiment.platform_default import write_default
+from shared.fleet import platform_defaults
 from shared.settings import settings
 from tests.platform_defaults import calibrated, unmeasured
 
@@ -24,9 +26,9 @@ ELSEWHERE = calibrated(calibration="of the fleet")
 )
 def test_an_own_default_counts_before_the_fleets_if_it_was_measured(own, fleets, taken, tmp_path, monkeypatch):
     monkeypatch.setenv("ARE_HOME", str(tmp_path))
-    monkeypatch.setenv("ARE_TRACKING_URI", "http://127.0.0.1:9")
     settings.cache_clear()
-    monkeypatch.setattr(research, "_from_mlflow", lambda *_: fleets)
+    monkeypatch.setattr(hub_connection, "hub", lambda: nullcontext())
+    monkeypatch.setattr(platform_defaults, "published", lambda *_: fleets)
     if own:
         write_default(own)
     try:

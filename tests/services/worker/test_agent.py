@@ -209,14 +209,14 @@ def test_a_shipped_recipe_is_tried_more_often_than_one_that_could_choose_its_run
     assert most_again(ours.recipe_sha) > most_again(theirs.recipe_sha)
 
 
-def test_an_mlflow_that_is_away_costs_a_line_and_no_verdict(autoresearch, worker, tmp_path, monkeypatch):
+def test_an_mlflow_that_is_away_is_asked_for_no_verdict(autoresearch, worker, tmp_path, monkeypatch):
     monkeypatch.setenv("ARE_TRACKING_URI", "http://127.0.0.1:9")
     settings.cache_clear()
     mine = tmp_path / "mine.py"
     mine.write_text(RECIPE.format(quality=2.5))
     submit = ["submit", "--target", "cpu", "--recipe", str(mine), *TERMS, "--note", "worse", "--json", "--wait"]
     said = autoresearch("decide", autoresearch(*submit).json["idea"], "--wait", code=1)
-    assert said.err.count("may be in MLflow, but no answer from http://127.0.0.1:9") == 1
+    assert "MLflow" not in said.err
     assert said.out.startswith("discard")
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from shared.contracts import Choice, Rung, Status
-from shared.quality import published_rows, published_runs, read_rows, rows_of_runs, write_rows
+from shared.quality import published_rows, published_runs, read_rows, rows_of_results, rows_of_runs, write_rows
 from shared.runs.listing import ListedRun
 from shared.runs.shipped import shipped_recipes
 from tests.shared.tracking.finished_runs import make_job, make_result
@@ -36,11 +36,17 @@ def test_published_memory_is_that_of_the_spec():
 
 def test_a_finished_run_of_a_shipped_recipe_is_a_row():
     uncharged = Choice(what="recipe source", chosen="0 bytes", reason="shipped")
-    (row,) = rows_of_runs(runs=[listed(choices=(uncharged,))])
+    run = listed(choices=(uncharged,))
+    (row,) = rows_of_runs(runs=[run])
     assert (row.source, row.val_bpb, row.rung) == ("run-1", 1.441619, Rung.REFERENCE)
     assert row.num_tokens == 120 * 12288
     assert row.dataset == "d" * 64
     assert row.hardware_key == "apple-m5-32gb-10gpu"
+    assert rows_of_results([run.result.model_copy(update={"shape": run.job.shape})]) == (row,)
+
+
+def test_a_result_of_an_older_version_that_names_no_shape_is_no_row():
+    assert rows_of_results([listed().result.model_copy(update={"shape": None})]) == ()
 
 
 @pytest.mark.parametrize(
@@ -57,6 +63,7 @@ def test_a_finished_run_of_a_shipped_recipe_is_a_row():
 )
 def test_other_runs_are_no_rows(run):
     assert rows_of_runs(runs=[run]) == ()
+    assert rows_of_results([run.result.model_copy(update={"shape": run.job.shape})]) == ()
 
 
 def test_rows_survive_writing_and_reading(tmp_path):

@@ -7,6 +7,8 @@ from shared.research import ablation
 from shared.research.book import Proposal
 from shared.research.idea import propose
 from shared.research.known import no_recipe, read_known
+from shared.research.noise import Noise
+from shared.research.rule import Verdict
 
 BASE = b"first = 1\n\n\n\nsecond = 1\n"
 ONE = BASE.replace(b"first = 1", b"first = 2")
@@ -58,3 +60,21 @@ def test_whatever_else_is_called_an_ablation_is_judged_as_a_change(changes):
 
 def test_an_ablation_whose_recipes_are_gone_is_judged_as_a_change():
     assert kind_of(recipe=no_recipe) == "change"
+
+
+WITH_IT, WITHOUT_IT = [1.980, 1.983, 1.978], [2.001, 1.997, 2.003, 2.000]
+
+
+@pytest.mark.parametrize("sigma", [0.004, 0.05, 1.0])
+def test_what_the_runs_themselves_show_to_be_missed_stays_however_large_sigma_is_said_to_be(sigma):
+    assert ablation.decide(WITHOUT_IT, WITH_IT, Noise(sigma, 8, "")).verdict is Verdict.DISCARD
+
+
+def test_what_nobody_misses_is_dropped():
+    same = [1.981, 1.979, 1.983, 1.977]
+    assert ablation.decide(same, WITH_IT, Noise(0.004, 8, "")).verdict is Verdict.KEEP
+
+
+def test_runs_that_do_not_differ_at_all_show_any_loss():
+    assert ablation.decide([2.0] * 4, [1.99] * 3, Noise(0.05, 8, "")).verdict is Verdict.DISCARD
+    assert ablation.decide([2.0] * 4, [2.0] * 3, Noise(0.05, 8, "")).verdict is Verdict.KEEP

@@ -4,8 +4,12 @@ import pytest
 
 from shared.contracts import DatasetRef, Rung
 from shared.experiment.platform_default import NoiseFloor
-from shared.research.noise import measured, why_not
+from shared.research.idea import propose
+from shared.research.judge import noise_at
+from shared.research.noise import is_too_large, measured, why_not
+from shared.runs.shipped import default_recipe
 from tests.platform_defaults import calibrated
+from tests.shared.research import makers
 from tests.shared.research.makers import KEY, SHAPE
 
 FLOOR = NoiseFloor(
@@ -46,3 +50,29 @@ def test_a_floor_that_may_be_too_small_is_not_used(changes, word):
 
 def test_a_machine_that_was_not_calibrated_has_no_noise_floor_and_two_runs_are_not_enough():
     assert measured(None, KEY, SHAPE, [[2.0, 2.1]]) is None
+
+
+RUNS = [2.0, 2.004, 1.996, 2.003, 1.997, 2.005, 1.995, 2.0]
+
+
+@pytest.mark.parametrize(("sigma", "too_large"), [(0.004, False), (0.008, False), (0.05, True)])
+def test_a_floor_is_doubted_where_the_shipped_recipes_runs_differ_far_less(sigma, too_large):
+    assert is_too_large(sigma, 8, [RUNS]) is too_large
+    assert is_too_large(sigma, 16, [RUNS[:4], RUNS[4:], [1.9]]) is too_large
+
+
+def test_two_runs_say_nothing_of_a_floor_that_is_too_large():
+    assert not is_too_large(1.0, 8, [[2.0, 2.0]])
+    assert not is_too_large(1.0, 8, [])
+
+
+def test_a_floor_that_is_far_too_large_is_left_out_and_the_starts_runs_measure_the_noise():
+    start = propose(default_recipe("torch").read_bytes())
+    known = makers.known((start, [makers.result(start, place, value) for place, value in enumerate(RUNS)]))
+    pool = known.pool(start, KEY)
+    forged, honest = (
+        DEFAULT.model_copy(update={"noise": FLOOR.model_copy(update={"sigma": sigma, "num_seeds": 8})})
+        for sigma in (0.5, 0.004)
+    )
+    assert noise_at(known, KEY, forged, pool) == noise_at(known, KEY, None, pool)
+    assert noise_at(known, KEY, honest, pool).num_seeds == 15

@@ -1,21 +1,14 @@
-"""Defaults go to MLflow, the fleet's runs come from it: both against a real sqlite store."""
+"""Defaults are copied to MLflow for people: against a real sqlite store."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from shared.calibration.events import append_event
-from shared.contracts import Rung
-from shared.evaluation.rungs import eval_signature
-from shared.runs.directory import write_record
-from shared.runs.shipped import shipped_recipes
-from shared.tracking import flush_outbox, keep_calibration_for_later, mlflow_store, pending_notes, record
-from shared.tracking.fleet_default import fleet_default
-from shared.tracking.fleet_rows import fleet_rows
+from shared.tracking import flush_outbox, keep_calibration_for_later, mlflow_store, pending_notes
 from shared.tracking.mlflow_mapping import experiment_name
 from tests.mlflow_server import empty_store, runs
 from tests.platform_defaults import calibrated, unmeasured
-from tests.shared.tracking.finished_runs import make_result, make_run
 
 __all__ = ["empty_store", "runs"]
 
@@ -47,17 +40,7 @@ def test_a_default_is_recorded_once_under_names_that_no_result_has(finished):
     assert pending_notes() == []
 
 
-def test_the_default_of_another_machine_is_read_back(finished):
-    keep_calibration_for_later(finished)
-    flush_outbox()
-    default = calibrated()
-    found = fleet_default(default.hardware_key, default.engine)
-    assert found.val_bpb == default.val_bpb
-    assert fleet_default("nobody", "torch") is None
-    assert fleet_default("' or 1 = 1", "torch") is None
-
-
-def test_one_in_which_nothing_was_measured_is_recorded_without_numbers_and_hides_no_better_one(finished):
+def test_one_in_which_nothing_was_measured_is_recorded_without_numbers(finished):
     keep_calibration_for_later(finished)
     flush_outbox()
     later = datetime.now(UTC) + timedelta(minutes=1)
@@ -70,29 +53,8 @@ def test_one_in_which_nothing_was_measured_is_recorded_without_numbers_and_hides
     (run,) = [one for one in found if one.data.tags["confidence"] == "none"]
     assert run.data.metrics == {}
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"report.md", "platform_default.json"}
-    default = calibrated()
-    assert fleet_default(default.hardware_key, default.engine).is_measured
 
 
 def test_a_calibration_that_came_to_no_default_is_not_kept(tmp_path, runs):
     with pytest.raises(ValueError, match="came to no default"):
         keep_calibration_for_later(tmp_path)
-
-
-def test_finished_runs_of_shipped_recipes_are_rows_for_the_calibrators_of_the_fleet(runs):
-    def recorded(name, recipe_sha, signature):
-        changes = {"recipe_sha": recipe_sha, "eval_signature": signature, "rung": Rung.CHEAP}
-        directory = make_run(runs, make_result(name).model_copy(update=changes))
-        write_record(directory.job_file, directory.job().model_copy(update={"recipe_sha": recipe_sha}))
-        assert not record(directory.path).pending_reason
-
-    recorded("counts", min(shipped_recipes()), eval_signature())
-    recorded("edited", "e" * 64, eval_signature())
-    recorded("older", min(shipped_recipes()), "old")
-    (row,) = fleet_rows()
-    assert (row.source, row.val_bpb, row.rung) == ("counts", 1.441619, Rung.CHEAP)
-    assert row.num_tokens == 120 * row.shape.total_batch_size
-
-
-def test_an_empty_mlflow_has_no_rows(runs):
-    assert fleet_rows() == []
