@@ -53,7 +53,7 @@ class IdeaRegister:
 
     def _run(self, idea: Idea, trial: Trial, index: int) -> Run:
         """The first that says something of the point or has not ended: a cancelled one, say, is passed over."""
-        for again in range(most_again(idea.recipe_sha)):
+        for again in range(most_again(idea)):
             run = Run(run_id=trial.job_id(index, again), seed=idea.seed(index), again=again)
             if not self._asked(partial(self.place.measured_nothing, run.run_id, partial(is_answer, idea))):
                 break

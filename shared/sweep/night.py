@@ -13,7 +13,9 @@ from typing import Protocol
 from shared.contracts import IdeaRef, RunResult, Status, Unranked
 from shared.experiment.request import TrainRequest, validated
 from shared.files import sha256_bytes
+from shared.kernel_names import kernels_of
 from shared.research.comparable import most_again
+from shared.runs.shipped import Trained
 from shared.sweep.constants import with_constants
 from shared.sweep.folder import Begun, Ended, Header, Run, SweepFolder, Verdict
 from shared.sweep.plan import Plan, Point
@@ -159,7 +161,8 @@ class Night:
                 self._end(opened)
 
     def _may_repeat(self, begun: Begun, run: Run) -> bool:
-        return run.again + 1 < most_again(begun.recipe_sha) and time.time() + self.expected_s <= self.ends_at
+        asked = Trained(begun.recipe_sha, kernels_of({**self.plan.set, **begun.point.set}))
+        return run.again + 1 < most_again(asked) and time.time() + self.expected_s <= self.ends_at
 
     def _repeat(self, opened: Open, run: Run) -> None:
         """The point is written down anew, with the name of the run that takes the disturbed one's place."""

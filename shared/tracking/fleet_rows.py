@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from shared.contracts import Rung, Shape
+from shared.contracts import Integrity, Rung, Shape
 from shared.evaluation.rungs import eval_signature
+from shared.kernel_names import kernels_of
 from shared.quality import QualityRow
-from shared.runs.shipped import shipped_recipes
+from shared.runs.shipped import Trained, is_shipped
 from shared.tracking import mlflow_mapping
 from shared.tracking.mlflow_store import reachable_client
 from shared.tracking.series import UNRANKED
+from shared.unranked import BY_THE_MACHINE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -20,8 +22,7 @@ SAID_BY_US = "attributes.status = 'FINISHED' and tags.status = 'ok' and tags.`me
 
 
 def fleet_rows() -> list[QualityRow]:
-    """Of shipped recipes as they are now, scored as today. Unreachable when MLflow does not answer."""
-    recipes = shipped_recipes()
+    """Of shipped recipes as they are now with shipped kernels. Unreachable when MLflow does not answer."""
     with reachable_client() as client:
         named = f"name LIKE '{mlflow_mapping.EXPERIMENT_PREFIX}%'"
         experiments = [one.experiment_id for one in client.search_experiments(filter_string=named)]
@@ -29,7 +30,19 @@ def fleet_rows() -> list[QualityRow]:
             return []
         meant = f"{SAID_BY_US} and tags.eval_signature = '{eval_signature()}'"
         found = client.search_runs(experiments, meant, max_results=NEWEST)
-    return [row for run in found if run.data.params.get("recipe_sha") in recipes and (row := _row_of(run)) is not None]
+    return [row for run in found if _counts(run) and (row := _row_of(run)) is not None]
+
+
+def _counts(run: "Run") -> bool:
+    """As of runs on a disk (shared/quality/rows.py)."""
+    params, tags = run.data.params, run.data.tags
+    charged = [one for one in tags.get("choices", "").split("; ") if one.startswith("recipe source = ")]
+    return (
+        is_shipped(Trained(params.get("recipe_sha", ""), kernels_of(params)))
+        and all(one.startswith("recipe source = 0 bytes ") for one in charged)
+        and tags.get("integrity") in (Integrity.FULL, Integrity.PARTIAL)
+        and not BY_THE_MACHINE & set(tags.get("unranked", "").split(", "))
+    )
 
 
 def _row_of(run: "Run") -> QualityRow | None:

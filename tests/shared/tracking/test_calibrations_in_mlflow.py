@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.calibration.events import append_event
-from shared.contracts import Rung
+from shared.contracts import Choice, Integrity, Rung, Unranked
 from shared.evaluation.rungs import eval_signature
 from shared.runs.directory import write_record
 from shared.runs.shipped import shipped_recipes
@@ -80,15 +80,23 @@ def test_a_calibration_that_came_to_no_default_is_not_kept(tmp_path, runs):
 
 
 def test_finished_runs_of_shipped_recipes_are_rows_for_the_calibrators_of_the_fleet(runs):
-    def recorded(name, recipe_sha, signature):
-        changes = {"recipe_sha": recipe_sha, "eval_signature": signature, "rung": Rung.CHEAP}
+    def recorded(name, recipe_sha, signature, kernels=None, **changes):
+        changes = {"integrity": Integrity.FULL, "rung": Rung.CHEAP, **changes}
+        changes |= {"recipe_sha": recipe_sha, "eval_signature": signature}
         directory = make_run(runs, make_result(name).model_copy(update=changes))
-        write_record(directory.job_file, directory.job().model_copy(update={"recipe_sha": recipe_sha}))
+        asked = {"recipe_sha": recipe_sha, "kernels": kernels or {}}
+        write_record(directory.job_file, directory.job().model_copy(update=asked))
         assert not record(directory.path).pending_reason
 
     recorded("counts", min(shipped_recipes()), eval_signature())
     recorded("edited", "e" * 64, eval_signature())
     recorded("older", min(shipped_recipes()), "old")
+    recorded("unproved", min(shipped_recipes()), eval_signature(), {"fused_mlp": "torch_unproved"})
+    charge = Choice(what="recipe source", chosen="900 bytes", reason="with a kernel that is tried")
+    recorded("charged", min(shipped_recipes()), eval_signature(), choices=(charge,))
+    recorded("unfenced", min(shipped_recipes()), eval_signature(), integrity=None)
+    busy = {"ranked": False, "unranked": (Unranked.BUSY_MACHINE,)}
+    recorded("disturbed", min(shipped_recipes()), eval_signature(), **busy)
     (row,) = fleet_rows()
     assert (row.source, row.val_bpb, row.rung) == ("counts", 1.441619, Rung.CHEAP)
     assert row.num_tokens == 120 * row.shape.total_batch_size
