@@ -1,8 +1,9 @@
 """Which kernel computes an op, as jobs and platform defaults name it."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 
 def named_kernels(value: Any) -> Any:
@@ -30,3 +31,13 @@ Kernels = Annotated[
     dict[KernelWord, KernelWord], BeforeValidator(named_kernels), Field(max_length=30), AfterValidator(not_a_text)
 ]
 """{op: kernel}"""
+_ADAPTER: TypeAdapter[dict[str, str]] = TypeAdapter(Kernels)
+UNREADABLE = {"unreadable": "unreadable"}
+
+
+def kernels_of(settings: Mapping[str, str]) -> dict[str, str]:
+    """Of the values of --set. UNREADABLE, which is no kernel, for what no run can be set."""
+    try:
+        return _ADAPTER.validate_python(settings.get("kernels", ""))
+    except ValidationError:
+        return UNREADABLE

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     spool: Place | None = None
     """ARE_SPOOL: where the calibrator places its experiments for executors; unset runs them as processes"""
     largest_budget_s: float | None = Field(default=None, gt=0)
-    """ARE_LARGEST_BUDGET_S: the longest training a worker takes a job for; unset takes any"""
+    """ARE_LARGEST_BUDGET_S: the longest training, calibration or work of the lab in a job; unset takes any"""
     startup_timeout_s: float = Field(default=900.0, gt=0)
     """ARE_STARTUP_TIMEOUT_S: longest time from process start to a compiled, warmed-up recipe"""
     eval_timeout_s: float = Field(default=3600.0, gt=0)

@@ -7,6 +7,7 @@ from services.calibrator.confirm import LONG_ENOUGH
 from services.calibrator.envelope_model import Band
 from services.calibrator.findings import SLOWER, Findings, chosen_shape, kept_speed, own_table
 from services.calibrator.hindsight import Hindsight, Rival
+from services.calibrator.measurement import Outcome, disturbance
 from services.calibrator.ranking import Ranked
 from services.calibrator.unmeasured import next_step, reason_of, start_of
 from services.calibrator.work import Work, describe_shape
@@ -102,6 +103,10 @@ def how_sure(work: Work, found: Findings) -> tuple[Confidence, str]:
     if (kept := kept_speed(found)) < SLOWER:
         confidence = LOWER[confidence]
         reason += f"; the machine became slower while it was measured, a shape trained at {kept:.0%} of its first speed"
+    if disturbed := disturbance(found.outcomes()):
+        reason += f"; {disturbed}, and each counts only where its shape has no other: let the machine do nothing else"
+        if not any(one.is_undisturbed for one in _confirming(found)):
+            confidence = LOWER[confidence]
     rival = Hindsight(work, found).rival
     if rival is None:
         return confidence, reason
@@ -143,8 +148,12 @@ def _why_unconfirmed(work: Work, found: Findings) -> str:
 
 def confirmed_seconds(found: Findings) -> float:
     """The longest that the chosen shape was trained to confirm it; 0 when no such run came to a number."""
+    return max((run.probe.seconds for run in _confirming(found)), default=0.0)
+
+
+def _confirming(found: Findings) -> list[Outcome]:
+    """Runs of the chosen shape that came to a number."""
     chosen = found.confirm.chosen if found.confirm else None
     longer = (found.extend.longer.outcome,) if found.extend and found.extend.longer else ()
     runs = (*(found.confirm.outcomes if found.confirm else ()), *longer)
-    own = [run for run in runs if chosen and run.is_ok and run.probe.shape == chosen.shape]
-    return max((run.probe.seconds for run in own), default=0.0)
+    return [run for run in runs if chosen and run.is_ok and run.probe.shape == chosen.shape]

@@ -6,7 +6,7 @@ can be believed on this machine.
 
 from collections.abc import Collection, Mapping, Sequence
 
-from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.measurement import Outcome, Probe, counting
 from services.calibrator.outlook import Failures
 from services.calibrator.prior import Prior
 from services.calibrator.projection import is_row, row_of, went_astray
@@ -166,7 +166,7 @@ def choose(
     the target by more than the noise of two runs. At the budget of the runs a quick learner is ahead too early."""
     ran = {run.outcome.probe.shape: run.outcome for run in runs if told(run.outcome)}
     alive = [one for one in candidates if one.shape in ran]
-    rows = [row_of(run.outcome, table) for run in runs if is_row(run.outcome)]
+    rows = [row_of(one, table) for one in counting(run.outcome for run in runs) if is_row(one)]
     if not rows:
         left = alive or _alive(found, [run.outcome for run in runs])
         return [*left, *candidates][0], "chosen by the search: no confirming run told its score"

@@ -20,6 +20,7 @@ from shared.runs.directory import RunDirectory, write_record
 from shared.runs.shipped import default_recipe
 from shared.settings import settings
 from shared.stages.executors import Executor, Watch
+from shared.unranked import BY_THE_MACHINE
 
 ATTEMPTS = 2
 """of a probe whose end says nothing of it: somebody else used the device, or its process was killed"""
@@ -198,4 +199,5 @@ def outcome_of(probe: Probe, directory: RunDirectory, result: RunResult, wall_se
         eval_seconds=evaluation.eval_seconds if evaluation else 0.0,
         framework=evaluation.framework if evaluation else "",
         wall_seconds=max(wall_seconds, result.total_seconds),
+        disturbed=tuple(cause for cause in result.unranked if cause in BY_THE_MACHINE),
     )

@@ -10,7 +10,7 @@ from services.calibrator.envelope import EnvelopeFound
 from services.calibrator.envelope_model import Band, Envelope
 from services.calibrator.extend import Extended
 from services.calibrator.fingerprint import Fingerprint
-from services.calibrator.measurement import Outcome
+from services.calibrator.measurement import Outcome, counting
 from services.calibrator.noise import Noise
 from services.calibrator.pairing import Paired
 from services.calibrator.prior import Expected, Prior
@@ -73,7 +73,7 @@ class Findings:
 
     def good_runs(self, shape: Shape) -> list[Outcome]:
         """Of that shape, with the tuning that was chosen, that came to a number."""
-        return [one for one in self.outcomes(tuned=True) if one.is_ok and one.probe.shape == shape]
+        return counting(one for one in self.outcomes(tuned=True) if one.is_ok and one.probe.shape == shape)
 
     def latest_noise(self) -> Noise | None:
         """With the seeds that the last minutes were spent on."""
@@ -85,7 +85,7 @@ def own_table(table: QualityTable, found: Findings) -> QualityTable:
     rung = found.prior.rung if found.prior else None
     outcomes = [one for one in found.outcomes() if one.is_ok and one.num_tokens and one.probe.rung is rung]
     table = replace(table, rung=rung)
-    return table.with_rows([row_of(outcome, table) for outcome in outcomes])
+    return table.with_rows([row_of(outcome, table) for outcome in counting(outcomes)])
 
 
 def chosen_shape(found: Findings) -> Ranked | None:

@@ -5,11 +5,13 @@ memory, crash, time-out and divergence are outcomes like any other. services/cal
 machine; benchmarks/ has simulated machines with the same method.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from pydantic import Field
 
-from shared.contracts import Contract, Rung, RunId, Shape, Status
+from shared.contracts import Contract, Rung, RunId, Shape, Status, Unranked
 from shared.evaluation.costs import signature
 from shared.experiment.platform_default import Tuning
 
@@ -60,10 +62,33 @@ class Outcome(Contract):
     """scoring passes alone"""
     wall_seconds: float = 0.0
     """all of it: what the probe cost"""
+    disturbed: tuple[Unranked, ...] = ()
+    """of BY_THE_MACHINE (shared/unranked.py): others used the machine, or it took longer than its budget"""
 
     @property
     def is_ok(self) -> bool:
         return self.status is Status.OK
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """With a number that says what the shape scores, and how fast it is, on a machine of its own."""
+        return self.is_ok and not self.disturbed
+
+
+def counting(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Without disturbed ones of shapes that have an undisturbed one. On a machine that is always a little busy they
+    are all there is: a default by them is better than none."""
+    each = list(outcomes)
+    better = {one.probe.shape for one in each if one.is_undisturbed}
+    return [one for one in each if not one.disturbed or one.probe.shape not in better]
+
+
+def disturbance(outcomes: Sequence[Outcome]) -> str:
+    """How many were disturbed, and by what; empty where none was."""
+    disturbed = [one for one in outcomes if one.disturbed]
+    causes = Counter(cause for one in disturbed for cause in one.disturbed)
+    said = ", ".join(f"{cause} {count}" for cause, count in sorted(causes.items()))
+    return f"{len(disturbed)} of {len(outcomes)} runs were disturbed ({said})" if disturbed else ""
 
 
 class Machine(Protocol):

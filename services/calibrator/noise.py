@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from services.calibrator.confirm import FIRST_SEED, Confirmation, longest_budget, overhead_s
-from services.calibrator.measurement import Outcome, Probe
+from services.calibrator.measurement import Outcome, Probe, disturbance
 from services.calibrator.prior import Prior
 from services.calibrator.work import Work
 from shared.contracts import Contract
@@ -17,6 +17,7 @@ ENOUGH_SEEDS = 8
 FEWEST_SEEDS = 2
 SHORTEST_S = 5.0
 INTERVAL = 0.95
+QUIET = "let this machine do nothing else, then `autoresearch calibrate --force` measures the noise"
 
 
 class Noise(Contract):
@@ -51,11 +52,16 @@ def measure_noise(
 
 
 def concluded(outcomes: Sequence[Outcome], asked: int) -> Noise:
-    good = [outcome for outcome in outcomes if outcome.is_ok and outcome.val_bpb is not None]
+    """What others' load did to a run would be taken for the luck of its seed."""
+    numbers = [outcome for outcome in outcomes if outcome.is_ok and outcome.val_bpb is not None]
+    good, disturbed = [outcome for outcome in numbers if outcome.is_undisturbed], disturbance(numbers)
     if len(good) < FEWEST_SEEDS:
-        return Noise(floor=None, reason=f"{len(good)} of {asked} runs came to a number", outcomes=tuple(outcomes))
+        left_out = f", and {disturbed}: {QUIET}" if disturbed else ""
+        reason = f"{len(numbers)} of {asked} runs came to a number{left_out}"
+        return Noise(floor=None, reason=reason, outcomes=tuple(outcomes))
     floor = noise_floor(good)
-    short = f", {asked - len(good)} more came to no number" if len(good) < asked else ""
+    short = f", {asked - len(numbers)} more came to no number" if len(numbers) < asked else ""
+    short += f", {disturbed} and are left out" if disturbed else ""
     weak = f"; weak, fewer than {ENOUGH_SEEDS}" if floor.weak else ""
     reason = f"{len(good)} seeds of {floor.budget_seconds:g} s{short}{weak}"
     return Noise(floor=floor, reason=reason, outcomes=tuple(outcomes))

@@ -40,7 +40,7 @@ def measure_pairing(
         why = noise.reason if noise.floor is None else "there is no second shape"
         return Paired(pairing=None, reason=f"nothing to pair: {why}")
     seconds, beside_s = noise.floor.budget_seconds, overhead_s(known, {second.preset})
-    first = [one for one in noise.outcomes if one.is_ok][: int(allowance_s / (seconds + beside_s))]
+    first = [one for one in noise.outcomes if one.is_undisturbed][: int(allowance_s / (seconds + beside_s))]
     if len(first) < FEWEST_PAIRS:
         needed_s = FEWEST_PAIRS * (seconds + beside_s)
         return Paired(pairing=None, reason=f"{FEWEST_PAIRS} pairs take about {needed_s:.0f} s, not {allowance_s:.0f}")
@@ -71,7 +71,7 @@ def concluded(first: Sequence[Outcome], second: Sequence[Outcome]) -> Paired:
     both = [
         (one, other)
         for one, other in zip(first, second, strict=False)
-        if one.probe.seed == other.probe.seed and one.is_ok and other.is_ok
+        if one.probe.seed == other.probe.seed and one.is_undisturbed and other.is_undisturbed
     ]
     ours, theirs = (np.array([pair[place].val_bpb for pair in both], dtype=float) for place in (0, 1))
     if len(both) < FEWEST_PAIRS:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from services.calibrator.envelope_model import pass_tokens
-from services.calibrator.measurement import Outcome
+from services.calibrator.measurement import Outcome, counting
 from services.calibrator.space import FEWEST_STEPS, Candidate
 from shared.contracts import Shape
 from shared.quality import LEARNED_NOTHING_BPB, Predictions, QualityRow, QualityTable
@@ -40,7 +40,7 @@ class Rates:
     def __init__(self, candidates: dict[Shape, Candidate], outcomes: Iterable[Outcome]):
         self._of_shape: dict[Shape, list[float]] = defaultdict(list)
         found: list[tuple[str, float, float]] = []
-        for outcome in outcomes:
+        for outcome in counting(outcomes):
             candidate = candidates.get(outcome.probe.shape)
             if candidate and outcome.tok_per_sec:
                 self._of_shape[candidate.shape].append(outcome.tok_per_sec)
@@ -103,7 +103,8 @@ class Projections:
         self, table: QualityTable, candidates: dict[Shape, Candidate], outcomes: Sequence[Outcome], target_s: float
     ) -> None:
         self.target_s, self.rates, self._candidates = target_s, Rates(candidates, outcomes), candidates
-        self.numbers = [outcome for outcome in outcomes if is_row(outcome)]
+        self._rows = [outcome for outcome in outcomes if is_row(outcome)]
+        self.numbers = counting(self._rows)
         self.table = table.with_rows(row_of(outcome, table) for outcome in self.numbers)
 
     def at(self, wanted: Sequence[tuple[Candidate, float]]) -> Predictions:
@@ -116,7 +117,7 @@ class Projections:
 
     @cached_property
     def _values(self) -> dict[str, float]:
-        found = [one for one in self.numbers if one.probe.shape in self._candidates]
+        found = [one for one in self._rows if one.probe.shape in self._candidates]
         wanted = [(self._candidates[one.probe.shape], self.target_s) for one in found]
         return dict(zip([one.probe.key for one in found], self.at(wanted).val_bpb.tolist(), strict=True))
 

@@ -117,9 +117,10 @@ def describe(outcome: Outcome) -> str:
     probe, what = outcome.probe, describe_probe(outcome.probe)
     if not outcome.is_ok:
         return f"{what}: {outcome.status.replace('_', ' ')}{f', {outcome.reason}' if outcome.reason else ''}"
+    disturbed = f", disturbed: {', '.join(outcome.disturbed)}" if outcome.disturbed else ""
     return (
         f"{what}: val_bpb {outcome.val_bpb:.4f} on {probe.rung}, {outcome.tok_per_sec or 0:,.0f} tok/s, "
-        f"{outcome.peak_memory_mb or 0:,.0f} MiB"
+        f"{outcome.peak_memory_mb or 0:,.0f} MiB{disturbed}"
     )
 
 

@@ -129,7 +129,7 @@ def check_tries(known: Known, idea: Idea, trial: Trial, index: int) -> None:
     """NothingMeasured when the run was made here as often as one may be: a recipe that made itself unranked whenever it
     had bad luck would choose its runs."""
     vain = _in_vain(known, idea, trial, index)
-    if len(vain) >= most_again(idea.recipe_sha):
+    if len(vain) >= most_again(idea):
         raise NothingMeasured(
             f"run {index} of {idea.id} was made {len(vain)} times and measured nothing, the last time "
             f"{_why(vain[-1])}; it is not tried more often, so choose another --time-budget"
@@ -142,7 +142,7 @@ def _why(result: RunResult) -> str:
 
 def tries_left(known: Known, idea: Idea, trial: Trial, index: int) -> int:
     """How often a run that has measured nothing so far may still be made."""
-    return most_again(idea.recipe_sha) - len(_in_vain(known, idea, trial, index))
+    return most_again(idea) - len(_in_vain(known, idea, trial, index))
 
 
 def _in_vain(known: Known, idea: Idea, trial: Trial, index: int) -> list[RunResult]:
@@ -215,12 +215,12 @@ class Fleet:
         from shared.fleet.view import view
 
         vain = 0
-        for again in range(most_jobs(idea.recipe_sha)):
+        for again in range(most_jobs(idea)):
             seen = view(fleet, trial.job_id(index, again))
             if seen.state != "done" or _counts(idea, seen, hardware_key):
                 return seen.job_id
             vain += not _counts(idea, seen)
-            if vain == most_again(idea.recipe_sha):
+            if vain == most_again(idea):
                 raise NothingMeasured(
                     f"{seen.job_id} measured nothing ({seen.summary}), nor did {vain - 1} before it, and a run is not "
                     "tried more often: submit the idea with another --time-budget, or on another --target"

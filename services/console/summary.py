@@ -12,7 +12,7 @@ from shared.contracts import EvaluationRecord, Job, Rung, RungChoice, RunResult,
 from shared.data.dataset import DEMO_NOTICE, open_reference
 from shared.runs.directory import RunDirectory
 from shared.runs.pruning import disk_warning, retain
-from shared.runs.shipped import shipped_recipes
+from shared.runs.shipped import is_shipped
 
 EXIT_CODES = {Status.OK: 0, Status.INVALID: 2, Status.CANCELLED: 130}
 VAIN = 1
@@ -112,7 +112,7 @@ def record_run(directory: RunDirectory) -> None:
     opening MLflow takes seconds of the processor."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     result = directory.result()
-    if result and result.rung is Rung.SMOKE and result.recipe_sha not in shipped_recipes():
+    if result and result.rung is Rung.SMOKE and not is_shipped(result):
         from shared.tracking import keep_for_later
 
         keep_for_later(directory.path)

@@ -63,7 +63,8 @@ def opened(folder: SweepFolder, file: Path, tag: str) -> Header:
             raise ValueError(f"{folder.path} is a sweep of another plan or recipe: choose another --tag, or remove it")
         return known
     check(plan, source)
-    header = Header(tag=tag, plan=plan, recipe_sha=sha256_bytes(source), began_at=time.time())
+    dataset = None if plan.target else build_job(request_of(plan, Point()), source)[0].dataset.name
+    header = Header(tag=tag, plan=plan, recipe_sha=sha256_bytes(source), began_at=time.time(), dataset=dataset)
     folder.create(header, source)
     return header
 

@@ -16,7 +16,7 @@ from services.trainer.kept_kernels import Kept
 from services.trainer.limits import is_eager, startup_limit_s
 from shared.contracts import Choice, Job
 from shared.machine.device import Device
-from shared.runs.shipped import other_kernels, shipped_recipes
+from shared.runs.shipped import is_shipped, other_kernels
 from shared.sandbox.strangers_folder import Refused
 from shared.settings import settings
 
@@ -35,7 +35,7 @@ class CompileCache:
     def __init__(self, job: Job, scratch: Path, choices: list[Choice], *, tries_kernels: bool = False):
         self.job, self.choices = job, choices
         self.began_with: Kept | None = None
-        others = tries_kernels or job.recipe_sha not in shipped_recipes()
+        others = tries_kernels or not is_shipped(job)
         self.is_private = Device.parse(job.device).is_cpu or others or bool(other_kernels())
         self.keeps = self.is_private and not tries_kernels and not is_eager(job) and settings().keep_kernels_gb > 0
         self.key = kept_kernels.key_of(job) if self.keeps else ""

@@ -28,6 +28,7 @@ from services.worker.recovery import settle_old_attempts
 from shared.contracts import Status
 from shared.fleet.contracts import JOB_ID_PATTERN, AttemptRecord, Outcome
 from shared.fleet.store import GIVEN_UP, Answer, Begun, FleetStore
+from shared.machine.births import birth_of
 from shared.sandbox.parent_death import die_with_parent
 from shared.stages.executors import Executor
 
@@ -137,6 +138,7 @@ class FleetWorker(Worker):
             group=group_of(job),
             pid=os.getpid(),
             started_at=time.time(),
+            birth=birth_of(os.getpid()),
         )
         return Attempt(
             record=record,

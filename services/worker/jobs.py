@@ -14,10 +14,11 @@ from services.worker.experiments import run_attempt
 from services.worker.lab import lab_job, run_lab
 from services.worker.stage_job import run_stage
 from shared.calibration.job import CalibrateJob, CalibrationRequest, build_calibration
-from shared.contracts import Budget, Contract, PrepareJob, Status
+from shared.contracts import Contract, PrepareJob, Status
 from shared.experiment.request import TrainRequest, build_job, validated
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import dump_outcome
+from shared.kernel_lab.job import Integration
 from shared.runs.recipe_file import check_knowledge
 from shared.settings import settings
 
@@ -32,17 +33,17 @@ def train(recipe: Any = None, **arguments: Any) -> dict[str, Any]:
         return conclude(attempt, Status.INVALID, str(error))
     if job.target != attempt.target:
         return conclude(attempt, Status.INVALID, f"queue {attempt.target} trains on {attempt.target}, not {job.target}")
-    if too_long := beyond_largest(job.budget):
+    if too_long := beyond_largest(job.budget.seconds, f"a budget of {job.budget}"):
         return conclude(attempt, Status.INVALID, too_long)
     return dump_outcome(run_attempt(attempt, job, source))
 
 
-def beyond_largest(budget: Budget) -> str:
-    """Why this worker does not take it. Nobody knows how long a budget of tokens takes, so none is taken then."""
+def beyond_largest(asked_s: float | None, what: str) -> str:
+    """Why this worker does not take it. None: nobody knows how long a budget of tokens takes, so none is taken then."""
     largest_s = settings().largest_budget_s
-    if largest_s is None or (budget.seconds is not None and budget.seconds <= largest_s):
+    if largest_s is None or (asked_s is not None and asked_s <= largest_s):
         return ""
-    return f"a budget of {budget}: this worker takes at most {largest_s:g} s (ARE_LARGEST_BUDGET_S)"
+    return f"{what}: this worker takes at most {largest_s:g} s (ARE_LARGEST_BUDGET_S); ask for less, or ask another one"
 
 
 def prepare(**arguments: Any) -> dict[str, Any]:
@@ -63,6 +64,9 @@ def calibrate(**arguments: Any) -> dict[str, Any]:
         job = CalibrateJob(calibration=build_calibration(request), force=request.force)
     except ValueError as error:
         return conclude(attempt, Status.INVALID, str(error))
+    minutes = job.calibration.minutes
+    if too_long := beyond_largest(60.0 * minutes, f"a calibration of {minutes:g} minutes"):
+        return conclude(attempt, Status.INVALID, too_long)
     return conclude(attempt, *run_calibration(attempt, job))
 
 
@@ -73,6 +77,9 @@ def lab(source: Any = None, **arguments: Any) -> dict[str, Any]:
         job = lab_job(attempt, arguments, source)
     except ValueError as error:
         return conclude(attempt, Status.INVALID, str(error))
+    asked_s = job.command.training_s if isinstance(job.command, Integration) else 0.0
+    if too_long := beyond_largest(asked_s, f"runs of {asked_s:g} s together"):
+        return conclude(attempt, Status.INVALID, too_long)
     return conclude(attempt, *run_lab(attempt, job))
 
 

@@ -12,6 +12,7 @@ from shared.contracts import Contract, Status
 from shared.experiment.request import validated
 from shared.kernel_lab import job as commands
 from shared.kernel_lab.job import LARGEST_CANDIDATE_BYTES, LabAnswer, LabJob, LabStatus, take_answer
+from shared.settings import settings
 from shared.stages.executors import Executor, NativeExecutor
 from shared.stages.spool import SpoolExecutor
 
@@ -55,8 +56,13 @@ def checked(source: Any) -> str:
 
 
 def run_lab(attempt: Attempt, job: LabJob) -> tuple[Status, str]:
-    """How it ended and one line about it. InfrastructureFault: the same job is started again."""
-    status, line = run_stage(attempt, "kernel-lab", job, _executor_of(attempt, job))
+    """How it ended and one line about it. InfrastructureFault: the same job is started again.
+
+    How long a command takes that trains nothing depends on the kernel, so it is ended after what a worker takes a job
+    for. What it asks of an integration is known beforehand (services/worker/jobs.py).
+    """
+    limit_s = None if job.command.command in PLACES_EXPERIMENTS else settings().largest_budget_s
+    status, line = run_stage(attempt, "kernel-lab", job, _executor_of(attempt, job), limit_s)
     return _said(take_answer(job)) if status is Status.OK else (status, line)
 
 

@@ -10,6 +10,7 @@ import psutil
 from services.worker.attempt import Attempt, deliver, is_void, notes, settle
 from shared.fleet.contracts import AttemptRecord, Verdict
 from shared.fleet.store import FleetStore
+from shared.machine.births import birth_of
 from shared.runs.directory import RunDirectory
 
 STAGE_TIMEOUT_S = 15.0
@@ -56,9 +57,15 @@ def is_alive(record: AttemptRecord) -> bool:
     """
     with suppress(psutil.Error):
         process = psutil.Process(record.pid)
-        is_younger = process.create_time() > record.started_at + CLOCK_SLACK_S
-        return process.status() != psutil.STATUS_ZOMBIE and not is_younger
+        return process.status() != psutil.STATUS_ZOMBIE and _is_the_same(process, record)
     return False
+
+
+def _is_the_same(process: psutil.Process, record: AttemptRecord) -> bool:
+    """By the wall clock, which may be set meanwhile, only where the system tells nothing better."""
+    if record.birth:
+        return birth_of(process.pid) == record.birth
+    return process.create_time() <= record.started_at + CLOCK_SLACK_S
 
 
 def _settle(record: AttemptRecord, store: FleetStore, device: str) -> None:

@@ -33,10 +33,15 @@ class Slept(Exception):
     """The machine was suspended during the experiment."""
 
 
+class TookTooLong(Exception):
+    """The stage worked for longer than the job may."""
+
+
 @contextmanager
-def watching(attempt: Attempt) -> Iterator[Watch]:
-    """The callback for the experiment. It raises Cancelled or Slept, which ends the stage and its processes."""
-    watcher = Watcher(attempt)
+def watching(attempt: Attempt, limit_s: float | None = None) -> Iterator[Watch]:
+    """The callback for the experiment. It raises Cancelled, Slept or TookTooLong, which ends the stage and its
+    processes."""
+    watcher = Watcher(attempt, limit_s)
     thread = threading.Thread(target=watcher.look, name="watch", daemon=True)
     thread.start()
     try:
@@ -47,8 +52,8 @@ def watching(attempt: Attempt) -> Iterator[Watch]:
 
 
 class Watcher:
-    def __init__(self, attempt: Attempt):
-        self.attempt = attempt
+    def __init__(self, attempt: Attempt, limit_s: float | None = None):
+        self.attempt, self.limit_s, self.working_since = attempt, limit_s, time.monotonic()
         self.stage: str | None = None
         self.cancelled, self.over = threading.Event(), threading.Event()
         self.asleep_before = seconds_asleep()
@@ -58,6 +63,10 @@ class Watcher:
         self.stage = stage
         if self.cancelled.is_set():
             raise Cancelled("cancelled on request")
+        if stage == WAITING:
+            self.working_since = time.monotonic()
+        if self.limit_s is not None and time.monotonic() - self.working_since > self.limit_s:
+            raise TookTooLong(f"it took longer than the {self.limit_s:g} s that this worker takes a job for")
         asleep = seconds_asleep() - self.asleep_before
         if asleep > LONGEST_STOP_S:
             raise Slept(f"void: this machine slept for {asleep:.0f} s during the attempt")

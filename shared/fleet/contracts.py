@@ -55,6 +55,8 @@ class AttemptRecord(Contract):
     pid: int
     started_at: float
     """seconds since the epoch"""
+    birth: str = Field(default="", max_length=100)
+    """of its process (shared/machine/births.py); empty where the system does not tell it"""
 
     @property
     def run_id(self) -> str:

@@ -184,6 +184,12 @@ class Integration(Contract):
     repeats: int = Field(default=FEWEST_PAIRS, ge=2, le=50)
     """pairs"""
 
+    @property
+    def training_s(self) -> float:
+        """Of all its runs together, at most."""
+        presets = 2 if self.command == "integration-suite" else 1
+        return 2 * presets * self.repeats * self.time_budget
+
 
 class Promote(Contract):
     command: Literal["promote"] = "promote"

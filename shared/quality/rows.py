@@ -12,13 +12,14 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from shared.contracts import Contract, OneLine, Rung, RunResult, Shape, Status
+from shared.contracts import Contract, Integrity, OneLine, Rung, RunResult, Shape, Status
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.presets import find_preset
 from shared.files import write_atomic
 from shared.invalid import first_wrong
 from shared.runs.listing import ListedRun, list_runs
-from shared.runs.shipped import shipped_recipes
+from shared.runs.shipped import is_shipped
+from shared.unranked import BY_THE_MACHINE
 
 PUBLISHED_DATASET = "climbmix"
 LARGEST_BPB = 100.0
@@ -86,15 +87,16 @@ def _published(machine: dict, row: dict) -> QualityRow:
 def rows_of_runs(root: Path | None = None, *, runs: Iterable[ListedRun] | None = None) -> tuple[QualityRow, ...]:
     """Rows of the finished runs under `root` (ARE_RUNS), oldest first; or of `runs`, in their order.
 
-    Only those that ended well, of a shipped recipe as it is now with shipped kernels, scored as today and on more than
-    the smoke rung. Runs on the demo corpus are rows of its fingerprint: never ranked, but their shapes compare.
+    Only those that ended well, of a shipped recipe as it is now with shipped kernels, sandboxed, within their budget on
+    a machine that had nothing else to do, scored as today and on more than the smoke rung. Runs on the demo corpus are
+    rows of its fingerprint: they are never ranked, but their shapes compare.
     """
     listed = reversed(list_runs(root=root)) if runs is None else runs
     found = [(run.job, run.result) for run in listed]
     return tuple(
         _row_of(result, job.shape)
         for job, result in found
-        if job and result and job.recipe_sha == result.recipe_sha and _counts(result)
+        if job and result and is_shipped(job) and job.recipe_sha == result.recipe_sha and _counts(result)
     )
 
 
@@ -107,11 +109,13 @@ def _counts(result: RunResult) -> bool:
     return (
         result.status is Status.OK
         and result.void is None
-        and result.recipe_sha in shipped_recipes()
+        and is_shipped(result)
         and result.eval_signature == eval_signature()
         and result.rung not in (None, Rung.SMOKE)
         and result.num_steps > 0
         and not _is_charged(result)
+        and result.integrity not in (None, Integrity.NONE)
+        and not BY_THE_MACHINE & set(result.unranked)
         and 0 < (result.val_bpb or 0) <= LARGEST_BPB
     )
 

@@ -15,7 +15,7 @@ from shared import time_budget
 from shared.contracts import Contract, Integrity, Rung, RunResult, Shape, Status, Unranked
 from shared.research.idea import Idea
 from shared.research.rule import ENOUGH_SEEDS
-from shared.runs.shipped import shipped_recipes
+from shared.runs.shipped import Asked, is_shipped
 from shared.unranked import reasons_of
 
 MOST_INDICES = 2 * ENOUGH_SEEDS
@@ -96,14 +96,14 @@ class Evidence:
         return why_not(idea, result) or dict(self.left_out).get(result.run_id)
 
 
-def most_again(recipe_sha: str) -> int:
-    """How many jobs one run of a recipe may take."""
-    return MOST_AGAIN_SHIPPED if recipe_sha in shipped_recipes() else MOST_AGAIN
+def most_again(asked: Asked) -> int:
+    """How many jobs one run of an idea may take."""
+    return MOST_AGAIN_SHIPPED if is_shipped(asked) else MOST_AGAIN
 
 
-def most_jobs(recipe_sha: str) -> int:
+def most_jobs(asked: Asked) -> int:
     """With those that another machine of the target took."""
-    return max(2 * MOST_AGAIN, most_again(recipe_sha))
+    return max(2 * MOST_AGAIN, most_again(asked))
 
 
 def key_of(result: RunResult) -> Key | None:
@@ -140,7 +140,7 @@ def evidence(
     left_out: list[tuple[str, LeftOut]] = []
     overran: defaultdict[int, list[RunResult]] = defaultdict(list)
     vain: Counter[int] = Counter()
-    most = most_again(idea.recipe_sha)
+    most = most_again(idea)
     for result in results:
         why = why_not(idea, result) or _elsewhere(key, shape, result)
         index = indices.get(result.seed)

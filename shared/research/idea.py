@@ -14,6 +14,7 @@ from shared.contracts import Contract, IdeaRef
 from shared.experiment.identity import idea_id, seed_of
 from shared.experiment.settings import normal
 from shared.files import sha256_bytes
+from shared.kernel_names import kernels_of
 
 LONGEST_DIFF = 16_000
 Kind = Literal["start", "change", "ablation"]
@@ -48,6 +49,11 @@ class Idea(Contract):
     def seed(self, index: int) -> int:
         """Of its run number `index`."""
         return seed_of(self.id, index, self.nonce)
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """By op, of those that it asks for."""
+        return kernels_of(self.set)
 
     @property
     def settings(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from shared.research.known import Known, rule_for
 from shared.research.made import Made
 from shared.research.noise import Noise, how_to_measure, is_denied, is_too_large, measured, why_not
 from shared.research.rule import ENOUGH_SEEDS, FEWEST_SEEDS, Decision, Verdict, resolves
-from shared.runs.shipped import shipped_recipes
+from shared.runs.shipped import is_shipped
 
 ADVICE = {
     Unranked.DEMO_CORPUS: "runs on the demo corpus are never ranked: `autoresearch prepare --corpus climbmix` on the "
@@ -101,7 +101,7 @@ def _how_to_measure(known: Known, judged: Judged, default: PlatformDefault | Non
 
 
 def _shipped_starts(known: Known) -> list[Idea]:
-    return [one for one in known.ideas.values() if one.kind == "start" and one.recipe_sha in shipped_recipes()]
+    return [one for one in known.ideas.values() if one.kind == "start" and is_shipped(one)]
 
 
 def _judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault | None, *, again: bool) -> Judged:
@@ -140,6 +140,7 @@ def noise_at(known: Known, key: Key, default: PlatformDefault | None, pool: Evid
     """
     found = [known.evidence(start, key) for start in _shipped_starts(known)]
     groups = [one.results for one in found if one.results and pool.shape in (None, one.shape)]
+    groups = [group for group in groups if all(map(is_shipped, group))]
     floor = default.noise if default else None
     if floor and is_too_large(floor.sigma, floor.num_seeds, _values(groups)):
         default = None

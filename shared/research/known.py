@@ -280,7 +280,7 @@ def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, li
         for trial in entries
         if isinstance(trial, Trial) and trial.idea in ideas
         for index in range(MOST_INDICES)
-        for again in range(most_jobs(ideas[trial.idea].recipe_sha))
+        for again in range(most_jobs(ideas[trial.idea]))
     )
     jobs = list(dict.fromkeys(every))  # a trial may be in the book more than once: two sweeps with one base, say
     pipeline = store.connection.pipeline(transaction=False)

@@ -3,15 +3,19 @@
 python -m shared.runs.shipped     lists the kernels anew, when a person has read those that are new or changed
 """
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
+from shared.contracts import RunResult
 from shared.files import sha256_file, write_atomic
 from shared.settings import CHECKOUT
 
 KERNELS = CHECKOUT / "kernels"
 KERNEL_LIST = KERNELS / "shipped.sha256"
 """a hash and a path a line, of every Python file of kernels/"""
+OWN_FUNCTION = "reference"
 _FOLDER = CHECKOUT / "services" / "trainer" / "recipes"
 
 
@@ -33,6 +37,43 @@ def shipped_sources() -> tuple[bytes, ...]:
 def listed_kernels() -> frozenset[str]:
     """Hashes of the files of kernels/ that a person has read, SHA-256."""
     return frozenset(line.split()[0] for line in KERNEL_LIST.read_text().splitlines())
+
+
+class Asked(Protocol):
+    """A job, or an idea: what is to be run."""
+
+    @property
+    def recipe_sha(self) -> str: ...
+
+    @property
+    def kernels(self) -> Mapping[str, str]:
+        """by op"""
+
+
+class Trained(NamedTuple):
+    """What is to be run, where there is neither a job nor an idea of it."""
+
+    recipe_sha: str
+    kernels: Mapping[str, str]
+
+
+def is_shipped(of: Asked | RunResult) -> bool:
+    """Whether nobody but us wrote what its process runs: a shipped recipe, and no kernel but shipped ones."""
+    kernels = _kernels_used(of) if isinstance(of, RunResult) else of.kernels.items()
+    return of.recipe_sha in shipped_recipes() and all(is_shipped_kernel(op, kernel) for op, kernel in kernels)
+
+
+def is_shipped_kernel(op: str, kernel: str) -> bool:
+    """Whether its file is as the list has it. "reference" is the recipe's own function, the recipe's matter."""
+    file = KERNELS / op / f"{kernel}.py"
+    return kernel == OWN_FUNCTION or (file.is_file() and sha256_file(file) in listed_kernels())
+
+
+def _kernels_used(result: RunResult) -> Iterable[tuple[str, str]]:
+    """As kernels/choose.py noted them: `op kernel, op kernel`, or `references`."""
+    noted = (choice.chosen for choice in result.choices if choice.what == "kernels")
+    pairs = (used.partition(" ") for chosen in noted if chosen != "references" for used in chosen.split(", "))
+    return [(op, kernel) for op, _, kernel in pairs]
 
 
 def other_kernels() -> tuple[Path, ...]:

@@ -19,10 +19,12 @@ from typing import Protocol
 
 import psutil
 
+from shared.machine.births import began_at
 from shared.sandbox.parent_death import dies_with_parent
 
 EXECUTOR = b"services.executor"
 TIMEOUT_S = 5.0
+SLACK_S = 5.0
 _POLL_S = 0.005
 _PR_SET_CHILD_SUBREAPER = 36
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: the machine's own, which no container has
@@ -79,21 +81,21 @@ def forget(process: Process) -> None:
     _started.pop(process.pid, None)
 
 
-def end(process: Process, isolation: Isolation, started_at: float) -> None:
+def end(process: Process, isolation: Isolation, began_s: float) -> None:
     """SIGKILL for the process and all it started. TimeoutError names what survives TIMEOUT_S."""
     if isolation is Isolation.NAMESPACE:
         _end_namespace(process)
     elif isolation is Isolation.CONTAINER:
         _end_everyone_else(process)
     else:
-        _end_tree(process, started_at)
+        _end_tree(process, began_s)
     forget(process)
 
 
-def company(process: Process, isolation: Isolation, started_at: float) -> int:
+def company(process: Process, isolation: Isolation, began_s: float) -> int:
     """How many processes live beside the program that was started, as far as they are found."""
     if isolation is not Isolation.NAMESPACE:
-        return len(_living_tree(process, started_at) - {process.pid})
+        return len(_living_tree(process, began_s) - {process.pid})
     with suppress(psutil.NoSuchProcess):
         family = psutil.Process(process.pid).children(recursive=True)
         return max(0, sum(map(_lives, family)) - 2)  # process 1 inside, and the program; nothing leaves a namespace
@@ -168,11 +170,11 @@ def _reap_orphans(process: Process) -> None:
             pass
 
 
-def _end_tree(process: Process, started_at: float) -> None:
+def _end_tree(process: Process, began_s: float) -> None:
     """Everything that is found is stopped first, so that what was found does not fork between looking and killing."""
     deadline = time.monotonic() + TIMEOUT_S
     stopped: set[int] = set()
-    while alive := _living_tree(process, started_at):
+    while alive := _living_tree(process, began_s):
         fresh = alive - stopped
         _signal_all(fresh or alive, signal.SIGSTOP if fresh else signal.SIGKILL)
         stopped |= fresh
@@ -188,7 +190,7 @@ def _signal_all(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _living_tree(child: Process, started_at: float) -> set[int]:
+def _living_tree(child: Process, began_s: float) -> set[int]:
     child.poll()
     parent_of, members = {}, set()
     for process in psutil.process_iter():
@@ -197,7 +199,7 @@ def _living_tree(child: Process, started_at: float) -> set[int]:
                 _reap(process.pid)
                 continue
             parent_of[process.pid] = process.ppid()
-            in_session = os.getsid(process.pid) == child.pid and process.create_time() >= started_at - 5
+            in_session = os.getsid(process.pid) == child.pid and began_at(process.pid) >= began_s - SLACK_S
             if in_session or process.pid == child.pid or _is_adopted(process):
                 members.add(process.pid)
     while grown := {pid for pid, parent in parent_of.items() if parent in members} - members:

@@ -8,12 +8,12 @@ supervisor dies, ended completely, their output capped. Talking to them: channel
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.machine.births import began_at
 from shared.sandbox import ending
 from shared.sandbox.ending import Isolation
 from shared.sandbox.output_log import CappedLog
@@ -44,9 +44,13 @@ class Child:
     process: ending.Process
     log: CappedLog
     isolation: Isolation
-    started_at: float = field(default_factory=time.time)
     oom_kills_before: int | None = field(default_factory=lambda: _oom_kills())
     killed_by_us: bool = False
+    began_s: float = field(init=False)
+    """shared/machine/births.py"""
+
+    def __post_init__(self) -> None:
+        self.began_s = began_at(self.pid)
 
     @property
     def pid(self) -> int:
@@ -72,12 +76,12 @@ class Child:
         TimeoutError when something survives SIGKILL, which a process inside a device driver can.
         """
         self.killed_by_us = self.killed_by_us or self.poll() is None
-        ending.end(self.process, self.isolation, self.started_at)
+        ending.end(self.process, self.isolation, self.began_s)
         self.log.close()
 
     def company(self) -> int:
         """How many processes it started that live, as far as they can be found."""
-        return ending.company(self.process, self.isolation, self.started_at)
+        return ending.company(self.process, self.isolation, self.began_s)
 
     def was_oom_killed(self) -> bool:
         """Whether the kernel counted an out-of-memory kill in our cgroup while a SIGKILL ended this child."""

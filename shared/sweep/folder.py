@@ -32,6 +32,13 @@ class Header(Contract):
     recipe_sha: Sha256
     began_at: float
     """seconds since the epoch"""
+    dataset: str | None = None
+    """of all its runs; None where the machines of a target choose. The default of a machine may change meanwhile"""
+
+    @property
+    def asked(self) -> Plan:
+        """The plan with what was fixed when it began."""
+        return self.plan.model_copy(update={"dataset": self.plan.dataset or self.dataset})
 
 
 class Run(Contract):
@@ -67,7 +74,7 @@ class Ended(Contract):
     number: int
     verdict: Verdict
     val_bpb: float | None = None
-    """mean of its runs; None unless all of them have a number"""
+    """mean of its runs; None unless all of them have a number, and compare with the base's"""
     reason: OneLine = ""
     results: tuple[RunResult, ...] = ()
     total_seconds: float = 0.0

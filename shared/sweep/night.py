@@ -1,7 +1,8 @@
 """The loop of a sweep: begin points while there is time, collect what ended, keep or discard, write everything down.
 
 A point is written down before it is begun and after it ended, so the loop may be killed at any moment: the next one
-takes up what was begun. keep means a lower mean val_bpb than anything kept before, and only ranked runs can be kept.
+takes up what was begun. keep means a lower mean val_bpb than anything kept before, and only ranked runs can be kept
+that compare with the base's (shared/sweep/comparison.py).
 """
 
 import time
@@ -13,7 +14,10 @@ from typing import Protocol
 from shared.contracts import IdeaRef, RunResult, Status, Unranked
 from shared.experiment.request import TrainRequest, validated
 from shared.files import sha256_bytes
+from shared.kernel_names import kernels_of
 from shared.research.comparable import most_again
+from shared.runs.shipped import Trained
+from shared.sweep.comparison import unlike
 from shared.sweep.constants import with_constants
 from shared.sweep.folder import Begun, Ended, Header, Run, SweepFolder, Verdict
 from shared.sweep.plan import Plan, Point
@@ -83,7 +87,7 @@ class Night:
         ends_at: float,
         tell: Callable[[Begun, Ended], None],
     ) -> None:
-        self.folder, self.header, self.plan, self.place = folder, header, header.plan, place
+        self.folder, self.header, self.plan, self.place = folder, header, header.asked, place
         self.register, self.ends_at, self.tell = register, ends_at, tell
         self.begun, self.ended = folder.records()
         self.proposals = proposals_of(self.plan, folder.journal_file, header.tag)
@@ -159,7 +163,8 @@ class Night:
                 self._end(opened)
 
     def _may_repeat(self, begun: Begun, run: Run) -> bool:
-        return run.again + 1 < most_again(begun.recipe_sha) and time.time() + self.expected_s <= self.ends_at
+        asked = Trained(begun.recipe_sha, kernels_of({**self.plan.set, **begun.point.set}))
+        return run.again + 1 < most_again(asked) and time.time() + self.expected_s <= self.ends_at
 
     def _repeat(self, opened: Open, run: Run) -> None:
         """The point is written down anew, with the name of the run that takes the disturbed one's place."""
@@ -195,12 +200,14 @@ def request_of(plan: Plan, point: Point, seed: int = 0, idea: IdeaRef | None = N
 
 
 def judged(begun: Begun, finished: Sequence[Finished], earlier: Iterable[Ended]) -> Ended:
-    results = tuple(one.result for one in finished if one.result is not None)
+    results, before = tuple(one.result for one in finished if one.result is not None), list(earlier)
+    base = next((end.results for end in before if end.number == 0), ())
+    other = unlike(begun.point, [result for result in results if result.val_bpb is not None], base)
     numbers = [result.val_bpb for result in results if result.val_bpb is not None]
-    whole = len(numbers) == len(begun.runs) and all(usable(result) for result in results)
+    whole = len(numbers) == len(begun.runs) and all(usable(result) for result in results) and not other
     score = mean(numbers) if whole else None
-    verdict = verdict_of(score, results, earlier)
-    reasons = [why(one) for one in finished]
+    verdict = verdict_of(score, results, before)
+    reasons = [*(why(one) for one in finished), other]
     return Ended(
         number=begun.number,
         verdict=verdict,

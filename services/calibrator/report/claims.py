@@ -85,7 +85,7 @@ def _noise(subject: Subject, points: Points) -> list[Claim]:
         return []
     weak = "weak: " if floor.weak else ""
     sure = f"{weak}{floor.num_seeds} seeds, 95 % interval {floor.low:.4f} to {floor.high:.4f}"
-    good = [id_of(one) for one in subject.noise.outcomes if one.is_ok]
+    good = [id_of(one) for one in subject.noise.outcomes if one.is_undisturbed]
     claims = [_claim("noise floor", floor.sigma, "bits per byte", "measured", sure, tuple(good))]
     if paired := subject.found.pairing and subject.found.pairing.pairing:
         both = merged(good, ids_of(subject.found.pairing.outcomes))

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
+from services.calibrator.measurement import disturbance
 from services.calibrator.report.contract import PhaseReport
 from services.calibrator.report.subject import Subject
 from shared.calibration.events import Event, read_events
@@ -62,12 +63,14 @@ def _envelope(subject: Subject) -> list[str]:
 
 def _search(subject: Subject) -> list[str]:
     search = subject.search
+    disturbed = disturbance(search.outcomes)
+    said = [f"{disturbed}, and each counts only where its shape has no other"] if disturbed else []
     if search.stopped == "sure":
-        return []
+        return said
     if not search.ranked:
-        return ["no shape was ranked"]
+        return [*said, "no shape was ranked"]
     why = {"allowance": "its minutes were spent", "exhausted": "there was nothing left to try"}.get(search.stopped, "")
-    return [f"{why or 'it did not end'}; the first is the best with probability {search.sure:.0%}"]
+    return [*said, f"{why or 'it did not end'}; the first is the best with probability {search.sure:.0%}"]
 
 
 def _confirm(subject: Subject) -> list[str]:
@@ -92,7 +95,8 @@ def _rungs(subject: Subject) -> list[str]:
 
 def _noise(subject: Subject) -> list[str]:
     floor = subject.noise.floor
-    return [subject.noise.reason] if floor is None or floor.weak else []
+    disturbed = disturbance(subject.noise.outcomes)
+    return [subject.noise.reason] if floor is None or floor.weak or disturbed else []
 
 
 def _pairing(subject: Subject) -> list[str]:

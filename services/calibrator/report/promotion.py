@@ -41,8 +41,8 @@ def write_bundle(subject: Subject) -> Path:
 
 
 def rows_to_share(subject: Subject) -> list[QualityRow]:
-    """Of every finished run but those scored on smoke: four rows of text rank nothing."""
-    good = [one for one in subject.found.outcomes() if one.is_ok and one.num_tokens > 0]
+    """Of every finished, undisturbed run but those scored on smoke: four rows of text rank nothing."""
+    good = [one for one in subject.found.outcomes() if one.is_undisturbed and one.num_tokens > 0]
     return [row_of(one, subject.table) for one in good if one.probe.rung is not Rung.SMOKE]
 
 

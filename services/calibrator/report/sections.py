@@ -124,7 +124,7 @@ def noise_of(subject: Subject) -> NoiseReport:
         return NoiseReport(floor=None, reason=noise.reason, pairing=pairing, last_minutes=last_minutes)
     effects = tuple(Effect(num_runs=count, val_bpb=noise.floor.smallest_effect(count)) for count in RUNS)
     runs = [*noise.outcomes, *(found.pairing.outcomes if found.pairing else ())]
-    sources = ids_of([outcome for outcome in runs if outcome.is_ok])
+    sources = ids_of([outcome for outcome in runs if outcome.is_undisturbed])
     return NoiseReport(
         floor=noise_floor(found), reason=noise.reason, effects=effects, sources=sources, pairing=pairing,
         last_minutes=last_minutes,

@@ -24,7 +24,7 @@ from services.calibrator.work import Clock, Work
 from shared.calibration.events import PlannedPhase, append_event
 from shared.calibration.folder import lay_out
 from shared.calibration.job import Calibration
-from shared.contracts import Rung, Status
+from shared.contracts import Rung, Status, Unranked
 from shared.data.dataset import open_dataset
 from shared.evaluation.rungs import RUNG_TOKENS, eval_signature
 from shared.experiment.presets import find_preset
@@ -46,6 +46,8 @@ class SimulatedMachine:
     id: str
     vocab_size: int
     memory_mb: float
+    disturbed: tuple[Unranked, ...] = ()
+    """of every run that came to a number"""
 
     def measure(self, probe: Probe, limit_s: float) -> Outcome:
         outcome = self.journal.get(probe)
@@ -70,12 +72,17 @@ class SimulatedMachine:
         return Outcome(
             **begun, status=Status.OK, val_bpb=score, num_tokens=tokens, num_steps=steps, tok_per_sec=speed,
             framework="torch 2.9", training_seconds=probe.seconds, startup_seconds=START_S, eval_seconds=scoring_s,
-            wall_seconds=START_S + probe.seconds + scoring_s,
+            wall_seconds=START_S + probe.seconds + scoring_s, disturbed=self.disturbed,
         )  # fmt: skip
 
 
 def simulated_calibration(
-    folder: Path, *, search_s: float = 500.0, memory_mb: float = 16_000.0, presets: tuple[str, ...] = PRESETS
+    folder: Path,
+    *,
+    search_s: float = 500.0,
+    memory_mb: float = 16_000.0,
+    presets: tuple[str, ...] = PRESETS,
+    disturbed: tuple[Unranked, ...] = (),
 ) -> tuple[Work, Findings]:
     """Needs a home with dataset `words`."""
     dataset = open_dataset("words")
@@ -87,7 +94,7 @@ def simulated_calibration(
     )  # fmt: skip
     lay_out(folder, calibration)
     journal = Journal(folder / f"probes-{calibration.machine_signature[:8]}.jsonl")
-    machine = SimulatedMachine(journal, calibration.id, dataset.vocab_size, memory_mb)
+    machine = SimulatedMachine(journal, calibration.id, dataset.vocab_size, memory_mb, disturbed)
     table = QualityTable(
         published_rows(), dataset=calibration.dataset.fingerprint, vocab_size=dataset.vocab_size,
         hardware_key=calibration.hardware_key,

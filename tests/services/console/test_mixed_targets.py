@@ -23,7 +23,7 @@ def next_job(monkeypatch):
     """The job that makes run 0 for KEY after jobs that ended so; by its number."""
 
     def next_job(*ended: dict, hardware_key: str | None = KEY.hardware_key) -> int:
-        names = [TRIAL.job_id(0, again) for again in range(most_jobs(ONE.recipe_sha))]
+        names = [TRIAL.job_id(0, again) for again in range(most_jobs(ONE))]
         made = {name: result(ONE, 0, run_id=name, **changes) for name, changes in zip(names, ended, strict=False)}
 
         def view(store, job_id):
@@ -47,7 +47,7 @@ def test_what_other_machines_took_is_none_of_three_tries(next_job):
     with pytest.raises(NothingMeasured, match="measured nothing"):
         next_job(THERE, *[VAIN] * MOST_AGAIN)
     with pytest.raises(NothingMeasured, match="other machines than cpu-test took it"):
-        next_job(*[THERE] * most_jobs(ONE.recipe_sha))
+        next_job(*[THERE] * most_jobs(ONE))
 
 
 def test_decide_says_which_run_is_missing_here():

@@ -5,14 +5,18 @@ import pytest
 from services.console import sweep_ideas, sweep_queue, sweeping
 from services.console.sweep_ideas import IdeaRegister
 from shared.contracts import Integrity, Status, Unranked
+from shared.data.dataset import default_dataset
+from shared.evaluation.rungs import eval_signature
+from shared.experiment.presets import find_preset
+from shared.experiment.request import build_job
 from shared.files import sha256_bytes
 from shared.research.book import LocalBook, Proposal, Trial
 from shared.research.known import read_known
 from shared.runs.directory import RunDirectory, write_record
 from shared.sweep.folder import Header, SweepFolder
+from shared.sweep.night import Entry, request_of
 from shared.sweep.plan import Plan, Point
 from tests.recipes import HONEST
-from tests.run_making import make_job
 from tests.shared.tracking.finished_runs import make_result
 
 BASE = HONEST.encode()
@@ -66,6 +70,41 @@ def test_the_same_point_has_the_same_runs_in_another_sweep(register):
     assert register().enter(WIDE, BASE).runs == register().enter(WIDE, BASE).runs
 
 
+def ended(entry: Entry, point: Point, **changes) -> None:
+    """Its first run, on the terms of today unless the test says otherwise."""
+    run = entry.runs[0]
+    plan = Plan(points=(WIDE,), preset="m5-tiny")
+    job = build_job(request_of(plan, point, run.seed, entry.idea), BASE)[0].model_copy(update={"run_id": run.run_id})
+    directory = RunDirectory.of(run.run_id)
+    directory.create(job, BASE)
+    failed = {"val_bpb": None, "unranked": (Unranked.NOT_OK,), "ranked": False} if "status" in changes else {}
+    terms = {
+        "recipe_sha": job.recipe_sha, "idea": entry.idea.id, "integrity": Integrity.FULL, "shape": job.shape,
+        "engine": job.engine, "dataset": job.dataset.fingerprint, "hardware_key": job.hardware_key,
+        "budget": job.budget, "eval_signature": eval_signature(),
+    }  # fmt: skip
+    result = make_result(run.run_id, seed=run.seed).model_copy(update=terms | failed | changes)
+    write_record(directory.result_file, result)
+
+
+def test_a_base_that_took_longer_than_its_budget_is_run_again(register):
+    """Every point is held against it."""
+    entered = register()
+    late = {"unranked": (Unranked.OVER_BUDGET,), "ranked": False, "training_seconds": 310.0}
+    ended(entered.enter(Point(), BASE), Point(), **late)
+    assert entered.enter(Point(), BASE).runs[0].again == 1
+
+
+def test_the_dataset_of_a_sweep_is_that_of_its_beginning(workplace, tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text('preset = "m5-tiny"\n[[points]]\nset = {depth = 3}\n')
+    folder = SweepFolder(tmp_path / "sweep")
+    header = sweeping.opened(folder, file, "t")
+    assert header.plan.dataset is None
+    assert header.asked.dataset == header.dataset == default_dataset()[0].ref.name
+    assert sweeping.opened(folder, file, "t") == header
+
+
 @pytest.mark.parametrize(
     ("changes", "again"),
     [
@@ -74,19 +113,21 @@ def test_the_same_point_has_the_same_runs_in_another_sweep(register):
         ({"unranked": (Unranked.BUSY_MACHINE,), "ranked": False}, 1),
         ({"status": Status.CANCELLED}, 1),
         ({"status": Status.OUT_OF_MEMORY}, 0),
+        ({"unranked": (Unranked.OVER_BUDGET,), "ranked": False, "training_seconds": 310.0}, 0),
+        ({"shape": find_preset("m5-small").shape}, 1),
+        ({"dataset": "e" * 64}, 1),
+        ({"hardware_key": "another"}, 1),
+        ({"eval_signature": "of another version"}, 1),
     ],
-    ids=["ranked", "demo corpus", "disturbed", "cancelled", "out of memory"],
-)
+    ids=[
+        "ranked", "demo corpus", "disturbed", "cancelled", "out of memory", "over its budget", "another shape",
+        "another dataset", "another machine", "another evaluation",
+    ],
+)  # fmt: skip
 def test_what_ended_before_is_the_answer_unless_it_says_nothing_of_the_point(register, changes, again):
     entered = register()
     entry = entered.enter(WIDE, BASE)
-    directory = RunDirectory.of(entry.runs[0].run_id)
-    directory.create(make_job(BASE, run_id=directory.path.name), BASE)
-    failed = {"val_bpb": None, "unranked": (Unranked.NOT_OK,), "ranked": False} if "status" in changes else {}
-    result = make_result(directory.path.name, seed=entry.runs[0].seed).model_copy(
-        update={"recipe_sha": sha256_bytes(BASE), "idea": entry.idea.id, "integrity": Integrity.FULL} | failed | changes
-    )
-    write_record(directory.result_file, result)
+    ended(entry, WIDE, **changes)
     (run,) = entered.enter(WIDE, BASE).runs
     assert (run.again, run.seed) == (again, entry.runs[0].seed)
     assert run.run_id == entry.runs[0].run_id + ("-r1" if again else "")

@@ -206,7 +206,7 @@ def test_a_shipped_recipe_is_tried_more_often_than_one_that_could_choose_its_run
     shipped = default_recipe("torch")
     ours = propose(shipped.read_bytes())
     theirs = propose(shipped.read_bytes() + b"MINE = 1\n")
-    assert most_again(ours.recipe_sha) > most_again(theirs.recipe_sha)
+    assert most_again(ours) > most_again(theirs)
 
 
 def test_an_mlflow_that_is_away_is_asked_for_no_verdict(autoresearch, worker, tmp_path, monkeypatch):

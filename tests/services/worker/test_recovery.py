@@ -1,6 +1,7 @@
 """Attempts whose process is gone: how that is told, and what is written down of one that left no result."""
 
 import os
+import sys
 import time
 
 import psutil
@@ -11,15 +12,17 @@ from services.worker.recovery import is_alive, settle_old_attempts
 from shared.contracts import Status
 from shared.fleet.contracts import AttemptRecord, Outcome, Verdict
 from shared.fleet.store import GIVEN_UP
+from shared.machine.births import birth_of
 from shared.runs.directory import RunDirectory
 from shared.tracking.run_bundle import read_delivery
 from tests.fleet import RedisServer
 
 
-def record(pid: int, started_at: float) -> AttemptRecord:
+def record(pid: int, started_at: float, birth: str = "") -> AttemptRecord:
     return AttemptRecord(
-        job_id="job", number=1, execution="e", queue="cpu", device="cpu", worker="w", pid=pid, started_at=started_at
-    )
+        job_id="job", number=1, execution="e", queue="cpu", device="cpu", worker="w", pid=pid, started_at=started_at,
+        birth=birth,
+    )  # fmt: skip
 
 
 def test_an_attempt_of_a_process_that_runs_is_alive():
@@ -30,6 +33,15 @@ def test_an_attempt_of_a_process_that_runs_is_alive():
 def test_a_younger_process_of_the_same_id_is_another_one():
     """A container's process ids begin at 1 every time it starts."""
     assert not is_alive(record(os.getpid(), psutil.Process().create_time() - 60))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system tells no other clock")
+@pytest.mark.parametrize("set_by_s", [-3600, 3600], ids=["set back before it", "set forward after it"])
+def test_a_clock_that_was_set_makes_no_living_attempt_dead_and_no_other_process_it(set_by_s):
+    birth, began = birth_of(os.getpid()), psutil.Process().create_time()
+    assert is_alive(record(os.getpid(), began + set_by_s, birth))
+    assert not is_alive(record(os.getpid(), began + set_by_s, birth + "0"))
+    assert not is_alive(record(os.getppid(), time.time(), birth))
 
 
 def test_a_process_that_is_gone_is_not_alive():

@@ -11,6 +11,7 @@ from services.worker.watch import WAITING
 from shared.contracts import PrepareJob, Status
 from shared.fleet.contracts import AttemptRecord
 from shared.kernel_lab.job import Evidence, LabJob
+from shared.settings import settings
 from shared.stages.executors import BAD_INPUT, DEVICE_BUSY, DISK_FAULT, INTERRUPTED
 
 JOB = LabJob(command=Evidence())
@@ -75,3 +76,50 @@ def test_a_job_is_cancelled_while_its_stage_runs(attempt_with, hub):
 def test_a_corpus_that_cannot_be_read_is_the_fault_of_whoever_names_it(attempt_with):
     current.set(attempt_with(Ending(BAD_INPUT)))
     assert jobs.prepare(**PrepareJob(corpus="parquet:/nowhere").model_dump())["status"] == "invalid"
+
+
+LONG = {
+    "calibrate": ({"dataset": "words", "budget": 10080}, "a calibration of 10080 minutes"),
+    "by its mode": ({"dataset": "words", "presets": "m5-tiny"}, "a calibration of 10 minutes"),
+    "comparison": (
+        {"command": "integration-ab", "candidate": "rmsnorm/torch_compiled", "time_budget": 30, "repeats": 50},
+        "runs of 3000 s together",
+    ),
+    "suite": (
+        {"command": "integration-suite", "candidate": "rmsnorm/torch_compiled", "time_budget": 10, "repeats": 5},
+        "runs of 200 s together",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), LONG.values(), ids=LONG)
+def test_a_job_that_asks_for_more_than_its_worker_takes_is_refused(
+    attempt_with, workplace, monkeypatch, arguments, said
+):
+    monkeypatch.setenv("ARE_LARGEST_BUDGET_S", "120")
+    settings.cache_clear()
+    current.set(attempt_with(Ending()))
+    answer = (jobs.lab if "command" in arguments else jobs.calibrate)(**arguments)
+    assert answer["status"] == "invalid"
+    assert answer["reason"].startswith(f"{said}: this worker takes at most 120 s (ARE_LARGEST_BUDGET_S)")
+
+
+class Endless(Ending):
+    def execute(self, stage, arguments, watch):
+        while True:
+            watch(stage)
+
+
+def test_a_command_of_the_lab_is_ended_after_what_its_worker_takes_a_job_for(attempt_with, monkeypatch):
+    monkeypatch.setenv("ARE_LARGEST_BUDGET_S", "0.05")
+    settings.cache_clear()
+    current.set(attempt_with(Endless()))
+    answer = jobs.lab(command="bench", candidate="rmsnorm/torch_compiled", rounds=1000)
+    assert answer["status"] == "timed_out"
+    assert "longer than the 0.05 s" in answer["reason"]
+
+
+def test_waiting_for_the_device_is_no_part_of_that_time(attempt_with, monkeypatch):
+    monkeypatch.setattr(stage_job, "DEVICE_POLL_S", 0.06)
+    executor = Ending(DEVICE_BUSY, DEVICE_BUSY, 0)
+    assert run_stage(attempt_with(executor), "kernel-lab", JOB, limit_s=0.1)[0] is Status.OK

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from shared.contracts import Choice, Rung, Status
+from shared.contracts import Choice, Integrity, Rung, Status, Unranked
 from shared.quality import published_rows, published_runs, read_rows, rows_of_results, rows_of_runs, write_rows
 from shared.runs.listing import ListedRun
-from shared.runs.shipped import shipped_recipes
+from shared.runs.shipped import is_shipped, shipped_recipes
 from tests.shared.tracking.finished_runs import make_job, make_result
 
 SHIPPED = sorted(shipped_recipes())[0]
@@ -15,7 +15,8 @@ SHIPPED = sorted(shipped_recipes())[0]
 
 def listed(result=None, job=None, sha=SHIPPED, **changes):
     job = (job or make_job()).model_copy(update={"recipe_sha": sha})
-    result = (result or make_result()).model_copy(update={"recipe_sha": sha, **changes})
+    changes = {"recipe_sha": sha, "integrity": Integrity.FULL, **changes}
+    result = (result or make_result()).model_copy(update=changes)
     return ListedRun(job.run_id, None, "finished", "", 0.0, job, result)
 
 
@@ -57,13 +58,33 @@ def test_a_result_of_an_older_version_that_names_no_shape_is_no_row():
         listed(eval_signature="of another version"),
         listed(rung=Rung.SMOKE),
         listed(num_steps=0),
+        listed(job=make_job().model_copy(update={"kernels": {"fused_mlp": "torch_unproved"}})),
+        listed(choices=(Choice(what="kernels", chosen="fused_mlp torch_unproved", reason="promoted"),)),
+        listed(integrity=None),
+        listed(integrity=Integrity.NONE),
+        listed(ranked=False, unranked=(Unranked.BUSY_MACHINE,)),
+        listed(ranked=False, unranked=(Unranked.OVER_BUDGET,)),
         listed(choices=(Choice(what="recipe source", chosen="900 bytes", reason="with a kernel that is tried"),)),
     ],
-    ids=["edited recipe", "diverged", "other evaluation", "smoke", "no step", "charged"],
-)
+    ids=[
+        "edited recipe",
+        "diverged",
+        "other evaluation",
+        "smoke",
+        "no step",
+        "unproved kernel",
+        "kernel chosen for it",
+        "not recorded sandbox",
+        "no sandbox",
+        "busy machine",
+        "over budget",
+        "charged",
+    ],
+)  # fmt: skip
 def test_other_runs_are_no_rows(run):
     assert rows_of_runs(runs=[run]) == ()
-    assert rows_of_results([run.result.model_copy(update={"shape": run.job.shape})]) == ()
+    if is_shipped(run.job):  # else only the job says so
+        assert rows_of_results([run.result.model_copy(update={"shape": run.job.shape})]) == ()
 
 
 def test_rows_survive_writing_and_reading(tmp_path):

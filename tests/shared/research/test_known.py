@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.contracts import DatasetRef, Rung, Unranked
+from shared.contracts import Choice, DatasetRef, Rung, Unranked
 from shared.experiment.platform_default import NoiseFloor, PlatformDefault
 from shared.research import judge as judging
 from shared.research.book import FleetBook, LocalBook, Proposal, Ruling, Trial
+from shared.research.comparable import MOST_AGAIN, MOST_AGAIN_SHIPPED, most_again
 from shared.research.doubt import doubts
 from shared.research.history import rows
 from shared.research.idea import propose
@@ -16,6 +17,7 @@ from shared.research.judge import judge
 from shared.research.known import read_known
 from shared.research.noise import is_denied
 from shared.research.rule import Verdict
+from shared.runs import shipped
 from tests.fleet import RedisServer
 from tests.platform_defaults import calibrated
 from tests.shared.research.makers import KEY, SHAPE, START, idea, known, recipe, result, results
@@ -259,16 +261,34 @@ def test_without_noise_it_says_how_to_measure_it():
 def test_runs_of_the_shipped_recipe_measure_the_noise_and_those_of_changed_ones_do_not(monkeypatch):
     state = known((START, results(START, 2.0, 2.001, 2.002, 2.003)), (GOOD, results(GOOD, 1.5, 1.5)))
     assert judging.noise_at(state, KEY, None, state.evidence(START, KEY)) is None
-    monkeypatch.setattr(judging, "shipped_recipes", lambda: frozenset({START.recipe_sha}))
+    monkeypatch.setattr(shipped, "shipped_recipes", lambda: frozenset({START.recipe_sha}))
     noise = judging.noise_at(state, KEY, None, state.evidence(START, KEY))
     assert noise.num_seeds == 4
     assert noise.grows
     assert noise.sigma == pytest.approx(0.00129, abs=1e-5)
 
 
+def test_a_shipped_recipe_with_an_unproved_kernel_measures_no_noise_and_is_tried_like_a_changed_one(monkeypatch):
+    """Its author chooses what its runs differ by: sixteen equal ones would make the noise as small as one likes."""
+    monkeypatch.setattr(shipped, "shipped_recipes", lambda: {START.recipe_sha})
+    tricked = propose(recipe(), settings={"kernels": "fused_mlp=torch_unproved"})
+    state = known((START, results(START, 2.0, 2.012, 1.99)), (tricked, results(tricked, *[2.0] * 16)))
+    noise = judging.noise_at(state, KEY, None, state.evidence(START, KEY))
+    assert (noise.num_seeds, noise.sigma) == (3, pytest.approx(0.0110, abs=1e-4))
+    assert (most_again(START), most_again(tricked)) == (MOST_AGAIN_SHIPPED, MOST_AGAIN)
+
+
+def test_runs_that_used_an_unproved_kernel_unasked_measure_no_noise(monkeypatch):
+    monkeypatch.setattr(shipped, "shipped_recipes", lambda: {START.recipe_sha})
+    used = (Choice(what="kernels", chosen="fused_mlp torch_unproved", reason="promoted"),)
+    runs = [result(START, index, 2.0, choices=used) for index in range(4)]
+    state = known((START, runs))
+    assert judging.noise_at(state, KEY, None, state.evidence(START, KEY)) is None
+
+
 def test_a_parent_whose_runs_deny_the_noise_makes_it_larger(monkeypatch):
     """A verdict by the smaller one would be written down, and believed by nobody."""
-    monkeypatch.setattr(judging, "shipped_recipes", lambda: {START.recipe_sha})
+    monkeypatch.setattr(shipped, "shipped_recipes", lambda: {START.recipe_sha})
     quiet, loud = [2.0, 2.001, 1.999, 2.0005, 1.9995, 2.0], (1.99, 1.95, 1.99, 1.97)
     state = known((START, results(START, *quiet)), (GOOD, results(GOOD, *loud)))
     of_start = judging.noise_at(state, KEY, None, state.evidence(START, KEY))

@@ -165,6 +165,19 @@ def test_a_tree_that_keeps_forking_is_ended(tmp_path):
     assert not [process for process in psutil.process_iter() if lives_in(process, session=child.pid)]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system tells no other clock")
+def test_what_outlives_its_parent_is_ended_though_the_clock_was_set_back_meanwhile(tmp_path, monkeypatch):
+    code = "import os, time\nif os.fork() == 0:\n    print(os.getpid(), flush=True)\n    time.sleep(1000)\nos._exit(0)"
+    before = psutil.Process.create_time
+    with start(python(code), output=tmp_path / "log", env_extra={}) as child:
+        child.wait(20)
+        while not (said := (tmp_path / "log").read_text().strip()):
+            pass
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: before(process) - 3600)
+    monkeypatch.undo()
+    assert gone(int(said), 1.0)
+
+
 def lives_in(process: psutil.Process, session: int) -> bool:
     try:
         return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
