@@ -109,7 +109,7 @@ def test_what_somebody_else_computes_is_seen(tmp_path):
         subprocess.run([sys.executable, "-c", leaves], stdout=output, start_new_session=True, check=True)
     wait_for(lambda: "done" in log.read_text())
     found = [one for one in psutil.Process(1).children() if COMPUTES in one.cmdline()]
-    assert machine_load._grown_seconds(before, machine_load._others()) >= 0.65
+    wait_for(lambda: machine_load._grown_seconds(before, machine_load._others()) >= 0.65)  # the kernel counts in ticks
     for one in found:
         one.kill()
 

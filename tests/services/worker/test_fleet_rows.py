@@ -4,7 +4,7 @@ from redis import Redis
 
 from services.worker.calibrations import bring_fleet_rows
 from shared.calibration.folder import fleet_rows_file
-from shared.contracts import Rung
+from shared.contracts import Integrity, Rung
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.presets import find_preset
 from shared.fleet import keys
@@ -21,6 +21,7 @@ HUB = HubQueue
 def accept(store: FleetStore, job_id: str, **changes) -> None:
     shape = find_preset("m5-small").shape
     own = {"recipe_sha": min(shipped_recipes()), "eval_signature": eval_signature(), "rung": Rung.CHEAP, "shape": shape}
+    own["integrity"] = Integrity.FULL
     result = make_result(f"{job_id}-a1").model_copy(update=own | changes)
     store.begin(job_id, "x", "")
     store.accept("x", Outcome(job_id=job_id, status=result.status, result=result))

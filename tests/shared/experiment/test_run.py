@@ -435,7 +435,7 @@ def latest_is_final(directory: RunDirectory) -> bool:
     [("mlx", 0), *(pytest.param("torch", seed, marks=pytest.mark.slow) for seed in (1, 2))],
 )
 def test_a_run_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(engine, seed):
-    whole, broken = slow_run("whole", engine), slow_run("broken", engine)
+    whole, broken = slow_run("whole", engine), slow_run(f"killed-again-{seed}", engine)
     expected = resume(whole, NativeExecutor())
     assert expected.status is Status.OK, expected.reason
     for moment in moments(seed):
