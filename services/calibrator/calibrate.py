@@ -19,6 +19,7 @@ from services.calibrator.findings import Findings, own_table
 from services.calibrator.kernels import Lab
 from services.calibrator.known_rows import known_rows, said, table_for
 from services.calibrator.phases import PHASES, Phase
+from services.calibrator.reconsider import preferred
 from services.calibrator.report import write_report
 from services.calibrator.store import PhaseStore
 from services.calibrator.work import Clock, Work
@@ -128,6 +129,7 @@ def calibrate(job: CalibrateJob, executor: Executor, now: Now = monotonic) -> Pl
             for place in range(len(PHASES)):
                 session.run_phase(place)
             session.tidy()
+            session.found.preferred = preferred(session.work, session.found)
             kept = measured_default(calibration.hardware_key, calibration.engine)
             default = platform_default(session.work, session.found, kept)
         if default.is_measured or kept is None:

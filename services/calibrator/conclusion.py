@@ -122,6 +122,8 @@ def describe_rival(rival: Rival) -> str:
 
 
 def _by_what_was_trained(work: Work, found: Findings) -> tuple[Confidence, str]:
+    if found.preferred is not None:
+        return Confidence.LOW, found.preferred.reason
     confirm, search = found.confirm, found.search
     seconds = confirmed_seconds(found)
     if confirm is None or not seconds:
@@ -152,8 +154,14 @@ def confirmed_seconds(found: Findings) -> float:
 
 
 def _confirming(found: Findings) -> list[Outcome]:
-    """Runs of the chosen shape that came to a number."""
-    chosen = found.confirm.chosen if found.confirm else None
+    """Runs of the chosen shape that came to a number. Where there are any, seeds of the noise that were trained as long
+    as the confirming runs count too."""
+    if found.confirm is None or found.confirm.chosen is None:
+        return []
     longer = (found.extend.longer.outcome,) if found.extend and found.extend.longer else ()
-    runs = (*(found.confirm.outcomes if found.confirm else ()), *longer)
-    return [run for run in runs if chosen and run.is_ok and run.probe.shape == chosen.shape]
+    seeds = [one for one in (found.noise.outcomes if found.noise else ()) if one.probe.seconds >= found.confirm.seconds]
+    groups = ((*found.confirm.outcomes, *longer), seeds)
+    own, more = (
+        [one for one in runs if one.is_ok and one.probe.shape == found.confirm.chosen.shape] for runs in groups
+    )
+    return [*own, *more] if own else []

@@ -27,6 +27,14 @@ SLOWER = 0.85
 """of the speed of before: less is more than runs of one shape differ by"""
 
 
+@dataclass(frozen=True)
+class Preferred:
+    """A shape that ran here too briefly to be confirmed and is surely expected to be better than the confirmed one."""
+
+    chosen: Ranked
+    reason: str
+
+
 @dataclass
 class Findings:
     """Filled phase by phase; None until then."""
@@ -42,6 +50,8 @@ class Findings:
     noise: Noise | None = None
     pairing: Paired | None = None
     extend: Extended | None = None
+    preferred: Preferred | None = None
+    """instead of the confirmed shape, when all phases have ended"""
 
     def outcomes(self, *, tuned: bool = False) -> list[Outcome]:
         """Of all phases so far, each once; or only those with the tuning that was chosen, which tell its speed."""
@@ -89,7 +99,8 @@ def own_table(table: QualityTable, found: Findings) -> QualityTable:
 
 
 def chosen_shape(found: Findings) -> Ranked | None:
-    """Confirmed, else first of the search, else the best that the table expects of what ran, else the smallest.
+    """Preferred in hindsight, else confirmed, else first of the search, else the best that the table expects of what
+    ran, else the smallest.
 
     Its speed is that of its own runs where there are any: of the later half, where they differ.
     """
@@ -114,6 +125,8 @@ def kept_speed(found: Findings) -> float:
 
 
 def _chosen(found: Findings) -> Ranked | None:
+    if found.preferred is not None:
+        return found.preferred.chosen
     if found.confirm is not None and found.confirm.chosen is not None:
         return found.confirm.chosen
     if found.search is not None and found.search.ranked:

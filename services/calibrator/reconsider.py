@@ -1,6 +1,7 @@
 """Where the confirming runs changed what is expected: one more, of the shape that hindsight puts ahead.
 
-Without time for that, a shape that the search trained as long as the confirming runs were counts as confirmed by that.
+Without time for that it is, of the shapes that the search trained, the one that is then expected to be best.
+When all has run, a shape whose own run was shorter is preferred where the table is sure that it is better.
 """
 
 from dataclasses import replace
@@ -15,13 +16,13 @@ from services.calibrator.confirm import (
     overhead_s,
 )
 from services.calibrator.envelope_model import Envelope
-from services.calibrator.findings import Findings, own_table
+from services.calibrator.findings import Findings, Preferred, chosen_shape, own_table
 from services.calibrator.hindsight import Hindsight, Rival
-from services.calibrator.measurement import Probe
+from services.calibrator.measurement import Probe, counting
 from services.calibrator.noise import SEEDS
 from services.calibrator.projection import is_row
 from services.calibrator.ranking import Ranked
-from services.calibrator.work import Work
+from services.calibrator.work import Work, describe_shape
 
 
 def reconsidered(work: Work, found: Findings, confirmation: Confirmation) -> Confirmation:
@@ -49,24 +50,44 @@ def reconsidered(work: Work, found: Findings, confirmation: Confirmation) -> Con
 
 
 def _by_the_search(found: Findings, confirmation: Confirmation, hindsight: Hindsight) -> Confirmation:
+    """The noise runs then train what is expected to be best of all that ran, not what is expected to be worse."""
     assert found.search
     assert found.envelope
-    long = {
-        one.probe.shape: one
-        for one in found.search.outcomes
-        if is_row(one) and one.probe.seconds >= confirmation.seconds
-    }
-    rivals = [hindsight.beside_chosen(one) for one in hindsight.offers() if one.shape in long]
+    ran = sorted(filter(is_row, found.search.outcomes), key=lambda one: one.probe.seconds)
+    longest = {one.probe.shape: one for one in ran}
+    rivals = [hindsight.beside_chosen(one) for one in hindsight.offers() if one.shape in longest]
     best = max(filter(None, rivals), key=lambda one: one.ahead, default=None)
     if best is None:
         return confirmation
-    run = ConfirmedRun(outcome=long[best.shape], said=None, said_spread=0.0)
+    run = ConfirmedRun(outcome=longest[best.shape], said=None, said_spread=0.0)
     reason = (
-        f"its run in the search was as long as the confirming one, after which it is expected to be {best.ahead:.4f} "
-        "bpb better than the search's first"
+        f"by its run of {run.outcome.probe.seconds:g} s in the search and the confirming runs it is expected to be "
+        f"{best.ahead:.4f} bpb better than the search's first"
     )
     update = {"runs": (*confirmation.runs, run), "chosen": _ranked(best, found.envelope.envelope), "reason": reason}
     return confirmation.model_copy(update=update)
+
+
+def preferred(work: Work, found: Findings) -> Preferred | None:
+    """`found`: of all phases. The shape with a run of its own that is expected to be furthest ahead of the chosen one,
+    with a 95 % interval that excludes zero; None where there is none."""
+    chosen = chosen_shape(found)
+    if chosen is None or found.envelope is None:
+        return None
+    hindsight = Hindsight(work, found)
+    ran = sorted(counting(filter(is_row, hindsight.outcomes)), key=lambda one: one.probe.seconds)
+    trained = {one.probe.shape: one.probe.seconds for one in ran}
+    rivals = [hindsight.beside_chosen(one) for one in hindsight.offers() if one.shape in trained]
+    best = max((one for one in rivals if one and one.is_sure), key=lambda one: one.ahead, default=None)
+    if best is None:
+        return None
+    confirmed = "the confirmed" if found.confirm and found.confirm.runs else "the search's first"
+    reason = (
+        f"predicted from its run of {trained[best.shape]:g} s; {confirmed} {chosen.preset} "
+        f"{describe_shape(chosen.shape)} is expected to be {best.ahead:.4f} worse (95 % interval {best.low:.4f} to "
+        f"{best.high:.4f}): calibrate with more minutes to confirm it"
+    )
+    return Preferred(_ranked(best, found.envelope.envelope), reason)
 
 
 def _kept_s(work: Work, found: Findings, chosen: Ranked) -> float:

@@ -51,7 +51,7 @@ def candidate_of(subject: Subject, points: Points) -> Candidate:
         band=winner.band,
         target_tokens=round(tokens),
         target_steps=int(tokens / winner.shape.total_batch_size),
-        sure=search.sure,
+        sure=0.0 if subject.found.preferred else search.sure,
         margin=search.margin,
         rival=subject.hindsight.rival,
         sources=merged(

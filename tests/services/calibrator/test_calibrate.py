@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 from services.calibrator.calibrate import PHASES, calibrate
+from services.calibrator.findings import Preferred
 from services.calibrator.report import write
 from shared.calibration.events import read_events
 from shared.calibration.job import CalibrateJob, Calibration, CalibrationRequest, build_calibration
@@ -94,6 +95,20 @@ def test_the_chosen_shape_is_about_as_good_as_the_best_of_all_presets_at_the_tar
     reached = val_bpb(default.shape, round(stages.tok_per_sec(default.shape) * 300))
     presets = [find_preset(name).shape for name in ("m5-tiny", "m5-small", "m5-balanced")]
     assert reached <= min(val_bpb(shape, round(stages.tok_per_sec(shape) * 300)) for shape in presets) + 0.005
+
+
+def test_a_calibration_ends_with_the_shape_that_hindsight_prefers(finished, monkeypatch):
+    first, _ = finished
+
+    def prefer(_, found):
+        other = next(one for one in found.search.ranked if one.shape != first.shape)
+        return Preferred(other, "predicted from its run")
+
+    monkeypatch.setattr("services.calibrator.calibrate.preferred", prefer)
+    default, _ = run(job_of())
+    assert default.shape != first.shape
+    assert (default.confidence, default.reason[:22]) == (Confidence.LOW, "predicted from its run")
+    assert read_default(default.hardware_key, "torch") == default
 
 
 def test_a_second_calibration_of_the_same_machine_measures_nothing(finished):
