@@ -7,6 +7,7 @@ shows as a difference between the two.
 """
 
 from contextlib import ExitStack
+from math import isfinite
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -228,6 +229,9 @@ class Supervision:
         """What of it is not free: the clock begins with it, so it is missing from the training."""
         gpu_seen = self.gpu.busy_s() is not None
         free_s = free_before_clock_s(self.job, opening_s, gpu_seen=gpu_seen)
+        if Device.parse(self.job.device).is_cuda and not gpu_seen and isfinite(free_s):
+            reason = f"the driver does not tell how long the GPU computed, so {free_s:.0f} s of the clock are free"
+            self.measured.choices.append(Choice(what="start-up", chosen="by the clock", reason=reason))
         seconds = max(0.0, early_s + self.cache.kept_early_s - free_s)
         if not seconds:
             return

@@ -6,11 +6,13 @@ import statistics
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from services.trainer import supervisor
+from services.trainer.measured import Measured
 from services.trainer.supervisor import supervise
 from shared.contracts import Budget, CheckpointPolicy, Status
 from shared.data.dataset import open_dataset
@@ -18,7 +20,7 @@ from shared.runs.checkpoint import curve_folders, latest, read_curve_record
 from shared.runs.directory import write_record
 from shared.settings import CHECKOUT, settings
 from tests.recipes import BROKEN, LIGHT, light, variant
-from tests.run_making import SHAPE, make_light_run, make_run
+from tests.run_making import SHAPE, make_job, make_light_run, make_run
 from tests.trainers import start_trainer, train, wait_for
 
 
@@ -93,6 +95,18 @@ def test_where_the_gpu_is_seen_only_its_work_before_the_clock_is_missing_from_th
     (early,) = [one for one in record.choices if one.what == "start-up"]
     assert early.chosen == f"{7 - 2 - 2 - 0.05 * 4:.2f} s"
     assert early.reason.startswith("the GPU computed before the clock so much longer than the 4.2 s that are free")
+
+
+def test_a_driver_that_does_not_tell_how_long_the_gpu_computed_is_said_in_the_record(workplace):
+    measured = Measured()
+    job = make_job(device="cuda:0", budget=Budget(seconds=60))
+    silent = SimpleNamespace(busy_s=lambda: None)
+    cache = SimpleNamespace(kept_early_s=0.0)
+    run = SimpleNamespace(gpu=silent, job=job, cache=cache, measured=measured)
+    supervisor.Supervision._count_early(run, opening_s=3.0, early_s=20.0)
+    (choice,) = measured.choices
+    assert (choice.what, choice.chosen) == ("start-up", "by the clock")
+    assert choice.reason == "the driver does not tell how long the GPU computed, so 80 s of the clock are free"
 
 
 def test_what_is_done_while_kernels_are_copied_counts_too(workplace, monkeypatch):
