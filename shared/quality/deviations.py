@@ -52,6 +52,9 @@ class Apart:
     """and of the factor on its distance from the pivot"""
     share: float
     """of the amplitude of a dataset's own deviations"""
+    law: float
+    """how far the law's parameters are from the published one's, in standard deviations of their priors: another text
+    is learned faster, asks for other models, batches and rows"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Alike:
     same_dataset: np.ndarray
     same_machine: np.ndarray
     fixed: np.ndarray
-    """offset and scale of a dataset, offset of a rung, what runs of very few steps score"""
+    """offset, scale and law of a dataset, offset of a rung, what runs of very few steps score"""
 
     def terms(self) -> tuple[np.ndarray, ...]:
         """One for each amplitude: everywhere, in a dataset, on a machine."""
@@ -81,6 +84,8 @@ class Located:
     place: Place
     law: np.ndarray
     """val_bpb of the published dataset"""
+    slopes: np.ndarray
+    """of the law by each parameter, times the standard deviation of its prior, [n, number of parameters]"""
 
     @property
     def trained(self) -> np.ndarray:
@@ -88,7 +93,7 @@ class Located:
         return np.maximum(1 - (self.law / UNTRAINED_BPB) ** BEND, 0.1)
 
     def at(self, indices: Sequence[int]) -> "Located":
-        return Located(_at(self.points, indices), _at(self.place, indices), self.law[indices])
+        return Located(_at(self.points, indices), _at(self.place, indices), self.law[indices], self.slopes[indices])
 
 
 def _at(columns: Any, indices: Sequence[int]) -> Any:
@@ -99,7 +104,7 @@ def compare_places(first: Located, second: Located, apart: dict[int, Apart]) -> 
     """`apart` has each dataset's number."""
     same_dataset = first.place.dataset[:, None] == second.place.dataset[None]
     same_rung = first.place.rung[:, None] == second.place.rung[None]
-    offset, scale, share = _variances(first.place, apart)
+    offset, scale, share, law = _variances(first.place, apart)
     products = np.outer(first.law - PIVOT_BPB, second.law - PIVOT_BPB)
     over_tokens = _over_tokens(first.points, second.points) * np.outer(first.trained, second.trained)
     return Alike(
@@ -107,7 +112,8 @@ def compare_places(first: Located, second: Located, apart: dict[int, Apart]) -> 
         wide=over_tokens * _nearness(first.points, second.points, GLOBAL_SCALES),
         same_dataset=same_dataset * share[:, None],
         same_machine=(first.place.machine[:, None] == second.place.machine[None]).astype(float),
-        fixed=same_dataset * (offset[:, None] + scale[:, None] * products)
+        fixed=same_dataset
+        * (offset[:, None] + scale[:, None] * products + law[:, None] * (first.slopes @ second.slopes.T))
         + same_rung * RUNG_SD**2
         + same_dataset * _early(first.points, second.points),
     )
@@ -115,19 +121,19 @@ def compare_places(first: Located, second: Located, apart: dict[int, Apart]) -> 
 
 def own_variance(located: Located, amplitudes: np.ndarray, apart: dict[int, Apart]) -> np.ndarray:
     """The diagonal of the covariance of points with themselves, [n]."""
-    offset, scale, share = _variances(located.place, apart)
+    offset, scale, share, law = _variances(located.place, apart)
     fading = _fading(located.points)
     over_tokens = (SHARES["floor"] + SHARES["fading"] * fading * fading + SHARES["free"]) * located.trained**2
     everywhere, in_dataset, on_machine = amplitudes**2
     deviations = (everywhere + in_dataset * share + on_machine) * over_tokens
-    apart_from_published = offset + scale * (located.law - PIVOT_BPB) ** 2
+    apart_from_published = offset + scale * (located.law - PIVOT_BPB) ** 2 + law * (located.slopes**2).sum(-1)
     return deviations + apart_from_published + RUNG_SD**2 + _early_sd(located.points) ** 2
 
 
 def _variances(place: Place, apart: dict[int, Apart]) -> np.ndarray:
-    """Squares of offset, scale and share of each point's dataset, [3, n]."""
-    squares = {number: (one.offset**2, one.scale**2, one.share**2) for number, one in apart.items()}
-    return np.array([squares[int(number)] for number in place.dataset]).reshape(-1, 3).T
+    """Squares of offset, scale, share and law of each point's dataset, [4, n]."""
+    squares = {number: np.square([one.offset, one.scale, one.share, one.law]) for number, one in apart.items()}
+    return np.array([squares[int(number)] for number in place.dataset]).reshape(-1, 4).T
 
 
 def _nearness(first: Points, second: Points, scales: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ class Fit:
     """1 for a row that the others expect, towards 0 for an outlier"""
 
     def located(self, points: Points, place: Place) -> Located:
-        return Located(points, place, law(self.parameters, points))
+        return Located(points, place, law(self.parameters, points), slopes(self.parameters, points) * PRIOR_SD)
 
     @property
     def rows(self) -> Located:
@@ -56,17 +56,16 @@ class Fit:
 
     def prior_mean(self, located: Located) -> np.ndarray:
         """Of the linearized law before any row, [n]."""
-        return located.law + slopes(self.parameters, located.points) @ (PRIOR_MEAN - self.parameters)
+        return located.law + located.slopes @ ((PRIOR_MEAN - self.parameters) / PRIOR_SD)
 
     def covariance(self, first: Located, second: Located) -> np.ndarray:
         """Before any row, [n, m]: of the law's parameters and of the deviations, without noise."""
         alike = compare_places(first, second, self.measured.apart)
-        return _of_law(self.parameters, first.points, second.points) + alike.covariance(self.amplitudes)
+        return first.slopes @ second.slopes.T + alike.covariance(self.amplitudes)
 
     def variance(self, located: Located) -> np.ndarray:
         """The diagonal of `covariance(located, located)`."""
-        scaled = slopes(self.parameters, located.points) * PRIOR_SD
-        return (scaled * scaled).sum(-1) + own_variance(located, self.amplitudes, self.measured.apart)
+        return (located.slopes**2).sum(-1) + own_variance(located, self.amplitudes, self.measured.apart)
 
     def noise_variance(self) -> np.ndarray:
         return _noise_variance(self.measured, self.noise, self.weights)
@@ -111,10 +110,6 @@ def _from_prior(parameters: np.ndarray) -> np.ndarray:
     return (parameters - PRIOR_MEAN) / PRIOR_SD
 
 
-def _of_law(parameters: np.ndarray, first: Points, second: Points) -> np.ndarray:
-    return (slopes(parameters, first) * PRIOR_SD**2) @ slopes(parameters, second).T
-
-
 def _noise_variance(measured: Measured, noise: float, weights: np.ndarray) -> np.ndarray:
     sigma = np.where(np.isnan(measured.sigma), noise, measured.sigma)
     return (sigma**2 + SMALLEST_NOISE**2) / weights
@@ -141,7 +136,7 @@ class _Evidence:
     def __init__(self, state: Fit):
         rows, measured = state.rows, state.measured
         alike = compare_places(rows, rows, measured.apart)
-        self.fixed = alike.fixed + _of_law(state.parameters, measured.points, measured.points)
+        self.fixed = alike.fixed + rows.slopes @ rows.slopes.T
         self.terms = alike.terms()
         self.error = measured.val_bpb - state.prior_mean(rows)
         self.unknown = np.isnan(measured.sigma) / state.weights

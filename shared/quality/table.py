@@ -20,10 +20,10 @@ from shared.quality.law import points_of
 from shared.quality.posterior import Posterior, Solved
 from shared.quality.rows import PUBLISHED_DATASET, QualityRow
 
-ANOTHER_TEXT = Apart(offset=0.3, scale=0.35, share=1.0)
-SAME_TEXT = Apart(offset=0.02, scale=0.03, share=0.5)
+ANOTHER_TEXT = Apart(offset=0.3, scale=0.35, share=1.0, law=1.0)
+SAME_TEXT = Apart(offset=0.02, scale=0.03, share=0.5, law=0.1)
 """prepared from the published corpus: another tokenizer, other validation rows"""
-PUBLISHED = Apart(offset=0.0, scale=0.0, share=0.5)
+PUBLISHED = Apart(offset=0.0, scale=0.0, share=0.5, law=0.0)
 """what the law is written for; several trainers and evaluators"""
 SMALLEST_BPB = 0.01
 LEARNED_NOTHING_BPB = 6.5

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -17,7 +18,7 @@ from services.calibrator.search import Search, SearchResult, search
 from services.calibrator.trials import FAILED
 from shared.contracts import Rung, Shape, Status
 from shared.experiment.presets import PRESETS
-from shared.quality import QualityRow, QualityTable
+from shared.quality import QualityRow, QualityTable, published_rows
 from shared.settings import CHECKOUT
 from tests.services.calibrator.search_in_a_process import run
 
@@ -260,6 +261,16 @@ def test_equals_go_to_the_smaller_band_then_to_the_faster_and_a_loss_beyond_nois
     order = [one.preset for one in in_order(candidates[::-1], margin=0.004)]
     assert order == ["smaller and faster", "smaller", "lowest", "worse", "worst"]
     assert in_order(candidates, margin=0.0)[0].preset == "lowest"
+
+
+def test_rows_of_another_text_do_not_choose_the_model(tmp_path):
+    """Published rows, on machines whose text is learned otherwise."""
+    found = []
+    for seed in range(200, 205):
+        machine = machine_with("eight-cores", seed)
+        result = search_on(machine, tmp_path / str(seed), allowance_s=204, rows=published_rows(), rung=Rung.PROBE)
+        found.append(regret(machine, result))
+    assert median(found) < 0.03
 
 
 def test_a_prior_that_lies_is_overruled(tmp_path):

@@ -61,6 +61,17 @@ def test_what_all_candidates_share_tells_none_of_them_apart():
     assert spread < 0.5 * math.hypot(table().predict(*small).spread, table().predict(*large).spread)
 
 
+def test_which_of_two_models_is_better_on_another_text_is_not_decided_by_the_published_one():
+    """On kernel documentation m5-tiny scored 1.858 after these tokens, m5-small 2.081."""
+    rows = [row("m5-small", 184_320, 3.0126), row("m5-small", 356_352, 2.7593), row("m5-tiny", 528_384, 2.6472)]
+    asked = (PRESETS["m5-tiny"].shape, 8_478_720), (PRESETS["m5-small"].shape, 2_881_783)
+    for known in ((), rows):
+        behind, spread = table(*known).compare(*asked)
+        assert abs(behind - (1.8582 - 2.0813)) < 2.5 * spread
+    published = QualityTable(published_rows(), "climbmix").compare(*asked)
+    assert published[1] < 0.5 * table().compare(*asked)[1]
+
+
 def test_a_candidate_is_as_good_as_itself():
     candidate = (PRESETS["m5-small"].shape, 10**7)
     assert table().compare(candidate, candidate) == pytest.approx((0.0, 0.0), abs=1e-6)
@@ -165,7 +176,7 @@ def test_one_wrong_row_among_many_is_weighed_down():
     asked = wrong.shape, wrong.num_tokens
     honest = table(*rows).predict(*asked)
     disturbed = table(*rows[:3], wrong, *rows[4:]).predict(*asked)
-    assert abs(disturbed.val_bpb - honest.val_bpb) < 0.02
+    assert abs(disturbed.val_bpb - honest.val_bpb) < 0.1 * 0.3
     assert disturbed.spread < 0.1
 
 
