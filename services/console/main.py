@@ -57,7 +57,7 @@ def main() -> None:
         )
     try:
         arguments = sys.argv[1:] or ["--help"]
-        sys.exit(application(named(arguments))(arguments, standalone_mode=False))
+        sys.exit(application(named(arguments))(arguments, prog_name="autoresearch", standalone_mode=False))
     except typer.TyperException as error:
         fail_at_usage(error)
     except ValueError as error:
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def fail_at_usage(error: typer.TyperException) -> NoReturn:
-    """What is missing is not explained by its name alone. A group without a command has printed its help: no message."""
+    """What is missing is not explained by its name alone. Without a message, help was printed."""
     message, context = error.format_message(), getattr(error, "ctx", None)
     if not message:
         sys.exit(BAD_INPUT)
