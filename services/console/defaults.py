@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-app = typer.Typer(help="List, show, compare and take over platform defaults.")
+app = typer.Typer(help="List, show, compare and take over platform defaults.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
 Named = Annotated[str, typer.Argument(help="A hardware key, KEY/torch or KEY/mlx, a file, a bundle, or a preset.")]
 WIDE = 160  # columns when a program reads: nothing is cut

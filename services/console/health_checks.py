@@ -30,10 +30,10 @@ class Finding:
 
 
 def run_checks() -> list[Finding]:
-    from services.console.env_file import load_env
+    from services.console.research import knows_a_hub
 
-    load_env()
-    return [guarded(check) for check in (queue, clock, tracking, device, disk, versions, containers)]
+    of_queue = (queue, clock) if knows_a_hub() else (alone,)
+    return [guarded(check) for check in (*of_queue, tracking, device, disk, versions, containers)]
 
 
 def guarded(check: Callable[[], Finding]) -> Finding:
@@ -43,6 +43,10 @@ def guarded(check: Callable[[], Finding]) -> Finding:
         return Finding(check.__name__, "error", what_is_missing(error))
     except Exception as error:
         return Finding(check.__name__, "error", " ".join(str(error).split())[:300])
+
+
+def alone() -> Finding:
+    return Finding("queue", "ok", "no hub is known, so this machine works alone; `make hub` starts one")
 
 
 def queue() -> Finding:

@@ -20,11 +20,15 @@ def hub(
             help="Address to listen on. Any address but loopback opens queue and MLflow to the network.",
         ),
     ] = "127.0.0.1",
-    redis_port: Annotated[int, typer.Option(envvar="HUB_REDIS_PORT", help="Port of the queue.")] = 6379,
+    redis_port: Annotated[
+        int, typer.Option(envvar="HUB_REDIS_PORT", min=1, max=65535, help="Port of the queue.")
+    ] = 6379,
     mlflow_port: Annotated[
         int | None,
         typer.Option(
             envvar="HUB_MLFLOW_PORT",
+            min=1,
+            max=65535,
             help="Port of the MLflow server. Default: 5000 (5050 on a Mac), or the next free one.",
         ),
     ] = None,

@@ -57,15 +57,25 @@ def main() -> None:
         )
     try:
         arguments = sys.argv[1:] or ["--help"]
-        sys.exit(application(named(arguments))(arguments, standalone_mode=False))
+        sys.exit(application(named(arguments))(arguments, prog_name="autoresearch", standalone_mode=False))
     except typer.TyperException as error:
-        fail(error.format_message())
+        fail_at_usage(error)
     except ValueError as error:
         fail(str(error))
     except ModuleNotFoundError as error:
         fail(what_is_missing(error))
     except OSError as error:
         fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + advice_for(error), DISK_FAULT)
+
+
+def fail_at_usage(error: typer.TyperException) -> NoReturn:
+    """What is missing is not explained by its name alone. Without a message, help was printed."""
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if not message:
+        sys.exit(BAD_INPUT)
+    if context and message.startswith("Missing"):
+        message += f" `autoresearch {context.command_path.partition(' ')[2]} --help` explains it"
+    fail(message)
 
 
 def advice_for(error: OSError) -> str:

@@ -20,7 +20,10 @@ PAGE = "/#/experiments?workflowType=machine_learning"
 
 def ui(
     port: Annotated[
-        int | None, typer.Option(help="Port of the pages. Default: 5000 (5050 on a Mac), or the next one that is free.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Port of the pages. Default: 5000 (5050 on a Mac) or the next one that is free."
+        ),
     ] = None,
 ) -> None:
     """Show your runs in MLflow, sorted by val_bpb: the hub's page if .env names one, else a server until Ctrl-C."""

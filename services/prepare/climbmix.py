@@ -89,7 +89,7 @@ def _index(directory: Path, names: list[str], hub: Hub | None) -> Index:
         revision = index.revision if index else hub.revision()
         found = hub.describe(revision, unknown)
     except ConnectionError as error:
-        raise ValueError(f"the hub cannot be asked about {REPOSITORY} ({error}): {ADVICE}") from None
+        raise ValueError(f"Hugging Face cannot be asked about {REPOSITORY} ({error}): {ADVICE}") from None
     absent = [name for name in unknown if name not in found]
     if absent:
         raise ValueError(f"{REPOSITORY} at {revision[:12]} has no {absent[0]} ({len(absent)} missing): {ADVICE}")

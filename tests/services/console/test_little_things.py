@@ -29,6 +29,31 @@ def test_a_taken_port_is_passed_over_and_one_that_was_asked_for_is_refused():
             ui.chosen_port(port)
 
 
+@pytest.mark.parametrize("command", [("ui", "--port"), ("hub", "--redis-port"), ("hub", "--mlflow-port")])
+def test_a_port_that_cannot_be_is_one_line(command, autoresearch):
+    code, _, error = autoresearch(*command, "99999")
+    assert (code, error.count("\n")) == (2, 1)
+    assert command[1] in error
+
+
+@pytest.mark.parametrize("group", ["lab", "defaults"])
+def test_a_group_without_a_command_shows_its_help_and_no_empty_message(group, autoresearch):
+    assert autoresearch(group)[::2] == (2, "")
+
+
+def test_an_argument_that_is_missing_comes_with_where_it_is_explained(autoresearch):
+    assert "`autoresearch lab bench --help`" in autoresearch("lab", "bench")[2]
+
+
+def test_doctor_asks_for_no_hub_where_none_is_known(tmp_path, monkeypatch, workplace):
+    monkeypatch.setenv("ARE_ENV_FILE", str(tmp_path / ".env"))
+    monkeypatch.delenv("ARE_REDIS_URL", raising=False)
+    settings.cache_clear()
+    found = {finding.what: finding for finding in health_checks.run_checks()}
+    assert (found["queue"].level, "clock" in found) == ("ok", False)
+    assert "works alone" in found["queue"].found
+
+
 def test_a_hub_in_env_takes_the_runs_and_gives_away_no_password_to_children(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("ARE_TRACKING_URI=http://hub:5000\nARE_REDIS_URL=redis://agent:pw@hub/0\n")
     monkeypatch.setenv("ARE_ENV_FILE", str(tmp_path / ".env"))
