@@ -10,7 +10,8 @@ from services.console import env_file, health_checks, main, packages, progress, 
 from services.console.logs import newest_attempt, print_from
 from services.console.progress import TimeLeft
 from services.console.summary import print_meaning, rung_reason
-from shared.contracts import RungChoice
+from services.console.unranked import meaning
+from shared.contracts import RungChoice, Unranked
 from shared.machine import device_lock
 from shared.machine.device_lock import ForeignProcess
 from shared.machine.ports import free_port_from
@@ -145,6 +146,12 @@ def test_the_summary_says_why_its_rung_can_be_trusted(capsys):
 def test_of_a_rung_that_no_timing_chose_the_summary_says_only_why(status):
     rung = RungChoice(rung="smoke", status=status, confidence="none", freshness="none", reason="smoke was asked for")
     assert rung_reason(rung) == "smoke was asked for"
+
+
+def test_to_run_it_again_is_advised_only_where_that_can_help():
+    busy = make_result(ranked=False, unranked=(Unranked.BUSY_MACHINE,))
+    assert "Run it again when the machine is idle" in meaning(busy)
+    assert "again" not in meaning(make_result(ranked=False, unranked=(Unranked.DEMO_CORPUS, Unranked.BUSY_MACHINE)))
 
 
 @pytest.mark.parametrize(("charged", "told"), [(0.0123, True), (0.0, False)])
