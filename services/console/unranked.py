@@ -21,7 +21,7 @@ def why_unranked(result: RunResult) -> str:
 
 def meaning(result: RunResult) -> str:
     """Of a run that is not ranked, one sentence for who made it."""
-    again = " Run it again when the machine is idle." if BY_THE_MACHINE >= set(result.unranked) else ""
+    again = " Run it again when the machine is idle." if set(result.unranked) <= BY_THE_MACHINE else ""
     return f"Not ranked, not comparable: {why_unranked(result)}.{again}"
 
 
