@@ -102,7 +102,7 @@ def _score_and_audit(
         evaluation.peak_vram_mb = scorer.process.peak_vram_mb
         _check_scoring(evaluation, scores, scorer.process, weights_digest(engine, engine.load(weights)))
         key = _cost_key(job, scorer.process, batch_size)
-    if rung.rung is Rung.PROBE and is_shipped(job):
+    if rung.rung is Rung.PROBE and is_shipped(job) and not _strange_kernels(evaluation):
         evaluation.note("audit", "left out", "a probe of the shipped recipe, which is never ranked")
     else:
         _audit(evaluation, engine, rows, scores, fresh)
@@ -209,13 +209,17 @@ def _known_attention(job: Job, said: str | None) -> str:
 def _keep_scores(evaluation: Evaluation, scores: Scores, rows: Rows, dataset: Dataset, rung: Rung) -> None:
     result = _value(scores, rows, dataset.tokenizer.token_bytes())
     upstream = _value(scores, rows, dataset.tokenizer.token_bytes_upstream())
-    kernels = (*evaluation.run.own_kernels(), *other_kernels())
-    charge = source_charge(read_source(evaluation.run.recipe_file), result, rung, kernels)
+    charge = source_charge(read_source(evaluation.run.recipe_file), result, rung, _strange_kernels(evaluation))
     evaluation.choices.append(charge.choice)
     evaluation.number = Number(
         result.value + charge.bpb, charge.bpb, upstream.value, result.total_nats, result.total_bytes
     )
     evaluation.num_tokens, evaluation.eval_seconds = scores.nats_NT.size, scores.seconds
+
+
+def _strange_kernels(evaluation: Evaluation) -> tuple[Path, ...]:
+    """What the recipe may read and nobody of us wrote: the run's own, and those that a promotion may have put there."""
+    return (*evaluation.run.own_kernels(), *other_kernels())
 
 
 def _check_scoring(evaluation: Evaluation, scores: Scores, scorer: ForwardProcess, trained: str) -> None:

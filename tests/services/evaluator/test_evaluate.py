@@ -90,6 +90,8 @@ def test_a_probe_of_the_shipped_recipe_alone_goes_without_an_audit(workplace, mo
     assert "never ranked" in next(one.reason for one in record.choices if one.what == "audit")
     with_kernel = make_trained_run(kernels={"rmsnorm": "torch_tried"}, run_id="run-2")
     assert not any(one.what == "audit" for one in evaluate(with_kernel, "probe").choices)
+    monkeypatch.setattr("services.evaluator.evaluate.other_kernels", lambda: (run.recipe_file,))
+    assert {check.name for check in evaluate(run, "probe").checks} == audited
 
 
 def test_a_run_uses_the_kernel_that_it_alone_has(workplace):
