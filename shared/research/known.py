@@ -272,7 +272,9 @@ def _cut_short(run: ListedRun) -> RunResult | None:
 
 
 def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, list[RunResult]]:
-    """By idea, of the jobs that follow from its trials; what was enqueued under other names is none of its runs."""
+    """By idea, in the order in which they ended, of the jobs that follow from its trials; what was enqueued under other
+    names is none of its runs. By the order of the trials, somebody could run what counts first last.
+    """
     entries = list(entries)
     ideas = {entry.idea.id: entry.idea for entry in entries if isinstance(entry, Proposal)}
     every = (
@@ -285,9 +287,11 @@ def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, li
     jobs = list(dict.fromkeys(every))  # a trial may be in the book more than once: two sweeps with one base, say
     pipeline = store.connection.pipeline(transaction=False)
     for _, job_id in jobs:
-        pipeline.hget(keys.job(job_id), "outcome")
+        pipeline.hget(keys.job(job_id), "outcome").zscore(keys.INDEX, job_id)
+    said = pipeline.execute()
+    ended = [(at or 0.0, idea, content) for (idea, _), content, at in zip(jobs, said[::2], said[1::2], strict=True)]
     found: dict[str, list[RunResult]] = defaultdict(list)
-    for (idea, _), content in zip(jobs, pipeline.execute(), strict=True):
+    for _, idea, content in sorted(ended, key=lambda one: one[0]):
         outcome = Outcome.model_validate_json(content) if content else None
         if outcome is not None and outcome.result is not None:
             found[idea].append(outcome.result)

@@ -118,6 +118,16 @@ def test_runs_of_the_parent_ask_for_what_its_own_runs_asked_for():
     assert "checkpoint_every" not in asked[-1].asked
 
 
+def test_a_bad_run_of_an_idea_stays_on_record_when_room_is_made(autoresearch, mine):
+    """Its directory is all that tells of it here; what is gone is made again, on the same seed, as often as wanted."""
+    measured_start()
+    autoresearch(*mine(2.1))
+    name, before = list_runs()[0].result.idea, Here().known().results
+    autoresearch("runs", "prune", "--whole", "--keep", "0")
+    assert Here().known().results == before
+    assert "was run" in autoresearch(*mine(2.1), code=2).err, name
+
+
 class Recorded:
     is_fleet = False
 
