@@ -13,8 +13,14 @@ from shared.contracts import Job, Shape
 from shared.experiment.presets import PRESETS
 
 JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size", "kernels")
+TUNED = ("attention", "compile", "dtype", "kernels")
+"""of these, what a calibration chooses with the shape and what changes val_bpb"""
 Asked = tuple[str | None, dict[str, str]]
 """preset, and the values of --set"""
+
+
+def tuning_of(job: Job) -> dict[str, str]:
+    return {name: _text(getattr(job, name)) for name in TUNED}
 
 
 def normal(preset: str | None, settings: Mapping[str, str]) -> Asked:

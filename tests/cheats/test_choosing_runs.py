@@ -128,6 +128,53 @@ def test_a_bad_run_of_an_idea_stays_on_record_when_room_is_made(autoresearch, mi
     assert "was run" in autoresearch(*mine(2.1), code=2).err, name
 
 
+@pytest.mark.parametrize(("mine", "parents"), [((1.998,), ()), ((1.998,), (2.0,))])
+def test_the_rung_of_later_runs_is_not_left_to_what_the_recipe_says_of_itself(mine, parents):
+    """`auto` goes by what scoring cost before, under the attention that the recipe's process names. It would name
+    another one whenever it has bad luck, and the run, on another rung, be none of those that are compared, nor a try.
+    """
+    entries = [Proposal(idea=START), Proposal(idea=NEUTRAL)]
+    entries += [Trial(idea=one.id, target="cpu", asked={"time_budget": 300.0}) for one in (START, NEUTRAL)]
+    runs = {START.id: results(START, *parents), NEUTRAL.id: results(NEUTRAL, *mine)}
+    state = read_known(entries, runs, believe_missing=False)
+    asked: list[Trial] = []
+    judged = judge(state, NEUTRAL, KEY, None)
+    verdicts.make_runs(Recorded(asked), state, judged, None)
+    assert asked[-1].asked == {"time_budget": 300.0, "rung": KEY.rung}
+
+
+TUNED = {"attention": "auto", "compile": "on", "dtype": "auto", "kernels": ""}
+
+
+def test_a_machine_that_is_calibrated_in_between_gives_an_idea_nothing():
+    """It compiles from then on, and the idea's runs take more steps than those of its parent that were made before."""
+    slow, fast = {**TUNED, "compile": "auto"}, TUNED
+    before = [result(START, index, 2.0 + index / 1e4, tuning=slow) for index in range(3)]
+    mine = [result(NEUTRAL, index, 1.9 + index / 1e4, tuning=fast) for index in range(2)]
+    state = known((START, before), (NEUTRAL, mine))
+    assert state.pool(START, KEY).values == [2.0, 2.0001, 2.0002]
+    judged = judge(state, NEUTRAL, KEY, None)
+    assert judged.pool.values == []
+    assert "its parent's runs here have another shape or tuning" in judged.decision.reason
+    again = [result(START, index, 1.9 + index / 1e4, tuning=fast, run_id=f"again-{index}") for index in range(3)]
+    state = known((START, [*before, *again]), (NEUTRAL, mine))
+    assert judge(state, NEUTRAL, KEY, None).pool.values == [1.9, 1.9001, 1.9002]
+    assert state.pool(START, KEY).values == [2.0, 2.0001, 2.0002]
+
+
+def test_an_idea_that_is_calibrated_for_in_between_goes_on_with_what_it_began_with():
+    slow = {**TUNED, "compile": "auto"}
+    runs = [result(NEUTRAL, 0, 2.0, tuning=slow), result(NEUTRAL, 1, 1.9, tuning=TUNED)]
+    assert known((START, results(START, 2.0)), (NEUTRAL, runs)).evidence(NEUTRAL, KEY).values == [2.0]
+
+
+def test_an_idea_may_compile_where_its_parent_does_not():
+    compiles = idea("neutral = 1", settings={"compile": "on"})
+    before = [result(START, index, 2.0, tuning={**TUNED, "compile": "auto"}) for index in range(3)]
+    state = known((START, before), (compiles, [result(compiles, 0, 1.9, tuning=TUNED)]))
+    assert len(judge(state, compiles, KEY, None).pool.values) == 3
+
+
 class Recorded:
     is_fleet = False
 
