@@ -49,7 +49,7 @@ class LeftOut(StrEnum):
     OTHER_RECIPE = "other_recipe"
     OTHER_SHAPE = "other_shape"
     OTHER_TUNING = "other_tuning"
-    """the machine was calibrated in between, and compiles, say, where it did not before"""
+    """the machine was calibrated in between, and compiles, say, where it did not before; or a kernel was promoted"""
     OWN_TERMS = "own_terms"
     """asked for checkpoints or curve points of its own, which slow a run"""
     OTHER_SEED = "other_seed"

@@ -128,8 +128,8 @@ def _judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault |
     if against.id != idea.parent:
         decision = replace(decision, reason=f"held against {against.id}, the best by now: {decision.reason}")
     if not pool.results and any(why in OTHERWISE for _, why in pool.left_out):
-        said = f"{decision.reason}: its parent's runs here have another shape or tuning, from before a calibration"
-        decision = replace(decision, reason=said)
+        said = "its parent's runs here have another shape or tuning, from before a calibration or promotion"
+        decision = replace(decision, reason=f"{decision.reason}: {said}")
     elif not pool.results and (elsewhere := sorted({str(one) for one in known.keys(against)})):
         decision = replace(decision, reason=f"{decision.reason} here; it ran on {'; '.join(elsewhere)}")
     if said := steps.told(runs.results, pool.results):

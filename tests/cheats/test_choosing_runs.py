@@ -11,10 +11,12 @@ from services.console import verdicts
 from services.console.research import Here
 from shared.contracts import Rung
 from shared.research.book import Proposal, Ruling, Trial
+from shared.research.comparable import key_of
 from shared.research.history import standings
 from shared.research.judge import judge
 from shared.research.known import Known, read_known
 from shared.research.rule import Verdict
+from shared.runs import shipped
 from shared.runs.listing import list_runs
 from shared.stages.executors import NativeExecutor
 from tests import ideas
@@ -160,6 +162,21 @@ def test_a_machine_that_is_calibrated_in_between_gives_an_idea_nothing():
     state = known((START, [*before, *again]), (NEUTRAL, mine))
     assert judge(state, NEUTRAL, KEY, None).pool.values == [1.9, 1.9001, 1.9002]
     assert state.pool(START, KEY).values == [2.0, 2.0001, 2.0002]
+
+
+def test_a_kernel_that_is_promoted_in_between_gives_an_idea_nothing(autoresearch, mine, tmp_path, monkeypatch):
+    """Its parent ran without it; one may also be taken back for the runs of a parent."""
+    start = measured_start()
+    here = list_runs()[0].result.hardware_key
+    row = {"op": "rmsnorm", "hardware_key": here, "kernel": "torch_fast", "evidence": "e", "signature": "f" * 64}
+    lines = ["[[promoted]]", *(f'{name} = "{value}"' for name, value in row.items())]
+    monkeypatch.setattr(shipped, "PROMOTED", tmp_path / "promoted.toml")
+    shipped.PROMOTED.write_text("\n".join(lines))
+    autoresearch(*mine(1.5))
+    result = list_runs()[0].result
+    assert result.tuning["promoted"] == "rmsnorm=torch_fast"
+    told = Here().known()
+    assert told.pool(told.ideas[start], key_of(result), told.ideas[result.idea]).values == []
 
 
 def test_an_idea_that_is_calibrated_for_in_between_goes_on_with_what_it_began_with():
