@@ -19,6 +19,8 @@ from shared.research.rule import Verdict
 from shared.runs import shipped
 from shared.runs.listing import list_runs
 from shared.stages.executors import NativeExecutor
+from shared.sweep.comparison import unlike
+from shared.sweep.plan import Point
 from tests import ideas
 from tests.ideas import RECIPE, TERMS
 from tests.shared.research.makers import KEY, SHAPE, START, idea, known, result, results
@@ -162,6 +164,13 @@ def test_a_machine_that_is_calibrated_in_between_gives_an_idea_nothing():
     state = known((START, [*before, *again]), (NEUTRAL, mine))
     assert judge(state, NEUTRAL, KEY, None).pool.values == [1.9, 1.9001, 1.9002]
     assert state.pool(START, KEY).values == [2.0, 2.0001, 2.0002]
+
+
+def test_a_point_of_a_sweep_is_not_held_against_a_base_that_did_not_compile():
+    base = [result(START, 0, 2.0, tuning={**TUNED, "compile": "auto"})]
+    mine = [result(NEUTRAL, 0, 1.9, tuning=TUNED)]
+    assert "compile on instead of auto" in unlike(Point(), mine, base)
+    assert not unlike(Point(set={"compile": "on"}), mine, base)
 
 
 def test_a_kernel_that_is_promoted_in_between_gives_an_idea_nothing(autoresearch, mine, tmp_path, monkeypatch):
