@@ -50,6 +50,6 @@ IdeaId = Annotated[str, StringConstraints(pattern=r"^i[0-9a-f]{10}$")]
 OUR_CHOICES = frozenset({
     "sandbox", "process isolation", "mfu", "engine", "device", "preset", "shape", "dataset", "text coverage",
     "eval_batch_size", "eval_costs", "validation rows", "machine load", "recipe source",
-    "compiled kernels", "kernel traces", "compute beside the budget", "start-up",
+    "compiled kernels", "promoted kernels", "kernel traces", "compute beside the budget", "start-up",
 })  # fmt: skip
 """what only trusted code chooses"""

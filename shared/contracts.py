@@ -445,6 +445,9 @@ class RunResult(Scored):
     budget: Budget
     shape: Shape | None = None
     """None: recorded by an older version"""
+    tuning: dict[Name, OneLine] | None = Field(default=None, max_length=10)
+    """attention, compile, dtype and kernels as its job had them, and which kernels were promoted; None: recorded by an
+    older version"""
     idea: IdeaId | None = None
     own_terms: bool = False
     """it kept or scored weights along the way otherwise than runs of its budget do unasked: no evidence for an idea"""

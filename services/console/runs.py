@@ -51,7 +51,7 @@ def prune(
     keep: Annotated[int, typer.Option(min=0, help="So many of the newest finished runs are left as they are.")] = 20,
     older_than: Annotated[float, typer.Option(metavar="DAYS", help="Only runs older than this.")] = 0.0,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Remove the run directories, records too, instead of the weights alone.")
+        bool, typer.Option("--whole", help="Remove the run directories, records too, but for runs of ideas.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,

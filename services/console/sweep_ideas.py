@@ -13,6 +13,7 @@ from shared.contracts import Job, RunResult, Status, Unranked
 from shared.evaluation.rungs import eval_signature
 from shared.experiment.presets import DEFAULT_BUDGET_S
 from shared.experiment.request import build_job
+from shared.experiment.settings import tuning_of
 from shared.research.book import Proposal, Trial
 from shared.research.comparable import most_again, why_not
 from shared.research.idea import Idea, new_nonce, propose
@@ -103,7 +104,7 @@ def is_answer(idea: Idea, job: Job | None, result: RunResult) -> bool:
 
 
 def _same_terms(job: Job, result: RunResult) -> bool:
-    same_shape = result.shape in (None, job.shape)
+    same_shape = result.shape in (None, job.shape) and result.tuning in (None, tuning_of(job))
     same_evaluation = result.status is not Status.OK or result.eval_signature == eval_signature()
     same = (result.hardware_key, result.engine, result.dataset, result.budget)
     return (

@@ -118,8 +118,9 @@ def run_more(
     count: int,
     timeout_s: float | None,
 ) -> None:
-    """`key`: for which they shall count; None: for whichever comes of it."""
-    mine = trial.model_copy(update={"idea": idea.id})
+    """`key`: for which they shall count, so its rung is asked for by name; None: for whichever comes of it."""
+    rung = {"rung": key.rung.value} if key else {}
+    mine = trial.model_copy(update={"idea": idea.id, "asked": {**trial.asked, **rung}})
     if mine not in known.trials.get(idea.id, ()):
         place.append(mine)
     indices = range(so_far.next_index, so_far.next_index + count)

@@ -24,7 +24,7 @@ from shared.experiment.presets import (
     preset_of,
 )
 from shared.experiment.recipe import check_source
-from shared.experiment.settings import JOB_KEYS
+from shared.experiment.settings import JOB_KEYS, promotions_said
 from shared.files import sha256_bytes, sha256_file
 from shared.machine.device import Device, DeviceKind
 from shared.machine.hardware import Hardware, Vendor, default_engine, detect
@@ -88,7 +88,7 @@ def build_job(request: TrainRequest, recipe_source: bytes | None = None) -> tupl
         "checkpoints": _checkpoints(request, budget),
         "curve_points": request.curve_points,
         "idea": request.idea,
-        "choices": tuple(choices),
+        "choices": (*choices, *promotions_said(hardware.hardware_key)),
     }
     return validated(Job, job | tuned | {key: request.set[key] for key in JOB_KEYS if key in request.set}), source
 

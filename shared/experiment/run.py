@@ -28,6 +28,7 @@ from shared.contracts import (
 )
 from shared.data.dataset import open_reference
 from shared.experiment.request import has_own_terms
+from shared.experiment.settings import tuning_of
 from shared.machine.awake import kept_awake
 from shared.machine.crowd import is_crowded
 from shared.machine.device_lock import check_idle, device_lock, foreign_processes
@@ -294,6 +295,7 @@ def gather(job: Job, training: TrainingRecord, evaluation: EvaluationRecord | No
         seed=job.seed,
         budget=job.budget,
         shape=job.shape,
+        tuning=tuning_of(job),
         idea=job.idea.id if job.idea else None,
         own_terms=has_own_terms(job),
         eval_signature=evaluation.eval_signature if evaluation else "",

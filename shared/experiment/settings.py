@@ -9,12 +9,31 @@ from typing import Annotated, Any, cast
 
 from pydantic import TypeAdapter
 
-from shared.contracts import Job, Shape
+from shared.contracts import Choice, Job, Shape
 from shared.experiment.presets import PRESETS
+from shared.runs.shipped import promoted_kernels
 
 JOB_KEYS = ("attention", "compile", "dtype", "eval_batch_size", "kernels")
+TUNED = ("attention", "compile", "dtype", "kernels")
+"""of these, what a calibration chooses with the shape and what changes val_bpb"""
 Asked = tuple[str | None, dict[str, str]]
 """preset, and the values of --set"""
+
+
+PROMOTED = "promoted kernels"
+"""the choice that names them: recipes use them unasked"""
+
+
+def tuning_of(job: Job) -> dict[str, str]:
+    promoted = next((choice.chosen for choice in job.choices if choice.what == PROMOTED), "")
+    return {**{name: _text(getattr(job, name)) for name in TUNED}, "promoted": promoted}
+
+
+def promotions_said(hardware_key: str) -> tuple[Choice, ...]:
+    """What of kernels/promoted.toml a run finds that begins now: a line may come or go between two runs."""
+    promoted = promoted_kernels(hardware_key)
+    reason = "promoted on this machine, and used by recipes that are not told otherwise"
+    return (Choice(what=PROMOTED, chosen=_text(promoted), reason=reason),) if promoted else ()
 
 
 def normal(preset: str | None, settings: Mapping[str, str]) -> Asked:

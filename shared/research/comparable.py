@@ -7,7 +7,7 @@ pool, which others are compared with, the first counts: whoever ran a seed again
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,6 +48,8 @@ class LeftOut(StrEnum):
     NO_SANDBOX = "no_sandbox"
     OTHER_RECIPE = "other_recipe"
     OTHER_SHAPE = "other_shape"
+    OTHER_TUNING = "other_tuning"
+    """the machine was calibrated in between, and compiles, say, where it did not before; or a kernel was promoted"""
     OWN_TERMS = "own_terms"
     """asked for checkpoints or curve points of its own, which slow a run"""
     OTHER_SEED = "other_seed"
@@ -89,6 +91,10 @@ class Evidence:
     def shape(self) -> Shape | None:
         return self.results[0].shape if self.results else None
 
+    @property
+    def first(self) -> RunResult | None:
+        return self.results[0] if self.results else None
+
     def why_not(self, idea: Idea, result: RunResult) -> LeftOut | None:
         """None for what counts, also where that is a run over its budget."""
         if result in self.results:
@@ -127,9 +133,16 @@ def keys_of(idea: Idea, results: Iterable[RunResult]) -> list[Key]:
 
 
 def evidence(
-    idea: Idea, key: Key, results: Iterable[RunResult], shape: Shape | None = None, *, is_pool: bool = False
+    idea: Idea,
+    key: Key,
+    results: Iterable[RunResult],
+    like: RunResult | None = None,
+    chosen: Collection[str] = (),
+    *,
+    is_pool: bool = False,
 ) -> Evidence:
-    """`results`: of all runs of the idea, wherever they ran. `shape`: only runs of it count, where it is known.
+    """`results`: of all runs of the idea, wherever they ran. `like`: only runs of its shape and tuning count, but for
+    what is `chosen`.
 
     `is_pool`: what others are compared with, as every start is.
     """
@@ -142,7 +155,7 @@ def evidence(
     vain: Counter[int] = Counter()
     most = most_again(idea)
     for result in results:
-        why = why_not(idea, result) or _elsewhere(key, shape, result)
+        why = why_not(idea, result) or _elsewhere(key, like, chosen, result)
         index = indices.get(result.seed)
         if why is None and vain[result.seed] >= most:
             why = LeftOut.TRIED_TOO_OFTEN
@@ -155,7 +168,7 @@ def evidence(
                     left_out += _take(scored, index, late, is_pool)
             continue
         only_late = why is LeftOut.UNRANKED and result.unranked == (Unranked.OVER_BUDGET,)
-        if only_late and not is_pool and index is not None and _elsewhere(key, shape, result) is None:
+        if only_late and not is_pool and index is not None and _elsewhere(key, like, chosen, result) is None:
             overran[index].append(result)
         left_out.append((result.run_id, why or LeftOut.OTHER_SEED))
     if is_pool:
@@ -191,10 +204,21 @@ def said_of(why: LeftOut, result: RunResult) -> str:
     return reasons_of(result) if why is LeftOut.UNRANKED and result.unranked else str(why)
 
 
-def _elsewhere(key: Key, shape: Shape | None, result: RunResult) -> LeftOut | None:
+def _elsewhere(key: Key, like: RunResult | None, chosen: Collection[str], result: RunResult) -> LeftOut | None:
     if not _is_at(key, result):
         return LeftOut.OTHER_KEY
-    return LeftOut.OTHER_SHAPE if shape and result.shape and result.shape != shape else None
+    if like is None:
+        return None
+    if like.shape and result.shape and _differ(like.shape.model_dump(), result.shape.model_dump(), chosen):
+        return LeftOut.OTHER_SHAPE
+    return LeftOut.OTHER_TUNING if _differ(like.tuning, result.tuning, chosen) else None
+
+
+def _differ(one: Mapping[str, object] | None, other: Mapping[str, object] | None, chosen: Collection[str]) -> bool:
+    """Where both are known, in anything that is not chosen."""
+    if one is None or other is None:
+        return False
+    return any(value != other.get(name) for name, value in one.items() if name not in chosen)
 
 
 def _is_at(key: Key, result: RunResult) -> bool:

@@ -41,8 +41,7 @@ def _counted(entries: Iterable[Entry], results: Sequence[RunResult], ended: RunR
     if idea is None or ended.budget.seconds is None:
         return None
     key = key_of(ended) or next(filter(lambda one: _is_where(one, ended), keys_of(idea, results)), _any_rung(ended))
-    shape = evidence(idea, key, results).shape
-    found = evidence(idea, key, results, shape)
+    found = evidence(idea, key, results, evidence(idea, key, results).first)
     return Counted(values=tuple(found.values), num_failed=len(found.failed), at=time())
 
 

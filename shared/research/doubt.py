@@ -60,7 +60,7 @@ def doubt(known: Known, ruling: Ruling | None, default: PlatformDefault | None) 
         return None
     idea, line = known.ideas[ruling.idea], known.line(ruling.key)
     against = known.ideas[ruling.against or str(idea.parent)]
-    noise = noise_at(known, ruling.key, default, known.pool(against, ruling.key))
+    noise = noise_at(known, ruling.key, default, known.pool(against, ruling.key, idea))
     if noise is None:
         return None
     decision = rule_for(idea)(*values, noise)

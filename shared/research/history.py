@@ -90,7 +90,7 @@ def _row(known: Known, idea: Idea, key: Key) -> Row:
     evidence, ruling = known.evidence(idea, key), known.rulings.get((idea.id, key))
     runs, failed = evidence.results, evidence.failed
     against = (ruling.against if ruling else None) or idea.parent or ""
-    pool = known.pool(known.ideas[against], key).values if against in known.ideas else []
+    pool = known.pool(known.ideas[against], key, idea).values if against in known.ideas else []
     mean = fmean(evidence.values) if runs else None
     undecided = known.undecided.get((idea.id, key))
     state: State = "start" if idea.parent is None else "undecided" if undecided else "not decided"

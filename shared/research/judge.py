@@ -16,6 +16,7 @@ from shared.research.noise import Noise, how_to_measure, is_denied, is_too_large
 from shared.research.rule import ENOUGH_SEEDS, FEWEST_SEEDS, Decision, Verdict, resolves
 from shared.runs.shipped import is_shipped
 
+OTHERWISE = (LeftOut.OTHER_SHAPE, LeftOut.OTHER_TUNING)
 ADVICE = {
     Unranked.DEMO_CORPUS: "runs on the demo corpus are never ranked: `autoresearch prepare --corpus climbmix` on the "
     "worker's machine, or parquet:DIR with text of your own, makes a dataset that counts",
@@ -112,7 +113,7 @@ def _judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault |
         return _judge_start(known, idea, key, runs, default)
     ruling = known.rulings.get((idea.id, key))
     against = known.ideas[ruling.against or idea.parent] if ruling else known.opponent(idea, key)
-    pool = _pool(known, idea, against, key, runs)
+    pool = known.pool(against, key, idea)
     noise = noise_at(known, key, default, pool)
     if again and (ruling is None or ruling.verdict is not Verdict.KEEP):
         raise ValueError(f"only what was kept is tried again, and idea {idea.id} was not kept on {key.hardware_key}")
@@ -126,7 +127,10 @@ def _judge(known: Known, idea: Idea, key: Key | None, default: PlatformDefault |
     decision = rule_for(idea)(runs.values, pool.values, noise)
     if against.id != idea.parent:
         decision = replace(decision, reason=f"held against {against.id}, the best by now: {decision.reason}")
-    if not pool.results and (elsewhere := sorted({str(one) for one in known.keys(against)})):
+    if not pool.results and any(why in OTHERWISE for _, why in pool.left_out):
+        said = "its parent's runs here have another shape or tuning, from before a calibration or promotion"
+        decision = replace(decision, reason=f"{decision.reason}: {said}")
+    elif not pool.results and (elsewhere := sorted({str(one) for one in known.keys(against)})):
         decision = replace(decision, reason=f"{decision.reason} here; it ran on {'; '.join(elsewhere)}")
     if said := steps.told(runs.results, pool.results):
         decision = replace(decision, reason=f"{decision.reason}; {said}")
@@ -167,14 +171,6 @@ def is_judged(known: Known, idea: str | None, key: Key) -> bool:
     """Whether the rule has kept it: then its runs differed as runs with different seeds do."""
     ruling = known.rulings.get((idea or "", key))
     return ruling is not None and ruling.verdict is Verdict.KEEP
-
-
-def _pool(known: Known, idea: Idea, parent: Idea, key: Key, runs: Evidence) -> Evidence:
-    """Where only the recipe differs, a machine that was calibrated again in between has changed the shape."""
-    pool = known.pool(parent, key)
-    if parent.settings == idea.settings and runs.shape and pool.shape and pool.shape != runs.shape:
-        return Evidence(left_out=pool.left_out, next_index=pool.next_index)
-    return pool
 
 
 def _as_ruled(ruling: Ruling) -> Decision:

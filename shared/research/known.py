@@ -1,7 +1,7 @@
 """Everything that is known of ideas at one moment: the book, read into tables, and the results of their runs."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.contracts import RunResult, Status, TrainingRecord, one_line
@@ -46,17 +46,27 @@ class Known:
         return found[0]
 
     def evidence(self, idea: Idea, key: Key) -> Evidence:
-        """All counted runs have one shape, that of the first."""
+        """All counted runs have one shape and tuning, those of the first."""
         return self._evidence(idea, key, is_pool=False)
 
-    def pool(self, idea: Idea, key: Key) -> Evidence:
-        """The runs of it that others are compared with."""
-        return self._evidence(idea, key, is_pool=True)
+    def pool(self, idea: Idea, key: Key, of: Idea | None = None) -> Evidence:
+        """The runs of it that others are compared with.
 
-    def _evidence(self, idea: Idea, key: Key, is_pool: bool) -> Evidence:
+        `of`: who is. Where nothing else was asked for, a machine that was calibrated in between gives its runs another
+        shape or tuning: only those runs compare that have what its first one has.
+        """
+        mine = self.evidence(of, key).first if of and of.preset == idea.preset else None
+        chosen = {*idea.set, *of.set} if of else ()
+        return self._evidence(idea, key, mine, chosen, is_pool=True)
+
+    def _evidence(
+        self, idea: Idea, key: Key, like: RunResult | None = None, chosen: Collection[str] = (), *, is_pool: bool
+    ) -> Evidence:
         results = self.results.get(idea.id, ())
-        shape = evidence(idea, key, results, is_pool=is_pool).shape
-        return evidence(idea, key, results, shape, is_pool=is_pool)
+        first = evidence(idea, key, results, like, chosen, is_pool=is_pool).first
+        if first is None:
+            return evidence(idea, key, results, like, chosen, is_pool=is_pool)
+        return evidence(idea, key, results, first, is_pool=is_pool)
 
     def keys(self, idea: Idea) -> list[Key]:
         """For which it has evidence, the latest first."""
@@ -205,7 +215,7 @@ def _sides(known: Known, ruling: Ruling) -> list[Side] | None:
     against = known.ideas.get(ruling.against or idea.parent or "")
     if against is None:
         return None
-    found = ((known.evidence(idea, ruling.key), ruling.runs), (known.pool(against, ruling.key), ruling.pool))
+    found = ((known.evidence(idea, ruling.key), ruling.runs), (known.pool(against, ruling.key, idea), ruling.pool))
     sides = [(_scores(evidence), names) for evidence, names in found]
     return sides if all(set(names) <= set(have) for have, names in sides) else None
 
@@ -272,7 +282,9 @@ def _cut_short(run: ListedRun) -> RunResult | None:
 
 
 def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, list[RunResult]]:
-    """By idea, of the jobs that follow from its trials; what was enqueued under other names is none of its runs."""
+    """By idea, in the order in which they ended, of the jobs that follow from its trials; what was enqueued under other
+    names is none of its runs. By the order of the trials, somebody could run what counts first last.
+    """
     entries = list(entries)
     ideas = {entry.idea.id: entry.idea for entry in entries if isinstance(entry, Proposal)}
     every = (
@@ -285,9 +297,11 @@ def results_of_jobs(store: FleetStore, entries: Iterable[Entry]) -> dict[str, li
     jobs = list(dict.fromkeys(every))  # a trial may be in the book more than once: two sweeps with one base, say
     pipeline = store.connection.pipeline(transaction=False)
     for _, job_id in jobs:
-        pipeline.hget(keys.job(job_id), "outcome")
+        pipeline.hget(keys.job(job_id), "outcome").zscore(keys.INDEX, job_id)
+    said = pipeline.execute()
+    ended = [(at or 0.0, idea, content) for (idea, _), content, at in zip(jobs, said[::2], said[1::2], strict=True)]
     found: dict[str, list[RunResult]] = defaultdict(list)
-    for (idea, _), content in zip(jobs, pipeline.execute(), strict=True):
+    for _, idea, content in sorted(ended, key=lambda one: one[0]):
         outcome = Outcome.model_validate_json(content) if content else None
         if outcome is not None and outcome.result is not None:
             found[idea].append(outcome.result)

@@ -37,7 +37,7 @@ def made_since(
     made = _made(before, after, idea, after.evidence(idea, key) if key else Evidence())
     if against is None:
         return made
-    return made + _made(before, after, against, after.pool(against, key) if key else Evidence())
+    return made + _made(before, after, against, after.pool(against, key, idea) if key else Evidence())
 
 
 def _made(before: Known, after: Known, idea: Idea, evidence: Evidence) -> tuple[Made, ...]:

@@ -73,7 +73,7 @@ def _gain(known: Known, row: Row, noise: Noise | None) -> Gain:
     assert row.key is not None
     assert row.effect is not None
     assert row.idea.parent is not None
-    pool = known.pool(known.ideas[row.idea.parent], row.key).results
+    pool = known.pool(known.ideas[row.idea.parent], row.key, row.idea).results
     before = middle(pool, "total_tokens_M")
     error = noise.sigma * (1 / row.num_runs + 1 / len(pool)) ** 0.5 if noise else None
     tokens = row.tokens_M / before if row.tokens_M and before else None

@@ -1,7 +1,8 @@
 """Room on the disk: the weights of runs that are scored, and whole run directories, removed when somebody asks.
 
-The records of a run are small and stay; its weights are needed only to score it again. Nothing is touched that
-somebody works on, that waits for MLflow, or that can still be continued.
+The records of a run are small and stay; its weights are needed only to score it again. Those of an idea's run stay in
+any case: on a machine without a hub nothing else tells of it, and what is not known is run again, until it is good.
+Nothing is touched that somebody works on, that waits for MLflow, or that can still be continued.
 """
 
 import shutil
@@ -39,7 +40,8 @@ class Prunable:
 def prunable(keep: int, *, older_than_days: float = 0.0, whole: bool = False) -> list[Prunable]:
     """Of finished runs, oldest first: all but the newest `keep` and the best one of each dataset, target and budget.
 
-    whole: the run directories instead of the weights alone; runs that MLflow does not have yet are left out.
+    whole: the run directories instead of the weights alone, but for runs of ideas; runs that MLflow does not have yet
+    are left out.
     """
     finished = [run for run in list_runs() if run.result is not None]
     kept = {run.path for run in finished[:keep]} | _best_of_each(finished)
@@ -50,7 +52,7 @@ def prunable(keep: int, *, older_than_days: float = 0.0, whole: bool = False) ->
         for run in reversed(finished)
         if run.path not in kept and run.created_at <= before and run.run_id not in busy and _is_over(run)
     ]
-    parts = [(run, run.path if whole else run.path / "checkpoint") for run in chosen]
+    parts = [(run, run.path if whole and not _is_evidence(run) else run.path / "checkpoint") for run in chosen]
     return [Prunable(run, path, size_of(path)) for run, path in parts if path.is_dir() and not path.is_symlink()]
 
 
@@ -73,6 +75,10 @@ def disk_warning() -> str:
 
 def size_of(folder: Path) -> int:
     return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _is_evidence(run: ListedRun) -> bool:
+    return run.result is not None and run.result.idea is not None
 
 
 def _is_over(run: ListedRun) -> bool:

@@ -3,6 +3,7 @@
 python -m shared.runs.shipped     lists the kernels anew, when a person has read those that are new or changed
 """
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from shared.settings import CHECKOUT
 KERNELS = CHECKOUT / "kernels"
 KERNEL_LIST = KERNELS / "shipped.sha256"
 """a hash and a path a line, of every Python file of kernels/"""
+PROMOTED = KERNELS / "promoted.toml"
 OWN_FUNCTION = "reference"
 _FOLDER = CHECKOUT / "services" / "trainer" / "recipes"
 
@@ -61,6 +63,12 @@ def is_shipped(of: Asked | RunResult) -> bool:
     """Whether nobody but us wrote what its process runs: a shipped recipe, and no kernel but shipped ones."""
     kernels = _kernels_used(of) if isinstance(of, RunResult) else of.kernels.items()
     return of.recipe_sha in shipped_recipes() and all(is_shipped_kernel(op, kernel) for op, kernel in kernels)
+
+
+def promoted_kernels(hardware_key: str) -> dict[str, str]:
+    """By op, which kernel a recipe finds in place of its own function on that machine (kernels/promotion.py)."""
+    rows = tomllib.loads(PROMOTED.read_text()).get("promoted", [])
+    return {row["op"]: row["kernel"] for row in rows if row["hardware_key"] == hardware_key}
 
 
 def is_shipped_kernel(op: str, kernel: str) -> bool:

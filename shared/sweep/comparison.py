@@ -1,8 +1,8 @@
 """Like with like, as for ideas: a point is held against the base where both ran on the same terms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from shared.contracts import RunResult, Shape
+from shared.contracts import RunResult
 from shared.research.comparable import Key, key_of
 from shared.sweep.plan import Point
 
@@ -21,8 +21,8 @@ ADVICE = (
 def unlike(point: Point, results: Sequence[RunResult], base: Sequence[RunResult]) -> str:
     """What runs of a point do not have in common with the base's, or those of the base with each other: one line.
 
-    Empty where they compare: one key of research (shared/research/comparable.py), and a shape that differs in nothing
-    but what the point sets. A machine that was calibrated meanwhile gives another shape to whoever names no preset.
+    Empty where they compare: one key of research (shared/research/comparable.py), and a shape and tuning that differ in
+    nothing but what the point sets. A machine that was calibrated meanwhile gives others to whoever names no preset.
     """
     reference = next(iter(base or results), None)
     if reference is None:
@@ -39,10 +39,16 @@ def _differences(point: Point, result: RunResult, reference: RunResult) -> Itera
         if ours != theirs:
             yield f"{SAID.get(name, name)} {_said(ours)} instead of {_said(theirs)}"
     if result.shape and reference.shape:
-        for name in (one for one in Shape.model_fields if one not in point.set):
-            ours, theirs = getattr(result.shape, name), getattr(reference.shape, name)
-            if ours != theirs:
-                yield f"{name} {_said(ours)} instead of {_said(theirs)}"
+        yield from _unset(point, result.shape.model_dump(), reference.shape.model_dump())
+    if result.tuning and reference.tuning:
+        yield from _unset(point, result.tuning, reference.tuning)
+
+
+def _unset(point: Point, ours: Mapping[str, object], theirs: Mapping[str, object]) -> Iterator[str]:
+    """What differs although the point does not set it."""
+    for name, value in ours.items():
+        if name not in point.set and value != theirs.get(name):
+            yield f"{name} {_said(value)} instead of {_said(theirs.get(name))}"
 
 
 def _said(value: object) -> str:

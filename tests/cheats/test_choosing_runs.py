@@ -11,12 +11,16 @@ from services.console import verdicts
 from services.console.research import Here
 from shared.contracts import Rung
 from shared.research.book import Proposal, Ruling, Trial
+from shared.research.comparable import key_of
 from shared.research.history import standings
 from shared.research.judge import judge
 from shared.research.known import Known, read_known
 from shared.research.rule import Verdict
+from shared.runs import shipped
 from shared.runs.listing import list_runs
 from shared.stages.executors import NativeExecutor
+from shared.sweep.comparison import unlike
+from shared.sweep.plan import Point
 from tests import ideas
 from tests.ideas import RECIPE, TERMS
 from tests.shared.research.makers import KEY, SHAPE, START, idea, known, result, results
@@ -116,6 +120,85 @@ def test_runs_of_the_parent_ask_for_what_its_own_runs_asked_for():
     judged = replace(judged, decision=replace(judged.decision, parent_needs=1))
     verdicts.make_runs(place, state, judged, None)
     assert "checkpoint_every" not in asked[-1].asked
+
+
+def test_a_bad_run_of_an_idea_stays_on_record_when_room_is_made(autoresearch, mine):
+    """Its directory is all that tells of it here; what is gone is made again, on the same seed, as often as wanted."""
+    measured_start()
+    autoresearch(*mine(2.1))
+    name, before = list_runs()[0].result.idea, Here().known().results
+    autoresearch("runs", "prune", "--whole", "--keep", "0")
+    assert Here().known().results == before
+    assert "was run" in autoresearch(*mine(2.1), code=2).err, name
+
+
+@pytest.mark.parametrize(("mine", "parents"), [((1.998,), ()), ((1.998,), (2.0,))])
+def test_the_rung_of_later_runs_is_not_left_to_what_the_recipe_says_of_itself(mine, parents):
+    """`auto` goes by what scoring cost before, under the attention that the recipe's process names. It would name
+    another one whenever it has bad luck, and the run, on another rung, be none of those that are compared, nor a try.
+    """
+    entries = [Proposal(idea=START), Proposal(idea=NEUTRAL)]
+    entries += [Trial(idea=one.id, target="cpu", asked={"time_budget": 300.0}) for one in (START, NEUTRAL)]
+    runs = {START.id: results(START, *parents), NEUTRAL.id: results(NEUTRAL, *mine)}
+    state = read_known(entries, runs, believe_missing=False)
+    asked: list[Trial] = []
+    judged = judge(state, NEUTRAL, KEY, None)
+    verdicts.make_runs(Recorded(asked), state, judged, None)
+    assert asked[-1].asked == {"time_budget": 300.0, "rung": KEY.rung}
+
+
+TUNED = {"attention": "auto", "compile": "on", "dtype": "auto", "kernels": ""}
+
+
+def test_a_machine_that_is_calibrated_in_between_gives_an_idea_nothing():
+    """It compiles from then on, and the idea's runs take more steps than those of its parent that were made before."""
+    slow, fast = {**TUNED, "compile": "auto"}, TUNED
+    before = [result(START, index, 2.0 + index / 1e4, tuning=slow) for index in range(3)]
+    mine = [result(NEUTRAL, index, 1.9 + index / 1e4, tuning=fast) for index in range(2)]
+    state = known((START, before), (NEUTRAL, mine))
+    assert state.pool(START, KEY).values == [2.0, 2.0001, 2.0002]
+    judged = judge(state, NEUTRAL, KEY, None)
+    assert judged.pool.values == []
+    assert "its parent's runs here have another shape or tuning" in judged.decision.reason
+    again = [result(START, index, 1.9 + index / 1e4, tuning=fast, run_id=f"again-{index}") for index in range(3)]
+    state = known((START, [*before, *again]), (NEUTRAL, mine))
+    assert judge(state, NEUTRAL, KEY, None).pool.values == [1.9, 1.9001, 1.9002]
+    assert state.pool(START, KEY).values == [2.0, 2.0001, 2.0002]
+
+
+def test_a_point_of_a_sweep_is_not_held_against_a_base_that_did_not_compile():
+    base = [result(START, 0, 2.0, tuning={**TUNED, "compile": "auto"})]
+    mine = [result(NEUTRAL, 0, 1.9, tuning=TUNED)]
+    assert "compile on instead of auto" in unlike(Point(), mine, base)
+    assert not unlike(Point(set={"compile": "on"}), mine, base)
+
+
+def test_a_kernel_that_is_promoted_in_between_gives_an_idea_nothing(autoresearch, mine, tmp_path, monkeypatch):
+    """Its parent ran without it; one may also be taken back for the runs of a parent."""
+    start = measured_start()
+    here = list_runs()[0].result.hardware_key
+    row = {"op": "rmsnorm", "hardware_key": here, "kernel": "torch_fast", "evidence": "e", "signature": "f" * 64}
+    lines = ["[[promoted]]", *(f'{name} = "{value}"' for name, value in row.items())]
+    monkeypatch.setattr(shipped, "PROMOTED", tmp_path / "promoted.toml")
+    shipped.PROMOTED.write_text("\n".join(lines))
+    autoresearch(*mine(1.5))
+    result = list_runs()[0].result
+    assert result.tuning["promoted"] == "rmsnorm=torch_fast"
+    told = Here().known()
+    assert told.pool(told.ideas[start], key_of(result), told.ideas[result.idea]).values == []
+
+
+def test_an_idea_that_is_calibrated_for_in_between_goes_on_with_what_it_began_with():
+    slow = {**TUNED, "compile": "auto"}
+    runs = [result(NEUTRAL, 0, 2.0, tuning=slow), result(NEUTRAL, 1, 1.9, tuning=TUNED)]
+    assert known((START, results(START, 2.0)), (NEUTRAL, runs)).evidence(NEUTRAL, KEY).values == [2.0]
+
+
+def test_an_idea_may_compile_where_its_parent_does_not():
+    compiles = idea("neutral = 1", settings={"compile": "on"})
+    before = [result(START, index, 2.0, tuning={**TUNED, "compile": "auto"}) for index in range(3)]
+    state = known((START, before), (compiles, [result(compiles, 0, 1.9, tuning=TUNED)]))
+    assert len(judge(state, compiles, KEY, None).pool.values) == 3
 
 
 class Recorded:

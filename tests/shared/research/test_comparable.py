@@ -10,8 +10,8 @@ from tests.shared.research.makers import KEY, SHAPE, idea, result, results, sha
 IDEA = idea()
 
 
-def why(*found, shape=None) -> list[LeftOut]:
-    return [reason for _, reason in evidence(IDEA, KEY, found, shape).left_out]
+def why(*found, like=None) -> list[LeftOut]:
+    return [reason for _, reason in evidence(IDEA, KEY, found, like).left_out]
 
 
 def test_honest_runs_count_in_the_order_of_their_seeds():
@@ -166,7 +166,7 @@ def test_a_look_at_a_seed_with_a_shorter_budget_does_not_excuse_from_running_it(
 
 def test_a_run_of_another_shape_does_not_count():
     other = SHAPE.model_copy(update={"depth": 4})
-    assert why(result(IDEA, 0, 1.0, shape=other), shape=SHAPE) == [LeftOut.OTHER_SHAPE]
+    assert why(result(IDEA, 0, 1.0, shape=other), like=result(IDEA, 1)) == [LeftOut.OTHER_SHAPE]
 
 
 def test_a_number_without_a_rung_or_under_a_token_budget_has_no_key():

@@ -300,12 +300,13 @@ def test_a_parent_whose_runs_deny_the_noise_makes_it_larger(monkeypatch):
 
 def test_after_a_kept_idea_of_another_size_its_own_runs_measure_the_noise():
     larger = SHAPE.model_copy(update={"depth": 6})
-    runs = [result(GOOD, index, 1.99 + index / 1e4, shape=larger) for index in range(4)]
-    claim = ruling(published=runs[1].val_bpb)
-    state = known((START, results(START, 2.0, 2.0)), (GOOD, runs), rulings=[claim])
-    noise = judging.noise_at(state, KEY, None, state.evidence(GOOD, KEY))
+    deep = idea("deep = 1", settings={"depth": "6"})
+    runs = [result(deep, index, 1.99 + index / 1e4, shape=larger) for index in range(4)]
+    claim = ruling(idea=deep.id, runs=(f"{deep.id}-0", f"{deep.id}-1"), published=runs[1].val_bpb)
+    state = known((START, results(START, 2.0, 2.0)), (deep, runs), rulings=[claim])
+    noise = judging.noise_at(state, KEY, None, state.evidence(deep, KEY))
     assert (noise.num_seeds, noise.grows) == (4, True)
-    assert judging.noise_at(known((START, []), (GOOD, runs)), KEY, None, state.evidence(GOOD, KEY)) is None
+    assert judging.noise_at(known((START, []), (deep, runs)), KEY, None, state.evidence(deep, KEY)) is None
 
 
 def test_an_idea_whose_runs_are_on_the_demo_corpus_is_told_so():
