@@ -4,14 +4,14 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import psutil
 import torch
 
 from kernels import catalog
-from kernels.correctness import forward_backward, truth_of
+from kernels.correctness import Results, forward_backward, truth_of
 from kernels.records import Correctness, Status, Workload
 from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes
 from services.kernel_lab.device_cache import cache_bytes
@@ -31,6 +31,8 @@ MEASURED_COSTS = 5
 RESOLUTION, SHORTEST_CALL_S = 0.05, 1e-9
 """of what touching and handing over cost: what is left of a call when that is taken off is no surer"""
 WARM_UP_ROUNDS = 2
+FEWEST_ROUNDS, FEWEST_FURTHER_ROUNDS = 5, 3
+"""that are made in a size when its time is over; in one after the first"""
 MEMORY_SHARE = 0.02
 """of what is free, for the input sets of one process"""
 
@@ -69,14 +71,19 @@ class Match:
         count = num_slots(sizes.inputs + 2 * sizes.results, cache_bytes(around.device), self._memory())
         self.slots = Slots(subject.definition, workload, count, first_slot)
         self.sizes = Sizes(max(sizes.inputs, self.slots.touch_bytes), count * sizes.results)
-        self.sample = dict(self._case(0, self.slots.inputs[0]).plain)
+        self.fewest_rounds = FEWEST_FURTHER_ROUNDS if first_slot else FEWEST_ROUNDS
+        self.sample = self._plain(0, self.slots.inputs[0], around.device)[2]
         self.checked: list[Verdict] = []
         self.variants: dict[str, tuple[Variant, Variant]] = {}
         self.around_s: dict[str, float] = {}
         """{variant: what is taken off each of its calls}"""
 
-    def play(self, limit: DeviceLimit, processes: Processes) -> tuple[tuple[Bout, ...], Correctness]:
-        """Failure when a result is wrong or too good to be true."""
+    def play(
+        self, limit: DeviceLimit, processes: Processes, deadline: float, say: Callable[[str], None]
+    ) -> tuple[tuple[Bout, ...], Correctness]:
+        """Failure when a result is wrong or too good to be true. deadline: by time.monotonic, no further round after
+        the fewest is begun that would end later."""
+        say(f"{self.workload.uuid}: first calls and compilation")
         for mode, (reference, candidate) in processes.items():
             self.variants[mode] = Variant(f"reference, {mode}", reference), Variant(f"candidate, {mode}", candidate)
         for variant in self._all():
@@ -84,10 +91,23 @@ class Match:
         self._warm_up()
         for variant in self._all():
             variant.cpu.begin()
-        for number in range(self.order.rounds):
-            self._round(number)
+        self._rounds(deadline, say)
         self._check_untimed()
         return tuple(self._bout(mode, limit) for mode in processes), self._worst()
+
+    def _rounds(self, deadline: float, say: Callable[[str], None]) -> None:
+        began = monotonic()
+        for number in range(self.order.rounds):
+            say(f"{self.workload.uuid}: round {number + 1} of {self.order.rounds}")
+            self._round(number)
+            now = monotonic()
+            if number + 1 >= self.fewest_rounds and now + (now - began) / (number + 1) > deadline:
+                return
+
+    @property
+    def rounds(self) -> int:
+        """That were made."""
+        return len(self._all()[0].seconds)
 
     def _memory(self) -> int:
         if Device.parse(self.around.device).is_cuda:
@@ -161,7 +181,7 @@ class Match:
             self._check(mode, slot, call)
 
     def _check(self, mode: str, slot: int, call: Taken) -> None:
-        verdict = compare(self.subject.definition, self.workload, call.results, self._case(slot, call.inputs))
+        verdict = self._verdict(slot, call)
         status, reason, _ = verdict
         if status is not Status.PASSED:
             raise Failure(status, f"{mode}, in a timed call: {reason}")
@@ -172,18 +192,26 @@ class Match:
             if found := find_untimed_work(candidate.cpu, reference.cpu):
                 raise Failure(Status.REWARD_HACK, f"{mode}: {found}")
 
-    def _case(self, slot: int, given: Mapping[str, Any]) -> Case:
-        """What is right for these inputs. On the host where the device has no room for float64."""
+    def _verdict(self, slot: int, call: Taken) -> Verdict:
+        """What is right is computed on the host where the device has no room for float64."""
         try:
-            return self._case_on(slot, given, self.around.device)
+            return self._verdict_on(slot, call, self.around.device)
         except torch.OutOfMemoryError:
-            return self._case_on(slot, given, "cpu")
+            return self._verdict_on(slot, call, "cpu")
 
-    def _case_on(self, slot: int, given: Mapping[str, Any], device: str) -> Case:
-        of = self.subject.definition
+    def _verdict_on(self, slot: int, call: Taken, device: str) -> Verdict:
+        case = self._case(slot, call.inputs, device)
+        return compare(self.subject.definition, self.workload, call.results, case)
+
+    def _case(self, slot: int, given: Mapping[str, Any], device: str) -> Case:
+        inputs, dys, plain = self._plain(slot, given, device)
+        truth = truth_of(self.reference, self.subject.definition, self.workload, inputs, dys)
+        return Case(inputs, dys, plain, truth)
+
+    def _plain(self, slot: int, given: Mapping[str, Any], device: str) -> tuple[Any, Any, Results]:
+        """Inputs and cotangents there, and what the plain op makes of them."""
         inputs, dys = on_device(given, device), on_device(self.slots.cotangents[slot], device)
-        plain = forward_backward(self.reference, of, inputs, dys)
-        return Case(inputs, dys, plain, truth_of(self.reference, of, self.workload, inputs, dys))
+        return inputs, dys, forward_backward(self.reference, self.subject.definition, inputs, dys)
 
     def _bout(self, mode: str, limit: DeviceLimit) -> Bout:
         reference, candidate = self.variants[mode]

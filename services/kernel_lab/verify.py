@@ -54,7 +54,7 @@ class Case:
 def answer(order: Verify, desk: Desk) -> LabAnswer:
     subject = desk.subject(order.candidate)
     with desk.place_for(subject.language, order.device) as around:
-        traces = verify(subject, around, Limits(order.limit_s, order.memory_mb), quick=order.quick)
+        traces = verify(subject, around, Limits(order.limit_s, order.memory_mb), quick=order.quick, say=desk.say)
     last = traces[-1].evaluation
     is_passed = last.status is Status.PASSED
     where = f"{len(traces)} sizes and precisions" if is_passed else traces[-1].workload.uuid
@@ -102,7 +102,14 @@ def turned(x: torch.Tensor | int | float) -> torch.Tensor | int | float:
     return x.detach().mT.contiguous().mT.requires_grad_(x.requires_grad)
 
 
-def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quick: bool = False) -> list[Trace]:
+def verify(
+    subject: Subject,
+    surroundings: Surroundings,
+    limits: Limits,
+    *,
+    quick: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Trace]:
     """The traces, the last of which is the verdict: it failed, or all passed."""
     workloads = catalog.workloads(subject.definition, "test")
     if quick:
@@ -116,7 +123,8 @@ def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quic
         with ExitStack() as stack:
             plain = stack.enter_context(open_plain(subject, workloads, surroundings, limits))
             process = stack.enter_context(open_candidate(subject, workloads, surroundings, limits))
-            for workload in workloads:
+            for number, workload in enumerate(workloads, 1):
+                say(f"{subject.name}: size and precision {number} of {len(workloads)}")
                 traces.append(_evaluated(process, plain, subject, workload, surroundings))
                 if traces[-1].evaluation.status is not Status.PASSED:
                     break
