@@ -30,6 +30,7 @@ from kernels.records import Correctness, Definition, DType, ScalarInput, Status,
 from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes, secret_random, secret_shift
 from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import EventKind
+from services.kernel_lab.messages import Between
 from services.kernel_lab.placement import DTYPES, Layout
 from services.kernel_lab.source_rules import find_breach_with_imports
 from services.kernel_lab.subject import Subject
@@ -265,10 +266,17 @@ def _rounds(
         case = draw_case(subject.definition, workload, reference, around.reference_device, transposed=views)
         if plain is not None:
             case = replace(case, plain=plain.run(case.inputs, case.cotangents, case.plain, place))
-        found = process.run(case.inputs, case.cotangents, case.plain, place)
+        found = process.run(case.inputs, case.cotangents, case.plain, place, between_of(subject, again))
         of = subject.definition
         tolerance = interpreted(of.tolerance) if around.interprets(subject.language) else of.tolerance
         yield compare(of.model_copy(update={"tolerance": tolerance}), workload, found, case)
+
+
+def between_of(subject: Subject, again: bool) -> Between:
+    """MLX computes gradients with its forward, so nothing comes between them."""
+    if subject.framework != "torch" or subject.definition.backward_follows:
+        return "nothing"
+    return "a forward" if again else "a whole call"
 
 
 def compare(of: Definition, workload: Workload, found: Results, case: Case) -> Verdict:
