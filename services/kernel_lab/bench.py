@@ -217,10 +217,10 @@ def _unknown(measured: Measured, cut: str) -> tuple[str, ...]:
 
 
 def _short_of_time(order: Bench, measured: tuple[Measured, ...], late: Sequence[Workload]) -> Iterator[str]:
-    over = f"{order.minutes:g} minutes were over (--minutes)"
+    limit = f"to end in about {order.minutes:g} minutes (--minutes)"
     for one in measured:
         if one.fewer_than:
-            yield f"- {one.trace.workload.uuid}: {one.rounds} of {one.fewer_than} rounds, because {over}"
+            yield f"- {one.trace.workload.uuid}: {one.rounds} of {one.fewer_than} rounds, {limit}"
     if late:
         names = ", ".join(one.uuid for one in late)
-        yield f"- not measured: {names}, because {over}; so this counts for no promotion"
+        yield f"- not measured: {names}, {limit}; so this counts for no promotion"
