@@ -100,7 +100,7 @@ def measure(
     modes, left_out = modes_here(order.against, around)
     found: list[Measured] = []
     try:
-        if breach := find_breach_with_imports(subject.path.read_bytes()):
+        if breach := find_breach_with_imports(subject.path.read_bytes(), subject.op):
             raise Failure(Status.REWARD_HACK, breach)
         matches = _matches(subject, workloads, around, order)
         with processes_for(matches, modes) as processes:

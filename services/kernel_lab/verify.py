@@ -117,7 +117,7 @@ def verify(
         workloads = workloads[: len(subject.definition.precisions)]
     else:
         workloads += secret_size(subject.definition)
-    if breach := find_breach_with_imports(subject.path.read_bytes()):
+    if breach := find_breach_with_imports(subject.path.read_bytes(), subject.op):
         return [trace_of(subject, workloads[0], surroundings, Status.REWARD_HACK, breach)]
     traces: list[Trace] = []
     try:

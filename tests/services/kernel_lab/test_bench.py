@@ -43,7 +43,7 @@ def measured(home, tmp_path, monkeypatch):
 
     def measure(path, limit=UNKNOWN):
         monkeypatch.setattr(bench, "device_limit", lambda work, hardware: limit)
-        monkeypatch.setattr(bench, "find_breach_with_imports", lambda source: "")
+        monkeypatch.setattr(bench, "find_breach_with_imports", lambda source, op: "")
         around = surroundings("cpu", tmp_path / "work")
         subject = subject_from(path)
         workload = catalog.workload(subject.definition, {"N": 64, "C": 96}, DType.FLOAT32)

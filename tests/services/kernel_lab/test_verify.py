@@ -48,7 +48,7 @@ def test_a_wrong_kernel_gets_the_status_its_op_names(traces_of, op, kernel, stat
 
 def test_a_trace_is_the_whole_evidence_and_survives_json(traces_of, monkeypatch):
     monkeypatch.setattr(
-        verification, "find_breach_with_imports", lambda source: "line 1: a breach, so that nothing has to run"
+        verification, "find_breach_with_imports", lambda source, op: "line 1: a breach, so that nothing has to run"
     )
     (trace,) = traces_of("rmsnorm", "wrong/torch_mean_kept")
     assert trace.evaluation.status is Status.REWARD_HACK
@@ -67,7 +67,7 @@ IN_TRAINING = {
 @pytest.mark.parametrize("name", IN_TRAINING)
 def test_inputs_are_of_the_kinds_that_the_recipe_gives(tmp_path, judged, monkeypatch, name):
     """Or a kernel would be right here and another function in training."""
-    monkeypatch.setattr(verification, "find_breach_with_imports", lambda source: "")
+    monkeypatch.setattr(verification, "find_breach_with_imports", lambda source, op: "")
     path = tmp_path / "kernel.py"
     path.write_text(
         "import torch\nimport torch.nn.functional as F\n\ndef fused_mlp(x, up, down):\n"
