@@ -234,6 +234,19 @@ class Match:
         return max(found, key=lambda one: max(one.details.values(), default=0.0))
 
 
+class PlainProcess(CandidateProcess):
+    """The plain op's: what goes wrong there says nothing of the candidate, so it is no verdict."""
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            with super()._failing():
+                yield
+        except Failure as failure:
+            more = "; --limit-s gives it longer" if failure.status is Status.TIMEOUT else ""
+            raise ValueError(f"the plain op fails here, so nothing is compared with it: {failure}{more}") from failure
+
+
 @contextmanager
 def processes_for(matches: Sequence[Match], modes: Sequence[str]) -> Iterator[Processes]:
     """With room for the largest of the matches, which are of one candidate."""
@@ -252,9 +265,10 @@ def _process(match: Match, sizes: Sizes, mode: str, role: str) -> CandidateProce
     subject, around, order = match.subject, match.around, match.order
     of = subject.definition
     path, function = (subject.path, subject.function)
+    kind = PlainProcess if role == "reference" else CandidateProcess
     if role == "reference":
         path, function = catalog.folder(of.name) / of.reference["torch"].split("::")[0], catalog.entry_of(of, "torch")
-    return CandidateProcess(
+    return kind(
         path, function, of, device=around.device, work=around.work / f"{mode}-{role}",
         limits=Limits(order.limit_s, order.memory_mb), sizes=sizes, on_device=True, compiled=mode == "compiled",
     )  # fmt: skip

@@ -151,6 +151,15 @@ def rmsnorm(x):
 """
 
 
+def test_where_the_plain_op_fails_it_is_not_said_of_the_candidate(measured, honest, tmp_path, monkeypatch):
+    """In a process of the lab a kernel's module is called candidate."""
+    raising = honest.read_text() + '\nif __name__ == "candidate":\n    raise RuntimeError("no room")\n'
+    (tmp_path / "torch_reference.py").write_text(raising)
+    monkeypatch.setattr(catalog, "folder", lambda op: tmp_path)
+    with pytest.raises(ValueError, match=r"the plain op fails here, so nothing is compared with it: .*no room"):
+        measured(honest)
+
+
 def test_when_the_time_is_over_it_ends_and_says_what_was_left_out(home, honest, monkeypatch):
     desk, subject = Desk("0" * 16, NativeExecutor()), subject_from(honest)
     sizes = ({"N": 64, "C": 96}, {"N": 32, "C": 48})
