@@ -12,6 +12,7 @@ from services.kernel_lab.desk import scratch
 from services.kernel_lab.subject import of_catalog
 from services.kernel_lab.surroundings import surroundings
 from services.kernel_lab.verify import verify
+from tests.services.kernel_lab.conftest import subject_from
 
 WRONG = [(op, bad.name.split("/", 1)[1], status) for op in catalog.ops() for bad, status in catalog.wrong(op)]
 FEW_WRONG = (("residual_blend", "wrong/torch_keeps_gradient"),)
@@ -143,3 +144,10 @@ def test_numbers_that_an_op_is_given_are_others_in_the_secret_size():
         given, (one, other) = of.inputs[name].value, (inputs[name].value for inputs in drawn)
         assert len({given, one, other}) == 3
         assert all(0.7 < value / given < 1.3 for value in (one, other))
+
+
+@pytest.mark.parametrize(("op", "second"), [("rmsnorm", "a forward"), ("launch_fusion", "nothing")])
+def test_another_call_comes_between_forward_and_backward_but_where_recipes_make_none(op, second, tmp_path):
+    path = tmp_path / "kernel.py"
+    path.write_text(catalog.load_source(op, "torch_reference.py"))
+    assert verification.between_of(subject_from(path, op), again=True) == second
