@@ -1,5 +1,6 @@
 """Candidate and plain op, alternating in processes of their own, over the same inputs: the measuring part of bench."""
 
+import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -75,8 +76,8 @@ class Match:
         self.sample = self._plain(0, self.slots.inputs[0], around.device)[2]
         self.checked: list[Verdict] = []
         self.variants: dict[str, tuple[Variant, Variant]] = {}
-        self.around_s: dict[str, float] = {}
-        """{variant: what is taken off each of its calls}"""
+        self.costs_s: dict[str, float] = {}
+        """{variant: the least that touching and handing over cost it, of a call}"""
 
     def play(
         self, limit: DeviceLimit, processes: Processes, deadline: float, say: Callable[[str], None]
@@ -131,14 +132,23 @@ class Match:
             visit = self._next_visit()
             for variant in self._all():
                 variant.timed(visit, self.slots)
-        reference, _ = next(iter(self.variants.values()))
-        plain = self._cost_around(reference, visit)
-        for variant in self._all():
-            self.around_s[variant.name] = min(plain, self._cost_around(variant, visit))
+        for _ in range(MEASURED_COSTS):
+            self._measure_costs(visit)
 
-    def _cost_around(self, variant: Variant, visit: Visit) -> float:
-        costs = [variant.timed(visit, self.slots, calls=False) for _ in range(MEASURED_COSTS)]
-        return min(costs) / self.slots.count
+    def _measure_costs(self, visit: Visit) -> None:
+        """Again after every round: where a machine was busy while they were measured first, too much was taken off."""
+        for variant in self._all():
+            cost_s = variant.timed(visit, self.slots, calls=False) / self.slots.count
+            self.costs_s[variant.name] = min(cost_s, self.costs_s.get(variant.name, math.inf))
+
+    def _taken_off_s(self, variant: Variant) -> float:
+        reference, _ = next(iter(self.variants.values()))
+        return min(self.costs_s[reference.name], self.costs_s[variant.name])
+
+    def _seconds(self, variant: Variant) -> list[float]:
+        """Of a call in each round."""
+        off_s = self._taken_off_s(variant)
+        return [max(one - off_s, RESOLUTION * off_s, SHORTEST_CALL_S) for one in variant.seconds]
 
     def _round(self, number: int) -> None:
         """Who goes first changes from round to round: what drifts hits both."""
@@ -147,14 +157,13 @@ class Match:
         for mode, pair in self.variants.items():
             taken: dict[str, dict[int, Taken]] = {}
             for variant in pair if number % 2 else reversed(pair):
-                around_s = self.around_s[variant.name]
-                seconds = variant.timed(visit, self.slots) / self.slots.count - around_s
-                variant.seconds.append(max(seconds, RESOLUTION * around_s, SHORTEST_CALL_S))
+                variant.seconds.append(variant.timed(visit, self.slots) / self.slots.count)
                 taken[variant.name] = self._take(variant, drawn, visit)
                 if variant.wrote_late():
                     raise Failure(Status.REWARD_HACK, f"{mode}: it handed over results after it had said it was done")
             self._check_some(mode, taken[pair[1].name])
             self._check_inputs(mode, taken)
+        self._measure_costs(visit)
 
     def _take(self, variant: Variant, drawn: list[int], visit: Visit) -> dict[int, Taken]:
         """At once: what is handed over while the other one is timed comes too late."""
@@ -215,13 +224,14 @@ class Match:
 
     def _bout(self, mode: str, limit: DeviceLimit) -> Bout:
         reference, candidate = self.variants[mode]
-        ratios = [a / b for a, b in zip(reference.seconds, candidate.seconds, strict=True)]
+        plain, own = self._seconds(reference), self._seconds(candidate)
+        ratios = [a / b for a, b in zip(plain, own, strict=True)]
         bout = Bout(
             mode,
-            candidate=median(candidate.seconds),
-            reference=median(reference.seconds),
+            candidate=median(own),
+            reference=median(plain),
             speedup=median(ratios),
-            taken_off_s=self.around_s[candidate.name],
+            taken_off_s=self._taken_off_s(candidate),
         )
         if limit.is_beaten_by(bout.candidate.value):
             least_ms = 1e3 * (limit.seconds or 0)
