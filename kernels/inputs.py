@@ -28,7 +28,10 @@ def _draw(spec: TensorSpec, sizes: dict[str, int], generator: np.random.Generato
         if spec.below is None:
             raise ValueError("a random integer needs `below`, the axis that bounds it")
         return generator.integers(0, sizes[spec.below], shape)
-    return np.asarray(generator.standard_normal(shape, dtype=np.float32) * np.float32(spec.scale))
+    numbers = generator.standard_normal(shape, dtype=np.float32) * np.float32(spec.scale)
+    if spec.offset:
+        numbers += generator.standard_normal((*shape[:-1], 1), dtype=np.float32) * np.float32(spec.offset)
+    return np.asarray(numbers)
 
 
 def dtype_of(spec: TensorSpec, precision: DType) -> DType:

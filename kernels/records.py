@@ -90,6 +90,9 @@ class TensorSpec(Contract):
     description: str = ""
     scale: float = Field(default=1.0, gt=0)
     """standard deviation of random numbers"""
+    offset: float = Field(default=0.0, ge=0)
+    """standard deviation of what is added to all numbers of a row, one number for each row: an op whose result does
+    not depend on it may be computed in a way that is right near 0 alone"""
     below: str | None = None
     """axis whose length bounds random integers"""
     value: float | None = None
@@ -141,6 +144,9 @@ class Definition(Contract):
     bench_axes: tuple[dict[str, int], ...]
     """as the presets have them"""
     tolerance: Tolerance = Tolerance()
+    backward_follows: bool = False
+    """whether recipes ask for the gradients of a call before they make the next one. Otherwise a kernel must be right
+    where calls come between, as in a model of several layers"""
     wrong: dict[str, Status] = Field(default_factory=dict)
     """files that must be rejected, and the status each gets in at least one precision; in the other it may pass"""
     family: Family | None = None
@@ -292,8 +298,10 @@ class Trace(Contract):
     solution_sha256: Sha256
 
 
-def tensor(*shape: str, dtype: DType = DType.PRECISION, scale: float = 1.0, below: str | None = None) -> TensorSpec:
-    return TensorSpec(shape=shape, dtype=dtype, scale=scale, below=below)
+def tensor(
+    *shape: str, dtype: DType = DType.PRECISION, scale: float = 1.0, offset: float = 0.0, below: str | None = None
+) -> TensorSpec:
+    return TensorSpec(shape=shape, dtype=dtype, scale=scale, offset=offset, below=below)
 
 
 def number(value: float) -> TensorSpec:

@@ -7,7 +7,7 @@ DEFINITION = Definition(
     op_type="reduction",
     description="softmax over the keys j with i - window <= j <= i, zero elsewhere; computed in float32",
     axes=axes(M="rows and heads", T="tokens", W="keys a query looks back"),
-    inputs={"z": tensor("M", "T", "T", scale=2.0), "window": length("W")},
+    inputs={"z": tensor("M", "T", "T", scale=2.0, offset=128.0), "window": length("W")},
     outputs={"p": tensor("M", "T", "T")},
     reference={"torch": "torch_reference.py::attention_mask_local", "mlx": "mlx_reference.py::attention_mask_local"},
     gradients=("z",),

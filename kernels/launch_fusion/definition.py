@@ -13,6 +13,8 @@ DEFINITION = Definition(
     gradients=("x", "w"),
     test_axes=({"N": 3, "C": 5, "K": 2}, {"N": 17, "C": 24, "K": 3}),
     bench_axes=({"N": 1024, "C": 128, "K": 16}, {"N": 2048, "C": 256, "K": 8}),
+    # one call is the whole chain, and a recorded graph keeps what its backward needs where the next replay writes
+    backward_follows=True,
     wrong={"wrong/torch_replays_old_inputs.py": Status.INCORRECT_NUMERICAL},
     family=Family.LAUNCH_FUSION,
 )

@@ -74,13 +74,14 @@ def bench(
     against: Annotated[str, typer.Option(help="eager, compiled or both.")] = "both",
     rounds: Annotated[int, typer.Option(help="Pairs of candidate and baseline.")] = 15,
     axes: Annotated[str, typer.Option(metavar="N=512,C=256", help="A size of your own instead of the op's.")] = "",
+    minutes: Annotated[float, typer.Option(help="For all sizes; what does not fit is left out, and is named.")] = 5.0,
     limit_s: Annotated[float, typer.Option(help="Seconds for each answer of the candidate.")] = 120.0,
     memory_mb: Annotated[int, typer.Option(help="Megabytes it may take beyond the framework's own.")] = 8192,
     json: Json = False,
 ) -> None:
     """Measure a kernel against the plain op, alternating, and against the device's limit."""
     ask("Bench", json, candidate=candidate, device=device, against=against, rounds=rounds, axes=numbers(axes),
-        limit_s=limit_s, memory_mb=memory_mb)  # fmt: skip
+        minutes=minutes, limit_s=limit_s, memory_mb=memory_mb)  # fmt: skip
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from services.console.interruption import ends_like_ctrl_c
+from services.console.lab_progress import shown
 from shared.experiment.request import validated
 from shared.stages.executors import NativeExecutor, raise_fault
 
@@ -16,8 +17,8 @@ def ask(model: str, as_json: bool, **values: Any) -> None:
 
     given = {name: _from_here(value) for name, value in values.items() if value is not None}
     job = commands.LabJob(command=validated(getattr(commands, model), given))
-    with ends_like_ctrl_c():
-        code, line = NativeExecutor(term_timeout_s=30.0).execute("kernel-lab", [job.model_dump_json()], lambda _: None)
+    with ends_like_ctrl_c(), shown(job.id) as watch:
+        code, line = NativeExecutor(term_timeout_s=30.0).execute("kernel-lab", [job.model_dump_json()], watch)
     raise_fault(code, line)
     if code:
         raise ValueError(f"the kernel lab was ended ({line or f'exit code {code}'}); run the same command again")

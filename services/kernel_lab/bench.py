@@ -5,9 +5,10 @@ What is timed is checked: calls drawn in secret are compared with the reference,
 limit is a REWARD_HACK. The definition's first size decides; the others are timed in few rounds, to be checked as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from time import monotonic
 from typing import Any
 
 from kernels import catalog
@@ -40,12 +41,13 @@ def answer(order: Bench, desk: Desk) -> LabAnswer:
                 "missing-runtime", "on a CPU Triton is interpreted, which says nothing of speed: bench needs a GPU"
             )
         workloads, cut = pick_workloads(subject, around, order.axes)
-        measured = measure(subject, workloads, around, order)
-    said = _answer(order, subject, around, measured, cut)
+        measured = measure(subject, workloads, around, order, desk.say)
+    late = workloads[len(measured) :] if measured[-1].trace.evaluation.status is Status.PASSED else ()
+    said = _answer(order, subject, around, measured, cut, late)
     event = desk.note(
         EventKind.BENCH, subject, around.hardware_key, said,
         traces=[one.trace for one in measured], bouts=said.data["bouts"], further=said.data["further"],
-        chosen=is_chosen(order),
+        chosen=is_chosen(order) or bool(late),
     )  # fmt: skip
     return said.model_copy(update={"data": {**said.data, "evidence": event.id}})
 
@@ -79,26 +81,37 @@ class Measured:
     bouts: tuple[Bout, ...]
     limit: DeviceLimit
     left_out: tuple[str, ...]
+    rounds: int = 0
+    fewer_than: int = 0
+    """rounds that were asked for; 0: all of them were made"""
 
 
 def measure(
-    subject: Subject, workloads: Sequence[Workload], around: Surroundings, order: Bench
+    subject: Subject,
+    workloads: Sequence[Workload],
+    around: Surroundings,
+    order: Bench,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Measured, ...]:
-    """Of each size, until it fails in one. The same processes serve all of them."""
+    """Of each size, until it fails in one or the time is over. The same processes serve all of them."""
+    say(f"{subject.name}: what the plain op needs")
     reference = catalog.load_reference(subject.op, "torch")
     limits = [device_limit(work_of(subject.definition, one, reference), around.hardware) for one in workloads]
     modes, left_out = modes_here(order.against, around)
     found: list[Measured] = []
     try:
-        if breach := find_breach_with_imports(subject.path.read_bytes()):
+        if breach := find_breach_with_imports(subject.path.read_bytes(), subject.op):
             raise Failure(Status.REWARD_HACK, breach)
         matches = _matches(subject, workloads, around, order)
         with processes_for(matches, modes) as processes:
-            for match, limit in zip(matches, limits, strict=True):
-                bouts, correctness = match.play(limit, processes)
+            for match, limit, deadline in zip(matches, limits, deadlines(matches, order), strict=True):
+                if found and monotonic() > deadline:
+                    break
+                bouts, correctness = match.play(limit, processes, deadline, say)
                 performance = _performance(bouts, limit) if bouts else None
                 trace = trace_of(subject, match.workload, around, Status.PASSED, "", correctness, performance)
-                found.append(Measured(trace, bouts, limit, left_out))
+                fewer_than = match.order.rounds if match.rounds < match.order.rounds else 0
+                found.append(Measured(trace, bouts, limit, left_out, match.rounds, fewer_than))
     except Failure as failure:
         number = len(found)
         trace = trace_of(subject, workloads[number], around, failure.status, failure.reason)
@@ -113,6 +126,15 @@ def _matches(subject: Subject, workloads: Sequence[Workload], around: Surroundin
         first_slot = sum(one.slots.count for one in matches)
         matches.append(Match(subject, workload, around, few if matches else order, first_slot))
     return matches
+
+
+def deadlines(matches: Sequence[Match], order: Bench) -> Iterator[float]:
+    """When each size should have ended: each has its part of the time, by its rounds, and what one leaves is for the
+    next."""
+    began, asked, until = monotonic(), sum(one.order.rounds for one in matches), 0
+    for one in matches:
+        until += one.order.rounds
+        yield began + 60 * order.minutes * until / asked
 
 
 def modes_here(against: str, around: Surroundings) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -138,9 +160,12 @@ def _performance(bouts: tuple[Bout, ...], limit: DeviceLimit) -> Performance:
 
 
 def _answer(
-    order: Bench, subject: Subject, around: Surroundings, measured: tuple[Measured, ...], cut: str
-) -> LabAnswer:
+    order: Bench, subject: Subject, around: Surroundings, measured: tuple[Measured, ...], cut: str,
+    late: Sequence[Workload] = (),
+) -> LabAnswer:  # fmt: skip
+    """late: sizes for which there was no time."""
     first, last = measured[0], measured[-1]
+    unknown = (*_unknown(first, cut), *_short_of_time(order, measured, late))
     evaluation = last.trace.evaluation
     is_passed = evaluation.status is Status.PASSED
     said = "; ".join(f"{one.verdict} {one.mode}, {one.speedup.value:.2f}x" for one in first.bouts)
@@ -150,7 +175,7 @@ def _answer(
         command=order.command,
         status=passed(is_passed),
         headline=f"{subject.name} on {around.hardware_key}: {said}",
-        lines=(*(_line(bout, one) for one in measured for bout in one.bouts), *_unknown(first, cut)),
+        lines=(*(_line(bout, one) for one in measured for bout in one.bouts), *unknown),
         data={
             "status": evaluation.status,
             "workload": first.trace.workload.uuid,
@@ -160,7 +185,7 @@ def _answer(
             },
             "limit_s": first.limit.honest_s,
             "trace": (first if is_passed else last).trace.model_dump(mode="json"),
-            "not_known": [*_unknown(first, cut)],
+            "not_known": [*unknown],
         },
     )
 
@@ -189,3 +214,13 @@ def _unknown(measured: Measured, cut: str) -> tuple[str, ...]:
     if measured.limit.honest_s is None:
         said.append(f"- the device's limit is not known, so nobody can be too fast for it: {measured.limit.reason}")
     return tuple(said)
+
+
+def _short_of_time(order: Bench, measured: tuple[Measured, ...], late: Sequence[Workload]) -> Iterator[str]:
+    limit = f"to end in about {order.minutes:g} minutes (--minutes)"
+    for one in measured:
+        if one.fewer_than:
+            yield f"- {one.trace.workload.uuid}: {one.rounds} of {one.fewer_than} rounds, {limit}"
+    if late:
+        names = ", ".join(one.uuid for one in late)
+        yield f"- not measured: {names}, {limit}; so this counts for no promotion"

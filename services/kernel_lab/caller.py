@@ -23,6 +23,10 @@ _Parameter = torch.nn.Parameter
 _empty_like, _full = torch.empty_like, torch.full
 
 
+def _nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Call:
     """One set of inputs, ready to be used."""
@@ -44,7 +48,7 @@ class TorchCaller:
         self.compiled = request.compiled
         mend()
         self.function: Callable[..., Any]
-        self._synchronize = _no_wait if self.on_cpu else _synchronizer(self.device)
+        self._synchronize = _nothing if self.on_cpu else _synchronizer(self.device)
         self.finish()  # a device is opened now, not in the first call
 
     def take(self, function: Callable[..., Any]) -> None:
@@ -84,9 +88,36 @@ class TorchCaller:
         self._synchronize()
         del held
 
-    def call(self, call: Call) -> dict[str, torch.Tensor]:
+    def call_around_another(self, call: Call, order: Run) -> dict[str, torch.Tensor]:
+        """As in a model of several layers, where what one call leaves behind for its backward must outlast the next."""
+        other = self._with_other_numbers(call)
+
+        def between() -> None:
+            if order.between == "a whole call":
+                self.call(other)
+            else:
+                self.function(*other.arguments)
+            self.poison(order.results)
+
+        return self.call(call, between)
+
+    def _with_other_numbers(self, call: Call) -> Call:
+        """No result of it is one of the call's own."""
+        tensors = {name: -0.5 * x.detach() if x.is_floating_point() else x for name, x in call.tensors.items()}
+        for name in self.definition.gradients:
+            tensors[name] = self._as_in_training(name, tensors[name])
+        arguments = zip(self.definition.inputs, call.arguments, strict=True)
+        return Call(
+            arguments=tuple(tensors.get(name, given) for name, given in arguments),
+            wanted=tuple(tensors[name] for name in self.definition.gradients),
+            cotangents=tuple(-0.5 * dy for dy in call.cotangents),
+            tensors=tensors,
+        )
+
+    def call(self, call: Call, between: Callable[[], None] = _nothing) -> dict[str, torch.Tensor]:
         """{"output y": ..., "gradient of x": ...}. Copies outputs on the current stream, as the next op would read."""
         found = self.function(*call.arguments)
+        between()
         outputs = found if _type(found) is tuple else (found,)
         if len(outputs) != len(self.definition.outputs):
             raise Refusal(
@@ -167,10 +198,6 @@ class TorchCaller:
             call.tensors[place.name].data.copy_(view(memory, place))
         for place, cotangent in zip(order.cotangents, call.cotangents, strict=True):
             cotangent.data.copy_(view(memory, place))
-
-
-def _no_wait() -> None:
-    return None
 
 
 def _synchronizer(device: torch.device) -> Callable[[], None]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from kernels.records import Definition, Framework, Status
-from services.kernel_lab.messages import ANSWERS, Loaded, Opened, Ran, Refused, Run, Serve
+from services.kernel_lab.messages import ANSWERS, Between, Loaded, Opened, Ran, Refused, Run, Serve
 from services.kernel_lab.placement import ALIGNMENT, Layout, Placed, spread, view, write
 from services.kernel_lab.watch import Watch
 from shared import contracts
@@ -138,10 +138,11 @@ class CandidateProcess:
         cotangents: Mapping[str, torch.Tensor],
         results: Mapping[str, torch.Tensor],
         shift: int,
+        between: Between = "nothing",
     ) -> dict[str, torch.Tensor]:
         """Copies of what one call made of the inputs, laid `shift` places into the buffer. results: what is expected,
         by which only shapes, dtypes and strides are told. Failure also when an input was changed."""
-        order = self.lay_out(inputs, cotangents, results, shift)
+        order = self.lay_out(inputs, cotangents, results, shift).model_copy(update={"between": between})
         before = self.inputs_memory.copy()
         self.poison()
         self.ask(order, Ran)

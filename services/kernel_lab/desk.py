@@ -14,7 +14,7 @@ from services.kernel_lab.subject import Subject, find
 from services.kernel_lab.surroundings import Surroundings, need, surroundings
 from shared import sandbox
 from shared.kernel_lab.folder import answer_file, work_folder
-from shared.kernel_lab.job import LabAnswer, LabStatus
+from shared.kernel_lab.job import LabAnswer, LabStatus, leave_doing
 from shared.machine.device_lock import check_idle, device_lock
 from shared.sandbox.ending import adopt_orphans, strongest
 from shared.settings import settings
@@ -34,6 +34,10 @@ class Desk:
 
     def subject(self, candidate: str) -> Subject:
         return find(candidate, self.ledger)
+
+    def say(self, line: str) -> None:
+        """What is done now: a command may take minutes."""
+        leave_doing(self.job_id, line)
 
     def around(self, device: str | None) -> Surroundings:
         return surroundings(device, work_folder(self.job_id))

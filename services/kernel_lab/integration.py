@@ -164,6 +164,7 @@ def _run(order: Integration, desk: Desk, tried: Tried, choice: str, preset: str 
     which = "reference" if choice == OWN else "kernel"
     rung = Rung.SMOKE if Device.parse(job.device).is_cpu else Rung.CHEAP
     label = job.preset or "shape"
+    desk.say(f"{tried.op}: pair {number + 1} of {order.repeats} in {label}, a run with the {which}")
     job = job.model_copy(
         update={"kernels": {tried.op: choice}, "rung": rung, "run_id": f"lab-{desk.job_id}-{label}-{number}-{which}"}
     )

@@ -1,17 +1,18 @@
 """Candidate and plain op, alternating in processes of their own, over the same inputs: the measuring part of bench."""
 
+import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import psutil
 import torch
 
 from kernels import catalog
-from kernels.correctness import forward_backward, truth_of
+from kernels.correctness import Results, forward_backward, truth_of
 from kernels.records import Correctness, Status, Workload
 from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes
 from services.kernel_lab.device_cache import cache_bytes
@@ -31,6 +32,8 @@ MEASURED_COSTS = 5
 RESOLUTION, SHORTEST_CALL_S = 0.05, 1e-9
 """of what touching and handing over cost: what is left of a call when that is taken off is no surer"""
 WARM_UP_ROUNDS = 2
+FEWEST_ROUNDS, FEWEST_FURTHER_ROUNDS = 5, 3
+"""that are made in a size when its time is over; in one after the first"""
 MEMORY_SHARE = 0.02
 """of what is free, for the input sets of one process"""
 
@@ -69,14 +72,19 @@ class Match:
         count = num_slots(sizes.inputs + 2 * sizes.results, cache_bytes(around.device), self._memory())
         self.slots = Slots(subject.definition, workload, count, first_slot)
         self.sizes = Sizes(max(sizes.inputs, self.slots.touch_bytes), count * sizes.results)
-        self.sample = dict(self._case(0, self.slots.inputs[0]).plain)
+        self.fewest_rounds = FEWEST_FURTHER_ROUNDS if first_slot else FEWEST_ROUNDS
+        self.sample = self._plain(0, self.slots.inputs[0], around.device)[2]
         self.checked: list[Verdict] = []
         self.variants: dict[str, tuple[Variant, Variant]] = {}
-        self.around_s: dict[str, float] = {}
-        """{variant: what is taken off each of its calls}"""
+        self.costs_s: dict[str, float] = {}
+        """{variant: the least that touching and handing over cost it, of a call}"""
 
-    def play(self, limit: DeviceLimit, processes: Processes) -> tuple[tuple[Bout, ...], Correctness]:
-        """Failure when a result is wrong or too good to be true."""
+    def play(
+        self, limit: DeviceLimit, processes: Processes, deadline: float, say: Callable[[str], None]
+    ) -> tuple[tuple[Bout, ...], Correctness]:
+        """Failure when a result is wrong or too good to be true. deadline: by time.monotonic, no further round after
+        the fewest is begun that would end later."""
+        say(f"{self.workload.uuid}: first calls and compilation")
         for mode, (reference, candidate) in processes.items():
             self.variants[mode] = Variant(f"reference, {mode}", reference), Variant(f"candidate, {mode}", candidate)
         for variant in self._all():
@@ -84,10 +92,23 @@ class Match:
         self._warm_up()
         for variant in self._all():
             variant.cpu.begin()
-        for number in range(self.order.rounds):
-            self._round(number)
+        self._rounds(deadline, say)
         self._check_untimed()
         return tuple(self._bout(mode, limit) for mode in processes), self._worst()
+
+    def _rounds(self, deadline: float, say: Callable[[str], None]) -> None:
+        began = monotonic()
+        for number in range(self.order.rounds):
+            say(f"{self.workload.uuid}: round {number + 1} of {self.order.rounds}")
+            self._round(number)
+            now = monotonic()
+            if number + 1 >= self.fewest_rounds and now + (now - began) / (number + 1) > deadline:
+                return
+
+    @property
+    def rounds(self) -> int:
+        """That were made."""
+        return len(self._all()[0].seconds)
 
     def _memory(self) -> int:
         if Device.parse(self.around.device).is_cuda:
@@ -111,14 +132,23 @@ class Match:
             visit = self._next_visit()
             for variant in self._all():
                 variant.timed(visit, self.slots)
-        reference, _ = next(iter(self.variants.values()))
-        plain = self._cost_around(reference, visit)
-        for variant in self._all():
-            self.around_s[variant.name] = min(plain, self._cost_around(variant, visit))
+        for _ in range(MEASURED_COSTS):
+            self._measure_costs(visit)
 
-    def _cost_around(self, variant: Variant, visit: Visit) -> float:
-        costs = [variant.timed(visit, self.slots, calls=False) for _ in range(MEASURED_COSTS)]
-        return min(costs) / self.slots.count
+    def _measure_costs(self, visit: Visit) -> None:
+        """Again after every round: where a machine was busy while they were measured first, too much was taken off."""
+        for variant in self._all():
+            cost_s = variant.timed(visit, self.slots, calls=False) / self.slots.count
+            self.costs_s[variant.name] = min(cost_s, self.costs_s.get(variant.name, math.inf))
+
+    def _taken_off_s(self, variant: Variant) -> float:
+        reference, _ = next(iter(self.variants.values()))
+        return min(self.costs_s[reference.name], self.costs_s[variant.name])
+
+    def _seconds(self, variant: Variant) -> list[float]:
+        """Of a call in each round."""
+        off_s = self._taken_off_s(variant)
+        return [max(one - off_s, RESOLUTION * off_s, SHORTEST_CALL_S) for one in variant.seconds]
 
     def _round(self, number: int) -> None:
         """Who goes first changes from round to round: what drifts hits both."""
@@ -127,14 +157,13 @@ class Match:
         for mode, pair in self.variants.items():
             taken: dict[str, dict[int, Taken]] = {}
             for variant in pair if number % 2 else reversed(pair):
-                around_s = self.around_s[variant.name]
-                seconds = variant.timed(visit, self.slots) / self.slots.count - around_s
-                variant.seconds.append(max(seconds, RESOLUTION * around_s, SHORTEST_CALL_S))
+                variant.seconds.append(variant.timed(visit, self.slots) / self.slots.count)
                 taken[variant.name] = self._take(variant, drawn, visit)
                 if variant.wrote_late():
                     raise Failure(Status.REWARD_HACK, f"{mode}: it handed over results after it had said it was done")
             self._check_some(mode, taken[pair[1].name])
             self._check_inputs(mode, taken)
+        self._measure_costs(visit)
 
     def _take(self, variant: Variant, drawn: list[int], visit: Visit) -> dict[int, Taken]:
         """At once: what is handed over while the other one is timed comes too late."""
@@ -161,7 +190,7 @@ class Match:
             self._check(mode, slot, call)
 
     def _check(self, mode: str, slot: int, call: Taken) -> None:
-        verdict = compare(self.subject.definition, self.workload, call.results, self._case(slot, call.inputs))
+        verdict = self._verdict(slot, call)
         status, reason, _ = verdict
         if status is not Status.PASSED:
             raise Failure(status, f"{mode}, in a timed call: {reason}")
@@ -172,28 +201,37 @@ class Match:
             if found := find_untimed_work(candidate.cpu, reference.cpu):
                 raise Failure(Status.REWARD_HACK, f"{mode}: {found}")
 
-    def _case(self, slot: int, given: Mapping[str, Any]) -> Case:
-        """What is right for these inputs. On the host where the device has no room for float64."""
+    def _verdict(self, slot: int, call: Taken) -> Verdict:
+        """What is right is computed on the host where the device has no room for float64."""
         try:
-            return self._case_on(slot, given, self.around.device)
+            return self._verdict_on(slot, call, self.around.device)
         except torch.OutOfMemoryError:
-            return self._case_on(slot, given, "cpu")
+            return self._verdict_on(slot, call, "cpu")
 
-    def _case_on(self, slot: int, given: Mapping[str, Any], device: str) -> Case:
-        of = self.subject.definition
+    def _verdict_on(self, slot: int, call: Taken, device: str) -> Verdict:
+        case = self._case(slot, call.inputs, device)
+        return compare(self.subject.definition, self.workload, call.results, case)
+
+    def _case(self, slot: int, given: Mapping[str, Any], device: str) -> Case:
+        inputs, dys, plain = self._plain(slot, given, device)
+        truth = truth_of(self.reference, self.subject.definition, self.workload, inputs, dys)
+        return Case(inputs, dys, plain, truth)
+
+    def _plain(self, slot: int, given: Mapping[str, Any], device: str) -> tuple[Any, Any, Results]:
+        """Inputs and cotangents there, and what the plain op makes of them."""
         inputs, dys = on_device(given, device), on_device(self.slots.cotangents[slot], device)
-        plain = forward_backward(self.reference, of, inputs, dys)
-        return Case(inputs, dys, plain, truth_of(self.reference, of, self.workload, inputs, dys))
+        return inputs, dys, forward_backward(self.reference, self.subject.definition, inputs, dys)
 
     def _bout(self, mode: str, limit: DeviceLimit) -> Bout:
         reference, candidate = self.variants[mode]
-        ratios = [a / b for a, b in zip(reference.seconds, candidate.seconds, strict=True)]
+        plain, own = self._seconds(reference), self._seconds(candidate)
+        ratios = [a / b for a, b in zip(plain, own, strict=True)]
         bout = Bout(
             mode,
-            candidate=median(candidate.seconds),
-            reference=median(reference.seconds),
+            candidate=median(own),
+            reference=median(plain),
             speedup=median(ratios),
-            taken_off_s=self.around_s[candidate.name],
+            taken_off_s=self._taken_off_s(candidate),
         )
         if limit.is_beaten_by(bout.candidate.value):
             least_ms = 1e3 * (limit.seconds or 0)
@@ -204,6 +242,19 @@ class Match:
     def _worst(self) -> Correctness:
         found = [correctness for _, _, correctness in self.checked if correctness is not None]
         return max(found, key=lambda one: max(one.details.values(), default=0.0))
+
+
+class PlainProcess(CandidateProcess):
+    """The plain op's: what goes wrong there says nothing of the candidate, so it is no verdict."""
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            with super()._failing():
+                yield
+        except Failure as failure:
+            more = "; --limit-s gives it longer" if failure.status is Status.TIMEOUT else ""
+            raise ValueError(f"the plain op fails here, so nothing is compared with it: {failure}{more}") from failure
 
 
 @contextmanager
@@ -224,9 +275,10 @@ def _process(match: Match, sizes: Sizes, mode: str, role: str) -> CandidateProce
     subject, around, order = match.subject, match.around, match.order
     of = subject.definition
     path, function = (subject.path, subject.function)
+    kind = PlainProcess if role == "reference" else CandidateProcess
     if role == "reference":
         path, function = catalog.folder(of.name) / of.reference["torch"].split("::")[0], catalog.entry_of(of, "torch")
-    return CandidateProcess(
+    return kind(
         path, function, of, device=around.device, work=around.work / f"{mode}-{role}",
         limits=Limits(order.limit_s, order.memory_mb), sizes=sizes, on_device=True, compiled=mode == "compiled",
     )  # fmt: skip

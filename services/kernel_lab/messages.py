@@ -23,6 +23,7 @@ from services.kernel_lab.placement import Placed
 from shared.contracts import Contract, Remark
 from shared.sandbox import launch
 
+Between = Literal["nothing", "a forward", "a whole call"]
 Word = Annotated[str, StringConstraints(pattern=r"^[\w.+-]{1,60}$")]
 
 
@@ -58,6 +59,9 @@ class Run(Contract):
     scalars: dict[str, int | float]
     cotangents: tuple[Placed, ...]
     results: tuple[Placed, ...]
+    between: Between = "nothing"
+    """what is done between forward and backward: a call with other numbers, as of a model's next layer. Its backward is
+    made, too, or never"""
 
 
 class Ran(Contract):

@@ -95,7 +95,8 @@ class Server:
     def _run(self, order: Run) -> None:
         call = self.caller.prepare(order, self.inputs, copied=False)
         self.caller.poison(order.results)
-        outcome = self.caller.call(call)
+        is_alone = order.between == "nothing"
+        outcome = self.caller.call(call) if is_alone else self.caller.call_around_another(call, order)
         self.caller.hand_over(outcome, order.results, self.store)
         self.caller.finish()
         self.caller.return_inputs(call, order, self.inputs)

@@ -6,7 +6,7 @@ A second fence only: whoever gets round it is still in a sandbox, without the an
 import ast
 from collections.abc import Iterator
 
-from services.kernel_lab import torch_names
+from services.kernel_lab import registrations, torch_names
 from services.kernel_lab.fixed import imported_files, without_source
 from shared.runs.shipped import listed_kernels
 from shared.settings import CHECKOUT
@@ -119,15 +119,15 @@ def find_breach(source: bytes) -> str:
     return f"line {found[0]}: {found[1]}" if found else ""
 
 
-def find_breach_with_imports(source: bytes) -> str:
-    """The same of a candidate and of what it imports from kernels/, but for files that are shipped as they are: a
-    person has read those."""
+def find_breach_with_imports(source: bytes, op: str) -> str:
+    """The same of a candidate for this op and of what it imports from kernels/, but for files that are shipped as they
+    are: a person has read those."""
     imported = imported_files(source)
-    found = find_breach(source) or _without_source(source)
+    found = find_breach(source) or registrations.find_foreign(source, op) or _without_source(source)
     listed = listed_kernels() if imported else frozenset()
     for name in () if found else [name for name in imported if imported[name] not in listed]:
         content = (CHECKOUT / name).read_bytes()
-        if breach := find_breach(content) or _without_source(content):
+        if breach := find_breach(content) or registrations.find_foreign(content, op) or _without_source(content):
             return f"{name}, which it imports and which is not shipped, {breach}"
     return found
 
@@ -140,6 +140,7 @@ def _without_source(source: bytes) -> str:
 def _breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
     shown = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and _shows_its_name(node)}
     yield from torch_names.breaches(tree)
+    yield from registrations.breaches(tree)
     harmless = TRITON if {*_bound_to(TRITON, tree)} == {"triton.language"} else ""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):

@@ -144,7 +144,7 @@ class Variant:
     name: str
     process: CandidateProcess
     seconds: list[float] = field(default_factory=list)
-    """of a call, one for each round"""
+    """of a call with all around it, one for each round"""
     places: dict[int, tuple[Placed, ...]] = field(default_factory=dict)
     """of each slot's results"""
 

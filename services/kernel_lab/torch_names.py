@@ -55,14 +55,21 @@ ADVICE = "which is not on the list of what a kernel may use of torch"
 
 def breaches(tree: ast.AST) -> Iterator[tuple[int, str]]:
     yield from _imported(tree)
+    for node, path in uses(tree):
+        if not _is_allowed(path):
+            what = f"hands {path} on" if path in MODULES else f"uses {path}"
+            yield node.lineno, f"{what}, {ADVICE}"
+
+
+def uses(tree: ast.AST) -> Iterator[tuple[ast.Attribute | ast.Name | ast.Call, str]]:
+    """Every chain that begins at something imported from torch, and what it stands for."""
     known = _known(tree)
     used: set[int] = set()
     for node in ast.walk(tree):  # the outermost of a chain comes first
         if id(node) in used or not isinstance(node, ast.Attribute | ast.Name | ast.Call):
             continue
-        if (path := _path(node, known, used)) and not _is_allowed(path):
-            what = f"hands {path} on" if path in MODULES else f"uses {path}"
-            yield node.lineno, f"{what}, {ADVICE}"
+        if path := _path(node, known, used):
+            yield node, path
 
 
 def _is_allowed(path: str) -> bool:

@@ -30,6 +30,7 @@ from kernels.records import Correctness, Definition, DType, ScalarInput, Status,
 from services.kernel_lab.candidate import CandidateProcess, Failure, Limits, Sizes, secret_random, secret_shift
 from services.kernel_lab.desk import Desk, passed
 from services.kernel_lab.ledger import EventKind
+from services.kernel_lab.messages import Between
 from services.kernel_lab.placement import DTYPES, Layout
 from services.kernel_lab.source_rules import find_breach_with_imports
 from services.kernel_lab.subject import Subject
@@ -54,7 +55,7 @@ class Case:
 def answer(order: Verify, desk: Desk) -> LabAnswer:
     subject = desk.subject(order.candidate)
     with desk.place_for(subject.language, order.device) as around:
-        traces = verify(subject, around, Limits(order.limit_s, order.memory_mb), quick=order.quick)
+        traces = verify(subject, around, Limits(order.limit_s, order.memory_mb), quick=order.quick, say=desk.say)
     last = traces[-1].evaluation
     is_passed = last.status is Status.PASSED
     where = f"{len(traces)} sizes and precisions" if is_passed else traces[-1].workload.uuid
@@ -102,21 +103,29 @@ def turned(x: torch.Tensor | int | float) -> torch.Tensor | int | float:
     return x.detach().mT.contiguous().mT.requires_grad_(x.requires_grad)
 
 
-def verify(subject: Subject, surroundings: Surroundings, limits: Limits, *, quick: bool = False) -> list[Trace]:
+def verify(
+    subject: Subject,
+    surroundings: Surroundings,
+    limits: Limits,
+    *,
+    quick: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Trace]:
     """The traces, the last of which is the verdict: it failed, or all passed."""
     workloads = catalog.workloads(subject.definition, "test")
     if quick:
         workloads = workloads[: len(subject.definition.precisions)]
     else:
         workloads += secret_size(subject.definition)
-    if breach := find_breach_with_imports(subject.path.read_bytes()):
+    if breach := find_breach_with_imports(subject.path.read_bytes(), subject.op):
         return [trace_of(subject, workloads[0], surroundings, Status.REWARD_HACK, breach)]
     traces: list[Trace] = []
     try:
         with ExitStack() as stack:
             plain = stack.enter_context(open_plain(subject, workloads, surroundings, limits))
             process = stack.enter_context(open_candidate(subject, workloads, surroundings, limits))
-            for workload in workloads:
+            for number, workload in enumerate(workloads, 1):
+                say(f"{subject.name}: size and precision {number} of {len(workloads)}")
                 traces.append(_evaluated(process, plain, subject, workload, surroundings))
                 if traces[-1].evaluation.status is not Status.PASSED:
                     break
@@ -257,10 +266,17 @@ def _rounds(
         case = draw_case(subject.definition, workload, reference, around.reference_device, transposed=views)
         if plain is not None:
             case = replace(case, plain=plain.run(case.inputs, case.cotangents, case.plain, place))
-        found = process.run(case.inputs, case.cotangents, case.plain, place)
+        found = process.run(case.inputs, case.cotangents, case.plain, place, between_of(subject, again))
         of = subject.definition
         tolerance = interpreted(of.tolerance) if around.interprets(subject.language) else of.tolerance
         yield compare(of.model_copy(update={"tolerance": tolerance}), workload, found, case)
+
+
+def between_of(subject: Subject, again: bool) -> Between:
+    """MLX computes gradients with its forward, so nothing comes between them."""
+    if subject.framework != "torch" or subject.definition.backward_follows:
+        return "nothing"
+    return "a forward" if again else "a whole call"
 
 
 def compare(of: Definition, workload: Workload, found: Results, case: Case) -> Verdict:

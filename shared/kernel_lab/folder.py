@@ -4,6 +4,7 @@ ledger.jsonl       everything that was learned (services/kernel_lab/ledger.py)
 workspaces/NAME    one mutable kernel.py each (services/kernel_lab/workspace.py)
 traces/TIME-NAME   what was recorded, where nobody said where
 answers/ID.json    the answer to one command, until whoever asked has read it
+answers/ID.doing   what that command does just now, in one line
 work/ID            scratch of candidates that run now
 """
 
@@ -32,6 +33,10 @@ def new_trace(name: str) -> Path:
 
 def answer_file(job_id: str) -> Path:
     return lab_folder() / "answers" / f"{job_id}.json"
+
+
+def doing_file(job_id: str) -> Path:
+    return lab_folder() / "answers" / f"{job_id}.doing"
 
 
 def work_folder(job_id: str) -> Path:

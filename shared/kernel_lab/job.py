@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 
 from shared.contracts import Contract, Remark
 from shared.files import write_atomic
-from shared.kernel_lab.folder import answer_file
+from shared.kernel_lab.folder import answer_file, doing_file
 from shared.machine.device import Device
 from shared.runs.directory import read_record
 
@@ -102,6 +102,9 @@ class Bench(Contract):
     """pairs of candidate and baseline"""
     limit_s: float = Field(default=120.0, gt=0, le=3600, allow_inf_nan=False)
     memory_mb: int = Field(default=8192, ge=64)
+    minutes: float = Field(default=5.0, gt=0, le=1440, allow_inf_nan=False)
+    """of measuring and checking: then rounds and sizes that are not begun are left out, but for the fewest rounds of
+    the first size"""
     axes: dict[str, int] | None = None
     """a size of its own instead of the definition's"""
 
@@ -237,4 +240,20 @@ def take_answer(job: LabJob) -> LabAnswer:
     path = answer_file(job.id)
     answer = read_record(path, LabAnswer)
     path.unlink(missing_ok=True)
+    doing_file(job.id).unlink(missing_ok=True)
     return answer
+
+
+def leave_doing(job_id: str, line: str) -> None:
+    """What the command does now, for whoever waits for it."""
+    path = doing_file(job_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(line)
+
+
+def read_doing(job_id: str) -> str:
+    """Empty as long as nothing was said."""
+    try:
+        return doing_file(job_id).read_text(errors="replace")
+    except FileNotFoundError:
+        return ""

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from kernels import catalog
+from kernels.correctness import CHANCES
 from kernels.records import Definition, DType, Status, axes, tensor
 from tests.kernels.checking import check, compare
 
@@ -98,3 +99,17 @@ def test_a_reference_that_rounds_what_should_be_exact_is_named_with_what_to_writ
     with pytest.raises(ValueError, match=r"kernels/swiglu/torch_reference.py rounds float64 .*promote_types") as found:
         compare(SWIGLU, lambda g, u: (F.silu(g.float()) * u.float()).to(g.dtype), reference, SIZES[-1])
     assert len(str(found.value).splitlines()) == 1
+
+
+def test_what_a_rounding_of_the_inputs_changes_is_computed_only_for_a_kernel_that_is_too_far_off():
+    """It is seven times the reference in float64: of a loss over a large vocabulary that is ten seconds."""
+    widths = []
+
+    def counted(g, u):
+        widths.append(g.dtype)
+        return reference(g, u)
+
+    compare(SWIGLU, counted, reference, SIZES[-1])
+    assert widths == [torch.float32, torch.float64]
+    compare(SWIGLU, counted, lambda g, u: 2 * reference(g, u), SIZES[-1])
+    assert widths[2:] == [torch.float32, torch.float64, *[torch.float64] * (1 + CHANCES)]

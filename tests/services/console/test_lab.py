@@ -5,7 +5,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from services.console.lab_progress import lines
 from services.console.main import application
+from shared.kernel_lab.job import leave_doing
 from shared.settings import settings
 
 
@@ -72,3 +74,17 @@ def test_what_is_missing_is_an_answer_with_its_name(lab, arguments, status):
 def test_an_option_that_is_no_pair_is_named(lab):
     _, _, error = lab("estimate", "--kernels", "fused_mlp")
     assert str(error) == "--kernels needs OP=KERNEL, for example fused_mlp=triton_saved, but got 'fused_mlp'"
+
+
+def test_without_a_terminal_it_tells_now_and_then_what_it_does(lab, tmp_path):
+    (tmp_path / "home/kernel_lab/answers").mkdir(parents=True)
+    told, clock = [], iter([0.0, 5.0, 11.0, 11.0, 15.0, 15.0, 22.0, 22.0])
+    watch = lines("a" * 16, told.append, lambda: next(clock))
+    leave_doing("a" * 16, "round 1 of 15")
+    for _ in range(3):
+        watch("kernel-lab")
+    leave_doing("a" * 16, "round 2 of 15")
+    watch("kernel-lab")
+    assert told == ["round 1 of 15 ..."]
+    watch("kernel-lab")
+    assert told == ["round 1 of 15 ...", "round 2 of 15 ..."]

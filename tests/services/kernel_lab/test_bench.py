@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,14 +11,15 @@ from kernels import catalog
 from kernels.correctness import expected_layout
 from kernels.records import DType, Status
 from services.kernel_lab import bench
-from services.kernel_lab.desk import scratch
+from services.kernel_lab.desk import Desk, scratch
 from services.kernel_lab.limits import DeviceLimit, Work, device_limit, work_of
 from services.kernel_lab.placement import mix_in
 from services.kernel_lab.source_rules import find_breach
 from services.kernel_lab.surroundings import surroundings
 from services.kernel_lab.timing import Slots, draw_visit, num_slots
-from shared.kernel_lab.job import Bench, LabStatus
+from shared.kernel_lab.job import Bench, LabStatus, read_doing
 from shared.machine.hardware import NvidiaProbe, nvidia_hardware
+from shared.stages.executors import NativeExecutor
 from tests.services.kernel_lab.conftest import subject_from
 
 CHEATS = {path.stem: path for path in sorted((Path(__file__).parent / "timed_cheats").glob("*.py"))}
@@ -41,7 +43,7 @@ def measured(home, tmp_path, monkeypatch):
 
     def measure(path, limit=UNKNOWN):
         monkeypatch.setattr(bench, "device_limit", lambda work, hardware: limit)
-        monkeypatch.setattr(bench, "find_breach_with_imports", lambda source: "")
+        monkeypatch.setattr(bench, "find_breach_with_imports", lambda source, op: "")
         around = surroundings("cpu", tmp_path / "work")
         subject = subject_from(path)
         workload = catalog.workload(subject.definition, {"N": 64, "C": 96}, DType.FLOAT32)
@@ -147,6 +149,40 @@ right = rmsnorm
 def rmsnorm(x):
     return right(x) * (0.5 if x.shape[-1] == 512 else 1)
 """
+
+
+def test_where_the_plain_op_fails_it_is_not_said_of_the_candidate(measured, honest, tmp_path, monkeypatch):
+    """In a process of the lab a kernel's module is called candidate."""
+    raising = honest.read_text() + '\nif __name__ == "candidate":\n    raise RuntimeError("no room")\n'
+    (tmp_path / "torch_reference.py").write_text(raising)
+    monkeypatch.setattr(catalog, "folder", lambda op: tmp_path)
+    with pytest.raises(ValueError, match=r"the plain op fails here, so nothing is compared with it: .*no room"):
+        measured(honest)
+
+
+def test_when_the_time_is_over_it_ends_and_says_what_was_left_out(home, honest, monkeypatch):
+    desk, subject = Desk("0" * 16, NativeExecutor()), subject_from(honest)
+    sizes = ({"N": 64, "C": 96}, {"N": 32, "C": 48})
+    workloads = tuple(catalog.workload(subject.definition, one, DType.FLOAT32) for one in sizes)
+    monkeypatch.setattr(bench, "pick_workloads", lambda *given: (workloads, ""))
+    monkeypatch.setattr(Desk, "subject", lambda desk, candidate: subject)
+    order = Bench(candidate="x", device="cpu", against="eager", minutes=1e-6, memory_mb=2048)
+    said = bench.answer(order, desk)
+    assert said.status is LabStatus.OK
+    *_, fewer, left_out = said.lines
+    assert "rmsnorm-N64-C96-float32: 5 of 15 rounds" in fewer
+    assert "not measured: rmsnorm-N32-C48-float32" in left_out
+    assert said.data["not_known"][-2:] == [fewer, left_out]
+    (event,) = desk.ledger.read()
+    assert event.details["chosen"], "it was not checked in every size, so it is no evidence"
+    assert read_doing(desk.job_id) == "rmsnorm-N64-C96-float32: round 5 of 15"
+
+
+def test_time_that_a_size_does_not_need_is_for_the_next():
+    matches = [SimpleNamespace(order=Bench(candidate="x", rounds=rounds)) for rounds in (15, 5)]
+    order = Bench(candidate="x", minutes=2)
+    first, second = bench.deadlines(matches, order)
+    assert second - first == pytest.approx(30.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -10,7 +10,7 @@ from services.kernel_lab import commands
 from services.kernel_lab.desk import Desk, clear_away
 from services.kernel_lab.workspace import KERNEL
 from shared.kernel_lab import job as orders
-from shared.kernel_lab.job import Init, LabJob, LabStatus, Verify, leave_answer, take_answer
+from shared.kernel_lab.job import Init, LabJob, LabStatus, Verify, leave_answer, read_doing, take_answer
 from shared.stages.executors import NativeExecutor
 from tests.services.kernel_lab.test_cheats import CHEATS
 
@@ -88,6 +88,16 @@ def test_an_answer_is_read_once(desk):
     assert take_answer(job).status is LabStatus.OK
     with pytest.raises(ValueError, match="missing"):
         take_answer(job)
+
+
+def test_what_a_command_does_now_can_be_read_until_its_answer_is(desk):
+    job = LabJob(id=desk.job_id, command=Init(op="rmsnorm"))
+    assert read_doing(job.id) == ""
+    desk.say("round 1 of 15")
+    assert read_doing(job.id) == "round 1 of 15"
+    leave_answer(job, commands.carry_out(job, desk))
+    take_answer(job)
+    assert read_doing(job.id) == ""
 
 
 def test_what_commands_that_were_killed_left_behind_goes_after_a_day(tmp_path):

@@ -41,7 +41,7 @@ def around(home, tmp_path):
 
 
 def test_a_kernel_on_a_stream_of_its_own_is_caught_by_its_unfinished_results(around, tmp_path, monkeypatch):
-    monkeypatch.setattr(verification, "find_breach_with_imports", lambda source: "")
+    monkeypatch.setattr(verification, "find_breach_with_imports", lambda source, op: "")
     (tmp_path / "kernel.py").write_text(WRONG_STREAM)
     found = verify(subject_from(tmp_path / "kernel.py"), around, LIMITS)[-1].evaluation
     assert found.status is Status.INCORRECT_NUMERICAL

@@ -56,7 +56,7 @@ HARMLESS = {
     "a load of Triton's language": "from triton import language as tl\ntl.load(0)",
     "a load of Triton that is imported": "from triton.language import load",
     "a function of its own": "import torch\nclass F(torch.autograd.Function):\n    pass\nF.apply",
-    "a registered op": "import torch\n@torch.library.custom_op('mine::f', mutates_args=())\ndef f(): ...",
+    "a registered op": "import torch\n@torch.library.custom_op('autoresearch::mine', mutates_args=())\ndef f(): ...",
     "no gradient for a while": "import torch\nwith torch.no_grad():\n    torch.ops.aten.sigmoid_backward",
     "functions of a module": "from torch.nn import functional as F\nF.rms_norm",
     "a type in an annotation": "from torch import Tensor\ndef f(x: Tensor) -> Tensor: ...",
@@ -95,22 +95,22 @@ def test_what_a_candidate_imports_from_kernels_is_judged_like_it(checkout):
     checkout("helper", "import sys\n")
     checkout("middle", "from kernels.an_op.helper import sys_of\n")
     for source in (b"from kernels.an_op.helper import x", b"from kernels.an_op import middle"):
-        found = find_breach_with_imports(source)
+        found = find_breach_with_imports(source, "an_op")
         assert found == "kernels/an_op/helper.py, which it imports and which is not shipped, line 1: imports sys, " \
             "which no kernel needs"  # fmt: skip
 
 
 def test_a_shipped_file_has_been_read_by_a_person_and_is_not_judged_again(checkout):
-    assert find_breach_with_imports(b"from kernels.an_op.reads import x") == ""
+    assert find_breach_with_imports(b"from kernels.an_op.reads import x", "an_op") == ""
     checkout("reads", "import os\n# edited\n")
-    assert "kernels/an_op/reads.py" in find_breach_with_imports(b"from kernels.an_op.reads import x")
+    assert "kernels/an_op/reads.py" in find_breach_with_imports(b"from kernels.an_op.reads import x", "an_op")
 
 
 def test_a_folder_that_runs_code_when_it_is_imported_from_is_judged_too(checkout):
     checkout("fine", "x = 1\n")
-    assert find_breach_with_imports(b"from kernels.an_op.fine import x") == ""
+    assert find_breach_with_imports(b"from kernels.an_op.fine import x", "an_op") == ""
     checkout("__init__", "import sys\n")
-    assert "kernels/an_op/__init__.py" in find_breach_with_imports(b"from kernels.an_op.fine import x")
+    assert "kernels/an_op/__init__.py" in find_breach_with_imports(b"from kernels.an_op.fine import x", "an_op")
 
 
 @pytest.mark.parametrize("name", ["compiled.so", f"fine{EXTENSION_SUFFIXES[0]}"])
@@ -118,8 +118,44 @@ def test_what_cannot_be_read_is_not_imported(checkout, name):
     file = checkout("fine", "x = 1\n")
     (file.parent / name).touch()
     source = f"from kernels.an_op import {name.split('.')[0]}".encode()
-    assert "holds no Python file to read" in find_breach_with_imports(source)
+    assert "holds no Python file to read" in find_breach_with_imports(source, "an_op")
 
 
 def test_an_import_by_place_is_none_that_the_rules_can_follow():
     assert find_breach(b"from .math import x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'import torch\ntorch.library.register_autograd("aten::relu", lambda ctx, dy: dy)',
+        "import torch\ntorch.library.register_autograd(torch.ops.aten.relu.default, lambda ctx, dy: dy)",
+        'import torch\n@torch.library.custom_op("aten::mine", mutates_args=())\ndef f(x: torch.Tensor) -> None: ...',
+        'from torch.library import custom_op as made\nmade("other::mine", mutates_args=())',
+        'import torch\nnames = ["autoresearch::x"]\ntorch.library.custom_op(names[0], mutates_args=())',
+        'import torch\nregister = torch.library.register_fake\nregister("aten::relu")',
+        'import torch\ntorch.library.register_fake(op="aten::relu")',
+    ],
+)
+def test_nothing_is_registered_for_what_is_not_its_own(text):
+    assert "torch.library." in find_breach(text.encode())
+
+
+def test_a_registered_function_of_its_own_gets_its_gradient():
+    text = """
+import torch
+
+@torch.library.custom_op("autoresearch::mine", mutates_args=())
+def forward(x: torch.Tensor) -> torch.Tensor:
+    return x.clone()
+
+torch.library.register_autograd(forward, lambda ctx, dy: dy)
+torch.library.register_autograd("autoresearch::mine", lambda ctx, dy: dy)
+"""
+    assert find_breach_with_imports(text.encode(), "rmsnorm") == ""
+
+
+def test_a_name_that_a_kernel_of_another_op_registers_is_refused():
+    text = b'import torch\ntorch.library.register_autograd("autoresearch::residual_mlp", lambda ctx, dy: dy)\n'
+    assert "line 2: registers autoresearch::residual_mlp" in find_breach_with_imports(text, "rmsnorm")
+    assert find_breach_with_imports(text, "residual_mlp") == ""

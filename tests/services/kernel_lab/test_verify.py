@@ -12,6 +12,7 @@ from services.kernel_lab.desk import scratch
 from services.kernel_lab.subject import of_catalog
 from services.kernel_lab.surroundings import surroundings
 from services.kernel_lab.verify import verify
+from tests.services.kernel_lab.conftest import subject_from
 
 WRONG = [(op, bad.name.split("/", 1)[1], status) for op in catalog.ops() for bad, status in catalog.wrong(op)]
 FEW_WRONG = (("residual_blend", "wrong/torch_keeps_gradient"),)
@@ -48,7 +49,7 @@ def test_a_wrong_kernel_gets_the_status_its_op_names(traces_of, op, kernel, stat
 
 def test_a_trace_is_the_whole_evidence_and_survives_json(traces_of, monkeypatch):
     monkeypatch.setattr(
-        verification, "find_breach_with_imports", lambda source: "line 1: a breach, so that nothing has to run"
+        verification, "find_breach_with_imports", lambda source, op: "line 1: a breach, so that nothing has to run"
     )
     (trace,) = traces_of("rmsnorm", "wrong/torch_mean_kept")
     assert trace.evaluation.status is Status.REWARD_HACK
@@ -67,7 +68,7 @@ IN_TRAINING = {
 @pytest.mark.parametrize("name", IN_TRAINING)
 def test_inputs_are_of_the_kinds_that_the_recipe_gives(tmp_path, judged, monkeypatch, name):
     """Or a kernel would be right here and another function in training."""
-    monkeypatch.setattr(verification, "find_breach_with_imports", lambda source: "")
+    monkeypatch.setattr(verification, "find_breach_with_imports", lambda source, op: "")
     path = tmp_path / "kernel.py"
     path.write_text(
         "import torch\nimport torch.nn.functional as F\n\ndef fused_mlp(x, up, down):\n"
@@ -143,3 +144,10 @@ def test_numbers_that_an_op_is_given_are_others_in_the_secret_size():
         given, (one, other) = of.inputs[name].value, (inputs[name].value for inputs in drawn)
         assert len({given, one, other}) == 3
         assert all(0.7 < value / given < 1.3 for value in (one, other))
+
+
+@pytest.mark.parametrize(("op", "second"), [("rmsnorm", "a forward"), ("launch_fusion", "nothing")])
+def test_another_call_comes_between_forward_and_backward_but_where_recipes_make_none(op, second, tmp_path):
+    path = tmp_path / "kernel.py"
+    path.write_text(catalog.load_source(op, "torch_reference.py"))
+    assert verification.between_of(subject_from(path, op), again=True) == second
