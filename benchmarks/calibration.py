@@ -28,7 +28,7 @@ from services.calibrator.search import search
 from services.calibrator.space import STEP_TOKENS, Candidate, Space
 from services.calibrator.trials import FAILED, bad_value
 from shared.contracts import Rung, Shape
-from shared.evaluation.rungs import RUNG_TOKENS
+from shared.data.dataset import MAX_VALIDATION_ROWS
 from shared.experiment.presets import PRESETS
 from shared.quality import QualityRow, QualityTable
 
@@ -50,7 +50,7 @@ def space_of(machine: SimulatedMachine) -> Space:
 def rung_of(machine: SimulatedMachine) -> Rung:
     """What the calibrator would score probes on: on a slow machine scoring must not cost more than training."""
     rates = sorted(machine.tok_per_sec(shape) for shape in OFFERED.values())
-    return affordable_rung(1 / (EVAL_SPEEDUP * rates[len(rates) // 2]), RUNG_TOKENS[Rung.CHEAP], TARGET_S)[0]
+    return affordable_rung(1 / (EVAL_SPEEDUP * rates[len(rates) // 2]), MAX_VALIDATION_ROWS, TARGET_S)[0]
 
 
 class Trial:

@@ -48,13 +48,14 @@ class Rung(StrEnum):
     """Evaluation fidelity, from a look that is never ranked to all validation rows."""
 
     SMOKE = "smoke"
+    PROBE = "probe"
     CHEAP = "cheap"
     REFERENCE = "reference"
     FULL = "full"
 
     @property
     def is_ranked(self) -> bool:
-        return self is not Rung.SMOKE
+        return self not in (Rung.SMOKE, Rung.PROBE)
 
 
 class Integrity(StrEnum):

@@ -13,10 +13,11 @@ from shared.contracts import Contract, Rung, Shape
 from shared.evaluation.rungs import tokens_for
 from shared.experiment.presets import find_preset
 
-PROCESSES = 2
-"""score and audit; the audit costs less than the score, so this is cautious"""
-AFFORDABLE = 0.5
-"""of a probe's training"""
+PASSES = {Rung.CHEAP: 2, Rung.PROBE: 1}
+"""score and audit, which probes of a shipped recipe go without; the audit costs less than the score, so this is
+cautious"""
+AFFORDABLE = {Rung.CHEAP: 0.5, Rung.PROBE: 1.0}
+"""of a probe's training. Four rows, as smoke has, tell models apart by chance (docs/evaluation-rungs.md)"""
 TYPICAL_PROBE = 1 / 8
 """of the target budget"""
 
@@ -78,12 +79,16 @@ def _affordable_rung(work: Work, outcomes: Sequence[Outcome]) -> tuple[Rung, str
     costs = sorted(outcome.eval_seconds / smoke for outcome in outcomes if outcome.is_ok and outcome.eval_seconds)
     if not costs:
         return Rung.SMOKE, "nothing is known of what scoring costs"
-    return affordable_rung(costs[len(costs) // 2], tokens_for(Rung.CHEAP, rows), work.calibration.target_seconds)
+    return affordable_rung(costs[len(costs) // 2], rows, work.calibration.target_seconds)
 
 
-def affordable_rung(token_s: float, cheap_tokens: int, target_s: float) -> tuple[Rung, str]:
+def affordable_rung(token_s: float, validation_rows: int, target_s: float) -> tuple[Rung, str]:
     """What probes are scored on where a token takes so long to be scored, and why."""
-    cost_s = PROCESSES * token_s * cheap_tokens
-    allowed_s = AFFORDABLE * TYPICAL_PROBE * target_s
-    said = f"scoring a probe on cheap would take {cost_s:.0f} s, {allowed_s:.0f} s are affordable"
-    return (Rung.CHEAP if cost_s <= allowed_s else Rung.SMOKE), said
+    said = []
+    for rung, passes in PASSES.items():
+        cost_s = passes * token_s * tokens_for(rung, validation_rows)
+        allowed_s = AFFORDABLE[rung] * TYPICAL_PROBE * target_s
+        said.append(f"scoring a probe on {rung} would take {cost_s:.0f} s, {allowed_s:.0f} s are affordable")
+        if cost_s <= allowed_s:
+            return rung, "; ".join(said)
+    return Rung.SMOKE, "; ".join(said)

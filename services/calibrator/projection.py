@@ -103,7 +103,7 @@ class Projections:
         self, table: QualityTable, candidates: dict[Shape, Candidate], outcomes: Sequence[Outcome], target_s: float
     ) -> None:
         self.target_s, self.rates, self._candidates = target_s, Rates(candidates, outcomes), candidates
-        self._rows = [outcome for outcome in outcomes if is_row(outcome)]
+        self._rows = [one for one in outcomes if is_row(one) and table.rung in (None, one.probe.rung)]
         self.numbers = counting(self._rows)
         self.table = table.with_rows(row_of(outcome, table) for outcome in self.numbers)
 

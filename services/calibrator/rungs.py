@@ -71,10 +71,11 @@ class RungCosts(Contract):
     batches: tuple[BatchCost, ...] = ()
     """the evaluation batches that were tried, on cheap; the first is what follows from the training batch"""
 
-    def correction(self, measured_on: Rung, smoke_bpb: float | None) -> float:
-        """What to add to a val_bpb of the rung probes were scored on, to have it on the chosen rung."""
+    def correction(self, measured_on: Rung, own_bpb: float | None) -> float:
+        """What to add to a val_bpb of the rung probes were scored on, to have it on the chosen rung. own_bpb: of these
+        weights, as a probe."""
         scores = {cost.rung: cost.val_bpb for cost in self.costs}
-        before = smoke_bpb if measured_on is Rung.SMOKE else scores.get(measured_on)
+        before = scores.get(measured_on, own_bpb)
         return scores[self.chosen] - before if self.chosen in scores and before is not None else 0.0
 
 
@@ -115,12 +116,13 @@ def _of_probe(run_id: str) -> list[RungCost]:
 
 
 def _expected_s(costs: Sequence[RungCost], num_tokens: int) -> float:
-    """With the audit, which grows with the rows that are scored."""
+    """With the audit, which grows with the rows that are scored, and which probes go without."""
     if not costs:
         return STARTS_S
     last = costs[-1]
     audit_s = max(0.0, last.total_seconds - last.seconds - STARTS_S)
-    share = min(AUDIT_SHARE, audit_s / last.seconds) if last.seconds else 0.0
+    was_audited = last.seconds > 0 and last.rung is not Rung.PROBE
+    share = min(AUDIT_SHARE, audit_s / last.seconds) if was_audited else AUDIT_SHARE
     return STARTS_S + last.seconds * (1 + share) * num_tokens / last.num_tokens
 
 

@@ -16,7 +16,7 @@ def evaluate(
     run_dir: Annotated[Path, typer.Argument(help="Directory of a trained run, for example runs/<run id>.")],
     rung: Annotated[
         str | None,
-        typer.Option(help="auto, smoke, cheap, reference or full. Default: what the run itself asked for."),
+        typer.Option(help="auto, smoke, probe, cheap, reference or full. Default: what the run itself asked for."),
     ] = None,
 ) -> None:
     """Score the final checkpoint of a run again, and replace the run's result. The number of an idea's run stands."""

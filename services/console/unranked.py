@@ -5,7 +5,7 @@ from shared.unranked import BY_THE_MACHINE, by_how_much
 
 WHY_UNRANKED = {
     Unranked.NOT_OK: "it has no number",
-    Unranked.SMOKE_RUNG: "a smoke run shows that everything works",
+    Unranked.SMOKE_RUNG: "smoke and probe score too little text to rank a run",
     Unranked.DEMO_CORPUS: "stdlib is a demo corpus, whose text is on every machine that has Python",
     Unranked.TOKEN_BUDGET: "under a token budget the recipe's own process counts the steps",
     Unranked.OVER_BUDGET: "it computed for longer than its budget",

@@ -28,7 +28,7 @@ from shared.machine.stops import Stops
 from shared.runs import checkpoint
 from shared.runs.directory import RunDirectory, write_record
 from shared.runs.recipe_file import read_source
-from shared.runs.shipped import other_kernels
+from shared.runs.shipped import is_shipped, other_kernels
 from shared.sandbox.launch import Ended
 from shared.sandbox.preloaded import Preloaded
 from shared.settings import settings
@@ -102,7 +102,10 @@ def _score_and_audit(
         evaluation.peak_vram_mb = scorer.process.peak_vram_mb
         _check_scoring(evaluation, scores, scorer.process, weights_digest(engine, engine.load(weights)))
         key = _cost_key(job, scorer.process, batch_size)
-    _audit(evaluation, engine, rows, scores, fresh)
+    if rung.rung is Rung.PROBE and is_shipped(job):
+        evaluation.note("audit", "left out", "a probe of the shipped recipe, which is never ranked")
+    else:
+        _audit(evaluation, engine, rows, scores, fresh)
     evaluation.curve = _score_curve(evaluation, fresh, engine, rows, dataset, batch_size)
     evaluation.check_gpus()
     _keep_times(evaluation)

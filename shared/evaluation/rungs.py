@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 EVAL_SEQ_LEN = 2048
-RUNG_TOKENS = {Rung.SMOKE: 8_192, Rung.CHEAP: 262_144, Rung.REFERENCE: 1_572_864, Rung.FULL: 20_971_520}
+RUNG_TOKENS = {
+    Rung.SMOKE: 8_192, Rung.PROBE: 131_072, Rung.CHEAP: 262_144, Rung.REFERENCE: 1_572_864, Rung.FULL: 20_971_520,
+}  # fmt: skip
 SLICES = 64
-"""cheap takes 2 rows and reference 12 from each slice's start, so cheap's rows are among reference's; smoke takes one
-row from every sixteenth slice: the first rows of a corpus are its longest documents, which say little of the others"""
+"""probe takes 1 row, cheap 2 and reference 12 from each slice's start, so each one's rows are among the next one's;
+smoke takes one row from every sixteenth slice: the first rows of a corpus are its longest documents, which say little
+of the others"""
 SEMANTICS_VERSION = 3
 """Raise it when the number means something else, or other recipes get one, although the fields of eval_signature()
 stay. 2: an honest recipe has the number it had in 1 to rounding, but 1 also gave numbers to constant logits and to
@@ -81,12 +84,15 @@ def evaluation_batch(total_batch_size: int) -> int:
 
 
 def eval_signature() -> str:
-    """What a val_bpb means, except for its rung: results are comparable when this, rung and dataset agree."""
+    """What a val_bpb means, except for its rung: results are comparable when this, rung and dataset agree.
+
+    The rung `probe` came later and is left out: what was scored on the others before means the same.
+    """
     return signature(
         kind="eval",
         version=SEMANTICS_VERSION,
         seq_len=EVAL_SEQ_LEN,
-        rung_tokens={str(rung): tokens for rung, tokens in RUNG_TOKENS.items()},
+        rung_tokens={str(rung): tokens for rung, tokens in RUNG_TOKENS.items() if rung is not Rung.PROBE},
         slicing=f"{SLICES} slices from floor(i * horizon / {SLICES}); smoke the first rows of slices 8, 24, 40, 56; "
         "full from row 0",
         byte_counting="raw token bytes, specials excluded from nats and bytes",
@@ -175,8 +181,8 @@ def _price(rung: Rung, timing: Timing, budget_s: float, num_validation_rows: int
 
 
 def read_timing(costs: Sequence[EvalCost], key: CostKey, now: datetime) -> Timing:
-    """Confidence, freshness and cost per token from the measurements that match `key`. Smoke runs do not count."""
-    matching, limit = _matching([cost for cost in costs if cost.rung is not Rung.SMOKE], key)
+    """Confidence, freshness and cost per token from the measurements that match `key`, on rungs that are ranked."""
+    matching, limit = _matching([cost for cost in costs if cost.rung.is_ranked], key)
     if not matching:
         return Timing("none", "none", {}, limit)
     age = now - max(cost.measured_at for cost in matching)

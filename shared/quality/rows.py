@@ -88,7 +88,7 @@ def rows_of_runs(root: Path | None = None, *, runs: Iterable[ListedRun] | None =
     """Rows of the finished runs under `root` (ARE_RUNS), oldest first; or of `runs`, in their order.
 
     Only those that ended well, of a shipped recipe as it is now with shipped kernels, sandboxed, within their budget on
-    a machine that had nothing else to do, scored as today and on more than the smoke rung. Runs on the demo corpus are
+    a machine that had nothing else to do, scored as today and on a rung that is ranked. Runs on the demo corpus are
     rows of its fingerprint: they are never ranked, but their shapes compare.
     """
     listed = reversed(list_runs(root=root)) if runs is None else runs
@@ -111,7 +111,8 @@ def _counts(result: RunResult) -> bool:
         and result.void is None
         and is_shipped(result)
         and result.eval_signature == eval_signature()
-        and result.rung not in (None, Rung.SMOKE)
+        and result.rung is not None
+        and result.rung.is_ranked
         and result.num_steps > 0
         and not _is_charged(result)
         and result.integrity not in (None, Integrity.NONE)

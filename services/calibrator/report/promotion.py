@@ -6,7 +6,6 @@ from pathlib import Path
 from services.calibrator.projection import row_of
 from services.calibrator.report.subject import Subject
 from shared.calibration.promotion import BUNDLE, DEFAULT_FILE, ROWS_FILE, RUNGS_FILE
-from shared.contracts import Rung
 from shared.files import write_atomic
 from shared.quality import QualityRow, write_rows
 
@@ -41,9 +40,9 @@ def write_bundle(subject: Subject) -> Path:
 
 
 def rows_to_share(subject: Subject) -> list[QualityRow]:
-    """Of every finished, undisturbed run but those scored on smoke: four rows of text rank nothing."""
+    """Of every finished, undisturbed run that was scored on a rung that is ranked."""
     good = [one for one in subject.found.outcomes() if one.is_undisturbed and one.num_tokens > 0]
-    return [row_of(one, subject.table) for one in good if one.probe.rung is not Rung.SMOKE]
+    return [row_of(one, subject.table) for one in good if one.probe.rung.is_ranked]
 
 
 def _readme(subject: Subject, num_rows: int) -> str:

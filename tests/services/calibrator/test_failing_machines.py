@@ -108,14 +108,15 @@ def test_one_that_is_damaged_or_was_not_measured_either_is_replaced(kind):
 
 def test_where_only_the_confirmation_fails_the_search_chooses_and_the_default_says_what_failed():
     job = job_of()
-    default, _ = run(job, failing_in("confirm", job, Status.CRASHED))
+    confirming, extending = (failing_in(phase, job, Status.CRASHED).fault for phase in ("confirm", "extend"))
+    default, _ = run(job, SimulatedStages(fault=lambda probe: confirming(probe) or extending(probe)))
     assert (default.confidence, default.is_measured) == (Confidence.LOW, True)
     assert (
         "no confirming run came to a number (crashed): autoresearch calibrate --force tries them again"
         in default.reason
     )
     report, _ = report_of(job)
-    assert {one["phase"] for one in report["failures"]} == {"confirm"}
+    assert {one["phase"] for one in report["failures"]} == {"confirm", "extend"}
 
 
 SHORT_RUNS = {"time_budget": 30, "budget": 10}
@@ -124,7 +125,7 @@ SHORT_RUNS = {"time_budget": 30, "budget": 10}
 
 @pytest.mark.parametrize("phase", ["tune", "envelope", "search", "noise", "extend"])
 def test_where_every_probe_of_one_phase_fails_the_others_still_bring_it_to_its_end(phase):
-    job = job_of(presets="m5-tiny,m5-small", **(SHORT_RUNS if phase == "extend" else {"budget": 4}))
+    job = job_of(presets="m5-tiny,m5-small", **(SHORT_RUNS if phase == "extend" else {"budget": 6}))
     default, _ = run(job, failing_in(phase, job, Status.CRASHED))
     assert default.is_measured
     report, _ = report_of(job)

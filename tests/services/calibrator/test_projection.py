@@ -25,10 +25,11 @@ def space() -> Space:
 
 def outcome(shape: Shape, seconds: float = 18.75, **changed) -> Outcome:
     fields = {
+        "probe": Probe(preset="m5-small", shape=shape, seconds=seconds),
         "status": Status.OK, "val_bpb": 1.4, "num_tokens": 10**6, "num_steps": 80, "tok_per_sec": 50_000.0,
         "startup_seconds": 30, "eval_seconds": 4.0, "wall_seconds": 40 + seconds,
     }  # fmt: skip
-    return Outcome(probe=Probe(preset="m5-small", shape=shape, seconds=seconds), **fields | changed)
+    return Outcome(**fields | changed)
 
 
 def test_a_curve_of_finished_budgets_is_continued_to_the_target():
@@ -51,6 +52,18 @@ def test_two_budgets_are_no_curve(space):
     table = QualityTable((), "corpus")
     assert Projections(table, space.candidates, outcomes[:2], 300).curve(shape) is None
     assert Projections(table, space.candidates, outcomes, 300).curve(shape) is not None
+
+
+def test_what_was_scored_on_another_rung_tells_rates_but_nothing_of_quality(space):
+    shape = next(iter(space.candidates))
+    scored = [
+        outcome(shape, probe=Probe(preset="m5-small", shape=shape, seconds=seconds, rung=rung), val_bpb=val_bpb)
+        for seconds, rung, val_bpb in ((5, Rung.SMOKE, 0.9), (18.75, Rung.PROBE, 1.4))
+    ]
+    projections = Projections(QualityTable((), "corpus", rung=Rung.PROBE), space.candidates, scored, 300)
+    assert [row.val_bpb for row in projections.table.rows] == [1.4]
+    assert projections.curve(shape) is None
+    assert projections.rates.of(space.candidates[shape]) == 50_000
 
 
 def test_runs_of_a_few_steps_tell_rates_but_nothing_of_quality(space):

@@ -79,6 +79,19 @@ def test_a_cheating_forward_is_rejected(workplace, name):
     assert record.reason
 
 
+def test_a_probe_of_the_shipped_recipe_alone_goes_without_an_audit(workplace, monkeypatch):
+    run = make_trained_run()
+    audited = {"finite", "weights_unchanged", "causal", "stateless", "compute"}
+    assert {check.name for check in evaluate(run, "probe").checks} == audited
+    monkeypatch.setattr("shared.runs.shipped.shipped_recipes", lambda: {run.job().recipe_sha})
+    assert {check.name for check in evaluate(run, "smoke").checks} == audited
+    record = evaluate(run, "probe")
+    assert (record.status, {check.name for check in record.checks}) == (Status.OK, audited - {"causal", "stateless"})
+    assert "never ranked" in next(one.reason for one in record.choices if one.what == "audit")
+    with_kernel = make_trained_run(kernels={"rmsnorm": "torch_tried"}, run_id="run-2")
+    assert not any(one.what == "audit" for one in evaluate(with_kernel, "probe").choices)
+
+
 def test_a_run_uses_the_kernel_that_it_alone_has(workplace):
     """The lab's comparison in the trainer: kernels/ itself stays as it is."""
     body = """

@@ -59,7 +59,7 @@ def test_rows_are_unique_ascending_in_range_and_as_many_as_promised(rung, num_ro
     assert len(rows) == min(RUNG_TOKENS[rung] // EVAL_SEQ_LEN, num_rows)
 
 
-@given(st.sampled_from([Rung.CHEAP, Rung.REFERENCE]), corpora)
+@given(st.sampled_from([Rung.PROBE, Rung.CHEAP, Rung.REFERENCE]), corpora)
 def test_slices_start_evenly_spaced_over_the_rows_that_full_reads(rung, num_rows):
     horizon = min(num_rows, 10_240)
     rows_per_slice = RUNG_TOKENS[rung] // EVAL_SEQ_LEN // SLICES
@@ -72,8 +72,9 @@ def test_slices_start_evenly_spaced_over_the_rows_that_full_reads(rung, num_rows
 
 
 @given(corpora)
-def test_cheap_rows_are_reference_rows_and_reference_rows_are_full_rows(num_rows):
-    cheap, reference, full = (rows_for(rung, num_rows) for rung in (Rung.CHEAP, Rung.REFERENCE, Rung.FULL))
+def test_the_rows_of_each_rung_are_among_those_of_the_next(num_rows):
+    probe, cheap, reference, full = (rows_for(rung, num_rows) for rung in [*Rung][1:])
+    assert np.isin(probe, cheap).all()
     assert np.isin(cheap, reference).all()
     assert np.isin(reference, full).all()
 
@@ -82,9 +83,9 @@ def test_full_reads_in_order_from_the_start():
     assert np.array_equal(rows_for(Rung.FULL, MANY_ROWS), np.arange(10_240))
 
 
-def test_smoke_rows_are_spread_over_the_corpus_and_are_cheap_rows():
+def test_smoke_rows_are_spread_over_the_corpus_and_are_probe_rows():
     assert np.array_equal(rows_for(Rung.SMOKE, 10_240), np.array([1, 3, 5, 7]) * 10_240 // 8)
-    assert np.isin(rows_for(Rung.SMOKE, 339), rows_for(Rung.CHEAP, 339)).all()
+    assert np.isin(rows_for(Rung.SMOKE, 339), rows_for(Rung.PROBE, 339)).all()
 
 
 def test_a_corpus_smaller_than_the_rung_is_used_whole_and_said_so():
@@ -126,6 +127,7 @@ CAPS = {
     "aging": (costs_per_token(FAST, days_ago=31), Rung.REFERENCE, "stable", "aging", "last 30 days"),
     "stale": (costs_per_token(FAST, days_ago=91), Rung.CHEAP, "stable", "stale", "91 days old"),
     "nothing": ([], Rung.CHEAP, "none", "none", "no evaluation was timed on apple-m5-32gb-10gpu"),
+    "only probe": ([cost(Rung.PROBE, 0.01)], Rung.CHEAP, "none", "none", "no evaluation was timed"),
     "only smoke": ([cost(Rung.SMOKE, 0.01)], Rung.CHEAP, "none", "none", "no evaluation was timed"),
     "other shape": ([cost(shape_signature="d" * 64)], Rung.CHEAP, "none", "none", "this shape"),
     "other runtime": ([cost(runtime_signature="d" * 64)], Rung.CHEAP, "none", "none", "framework version"),
@@ -157,7 +159,7 @@ def test_repeated_passes_of_one_run_are_one_opinion():
     assert choose([cost(days_ago=day) for day in range(1, 9)]).confidence == "single"
 
 
-@pytest.mark.parametrize("requested", ["smoke", "cheap", "reference", "full"])
+@pytest.mark.parametrize("requested", [str(rung) for rung in Rung])
 def test_a_rung_asked_for_by_name_is_always_honoured(requested):
     choice = choose([], requested=requested)
     assert (choice.rung, choice.status) == (Rung(requested), "requested")

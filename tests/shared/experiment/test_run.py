@@ -360,7 +360,9 @@ def test_a_run_that_was_not_trained_to_its_end_cannot_be_scored(training):
 
 
 def test_an_unknown_rung_names_the_ones_there_are():
-    with pytest.raises(ValueError, match="unknown rung 'best': choose one of auto, smoke, cheap, reference, full"):
+    with pytest.raises(
+        ValueError, match="unknown rung 'best': choose one of auto, smoke, probe, cheap, reference, full"
+    ):
         evaluate(make_run(), "best", Scripted())
 
 
