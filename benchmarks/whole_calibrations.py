@@ -44,7 +44,7 @@ COMPILING = 3.0
 WARM_UP = {True: 3, False: 1}
 """steps before the clock, compiled and not (services/trainer/warmup.py)"""
 AUDIT = 0.3
-"""of scoring"""
+"""of scoring; probes on their own rung go without"""
 Result = dict[str, Any]
 
 
@@ -75,9 +75,9 @@ class MachineStages(SimulatedStages):
         machine = self.simulated
         learned = machine.bpb_after(job.shape, training.total_tokens, rung)
         eval_s = RUNG_TOKENS[rung] / (EVAL_SPEEDUP * machine.tok_per_sec(job.shape))
-        total_s = machine.hardware.startup_s / 2 + (1 + AUDIT) * eval_s
+        audit_s = 0.0 if rung is Rung.PROBE else AUDIT * eval_s
         noise = self._luck(job).normal(0, machine.hardware.noise)
-        return scored(job, rung, learned + noise, eval_s=eval_s, total_s=total_s)
+        return scored(job, rung, learned + noise, eval_s=eval_s, total_s=machine.hardware.startup_s / 2 + eval_s + audit_s)
 
     def _luck(self, job: Job) -> np.random.Generator:
         """Of a run: whatever it is scored on, it has learned what it has."""
@@ -113,9 +113,14 @@ def asked_of(machine: SimulatedMachine, mode: Mode, minutes: float) -> Calibrati
 
 
 def calibrated(machine: SimulatedMachine, mode: Mode, minutes: float) -> tuple[PlatformDefault, Findings, float]:
-    """Its default, what its phases found, and the seconds that it took by its clock. Without the report."""
+    """Its default, what its phases found, and the seconds that it took by its clock. Without the report, and without
+    a look at the recipe, which is the same each time."""
     found: list[Findings] = []
-    with own_home() as home, patch("services.calibrator.calibrate.report", lambda _, findings, __: found.append(findings)):
+    with (
+        own_home() as home,
+        patch("services.calibrator.calibrate.report", lambda _, findings, __: found.append(findings)),
+        patch("shared.runs.directory.check_knowledge"),
+    ):
         stages = MachineStages(machine=machine)
         job = CalibrateJob(calibration=asked_of(machine, mode, minutes), folder=home / "calibration")
         return calibrate(job, stages, now=stages.clock), found[0], stages.clock.seconds
