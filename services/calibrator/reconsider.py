@@ -1,7 +1,7 @@
 """Where the confirming runs changed what is expected: one more, of the shape that hindsight puts ahead.
 
 Without time for that it is, of the shapes that the search trained, the one that is then expected to be best.
-When all has run, a shape whose own run was shorter is preferred where the table is sure that it is better.
+When all has run, a shape whose own run was shorter is preferred where the table expects it to be better.
 """
 
 from dataclasses import replace
@@ -69,8 +69,8 @@ def _by_the_search(found: Findings, confirmation: Confirmation, hindsight: Hinds
 
 
 def preferred(work: Work, found: Findings) -> Preferred | None:
-    """`found`: of all phases. The shape with a run of its own that is expected to be furthest ahead of the chosen one,
-    with a 95 % interval that excludes zero; None where there is none."""
+    """`found`: of all phases. The shape with a run of its own that is expected to be furthest ahead of the chosen one;
+    None where all that ran are its equals or worse."""
     chosen = chosen_shape(found)
     if chosen is None or found.envelope is None:
         return None
@@ -78,7 +78,7 @@ def preferred(work: Work, found: Findings) -> Preferred | None:
     ran = sorted(counting(filter(is_row, hindsight.outcomes)), key=lambda one: one.probe.seconds)
     trained = {one.probe.shape: one.probe.seconds for one in ran}
     rivals = [hindsight.beside_chosen(one) for one in hindsight.offers() if one.shape in trained]
-    best = max((one for one in rivals if one and one.is_sure), key=lambda one: one.ahead, default=None)
+    best = max(filter(None, rivals), key=lambda one: one.ahead, default=None)
     if best is None:
         return None
     confirmed = "the confirmed" if found.confirm and found.confirm.runs else "the search's first"
