@@ -276,8 +276,8 @@ class SimulatedMachine:
         tokens = steps * shape.total_batch_size
         val_bpb = self.bpb_after(shape, tokens, probe.rung) + random.normal(0, hardware.noise)
         return Outcome(
-            probe=probe, status=Status.OK, val_bpb=val_bpb, num_tokens=tokens, num_steps=steps, tok_per_sec=rate, peak_memory_mb=self.memory_of(shape),
-            startup_seconds=startup, eval_seconds=eval_s, wall_seconds=wall,
+            probe=probe, status=Status.OK, val_bpb=val_bpb, num_tokens=tokens, num_steps=steps, tok_per_sec=rate,
+            peak_memory_mb=self.memory_of(shape), startup_seconds=startup, eval_seconds=eval_s, wall_seconds=wall,
         )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class SimulatedStages(ABC):
             train_or_score(directory, arguments[1:], watch)
         return 0, ""
 
-    def reclaim(self) -> None:
+    def reclaim(self) -> None:  # noqa: B027
         pass
 
     def _train(self, directory: RunDirectory, _: Sequence[str], watch: Watch) -> None:

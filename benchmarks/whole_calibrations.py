@@ -1,14 +1,14 @@
 """Whole calibrations on simulated machines: every phase is the real one, only trainer and evaluator are formulas.
 
 Not a test. What it prints of each machine: *regret*, how far the shape that was chosen is above the best on offer after
-300 s, in percent of its val_bpb, after the search, after confirming and in the end, mean and median over seeds with 90 %
-bootstrap intervals; how the default compares with the presets, each trained 300 s at its own shape; how often which
-confidence; and how often the true val_bpb is within one and two of the +- that the default states.
+300 s, in percent of its val_bpb, after the search, after confirming and in the end, mean and median over seeds with
+90 % bootstrap intervals; how the default compares with the presets, each trained 300 s at its own shape; how often
+which confidence; and how often the true val_bpb is within one and two of the +- that the default states.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.whole_calibrations [--seeds 20] [--machines laptop ...] [--keep FILE]
+A calibration takes about a second of one core; with --keep a later run goes on where one was ended.
 """
 
 import argparse
-import json
 import os
 import tempfile
 from collections import Counter
@@ -43,6 +43,8 @@ COMPILING = 3.0
 """times the start-up of a run that is not compiled"""
 WARM_UP = {True: 3, False: 1}
 """steps before the clock, compiled and not (services/trainer/warmup.py)"""
+OPENING = 0.5
+"""of training's start-up, that opening the engine to score takes"""
 AUDIT = 0.3
 """of scoring; probes on their own rung go without"""
 Result = dict[str, Any]
@@ -77,7 +79,8 @@ class MachineStages(SimulatedStages):
         eval_s = RUNG_TOKENS[rung] / (EVAL_SPEEDUP * machine.tok_per_sec(job.shape))
         audit_s = 0.0 if rung is Rung.PROBE else AUDIT * eval_s
         noise = self._luck(job).normal(0, machine.hardware.noise)
-        return scored(job, rung, learned + noise, eval_s=eval_s, total_s=machine.hardware.startup_s / 2 + eval_s + audit_s)
+        total_s = OPENING * machine.hardware.startup_s + eval_s + audit_s
+        return scored(job, rung, learned + noise, eval_s=eval_s, total_s=total_s)
 
     def _luck(self, job: Job) -> np.random.Generator:
         """Of a run: whatever it is scored on, it has learned what it has."""
@@ -164,16 +167,19 @@ def report(title: str, results: list[Result]) -> None:
         values = np.array([one["regret"][stage] for one in results])
         print(f"  regret % {says:17} mean {interval(values, np.mean)}  median {interval(values, np.median)}")
     for preset in results[0]["presets"]:
-        apart = np.array([one["regret"]["end"] - one["presets"][preset] for one in results])
-        limits = np.array([2**0.5 * one["noise"] for one in results])
-        better, worse = np.mean(apart < -limits), np.mean(apart > limits)
-        print(f"  beside {preset:12} better {better:4.0%}  worse {worse:4.0%}  by {interval(apart, np.mean)} %")
-    beside_best = np.array([one["regret"]["end"] - min(one["presets"].values()) for one in results])
-    limits = np.array([2**0.5 * one["noise"] for one in results])
-    print(f"  beside the best preset: worse {np.mean(beside_best > limits):4.0%}  by {interval(beside_best, np.mean)} %")
+        report_beside(preset, results, [one["presets"][preset] for one in results])
+    report_beside("the best preset", results, [min(one["presets"].values()) for one in results])
     print(f"  confidence {_counts([one['confidence'] for one in results])}")
     sigmas = np.array([one["sigmas"] for one in results if one["sigmas"] is not None])
     print(f"  val_bpb within 1 and 2 of its +-: {np.mean(sigmas < 1):.0%}, {np.mean(sigmas < 2):.0%}", flush=True)
+
+
+def report_beside(title: str, results: list[Result], others: list[float]) -> None:
+    """The default beside choices whose regrets are given: better or worse by more than the noise of two runs."""
+    apart = np.array([one["regret"]["end"] for one in results]) - others
+    noise = np.array([2**0.5 * one["noise"] for one in results])
+    better, worse = np.mean(apart < -noise), np.mean(apart > noise)
+    print(f"  beside {title:15} better {better:4.0%}  worse {worse:4.0%}  by {interval(apart, np.mean)} %")
 
 
 def _counts(values: list[str]) -> str:

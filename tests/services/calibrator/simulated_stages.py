@@ -1,5 +1,7 @@
-"""Stages for tests of whole calibrations: quality, speed and memory are simple functions of the shape; faults are chosen
-by the test."""
+"""Stages for tests of whole calibrations: quality, speed and memory are simple functions of the shape.
+
+Faults are chosen by the test.
+"""
 
 import hashlib
 from collections.abc import Callable
