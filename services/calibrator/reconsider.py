@@ -68,13 +68,15 @@ def _by_the_search(found: Findings, confirmation: Confirmation, hindsight: Hinds
 
 
 def preferred(work: Work, found: Findings) -> Preferred | None:
-    """`found`: of all phases. The shape with a run of its own that is expected to be furthest ahead of the chosen one;
-    None where all that ran are its equals or worse."""
+    """`found`: of all phases. The shape that is expected to be furthest ahead of the chosen one, of those that ran and
+    were scored as the chosen one was: a few seconds on the smoke rung, for speed, say nothing of quality. None where
+    these are all its equals or worse."""
     chosen = chosen_shape(found)
     if chosen is None or found.envelope is None:
         return None
     hindsight = Hindsight(work, found)
-    ahead = _furthest_ahead(hindsight, counting(filter(is_row, hindsight.outcomes)))
+    ran = [one for one in filter(is_row, hindsight.outcomes) if found.prior and one.probe.rung is found.prior.rung]
+    ahead = _furthest_ahead(hindsight, counting(ran))
     if ahead is None:
         return None
     best, longest = ahead
