@@ -10,7 +10,7 @@ from services.calibrator.measurement import Outcome, Probe, counting
 from services.calibrator.outlook import Failures
 from services.calibrator.prior import Prior
 from services.calibrator.projection import is_row, row_of, went_astray
-from services.calibrator.ranking import Ranked
+from services.calibrator.ranking import Ranked, in_order
 from services.calibrator.search import SearchResult
 from services.calibrator.work import Work
 from shared.contracts import Contract, Shape
@@ -162,8 +162,8 @@ def compared(table: QualityTable, outcome: Outcome) -> ConfirmedRun:
 def choose(
     work: Work, candidates: Sequence[Ranked], runs: Sequence[ConfirmedRun], found: SearchResult, table: QualityTable
 ) -> tuple[Ranked | None, str]:
-    """The search's order stands unless the table, now with the confirming runs too, expects another to be better at
-    the target by more than the noise of two runs. At the budget of the runs a quick learner is ahead too early."""
+    """What the table, now with the confirming runs too, expects to be best at the target. At the budget of the runs a
+    quick learner is ahead too early."""
     ran = {run.outcome.probe.shape: run.outcome for run in runs if told(run.outcome)}
     alive = [one for one in candidates if one.shape in ran]
     rows = [row_of(one, table) for one in counting(run.outcome for run in runs) if is_row(one)]
@@ -171,15 +171,17 @@ def choose(
         left = alive or _alive(found, [run.outcome for run in runs])
         return [*left, *candidates][0], "chosen by the search: no confirming run told its score"
     expected = _in_hindsight(work, ran, table.with_rows(rows))
-    first, lowest = alive[0], min(alive, key=lambda one: expected[one.shape])
-    ahead, noise = expected[first.shape] - expected[lowest.shape], max(found.margin, 2**0.5 * found.noise)
+    told_now = [one.model_copy(update={"val_bpb": expected[one.shape]}) for one in alive]
+    best, first = in_order(told_now, found.margin)[0], told_now[0]
     how = "learned nothing" if any(went_astray(run.outcome) for run in runs) else "came to no number"
-    failed = "" if first is candidates[0] else f"the search's first {how} when it was confirmed; "
-    if ahead > noise:
-        than = "the next" if failed else "the search's first"
-        return lowest, f"{failed}after the confirming runs it is expected to be {ahead:.4f} bpb better than {than}"
-    beside = f", within {noise:.4f} of the best" if lowest is not first else ""
-    return first, f"{failed}first by the search, confirmed by a run of its own{beside}"
+    failed = "" if alive[0] is candidates[0] else f"the search's first {how} when it was confirmed; "
+    chosen = next(one for one in alive if one.shape == best.shape)
+    if best.shape == first.shape:
+        return chosen, f"{failed}first by the search, confirmed by a run of its own"
+    than, ahead = "the next" if failed else "the search's first", first.val_bpb - best.val_bpb
+    if ahead <= 0:
+        return chosen, f"{failed}as good as {than} within {found.margin:.4f}, with less memory or faster"
+    return chosen, f"{failed}after the confirming runs it is expected to be {ahead:.4f} bpb better than {than}"
 
 
 def _in_hindsight(work: Work, ran: Mapping[Shape, Outcome], table: QualityTable) -> dict[Shape, float]:

@@ -29,7 +29,7 @@ SLOWER = 0.85
 
 @dataclass(frozen=True)
 class Preferred:
-    """A shape that ran here too briefly to be confirmed and is surely expected to be better than the confirmed one."""
+    """A shape that ran here too briefly to be confirmed and is expected to be better than the confirmed one."""
 
     chosen: Ranked
     reason: str

@@ -1,9 +1,10 @@
 """Where the confirming runs changed what is expected: one more, of the shape that hindsight puts ahead.
 
 Without time for that it is, of the shapes that the search trained, the one that is then expected to be best.
-When all has run, a shape whose own run was shorter is preferred where the table is sure that it is better.
+When all has run, a shape whose own run was shorter is preferred where the table expects it to be better.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from services.calibrator.confirm import (
@@ -18,7 +19,7 @@ from services.calibrator.confirm import (
 from services.calibrator.envelope_model import Envelope
 from services.calibrator.findings import Findings, Preferred, chosen_shape, own_table
 from services.calibrator.hindsight import Hindsight, Rival
-from services.calibrator.measurement import Probe, counting
+from services.calibrator.measurement import Outcome, Probe, counting
 from services.calibrator.noise import SEEDS
 from services.calibrator.projection import is_row
 from services.calibrator.ranking import Ranked
@@ -53,15 +54,13 @@ def _by_the_search(found: Findings, confirmation: Confirmation, hindsight: Hinds
     """The noise runs then train what is expected to be best of all that ran, not what is expected to be worse."""
     assert found.search
     assert found.envelope
-    ran = sorted(filter(is_row, found.search.outcomes), key=lambda one: one.probe.seconds)
-    longest = {one.probe.shape: one for one in ran}
-    rivals = [hindsight.beside_chosen(one) for one in hindsight.offers() if one.shape in longest]
-    best = max(filter(None, rivals), key=lambda one: one.ahead, default=None)
-    if best is None:
+    ahead = _furthest_ahead(hindsight, filter(is_row, found.search.outcomes))
+    if ahead is None:
         return confirmation
-    run = ConfirmedRun(outcome=longest[best.shape], said=None, said_spread=0.0)
+    best, longest = ahead
+    run = ConfirmedRun(outcome=longest, said=None, said_spread=0.0)
     reason = (
-        f"by its run of {run.outcome.probe.seconds:g} s in the search and the confirming runs it is expected to be "
+        f"by its run of {longest.probe.seconds:g} s in the search and the confirming runs it is expected to be "
         f"{best.ahead:.4f} bpb better than the search's first"
     )
     update = {"runs": (*confirmation.runs, run), "chosen": _ranked(best, found.envelope.envelope), "reason": reason}
@@ -69,25 +68,34 @@ def _by_the_search(found: Findings, confirmation: Confirmation, hindsight: Hinds
 
 
 def preferred(work: Work, found: Findings) -> Preferred | None:
-    """`found`: of all phases. The shape with a run of its own that is expected to be furthest ahead of the chosen one,
-    with a 95 % interval that excludes zero; None where there is none."""
+    """`found`: of all phases. The shape that is expected to be furthest ahead of the chosen one, of those that ran and
+    were scored as the chosen one was: a few seconds on the smoke rung, for speed, say nothing of quality. None where
+    these are all its equals or worse."""
     chosen = chosen_shape(found)
     if chosen is None or found.envelope is None:
         return None
     hindsight = Hindsight(work, found)
-    ran = sorted(counting(filter(is_row, hindsight.outcomes)), key=lambda one: one.probe.seconds)
-    trained = {one.probe.shape: one.probe.seconds for one in ran}
-    rivals = [hindsight.beside_chosen(one) for one in hindsight.offers() if one.shape in trained]
-    best = max((one for one in rivals if one and one.is_sure), key=lambda one: one.ahead, default=None)
-    if best is None:
+    ran = [one for one in filter(is_row, hindsight.outcomes) if found.prior and one.probe.rung is found.prior.rung]
+    ahead = _furthest_ahead(hindsight, counting(ran))
+    if ahead is None:
         return None
+    best, longest = ahead
     confirmed = "the confirmed" if found.confirm and found.confirm.runs else "the search's first"
     reason = (
-        f"predicted from its run of {trained[best.shape]:g} s; {confirmed} {chosen.preset} "
+        f"predicted from its run of {longest.probe.seconds:g} s; {confirmed} {chosen.preset} "
         f"{describe_shape(chosen.shape)} is expected to be {best.ahead:.4f} worse (95 % interval {best.low:.4f} to "
         f"{best.high:.4f}): calibrate with more minutes to confirm it"
     )
     return Preferred(_ranked(best, found.envelope.envelope), reason)
+
+
+def _furthest_ahead(hindsight: Hindsight, outcomes: Iterable[Outcome]) -> tuple[Rival, Outcome] | None:
+    """Of these runs' shapes the one that is expected to be furthest ahead of the chosen one, and its longest run; None
+    where all are its equals or worse."""
+    longest = {one.probe.shape: one for one in sorted(outcomes, key=lambda one: one.probe.seconds)}
+    rivals = [hindsight.beside_chosen(one) for one in hindsight.offers() if one.shape in longest]
+    best = max(filter(None, rivals), key=lambda one: one.ahead, default=None)
+    return (best, longest[best.shape]) if best else None
 
 
 def _kept_s(work: Work, found: Findings, chosen: Ranked) -> float:

@@ -178,6 +178,21 @@ def test_a_first_of_too_few_steps_to_tell_its_quality_is_not_passed_over_for_tha
     assert informed.preset == "m5-small"  # the table expects it to be better at 10,000 tokens a second
 
 
+def test_among_equals_the_one_that_takes_less_memory_is_chosen():
+    other = SMALL.model_copy(update={"total_batch_size": 2 * SMALL.total_batch_size})
+    ranking = [ranked("m5-small", 1.5, band=Band.WARM), ranked("m5-small", 1.5, other)]
+    result = found(*ranking, outcomes=(searched("m5-small", 10),)).model_copy(update={"margin": 1.0})
+    confirmation = confirmed(Bench(), result)
+    assert confirmation.chosen.shape == other
+    assert "1.0000" in confirmation.reason
+
+
+def test_what_is_expected_to_be_better_is_chosen_although_a_run_has_more_noise_than_that():
+    ranking = found(ranked("m5-small", 1.50), ranked("m5-tiny", 1.502), noise=5.0)
+    confirmation = confirmed(Bench(answer=scores(small=2.3, tiny=1.5)), ranking)
+    assert confirmation.chosen.preset == "m5-tiny"
+
+
 def test_runs_that_all_fail_leave_the_search_its_choice():
     ranking = found(ranked("m5-small", 1.5), ranked("m5-tiny", 1.501))
     confirmation = confirmed(Bench(answer=lambda probe: outcome(probe, status=Status.CRASHED)), ranking)
