@@ -154,13 +154,12 @@ class Outlook:
         return cheapest if cheapest and cheapest.cost_s <= LARGEST_OPENING * self.inputs.allowance_s else None
 
     def untried_models(self) -> list[Candidate]:
-        """The most promising shape of each model that had no probe of a search's length: a few seconds that measured
-        its speed say little of what it learns."""
+        """Each model that had no probe of a search's length, at its preset's own shape: a few seconds that measured
+        its speed say little of what it learns, and the table, before it knows this text, little of shapes."""
         real = {one.probe.preset for one in self.seen if is_row(one) and one.probe.seconds >= self._real_s}
         tried = real | {one.probe.preset for one in self.outcomes}
-        untried = [one for one in self._fastest if one.preset not in tried]
-        best = plausible(self.projections, untried, len(untried))
-        return [*{one.preset: one for one in reversed(best)}.values()]
+        untried = [shape for name, shape in self.space.presets.items() if name not in tried]
+        return [*filter(None, map(self._fastest_like, untried))]
 
     def _pool(self) -> list[Candidate]:
         """What the table finds plausible, what has been measured, what the sampler proposes."""
