@@ -99,6 +99,23 @@ def test_a_start_runs_with_the_passes_that_are_fastest_here_not_with_the_largest
     assert Search(inputs, table, machine, tmp_path, known).next_probe().shape == smaller[1].shape
 
 
+def test_a_start_runs_once_although_another_size_of_pass_looks_faster_when_its_speed_is_known(tmp_path):
+    """A real search spent four of six probes on one model and batch, each with other passes."""
+    machine, start = machine_with(), PRESETS["m5-small"].shape
+    inputs = SearchInputs(envelope=machine.envelope(OFFERED), presets=OFFERED, starts=(start,), allowance_s=400)
+    sizes = inputs.space().siblings(inputs.space().nearest(start).shape)
+    speed_probes = [
+        machine.measure(Probe(preset="m5-small", shape=one.shape, seconds=5.0, rung=Rung.SMOKE), limit_s=1000)
+        for one in sizes
+    ]
+    known = [one.model_copy(update={"tok_per_sec": 8000.0}) for one in speed_probes]
+    state = Search(inputs, QualityTable((), "corpus", hardware_key="here"), machine, tmp_path, known)
+    first = state.next_probe()
+    machine.outcomes[first.key] = machine.measure(first, limit_s=1000).model_copy(update={"tok_per_sec": 5000.0})
+    state.measure(first)
+    assert state.outlook.opening().candidate.preset != "m5-small"
+
+
 def test_a_model_whose_speed_was_measured_for_a_few_seconds_still_gets_a_probe_of_its_own(tmp_path):
     """Steps enough to be a row, but nothing that tells what it learns in minutes."""
     machine = machine_with()
