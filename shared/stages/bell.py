@@ -20,7 +20,8 @@ def listening(bell: Path) -> Iterator[Callable[[float], None]]:
 
     def wait(timeout_s: float) -> None:
         if select.select([descriptor], [], [], timeout_s)[0]:
-            os.read(descriptor, 1)  # one ring, for another may be meant for somebody else
+            with suppress(BlockingIOError):  # somebody else who listens was quicker
+                os.read(descriptor, 1)  # one ring, for another may be meant for somebody else
 
     try:
         yield wait

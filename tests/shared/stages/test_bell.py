@@ -30,6 +30,12 @@ def test_a_ring_before_the_wait_is_not_lost_and_each_wakes_once(tmp_path):
         wait(0.0)  # nobody rang: it comes back when the time is over
 
 
+def test_a_ring_that_another_listener_took_first_wakes_without_harm(tmp_path, monkeypatch):
+    with listening(tmp_path / "bell") as wait:
+        monkeypatch.setattr("shared.stages.bell.select.select", lambda readers, *_: (readers, [], []))
+        wait(NEVER_S)
+
+
 @pytest.mark.parametrize("what", ["nothing", "file", "link", "pipe without a listener", "folder"])
 def test_ringing_what_is_no_bell_changes_nothing_and_waits_for_nobody(tmp_path, what):
     bell, other = tmp_path / "bell", tmp_path / "other"
