@@ -10,7 +10,7 @@ from shared.data.dataset import open_reference
 from shared.quality import QualityRow, QualityTable, RowsRead, published_rows, read_rows, rows_of_runs
 
 UNLIKELY_SPREADS = 2.5
-"""below what is expected; of a text that nobody measured that is known to half a bit"""
+"""below what is expected: for a text of which no run is known, one spread is half a bit"""
 MOST_NOTES = 3
 """said one by one; of more the number is said"""
 

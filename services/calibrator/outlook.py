@@ -6,7 +6,7 @@ from functools import cached_property
 
 from pydantic import Field
 
-from services.calibrator.envelope_model import Envelope, pass_tokens
+from services.calibrator.envelope_model import Envelope, alike, pass_tokens
 from services.calibrator.gain import Beliefs, Option, plausible
 from services.calibrator.measurement import Outcome, Tuning
 from services.calibrator.probe_costs import ProbeCosts
@@ -130,9 +130,10 @@ class Outlook:
 
     def opening(self) -> Option | None:
         """The shortest budget of the first start that has no outcome yet, then of a model that has none."""
-        tried = {_trained(shape) for shape, seconds in self.tried if seconds >= self._real_s}
+        tried = [shape for shape, seconds in self.tried if seconds >= self._real_s]
         starts = filter(None, map(self._fastest_like, self.inputs.starts))
-        fresh = (one for one in starts if _trained(one.shape) not in tried)
+        # once the speed of one size of pass is measured, another one looks faster: it would train the same
+        fresh = (one for one in starts if not any(alike(one.shape, shape) for shape in tried))
         return next((options[0] for one in fresh if (options := self.options(one))), None) or self._model_to_open()
 
     def _fastest_like(self, start: Shape) -> Candidate | None:
@@ -174,11 +175,6 @@ class Outlook:
         """Of what differs only in the size of its passes, the fastest: the others at best leave memory free."""
         groups = ([one for one in alike if one.shape in self.offered] for alike in self.space.alike)
         return [max(group, key=self.projections.rates.of) for group in groups if group]
-
-
-def _trained(shape: Shape) -> Shape:
-    """All but the size of its passes: once the rate of one is measured, another one looks faster."""
-    return shape.model_copy(update={"device_batch_size": 1})
 
 
 class Failures:

@@ -43,6 +43,7 @@ def prior(work: Work, envelope: Envelope, outcomes: Sequence[Outcome]) -> Prior:
     expected = [_expected(work, envelope, name) for name in work.calibration.presets]
     ranked = sorted(filter(None, expected), key=lambda one: one.val_bpb)
     rung, reason = _affordable_rung(work, outcomes)
+    work.say(f"probes are scored on {rung}: {reason}")
     return Prior(expected=tuple(ranked), rung=rung, rung_reason=reason)
 
 

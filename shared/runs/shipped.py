@@ -68,7 +68,10 @@ def is_shipped(of: Asked | RunResult) -> bool:
 def promoted_kernels(hardware_key: str) -> dict[str, str]:
     """By op, which kernel a recipe finds in place of its own function on that machine (kernels/promotion.py)."""
     rows = tomllib.loads(PROMOTED.read_text()).get("promoted", [])
-    return {row["op"]: row["kernel"] for row in rows if row["hardware_key"] == hardware_key}
+    try:
+        return {row["op"]: row["kernel"] for row in rows if row["hardware_key"] == hardware_key}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{PROMOTED.name} is no list of promotions: restore it from version control") from error
 
 
 def is_shipped_kernel(op: str, kernel: str) -> bool:
