@@ -8,11 +8,12 @@ import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from services.console.packages import what_is_missing
+from services.console.version import say_version
 from shared.settings import CHECKOUT
 from shared.stages.executors import BAD_INPUT, DISK_FAULT
 
@@ -31,7 +32,7 @@ EVERY = (*LOCAL, *FLEET, *RESEARCH, *REVIEW, *OPERATION, *PROJECT, *GROUPS)
 def application(names: Sequence[str] = EVERY) -> typer.Typer:
     """The command with these subcommands."""
     app = typer.Typer(help=HELP, pretty_exceptions_enable=False)
-    app.callback()(lambda: None)  # without it, one subcommand alone would be the command itself
+    app.callback()(options_of_all)  # without one, one subcommand alone would be the command itself
     for name in names:
         module = import_module(f"services.console.{name}")
         if name in GROUPS:
@@ -39,6 +40,13 @@ def application(names: Sequence[str] = EVERY) -> typer.Typer:
         else:
             app.command()(getattr(module, name))
     return app
+
+
+def options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=say_version, help="Print the version and its commit.")
+    ] = False,
+) -> None: ...
 
 
 def named(arguments: Sequence[str]) -> Sequence[str]:

@@ -75,6 +75,7 @@ def train(
     """Train a recipe for a fixed budget, score and record it, and print val_bpb (bits per byte, lower is better)."""
     if resume is not None:
         refuse_others(context)
+        refuse_what_is_no_run(resume)
         with ends_like_ctrl_c():
             raise typer.Exit(_resume(RunDirectory(resume.resolve())))
     request = dict(
@@ -113,6 +114,13 @@ def _resume(directory: RunDirectory) -> int:
     with resumable(directory), progress.shown(directory) as watch:
         result = resume_run(directory, NativeExecutor(), watch)
     return summary.conclude(result, directory)
+
+
+def refuse_what_is_no_run(folder: Path) -> None:
+    if not (folder / "job.json").is_file():
+        raise ValueError(
+            f"{folder} is no run's folder, it has no job.json: give the one that `train` printed behind `run`"
+        )
 
 
 def refuse_others(context: typer.Context) -> None:

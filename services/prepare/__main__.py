@@ -20,7 +20,7 @@ from shared.data.dataset import DEMO_NOTICE, Dataset
 from shared.invalid import first_wrong
 from shared.sandbox.parent_death import exit_with_parent, is_started_apart
 from shared.settings import settings
-from shared.stages.executors import BAD_INPUT, DISK_FAULT, line_of
+from shared.stages.executors import BAD_INPUT, DISK_FAULT, MAKE_ROOM, line_of
 
 
 def parse(argument: str) -> PrepareJob | PackJob:
@@ -58,7 +58,7 @@ def main() -> int:
         return BAD_INPUT
     except OSError as error:
         # Full disk, no permission: what was half written is gone, what was finished stays for the next run.
-        line = line_of(error, settings().home, "make room or access, then run it again")
+        line = line_of(error, settings().home, MAKE_ROOM)
         print(f"prepare: {line}", file=sys.stderr)
         return DISK_FAULT
     report.say(f"dataset: {dataset.manifest.name} {dataset.manifest.fingerprint[:12]} in {dataset.path}")

@@ -51,6 +51,9 @@ def raise_fault(code: int, line: str) -> None:
         raise OSError(line)
 
 
+MAKE_ROOM = "make room or access, or set ARE_HOME to another folder, then run it again"
+
+
 def line_of(error: OSError, where: Path | str, advice: str) -> str:
     """What the disk refused and where. An error of another stage is its line, and stays as it is."""
     return f"{error.strerror}: {error.filename or where}; {advice}" if error.strerror else str(error)

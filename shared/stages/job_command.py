@@ -18,6 +18,7 @@ from shared.stages.executors import (
     DEVICE_BUSY,
     DISK_FAULT,
     INTERRUPTED,
+    MAKE_ROOM,
     Executor,
     NativeExecutor,
     line_of,
@@ -63,7 +64,7 @@ def job_exit_code(work: Callable[[], object]) -> int:
         print(*str(error).split(), file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
-        print(line_of(error, settings().home, "make room or access, then run it again"), file=sys.stderr)
+        print(line_of(error, settings().home, MAKE_ROOM), file=sys.stderr)
         return DISK_FAULT
     except KeyboardInterrupt:
         print("interrupted; run the same command again", file=sys.stderr)

@@ -2,7 +2,9 @@
 
 import errno
 import socket
+import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -16,7 +18,7 @@ from shared.machine import device_lock
 from shared.machine.device_lock import ForeignProcess
 from shared.machine.ports import free_port_from
 from shared.runs.evaluating import NAME, EvaluationProgress, read_evaluating
-from shared.settings import settings
+from shared.settings import CHECKOUT, settings
 from tests.device_holding import held_elsewhere
 from tests.platform_defaults import on_a_cpu
 from tests.shared.tracking.finished_runs import make_evaluation, make_result, make_run
@@ -197,3 +199,16 @@ def test_doctor_proposes_nothing_against_an_experiment_that_holds_the_device(mon
     assert (found.level, found.advice) == ("ok", "")
     assert "another command of this project" in found.found
     assert "ask its owner" in health_checks.device().advice
+
+
+def test_the_version_names_the_commit_that_runs(autoresearch):
+    code, out, _ = autoresearch("--version")
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True).stdout
+    assert code == 0
+    assert out.startswith(f"autoresearch {version('autoresearch-everywhere')} (commit {head.strip()}")
+
+
+def test_resuming_what_is_no_run_says_what_to_give(tmp_path, autoresearch):
+    code, _, error = autoresearch("train", "--resume", str(tmp_path / "nothing"))
+    assert (code, error.count("\n")) == (2, 1)
+    assert "is no run's folder" in error
