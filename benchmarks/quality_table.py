@@ -1,7 +1,7 @@
 """How far the quality table's predictions are from scores it has not seen, and whether its spread says so.
 
-Not a test: it prints tables (docs/preset-calibration.md quotes them). First each published row from the other eight.
-Then simulated datasets, whose laws are not the table's: some rows of one machine, and 40 candidates at 300 s that it
+Not a test: it prints tables (docs/preset-calibration.md quotes them). First each published row from the other eight. Then rows that were measured
+with the shipped recipe on two real texts (measured_rows.json): those of many tokens from those of few. Then simulated datasets, whose laws are not the table's: some rows of one machine, and 40 candidates at 300 s that it
 has not run. `lies` are 30 rows that another machine claims of the same dataset, drawn from another simulation. If the
 spread were exact, the shares within one and two of it would be 0.68 and 0.95, and `surprise`, the root mean square of
 error / spread, 1; `order` is how often the likelier of two candidates is the better one.
@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,10 +21,13 @@ from shared.contracts import Shape
 from shared.experiment.presets import PRESETS
 from shared.quality import QualityRow, QualityTable, published_rows
 from shared.quality.model_size import model_size
+from shared.quality.rows import read_rows
 
 OURS, VOCAB_SIZE = "e" * 64, 8192
 FAMILIES = [name for name in PRESETS if name != "upstream"]
 PROBE_SECONDS = (20, 80, 20, 300, 20, 80)
+MEASURED = Path(__file__).with_name("measured_rows.json")
+FEW_TOKENS = 600_000
 NUM_CANDIDATES, NUM_LIES, WORTH_BPB = 40, 30, 0.003
 
 Candidate = tuple[Shape, int]
@@ -172,6 +176,21 @@ def print_published() -> None:
     print(f"  surprise {np.sqrt(np.mean(np.square(z))):.2f}")
 
 
+def print_measured() -> None:
+    """Of each text, what its rows of few tokens say of those of more."""
+    for dataset in sorted({row.dataset for row in read_rows(MEASURED).rows}):
+        rows = [row for row in read_rows(MEASURED).rows if row.dataset == dataset]
+        known = [row for row in rows if row.num_tokens <= FEW_TOKENS]
+        table, z = QualityTable((*published_rows(), *known), dataset), []
+        print(f"  {dataset}, from {len(known)} rows of at most {FEW_TOKENS:,} tokens:")
+        for row in rows:
+            found = table.predict(row.shape, row.num_tokens)
+            if row not in known:
+                z.append((found.val_bpb - row.val_bpb) / found.spread)
+                print(f"    {row.source:46} {row.val_bpb:.4f}  {found.val_bpb:.4f} +- {found.spread:.4f}  {z[-1]:+.1f}")
+        print(f"    surprise {np.sqrt(np.mean(np.square(z))):.2f}")
+
+
 def print_simulated(num_seeds: int) -> None:
     print(f"  {'':28}{HEADER}")
     for make in (kaplan, bent):
@@ -201,6 +220,8 @@ def main() -> None:
     arguments = parser.parse_args()
     print("published, each from the other eight: measured, predicted, error in spreads")
     print_published()
+    print("measured, those of many tokens from those of few: measured, predicted, error in spreads")
+    print_measured()
     print(f"simulated, {NUM_CANDIDATES} candidates at 300 s, medians:")
     print_simulated(arguments.seeds)
     print("seconds of CPU time:")

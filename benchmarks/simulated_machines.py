@@ -69,14 +69,14 @@ class World:
         """Without noise, on cheap."""
         stretch = self._stretch
         size, tokens = matrix_params(shape) / 1e6, num_tokens * self.speedup
-        best_batch = 1.2e5 * stretch[0] * (tokens / 5e8) ** self._batch_growth
+        best_batch = 1.0e5 * stretch[0] * (tokens / 5e8) ** self._batch_growth
         batch = np.log2(shape.total_batch_size / best_batch)
-        useful = tokens / (1 + 0.25 * stretch[1] * (batch**2 if batch > 0 else 0.6 * batch**2))
-        half = 4e4 * stretch[2] * size ** (0.45 * stretch[3])
-        quick = 1 / (1 + (useful / half) ** (0.55 * stretch[4]))
-        slow = 1 / (1 + (useful / (300 * half)) ** 0.5)
-        unlearned = 0.75 * quick + 0.25 * slow
-        floor = 0.62 + 0.40 * stretch[5] * size ** (-0.2 * stretch[6])
+        useful = tokens / (1 + 0.15 * stretch[1] * (batch**2 if batch > 0 else 0.6 * batch**2))
+        half = 9e4 * stretch[2] * size ** (0.08 * stretch[3])
+        quick = 1 / (1 + (useful / half) ** (0.51 * stretch[4]))
+        slow = 1 / (1 + (useful / (80 * half)) ** 0.5)
+        unlearned = 0.74 * quick + 0.26 * slow
+        floor = 0.52 + 0.44 * stretch[5] * size ** (-0.29 * stretch[6])
         learned = 1 - unlearned
         value = floor + (UNIFORM_BPB - floor) * unlearned + self._context(shape, learned, stretch[7])
         return float(value * (1 + self._bend.at(shape, num_tokens)))
@@ -103,8 +103,8 @@ class World:
         missing = np.log2(2048 / shape.seq_len)
         pattern = (shape.window_pattern * shape.depth)[: shape.depth - 1]
         short = pattern.count("S") / max(1, len(pattern))
-        long_rows = 0.008 * (1 - learned) * (3 - missing)
-        return 0.014 * stretch * learned**2 * missing**1.3 + long_rows + 0.04 * learned * short / shape.depth
+        long_rows = 0.045 * (1 - learned) ** 0.5 * (3 - missing)
+        return 0.010 * stretch * learned**2 * missing**1.3 + long_rows + 0.04 * learned * short / shape.depth
 
 
 class RowsChosen:

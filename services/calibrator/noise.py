@@ -40,14 +40,14 @@ def measure_noise(
         seconds = confirmation.seconds
     if seconds < SHORTEST_S:
         return Noise(floor=None, reason=f"{count} runs do not fit into {allowance_s:.0f} s", outcomes=())
-    outcomes = []
+    outcomes: list[Outcome] = []
     for seed in range(FIRST_SEED, FIRST_SEED + count):
+        if outcomes and work.clock.remaining_s < seconds + beside_s:
+            break  # the minutes' end would cut it short
         probe = Probe(
             preset=chosen.preset, shape=chosen.shape, seconds=seconds, seed=seed, rung=prior.rung, tuning=tuning
         )
         outcomes.append(work.measure(probe, limit_s=3.0 * allowance_s / count))
-        if work.clock.remaining_s < 1.0:
-            break
     return concluded(outcomes, count)
 
 
@@ -57,10 +57,12 @@ def concluded(outcomes: Sequence[Outcome], asked: int) -> Noise:
     good, disturbed = [outcome for outcome in numbers if outcome.is_undisturbed], disturbance(numbers)
     if len(good) < FEWEST_SEEDS:
         left_out = f", and {disturbed}: {QUIET}" if disturbed else ""
-        reason = f"{len(numbers)} of {asked} runs came to a number{left_out}"
+        unpaid = f", no time for {asked - len(outcomes)}" if len(outcomes) < asked else ""
+        reason = f"{len(numbers)} of {asked} runs came to a number{unpaid}{left_out}"
         return Noise(floor=None, reason=reason, outcomes=tuple(outcomes))
     floor = noise_floor(good)
-    short = f", {asked - len(numbers)} more came to no number" if len(numbers) < asked else ""
+    short = f", {len(outcomes) - len(numbers)} more came to no number" if len(numbers) < len(outcomes) else ""
+    short += f", no time for {asked - len(outcomes)} more" if len(outcomes) < asked else ""
     short += f", {disturbed} and are left out" if disturbed else ""
     weak = f"; weak, fewer than {ENOUGH_SEEDS}" if floor.weak else ""
     reason = f"{len(good)} seeds of {floor.budget_seconds:g} s{short}{weak}"

@@ -44,15 +44,15 @@ def measure_pairing(
     if len(first) < FEWEST_PAIRS:
         needed_s = FEWEST_PAIRS * (seconds + beside_s)
         return Paired(pairing=None, reason=f"{FEWEST_PAIRS} pairs take about {needed_s:.0f} s, not {allowance_s:.0f}")
-    outcomes = []
+    outcomes: list[Outcome] = []
     for one in first:
+        if outcomes and work.clock.remaining_s < seconds + beside_s:
+            break
         probe = Probe(
             preset=second.preset, shape=second.shape, seconds=seconds, seed=one.probe.seed, rung=prior.rung,
             tuning=tuning,
         )  # fmt: skip
         outcomes.append(work.measure(probe, limit_s=3.0 * (seconds + beside_s)))
-        if work.clock.remaining_s < 1.0:
-            break
     return concluded(first, outcomes)
 
 

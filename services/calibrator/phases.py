@@ -149,7 +149,7 @@ PHASES: tuple[Phase, ...] = (
     Phase(
         "tune",
         "which attention and compilation are fastest",
-        {"fast": 0.08, "full": 0.06},
+        {"fast": 0.06, "full": 0.06},
         Tuned,
         ("fingerprint",),
         lambda session, allowance_s: tune(session.work, allowance_s),
@@ -157,7 +157,7 @@ PHASES: tuple[Phase, ...] = (
     Phase(
         "envelope",
         "what fits into memory, and how fast it trains",
-        {"fast": 0.24, "full": 0.12},
+        {"fast": 0.18, "full": 0.12},
         EnvelopeFound,
         ("tune",),
         _envelope,
@@ -166,7 +166,7 @@ PHASES: tuple[Phase, ...] = (
     Phase(
         "search",
         "short trainings of the shapes that may be best",
-        {"fast": 0.34, "full": 0.28},
+        {"fast": 0.24, "full": 0.28},
         SearchResult,
         ("fingerprint", "tune", "envelope", "prior"),
         _search,
@@ -174,7 +174,7 @@ PHASES: tuple[Phase, ...] = (
     Phase(
         "confirm",
         "the best, trained longer with fresh seeds",
-        {"fast": 0.15, "full": 0.20},
+        {"fast": 0.33, "full": 0.20},
         Confirmation,
         ("search", "prior", "tune", "envelope"),
         _confirm,

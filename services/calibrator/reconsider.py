@@ -17,7 +17,7 @@ from services.calibrator.confirm import (
     overhead_s,
 )
 from services.calibrator.envelope_model import Envelope
-from services.calibrator.findings import Findings, Preferred, chosen_shape, own_table
+from services.calibrator.findings import SLOWER, Findings, Preferred, chosen_shape, kept_speed, own_table
 from services.calibrator.hindsight import Hindsight, Rival
 from services.calibrator.measurement import Outcome, Probe, counting
 from services.calibrator.noise import SEEDS
@@ -70,9 +70,9 @@ def _by_the_search(found: Findings, confirmation: Confirmation, hindsight: Hinds
 def preferred(work: Work, found: Findings) -> Preferred | None:
     """`found`: of all phases. The shape that is expected to be furthest ahead of the chosen one, of those that ran and
     were scored as the chosen one was: a few seconds on the smoke rung, for speed, say nothing of quality. None where
-    these are all its equals or worse."""
+    these are all its equals or worse, or where the machine became slower: the chosen shape alone would bear that."""
     chosen = chosen_shape(found)
-    if chosen is None or found.envelope is None:
+    if chosen is None or found.envelope is None or kept_speed(found) < SLOWER:
         return None
     hindsight = Hindsight(work, found)
     ran = [one for one in filter(is_row, hindsight.outcomes) if found.prior and one.probe.rung is found.prior.rung]

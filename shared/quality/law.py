@@ -1,13 +1,13 @@
 """The form of val_bpb as a function of shape and tokens, with what was believed of its parameters before any row.
 
-    raw = E + ((A N^-a)^p + (B D'^-b)^p)^(1/p) + F (N / D')^f + T D^-1.5 + c (sqrt(2048 / seq_len) - 1) + w S
+    raw = E + ((A N^-a)^p + (B D'^-b)^p)^(1/p) + F s^-f + c (sqrt(2048 / seq_len) - 1) + h log(seq_len / 512) s^-r + w S
     D'  = D / (1 + g (batch / best + best / batch)),  best = batch_best D^0.6
     val_bpb = (raw^-5 + 3.2^-5)^(-1/5)
 
-N: weights of the blocks in 10 millions, with a tenth of the embeddings'; D: tokens, in 50 millions for B, 5 millions
-for F, 30,000 for T, 500 millions for batch_best; S: share of layers with half windows. p = 1 is Hoffmann et al.'s sum
-(arXiv 2203.15556), p = 1 / b Kaplan et al.'s (2001.08361). F is what a model pays that saw few tokens for its size, T
-the first steps. A batch above the best wastes tokens (McCandlish et al., 1812.06162), one below it is too noisy for the
+N: weights of the blocks in 10 millions, with a tenth of the embeddings'; D: tokens, in 50 millions for B, 500 millions
+for batch_best; s: optimizer steps in hundreds; S: share of layers with half windows. p = 1 is Hoffmann et al.'s sum
+(arXiv 2203.15556), p = 1 / b Kaplan et al.'s (2001.08361). F is what is not learned yet after few steps, whatever the
+model's size, h what long rows cost until then: both were measured on two texts (docs/preset-calibration.md). A batch above the best wastes tokens (McCandlish et al., 1812.06162), one below it is too noisy for the
 recipe's learning rates. nanochat's best grows with D^0.383, Step Law's with D^0.571 (2503.04715); m5-tiny's on a CPU
 was about 3,000 tokens at D = 1.8 millions (docs/preset-calibration.md), which asks for 0.6 or a smaller batch_best.
 3.2 is what an untrained model of 8,192 tokens scores.
@@ -26,7 +26,8 @@ EVAL_SEQ_LEN = 2048
 LEAST_BPB = 0.05
 """parameters that a fit tries may make the sum negative"""
 UNTRAINED_BPB, BEND = 3.2, 5
-BEST_BATCH_GROWTH, FIRST_STEPS = 0.6, 1.5
+BEST_BATCH_GROWTH = 0.6
+MIDDLE_SEQ_LEN = 512
 TABLE_SHARE = 0.1
 """how much a weight of the embeddings and the head counts beside one of the blocks"""
 
@@ -47,10 +48,11 @@ PARAMETERS = (
     Parameter("log B", np.log(0.40), 0.4),
     Parameter("b", 0.20, 0.07),
     Parameter("log p", np.log(2.0), 0.3),
-    Parameter("log F", np.log(0.06), 0.6),
-    Parameter("f", 0.8, 0.25),
-    Parameter("log T", np.log(0.6), 0.5),
+    Parameter("log F", np.log(0.24), 0.3),
+    Parameter("f", 0.5, 0.15),
     Parameter("c", 0.04, 0.025),
+    Parameter("h", 0.08, 0.03),
+    Parameter("r", 0.2, 0.15),
     Parameter("w", 0.000, 0.008),
     Parameter("log batch_best", np.log(1.0e5), 0.8),
     Parameter("log g", np.log(0.25), 0.6),
@@ -117,31 +119,31 @@ class _Terms:
     """The summands of `raw` at each point, each an array [n]."""
 
     def __init__(self, parameters: np.ndarray, points: Points):
-        E, log_A, a, log_B, b, log_p, log_F, f, log_T, c, w, log_best, log_g = parameters
+        E, log_A, a, log_B, b, log_p, log_F, f, c, h, r, w, log_best, log_g = parameters
         above_best = points.log_batch - log_best - BEST_BATCH_GROWTH * (points.log_tokens - np.log(5e8))
         self.above, self.below = np.exp(log_g + above_best), np.exp(log_g - above_best)
         self.wasted = 1 + self.above + self.below
         log_useful = points.log_tokens - np.log(self.wasted)
         self.params, self.data = points.log_params, log_useful - np.log(5e7)
-        self.hunger = points.log_params - log_useful + np.log(5e6)
-        self.a, self.b, self.p, self.f = a, b, np.exp(log_p), f
+        self.steps = points.log_tokens - points.log_batch - np.log(100)
+        self.a, self.b, self.p, self.h = a, b, np.exp(log_p), h
         self.log_size, self.log_data = log_A - a * self.params, log_B - b * self.data
         size, data = np.exp(self.p * self.log_size), np.exp(self.p * self.log_data)
         self.share_of_size = size / (size + data)
         self.log_learned = np.log(size + data) / self.p
         self.learned = np.exp(self.log_learned)
-        self.starved = np.exp(log_F + f * self.hunger)
-        self.first = np.exp(log_T - FIRST_STEPS * (points.log_tokens - np.log(3e4)))
+        self.early = np.exp(log_F - f * self.steps)
+        self.long = (points.log_seq - np.log(MIDDLE_SEQ_LEN)) * np.exp(-r * self.steps)
         self.short = np.sqrt(EVAL_SEQ_LEN / np.minimum(np.exp(points.log_seq), EVAL_SEQ_LEN)) - 1
         self.half_windows = points.half_windows
-        raw = E + self.learned + self.starved + self.first + c * self.short + w * self.half_windows
+        raw = E + self.learned + self.early + c * self.short + h * self.long + w * self.half_windows
         self.raw = np.maximum(raw, LEAST_BPB)
         self.bend = (UNTRAINED_BPB / self.raw) ** BEND
         self.val_bpb = UNTRAINED_BPB * (1 + self.bend) ** (-1 / BEND)
 
     def slopes(self) -> np.ndarray:
         of_size, of_data = self.learned * self.share_of_size, self.learned * (1 - self.share_of_size)
-        by_useful = -self.b * of_data - self.f * self.starved
+        by_useful = -self.b * of_data
         mixed = self.share_of_size * self.log_size + (1 - self.share_of_size) * self.log_data
         columns = (
             np.ones_like(self.raw),  # E
@@ -150,10 +152,11 @@ class _Terms:
             of_data,  # log B
             -of_data * self.data,  # b
             self.learned * (mixed - self.log_learned),  # log p
-            self.starved,  # log F
-            self.starved * self.hunger,  # f
-            self.first,  # log T
+            self.early,  # log F
+            -self.early * self.steps,  # f
             self.short,  # c
+            self.long,  # h
+            -self.h * self.long * self.steps,  # r
             self.half_windows,  # w
             by_useful * (self.above - self.below) / self.wasted,  # log batch_best
             -by_useful * (self.above + self.below) / self.wasted,  # log g

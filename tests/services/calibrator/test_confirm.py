@@ -251,6 +251,14 @@ def test_the_confirming_run_is_one_of_the_seeds_where_its_budget_can_be_paid():
     assert noise.floor.budget_seconds == 35
 
 
+def test_a_seed_that_the_minutes_would_cut_short_is_not_begun():
+    bench = Bench(answer=noisy, minutes=2.2)
+    noise = measure_noise(bench, chosen(seconds=35), PRIOR, Tuning(), [searched("m5-tiny", 10)], 140)
+    assert [probe.seed for probe in bench.probes] == [1001, 1002]
+    assert noise.floor.num_seeds == 2
+    assert noise.reason.startswith("2 seeds of 35 s, no time for 1 more; weak")
+
+
 def weak_noise(seconds=20.0, num_seeds=3) -> Noise:
     probes = [Probe(preset="m5-tiny", shape=TINY, seconds=seconds, seed=1001 + place) for place in range(num_seeds)]
     return concluded([noisy(probe) for probe in probes], num_seeds)

@@ -108,15 +108,14 @@ def test_one_that_is_damaged_or_was_not_measured_either_is_replaced(kind):
 
 def test_where_only_the_confirmation_fails_the_search_chooses_and_the_default_says_what_failed():
     job = job_of()
-    confirming, extending = (failing_in(phase, job, Status.CRASHED).fault for phase in ("confirm", "extend"))
-    default, _ = run(job, SimulatedStages(fault=lambda probe: confirming(probe) or extending(probe)))
+    default, _ = run(job, failing_in("confirm", job, Status.CRASHED))
     assert (default.confidence, default.is_measured) == (Confidence.LOW, True)
     assert (
         "no confirming run came to a number (crashed): autoresearch calibrate --force tries them again"
         in default.reason
     )
     report, _ = report_of(job)
-    assert {one["phase"] for one in report["failures"]} == {"confirm", "extend"}
+    assert {one["phase"] for one in report["failures"]} == {"confirm"}
 
 
 SHORT_RUNS = {"time_budget": 30, "budget": 10}

@@ -181,7 +181,7 @@ def test_the_same_model_at_less_speed_never_overtakes(reported):
     slower = replace(points.winner, tok_per_sec=0.7 * points.winner.tok_per_sec)
     crossing = crossing_of(points.subject, points.winner, slower)
     assert crossing.expected == np.inf
-    assert crossing.probability < 0.01
+    assert crossing.probability < 0.1
 
 
 def test_a_faster_copy_of_the_same_model_is_ahead_from_the_start(reported):
