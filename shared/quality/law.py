@@ -7,9 +7,10 @@
 N: weights of the blocks in 10 millions, with a tenth of the embeddings'; D: tokens, in 50 millions for B, 500 millions
 for batch_best; s: optimizer steps in hundreds; S: share of layers with half windows. p = 1 is Hoffmann et al.'s sum
 (arXiv 2203.15556), p = 1 / b Kaplan et al.'s (2001.08361). F is what is not learned yet after few steps, whatever the
-model's size, h what long rows cost until then: both were measured on two texts (docs/preset-calibration.md). A batch above the best wastes tokens (McCandlish et al., 1812.06162), one below it is too noisy for the
-recipe's learning rates. nanochat's best grows with D^0.383, Step Law's with D^0.571 (2503.04715); m5-tiny's on a CPU
-was about 3,000 tokens at D = 1.8 millions (docs/preset-calibration.md), which asks for 0.6 or a smaller batch_best.
+model's size, h what long rows cost until then: both were measured on two texts (docs/preset-calibration.md). A batch
+above the best wastes tokens (McCandlish et al., 1812.06162), one below it is too noisy for the recipe's learning
+rates. nanochat's best grows with D^0.383, Step Law's with D^0.571 (2503.04715); m5-tiny's on a CPU was about 3,000
+tokens at D = 1.8 millions (docs/preset-calibration.md), which asks for 0.6 or a smaller batch_best.
 3.2 is what an untrained model of 8,192 tokens scores.
 """
 
