@@ -3,9 +3,9 @@
 Not a test: it prints tables (docs/preset-calibration.md quotes them). First each published row from the other eight.
 Then rows that were measured with the shipped recipe on two real texts (measured_rows.json): those of many tokens from
 those of few. Then simulated datasets, whose laws are not the table's: some rows of one machine, and 40 candidates at
-300 s that it has not run. `lies` are 30 rows that another machine claims of the same dataset, drawn from another simulation. If the
-spread were exact, the shares within one and two of it would be 0.68 and 0.95, and `surprise`, the root mean square of
-error / spread, 1; `order` is how often the likelier of two candidates is the better one.
+300 s that it has not run. `lies` are 30 rows that another machine claims of the same dataset, drawn from another
+simulation. If the spread were exact, the shares within one and two of it would be 0.68 and 0.95, and `surprise`, the
+root mean square of error / spread, 1; `order` is how often the likelier of two candidates is the better one.
 Run: python -m benchmarks.quality_table [--seeds 20]
 """
 
