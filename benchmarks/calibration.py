@@ -12,9 +12,10 @@ Run: OMP_NUM_THREADS=1 python -m benchmarks.calibration [--seeds 20] [--machines
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -206,25 +207,35 @@ def report(title: str, results: list[dict[str, float]]) -> None:
         print(f"  {method:18} {interval(values)}  {interval((1 + values) / (1 + columns['grid']) - 1)}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def options(description: str | None, machines: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=100)
-    parser.add_argument("--machines", nargs="+", default=HELD_OUT)
+    parser.add_argument("--machines", nargs="+", default=machines)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="file of results, written after each seed and read at the start")
-    arguments = parser.parse_args()
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    kept, everything = Kept(arguments.keep), []
-    with ProcessPoolExecutor(arguments.workers) as processes:
-        for name in arguments.machines:
+    return parser
+
+
+def run_seeds(
+    asked: argparse.Namespace, judge: Callable[[str, int], Any], tell: Callable[[str, list[Any]], None]
+) -> None:
+    """What `judge` finds of each machine with each seed, told for each machine and for all."""
+    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
+    kept, everything = Kept(asked.keep), []
+    with ProcessPoolExecutor(asked.workers) as processes:
+        for name in asked.machines:
             missing = kept.missing(name, seeds)
-            for seed, result in zip(missing, processes.map(regrets, [name] * len(missing), missing), strict=True):
+            for seed, result in zip(missing, processes.map(judge, [name] * len(missing), missing), strict=True):
                 kept.add(name, seed, result)
             results = kept.of(name, seeds)
-            report(name, results)
+            tell(name, results)
             everything += results
-    report("all of them", everything)
+    tell("all of them", everything)
+
+
+def main() -> None:
+    run_seeds(options(__doc__, HELD_OUT).parse_args(), regrets, report)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ Run: OMP_NUM_THREADS=1 python -m benchmarks.whole_calibrations [--seeds 20] [--m
 A calibration takes about a second of one core; with --keep a later run goes on where one was ended.
 """
 
-import argparse
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +21,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.calibration import OFFERED, TARGET_S, VOCABULARY, Kept, space_of
+from benchmarks.calibration import OFFERED, TARGET_S, VOCABULARY, options, run_seeds, space_of
 from benchmarks.simulated_machines import EVAL_SPEEDUP, SimulatedMachine, World, simulated
 from benchmarks.simulated_stages import SimulatedStages, scored, trained
 from services.calibrator.calibrate import calibrate
@@ -201,29 +199,13 @@ def _counts(values: list[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first-seed", type=int, default=100)
-    parser.add_argument("--machines", nargs="+", default=MACHINES)
+    parser = options(__doc__, MACHINES)
     parser.add_argument("--mode", choices=("fast", "full"), default="fast")
     parser.add_argument("--minutes", type=float, help="of each calibration; without it the mode's")
     parser.add_argument("--misled", action="store_true", help="published runs are the real ones, of no simulated world")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--keep", type=Path, help="file of results, written after each seed and read at the start")
-    arguments = parser.parse_args()
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    minutes = arguments.minutes or DEFAULT_MINUTES[arguments.mode]
-    judge = partial(judged, mode=arguments.mode, minutes=minutes, misled=arguments.misled)
-    kept, everything = Kept(arguments.keep), []
-    with ProcessPoolExecutor(arguments.workers) as processes:
-        for name in arguments.machines:
-            missing = kept.missing(name, seeds)
-            for seed, result in zip(missing, processes.map(judge, [name] * len(missing), missing), strict=True):
-                kept.add(name, seed, result)
-            results = kept.of(name, seeds)
-            report(name, results)
-            everything += results
-    report("all of them", everything)
+    asked = parser.parse_args()
+    minutes = asked.minutes or DEFAULT_MINUTES[asked.mode]
+    run_seeds(asked, partial(judged, mode=asked.mode, minutes=minutes, misled=asked.misled), report)
 
 
 if __name__ == "__main__":
