@@ -4,6 +4,7 @@ Experiments in pairs, one with the kernel and one with the recipe's own function
 What they say is in comparison.py.
 """
 
+import ast
 import math
 import secrets
 from collections.abc import Iterator, Sequence
@@ -59,6 +60,8 @@ def answer(order: Integration, desk: Desk) -> LabAnswer:
     tried, presets = Tried(subject.op, *to_try(subject), draw_seeds(order.repeats)), presets_of(order)
     for preset in presets:
         _build(order, preset, ANY_SEED)  # what was ordered wrong, or is not prepared, is no comparison
+    if not _is_asked_for(tried.op, _source(order, presets[0])):
+        raise _no_adapter(tried.op)
     with device_lock(around.device):
         begun = _begin(order, desk, subject, around.hardware_key)
         compared, failed = _compare_all(order, desk, tried, presets, significance(desk.ledger.read(), begun))
@@ -201,8 +204,19 @@ def _expect_it_was_used(result: RunResult, op: str, kernel: str) -> None:
     """The shipped recipe says which kernels it took; one that takes none for the op has nothing to compare."""
     used = [choice.chosen for choice in result.choices if choice.what == "kernels"]
     if not any(f"{op} {kernel}" in chosen for chosen in used):
-        said = f"no recipe of this engine takes a kernel for {op}: call it through kernels/choose.py first"
-        raise Missing("needs-integration-adapter", said)
+        raise _no_adapter(op)
+
+
+def _is_asked_for(op: str, shipped_recipe: bytes) -> bool:
+    """Whether the recipe names the op to kernels/choose.py, as a string or a keyword; else no run need find it out."""
+    nodes = [*ast.walk(ast.parse(shipped_recipe))]
+    strings = any(isinstance(node, ast.Constant) and node.value == op for node in nodes)
+    return strings or any(isinstance(node, ast.keyword) and node.arg == op for node in nodes)
+
+
+def _no_adapter(op: str) -> Missing:
+    said = f"no recipe of this engine takes a kernel for {op}: call it through kernels/choose.py first"
+    return Missing("needs-integration-adapter", said)
 
 
 def _answer(order: Integration, subject: Subject, compared: list[Comparison], verdict: str, left_out: str) -> LabAnswer:

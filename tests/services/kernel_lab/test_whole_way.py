@@ -74,3 +74,4 @@ def test_an_op_that_no_recipe_takes_kernels_for_says_so(lab, tmp_path):
     assert lab("verify", workspace, "--quick")["data"]["status"] == "PASSED"
     answer = lab("integration-ab", workspace, "--preset", "m5-tiny", "--time-budget", 2, "--repeats", 2)
     assert answer["status"] == "needs-integration-adapter"
+    assert not [*(tmp_path / "runs").glob("lab-*")], "no run is needed to find it out"
