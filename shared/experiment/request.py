@@ -152,8 +152,25 @@ def _shape(
     base, tuned = _base(request, hardware, engine, choices)
     check_attention(engine, request.set.get("attention", "auto"))
     changes = {key: value for key, value in request.set.items() if key in Shape.model_fields}
+    changes |= _fitting_rows(base, changes, choices)
     shape = validated(Shape, base.model_dump() | changes)
     return shape, preset_of(shape), tuned
+
+
+def _fitting_rows(base: Shape, changes: dict[str, Any], choices: list[Choice]) -> dict[str, int]:
+    """Rows of a pass that divide another step or row length, where nobody asked for a number of rows: the base's were
+    chosen for its own. Nothing where the base's fit, or none would."""
+    sizes = [str({**base.model_dump(), **changes}[name]) for name in ("total_batch_size", "seq_len")]
+    if "device_batch_size" in changes or not all(size.isdecimal() and int(size) for size in sizes):
+        return {}
+    step, seq_len = map(int, sizes)
+    if step % seq_len or step // seq_len % base.device_batch_size == 0:
+        return {}
+    largest = max(1, min(base.device_batch_size, base.device_batch_size * base.seq_len // seq_len))
+    rows = max(count for count in range(1, largest + 1) if step // seq_len % count == 0)
+    reason = f"the base's {base.device_batch_size} do not divide steps of {step} tokens in rows of {seq_len}"
+    choices.append(Choice(what="device_batch_size", chosen=str(rows), reason=reason))
+    return {"device_batch_size": rows}
 
 
 def _base(

@@ -14,6 +14,8 @@ from shared.experiment.platform_default import PlatformDefault
 from shared.research.comparable import Key
 
 RUNGS = list(Rung)
+FEWEST_FREEDOM = 2
+HALF = 0.5
 UNLIKELY = 1e-3
 MOST_SEEDS_CLAIMED = 8
 """behind a sigma that somebody else wrote down, however many he says"""
@@ -28,23 +30,29 @@ class Noise:
     source: str
     grows: bool = False
     """the pool's runs are part of it"""
+    is_of_shorter: bool = False
+    """runs of less than HALF the time are part of it: they differ more, so small gains are not seen"""
 
 
 def measured(
     default: PlatformDefault | None, key: Key, shape: Shape | None, starts: Iterable[Sequence[float]]
 ) -> Noise | None:
-    """Everything that is known for this key, pooled. `starts`: val_bpb of the shipped recipe's runs, by start."""
+    """Everything that is known for this key, pooled; a floor of much shorter runs only where the others are too few.
+    `starts`: val_bpb of the shipped recipe's runs, by start."""
     groups = [list(values) for values in starts if len(values) > 1]
     parts = [(len(values) - 1, variance(values), f"{len(values)} runs of the start") for values in groups]
-    if default is not None and default.noise is not None and why_not(default, key, shape) is None:
-        floor = default.noise
+    floor = default.noise if default is not None and why_not(default, key, shape) is None else None
+    is_of_shorter = floor is not None and floor.budget_seconds < HALF * key.budget_seconds
+    if is_of_shorter and sum(part[0] for part in parts) >= FEWEST_FREEDOM:
+        floor, is_of_shorter = None, False
+    if default is not None and floor is not None:
         said = f"{floor.num_seeds} seeds of {floor.budget_seconds:g} s in calibration {default.calibration}"
         parts.append((floor.num_seeds - 1, floor.sigma**2, said))
     freedom = sum(part[0] for part in parts)
-    if freedom < 2:
+    if freedom < FEWEST_FREEDOM:
         return None
     sigma = (sum(part[0] * part[1] for part in parts) / freedom) ** 0.5
-    return Noise(sigma, freedom + 1, " and ".join(part[2] for part in reversed(parts)))
+    return Noise(sigma, freedom + 1, " and ".join(part[2] for part in reversed(parts)), is_of_shorter=is_of_shorter)
 
 
 def is_denied(sigma: float, num_seeds: int, values: Sequence[float]) -> bool:

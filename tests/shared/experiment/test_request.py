@@ -51,6 +51,22 @@ def test_nothing_asked_for_is_the_default_start_with_a_reason_for_each_choice():
 
 
 @pytest.mark.parametrize(
+    ("asked", "rows"),
+    [
+        ({"total_batch_size": "2048"}, 2),  # the preset's 4 rows of 512 are 2048 tokens; here a row has 1024
+        ({"total_batch_size": "6144"}, 2),
+        ({"total_batch_size": "6144", "seq_len": "2048"}, 1),
+        ({"total_batch_size": "24576", "device_batch_size": "8"}, 8),
+    ],
+)
+def test_rows_of_a_pass_fit_another_step_where_nobody_asked_for_their_number(asked, rows):
+    job = job_of(preset="m5-small", set={"seq_len": "1024", **asked})
+    assert job.shape.device_batch_size == rows
+    said = [choice for choice in job.choices if choice.what == "device_batch_size"]
+    assert [choice.chosen for choice in said] == ([] if "device_batch_size" in asked else [str(rows)])
+
+
+@pytest.mark.parametrize(
     ("found", "asked", "engine", "device"),
     [
         ("m5", {"engine": "torch"}, "torch", "mps"),

@@ -26,9 +26,19 @@ def test_a_floor_of_shorter_runs_on_a_cheaper_rung_is_on_the_safe_side():
 
 
 def test_it_is_pooled_with_the_runs_of_the_start():
-    noise = measured(DEFAULT, KEY, SHAPE, [[2.0, 2.001, 2.002], [1.9]])
-    assert noise.num_seeds == 5
+    default = DEFAULT.model_copy(update={"noise": FLOOR.model_copy(update={"budget_seconds": KEY.budget_seconds / 2})})
+    noise = measured(default, KEY, SHAPE, [[2.0, 2.001, 2.002], [1.9]])
+    assert (noise.num_seeds, noise.is_of_shorter) == (5, False)
     assert noise.sigma == pytest.approx(((2 * 0.002**2 + 2 * 0.001**2) / 4) ** 0.5)
+
+
+def test_a_floor_of_much_shorter_runs_is_used_until_the_start_has_runs_enough():
+    shorter = FLOOR.model_copy(update={"budget_seconds": 0.3 * KEY.budget_seconds, "sigma": 0.03})
+    default = DEFAULT.model_copy(update={"noise": shorter})
+    first, two, three = (measured(default, KEY, SHAPE, [[2.0, 2.001, 2.002][:count]]) for count in (1, 2, 3))
+    assert (first.sigma, first.num_seeds, first.is_of_shorter) == (pytest.approx(0.03), 3, True)
+    assert (two.num_seeds, two.is_of_shorter) == (4, True)
+    assert (three.sigma, three.num_seeds, three.is_of_shorter) == (pytest.approx(0.001), 3, False)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +81,9 @@ def test_a_floor_that_is_far_too_large_is_left_out_and_the_starts_runs_measure_t
     known = makers.known((start, [makers.result(start, place, value) for place, value in enumerate(RUNS)]))
     pool = known.pool(start, KEY)
     forged, honest = (
-        DEFAULT.model_copy(update={"noise": FLOOR.model_copy(update={"sigma": sigma, "num_seeds": 8})})
+        DEFAULT.model_copy(
+            update={"noise": FLOOR.model_copy(update={"sigma": sigma, "num_seeds": 8, "budget_seconds": 200})}
+        )
         for sigma in (0.5, 0.004)
     )
     assert noise_at(known, KEY, forged, pool) == noise_at(known, KEY, None, pool)
