@@ -166,7 +166,7 @@ PHASES: tuple[Phase, ...] = (
     Phase(
         "search",
         "short trainings of the shapes that may be best",
-        {"fast": 0.24, "full": 0.28},
+        {"fast": 0.26, "full": 0.28},
         SearchResult,
         ("fingerprint", "tune", "envelope", "prior"),
         _search,
@@ -174,7 +174,7 @@ PHASES: tuple[Phase, ...] = (
     Phase(
         "confirm",
         "the best, trained longer with fresh seeds",
-        {"fast": 0.33, "full": 0.20},
+        {"fast": 0.26, "full": 0.20},
         Confirmation,
         ("search", "prior", "tune", "envelope"),
         _confirm,
@@ -193,7 +193,7 @@ PHASES: tuple[Phase, ...] = (
     Phase(
         "noise",
         "how far the score differs from seed to seed",
-        {"fast": 0.13, "full": 0.16},
+        {"fast": 0.18, "full": 0.16},
         Noise,
         ("confirm", "prior", "tune"),
         _noise,
