@@ -12,6 +12,7 @@ from shared.research.history import Row, rows
 from shared.research.idea import propose
 from shared.research.judge import judge
 from shared.research.known import Known
+from shared.research.noise import Noise
 from tests.ideas import RECIPE
 from tests.shared.research.makers import KEY, START, idea, known, result, results
 
@@ -30,6 +31,15 @@ def test_brief_goes_on_with_a_start_whose_runs_did_not_count():
     assert step.command == f"autoresearch decide {start.id} --wait"
     assert "no run of the start counts (over_budget: 1 s)" in step.why
     assert "baseline" in steps(NOTHING, "train", [Row(start, None, "not run")], None, None)[0].command
+
+
+def test_where_the_noise_is_that_of_shorter_runs_measuring_it_comes_before_the_next_idea():
+    """By a sigma ten times too large every gain but the first was lost in an agent's hour."""
+    commands = [
+        [step.command for step in steps(NOTHING, "train", [Row(START, None, "start")], noise, (START, 2.0))]
+        for noise in (Noise(0.03, 3, "seeds of 18 s", is_of_shorter=True), Noise(0.003, 3, "runs of the start"))
+    ]
+    assert [each.index(f"autoresearch decide {START.id} --wait") for each in commands] == [0, 2]
 
 
 def test_a_start_that_waits_or_runs_is_waited_for_and_not_submitted_again():
