@@ -122,9 +122,10 @@ def describe_rival(rival: Rival) -> str:
 
 
 def _by_what_was_trained(work: Work, found: Findings) -> tuple[Confidence, str]:
-    if found.preferred is not None:
-        return Confidence.LOW, found.preferred.reason
     confirm, search = found.confirm, found.search
+    if found.preferred is not None:
+        failed = confirm and confirm.runs and not any(one.is_ok for one in confirm.outcomes)
+        return Confidence.LOW, found.preferred.reason + (f"; {_why_unconfirmed(work, found)}" if failed else "")
     seconds = confirmed_seconds(found)
     if confirm is None or not seconds:
         return Confidence.LOW, f"predicted; {_why_unconfirmed(work, found)}"

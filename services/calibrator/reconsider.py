@@ -15,6 +15,7 @@ from services.calibrator.confirm import (
     choose,
     compared,
     overhead_s,
+    told,
 )
 from services.calibrator.envelope_model import Envelope
 from services.calibrator.findings import SLOWER, Findings, Preferred, chosen_shape, kept_speed, own_table
@@ -80,7 +81,8 @@ def preferred(work: Work, found: Findings) -> Preferred | None:
     if ahead is None:
         return None
     best, longest = ahead
-    confirmed = "the confirmed" if found.confirm and found.confirm.runs else "the search's first"
+    was_confirmed = found.confirm and any(told(run.outcome) for run in found.confirm.runs)
+    confirmed = "the confirmed" if was_confirmed else "the search's first"
     reason = (
         f"predicted from its run of {longest.probe.seconds:g} s; {confirmed} {chosen.preset} "
         f"{describe_shape(chosen.shape)} is expected to be {best.ahead:.4f} worse (95 % interval {best.low:.4f} to "

@@ -152,8 +152,7 @@ def _shape(
     base, tuned = _base(request, hardware, engine, choices)
     check_attention(engine, request.set.get("attention", "auto"))
     changes = {key: value for key, value in request.set.items() if key in Shape.model_fields}
-    changes |= _fitting_rows(base, changes, choices)
-    shape = validated(Shape, base.model_dump() | changes)
+    shape = validated(Shape, base.model_dump() | changes | _fitting_rows(base, changes, choices))
     return shape, preset_of(shape), tuned
 
 

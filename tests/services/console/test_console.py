@@ -133,7 +133,7 @@ BAD = {
     "endless": (["train", "--time-budget", "inf"], "finite"),
     "missing recipe": (["train", "--recipe", "nothing.py"], "the recipe nothing.py does not exist"),
     "missing dataset": (["train", "--dataset", "nothing"], "run `autoresearch prepare"),
-    "missing run": (["train", "--resume", "nothing"], "nothing/job.json is missing"),
+    "missing run": (["train", "--resume", "nothing"], "nothing is no run's folder"),
     "resume with others": (
         ["train", "--resume", "x", "--seed", "3", "--smoke"],
         "unchanged, so leave out --seed, --smoke",

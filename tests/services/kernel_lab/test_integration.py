@@ -11,6 +11,7 @@ from services.kernel_lab.desk import Desk
 from services.kernel_lab.ledger import EventKind
 from services.kernel_lab.states import State, state_of
 from services.kernel_lab.subject import find, of_catalog
+from services.kernel_lab.surroundings import Missing
 from shared.contracts import Status
 from shared.kernel_lab.job import Init, Integration, LabAnswer, LabStatus
 from shared.stages.executors import NativeExecutor
@@ -51,7 +52,16 @@ def trainer(monkeypatch):
     monkeypatch.setattr(
         integration, "_build", lambda order, preset, seed: SimpleNamespace(preset=preset or TINY, device="cpu")
     )
+    monkeypatch.setattr(integration, "_source", lambda order, preset: f"OPS = {{'{OP}': None}}".encode())
     return trainer
+
+
+def test_an_op_that_no_recipe_names_is_said_before_a_comparison_begins(trainer, desk, monkeypatch):
+    monkeypatch.setattr(integration, "_source", lambda order, preset: f"y = {OP}(x)".encode())
+    with pytest.raises(Missing, match="no recipe of this engine takes a kernel"):
+        suite(desk)
+    assert trainer.ran == []
+    assert all(event.kind is not EventKind.INTEGRATION_BEGUN for event in desk.ledger.read())
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from shared.contracts import PackJob, PrepareJob
 from shared.data.dataset import default_dataset, open_dataset
 from shared.files import sha256_bytes, sha256_file
 from shared.settings import settings
-from shared.stages.executors import DISK_FAULT
+from shared.stages.executors import DISK_FAULT, MAKE_ROOM
 from tests.services.prepare.tiny_corpus import SEQ_LENS, make_documents, write_corpus, write_parquet
 
 
@@ -212,7 +212,7 @@ def test_a_full_disk_at_any_write_is_one_line_and_a_rerun_completes(
         leftovers = [path for path in home.rglob("*") if path.name.endswith(".tmp")]
         assert leftovers == []
     assert outcomes[-1] == (0, "")
-    line = f"prepare: No space left on device: {home}/.*; make room or access, then run it again\n"
+    line = f"prepare: No space left on device: {home}/.*; {MAKE_ROOM}\n"
     ended = [outcome for outcome in outcomes if outcome != (0, "")]
     assert {code for code, _ in ended} == {DISK_FAULT}
     assert [said for _, said in ended if not re.fullmatch(line, said)] == []
