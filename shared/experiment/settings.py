@@ -24,6 +24,12 @@ PROMOTED = "promoted kernels"
 """the choice that names them: recipes use them unasked"""
 
 
+def may_differ(names: Iterable[str]) -> set[str]:
+    """These, and what follows from them: the rows of a pass are fitted to another step or row length (request.py)."""
+    found = set(names)
+    return found | ({"device_batch_size"} if found & {"total_batch_size", "seq_len"} else set())
+
+
 def tuning_of(job: Job) -> dict[str, str]:
     promoted = next((choice.chosen for choice in job.choices if choice.what == PROMOTED), "")
     return {**{name: _text(getattr(job, name)) for name in TUNED}, "promoted": promoted}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from shared.contracts import RunResult, Status, TrainingRecord, one_line
 from shared.experiment.identity import idea_id
-from shared.experiment.settings import resolved
+from shared.experiment.settings import may_differ, resolved
 from shared.fleet import keys
 from shared.fleet.contracts import Outcome
 from shared.fleet.store import FleetStore
@@ -56,7 +56,7 @@ class Known:
         shape or tuning: only those runs compare that have what its first one has.
         """
         mine = self.evidence(of, key).first if of and of.preset == idea.preset else None
-        chosen = {*idea.set, *of.set} if of else ()
+        chosen = may_differ({*idea.set, *of.set}) if of else ()
         return self._evidence(idea, key, mine, chosen, is_pool=True)
 
     def _evidence(

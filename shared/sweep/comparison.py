@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from shared.contracts import RunResult
+from shared.experiment.settings import may_differ
 from shared.research.comparable import Key, key_of
 from shared.sweep.plan import Point
 
@@ -46,8 +47,9 @@ def _differences(point: Point, result: RunResult, reference: RunResult) -> Itera
 
 def _unset(point: Point, ours: Mapping[str, object], theirs: Mapping[str, object]) -> Iterator[str]:
     """What differs although the point does not set it."""
+    set_here = may_differ(point.set)
     for name, value in ours.items():
-        if name not in point.set and value != theirs.get(name):
+        if name not in set_here and value != theirs.get(name):
             yield f"{name} {_said(value)} instead of {_said(theirs.get(name))}"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from shared.contracts import IdeaRef
 from shared.experiment.identity import check_identity, idea_id
-from shared.experiment.settings import normal, resolved
+from shared.experiment.settings import may_differ, normal, resolved
 
 TINY_SAID_FROM_SMALL = {"seq_len": "256", "depth": "2", "d_model": "128", "heads": "1"}
 
@@ -54,3 +54,9 @@ def test_an_idea_of_an_older_book_may_be_named_by_what_was_typed():
         check_identity(IdeaRef(id=idea_id("a" * 64, "m5-tiny", settings)), "a" * 64, "m5-tiny", {"depth": "04"})
     with pytest.raises(ValueError, match="other settings"):
         check_identity(IdeaRef(id=idea_id("a" * 64, "m5-tiny", {"depth": "5"})), "a" * 64, "m5-tiny", {"depth": "4"})
+
+
+def test_the_rows_of_a_pass_may_follow_a_step_or_a_row_length_and_nothing_else_may():
+    assert may_differ(["total_batch_size"]) == {"total_batch_size", "device_batch_size"}
+    assert may_differ(["seq_len", "depth"]) == {"seq_len", "depth", "device_batch_size"}
+    assert may_differ(["depth"]) == {"depth"}

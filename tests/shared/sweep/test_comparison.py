@@ -49,6 +49,14 @@ def test_a_point_may_have_the_shape_that_it_sets_and_no_other():
     assert (other.verdict, "device_batch_size" in other.reason, "depth 12" in other.reason) == ("unranked", True, False)
 
 
+def test_the_rows_of_a_pass_may_follow_a_step_that_the_point_sets():
+    base = end(0, START, 2.0)
+    sizes = {"total_batch_size": SHAPE.seq_len, "device_batch_size": 1}
+    assert sizes["device_batch_size"] != SHAPE.device_batch_size
+    shape, point = SHAPE.model_copy(update=sizes), Point(set={"total_batch_size": str(SHAPE.seq_len)})
+    assert end(1, POINT, 1.5, before=[base], point=point, shape=shape).verdict == "keep"
+
+
 def test_runs_of_a_base_on_two_machines_are_no_base():
     results = [makers.result(START, 0, 2.0), makers.result(START, 1, 1.0, hardware_key="h200")]
     assert "with each other: machine h200" in unlike(Point(), results, ())
