@@ -15,7 +15,7 @@ from shared.research.comparable import Key
 
 RUNGS = list(Rung)
 FEWEST_FREEDOM = 2
-HALF = 0.5
+MUCH_SHORTER = 0.5
 UNLIKELY = 1e-3
 MOST_SEEDS_CLAIMED = 8
 """behind a sigma that somebody else wrote down, however many he says"""
@@ -31,7 +31,7 @@ class Noise:
     grows: bool = False
     """the pool's runs are part of it"""
     is_of_shorter: bool = False
-    """runs of less than HALF the time are part of it: they differ more, so small gains are not seen"""
+    """runs of less than MUCH_SHORTER the time are part of it: they differ more, so small gains are not seen"""
 
 
 def measured(
@@ -42,7 +42,7 @@ def measured(
     groups = [list(values) for values in starts if len(values) > 1]
     parts = [(len(values) - 1, variance(values), f"{len(values)} runs of the start") for values in groups]
     floor = default.noise if default is not None and why_not(default, key, shape) is None else None
-    is_of_shorter = floor is not None and floor.budget_seconds < HALF * key.budget_seconds
+    is_of_shorter = floor is not None and floor.budget_seconds < MUCH_SHORTER * key.budget_seconds
     if is_of_shorter and sum(part[0] for part in parts) >= FEWEST_FREEDOM:
         floor, is_of_shorter = None, False
     if default is not None and floor is not None:
