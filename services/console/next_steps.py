@@ -47,9 +47,10 @@ def steps(
     if start is not None and (noise is None or noise.num_seeds < ENOUGH_SEEDS):
         seeds = f"rests on {noise.num_seeds} seeds" if noise else "is not known"
         why = f"the noise {seeds}; more runs of the start measure it, at any time, as a promising idea would cause too"
+        place = len(more)
         if noise and noise.is_of_shorter:
             why = "the noise is that of much shorter runs, which differ more, so small gains are lost: this measures it"
-        place = 0 if noise and noise.is_of_shorter else len(more)
+            place = 0
         more.insert(place, Step(f"autoresearch decide {start.id} --wait", why))
     return [*open_ones, *more]
 

@@ -195,12 +195,12 @@ def _judge_start(known: Known, idea: Idea, key: Key, runs: Evidence, default: Pl
     said = f"it is a start, which others are compared with: {count} run{'' if count == 1 else 's'}"
     if runs.failed:
         said = f"it is a start, and a run of it came to no number ({runs.failed[0].status})"
-    known_well = noise and not noise.is_of_shorter
-    needs = max(0, ENOUGH_SEEDS - noise.num_seeds) if noise and known_well else max(0, FEWEST_SEEDS - count)
-    if noise and needs and not runs.failed and not known_well:
-        said += "; sigma is that of much shorter runs, which differ more: its own runs measure it"
+    own = None if noise is None or noise.is_of_shorter else noise
+    needs = max(0, ENOUGH_SEEDS - own.num_seeds) if own else max(0, FEWEST_SEEDS - count)
+    if own and needs and not runs.failed:
+        said += f"; sigma rests on {own.num_seeds} seeds, which is weak and enough to try ideas"
     elif noise and needs and not runs.failed:
-        said += f"; sigma rests on {noise.num_seeds} seeds, which is weak and enough to try ideas"
+        said += "; sigma is that of much shorter runs, which differ more: its own runs measure it"
     verdict = Verdict.DISCARD if runs.failed else Verdict.KEEP if count else Verdict.UNDECIDED
     decision = Decision(verdict, said, num_runs=count, idea_needs=0 if runs.failed else needs)
     return Judged(idea, key, decision, noise, runs, Evidence())
