@@ -179,8 +179,9 @@ def print_published() -> None:
 
 def print_measured() -> None:
     """Of each text, what its rows of few tokens say of those of more."""
-    for dataset in sorted({row.dataset for row in read_rows(MEASURED).rows}):
-        rows = [row for row in read_rows(MEASURED).rows if row.dataset == dataset]
+    measured = read_rows(MEASURED).rows
+    for dataset in sorted({row.dataset for row in measured}):
+        rows = [row for row in measured if row.dataset == dataset]
         known = [row for row in rows if row.num_tokens <= FEW_TOKENS]
         table, z = QualityTable((*published_rows(), *known), dataset), []
         print(f"  {dataset}, from {len(known)} rows of at most {FEW_TOKENS:,} tokens:")
